@@ -1,0 +1,12 @@
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def frame_count(time: int, hop_length: int) -> int:
+    """Frames of `hop_length` samples that cover `time` samples, the last one perhaps in part."""
+    return -(-time // hop_length)
+
+
+def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:
+    """Append zeros up to a whole frame; (..., time) -> (..., frames * hop_length)."""
+    return F.pad(waveform, (0, -waveform.shape[-1] % hop_length))

@@ -1,0 +1,41 @@
+"""What every autoencoder refuses, said in one voice: the value that is wrong and the way out."""
+
+import torch
+from torch import Tensor
+
+
+def check_waveform(waveform: Tensor, audio_channels: int) -> None:
+    """Raise `ValueError` unless `waveform` is a finite float (batch, audio_channels, time), time >= 1."""
+    _check(waveform, "waveform", "(batch, audio_channels, time)", audio_channels, "mix the channels down or up, or")
+
+
+def check_latents(latents: Tensor, latent_channels: int) -> None:
+    """Raise `ValueError` unless `latents` is a finite float (batch, latent_channels, frames), frames >= 1."""
+    _check(latents, "latents", "(batch, latent_channels, frames)", latent_channels, "encode them with this model, or")
+
+
+def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
+    """Raise `ValueError` if a sampling rate is given and is not the model's."""
+    if sampling_rate is not None and sampling_rate != expected:
+        raise ValueError(
+            f"the waveform has a `sampling_rate` of {sampling_rate} Hz, the model works at {expected} Hz; "
+            f"resample it first, for instance with `hf_audio_vae.audio.resample`."
+        )
+
+
+def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -> None:
+    if tensor.ndim != 3:
+        raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, expected {layout}; add or merge dimensions.")
+    if tensor.shape[1] != channels:
+        raise ValueError(
+            f"`{name}` has {tensor.shape[1]} channels, the model {channels}; "
+            f"{remedy} load a {tensor.shape[1]}-channel model."
+        )
+    if 0 in tensor.shape:
+        raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, which is empty; pass at least one of each.")
+    if not tensor.is_floating_point():
+        raise ValueError(f"`{name}` has dtype {tensor.dtype}; convert it to a float dtype.")
+    # A graph cannot branch on values: compiled and exported models leave this check to their caller.
+    if not torch.compiler.is_compiling() and not bool(torch.isfinite(tensor).all()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise ValueError(f"`{name}` holds {bad} values that are NaN or infinite; repair or leave out the item.")

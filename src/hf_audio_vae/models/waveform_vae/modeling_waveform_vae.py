@@ -1,0 +1,318 @@
+"""Convolutional VAE on waveforms, a superset of diffusers' `AutoencoderOobleck` (Evans et al., arXiv:2407.14358)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.vae import AutoencoderMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import Tensor, nn
+
+from hf_audio_vae.audio.framing import pad_to_frames
+from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
+from hf_audio_vae.modules.activations import Snake1d
+from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
+from hf_audio_vae.modules.convolution import WeightNormConv1d
+from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
+
+
+@dataclass
+class WaveformVAEEncoderOutput(BaseOutput):
+    """Output of `WaveformVAE.encode`.
+
+    Args:
+        latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
+    """
+
+    latent_dist: DiagonalGaussian | None = None
+
+
+@dataclass
+class WaveformVAEDecoderOutput(BaseOutput):
+    """Output of `WaveformVAE.decode`.
+
+    Args:
+        sample (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
+    """
+
+    sample: Tensor | None = None
+
+
+@dataclass
+class WaveformVAEOutput(BaseOutput):
+    """Output of `WaveformVAE.forward`.
+
+    Args:
+        sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
+        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"kl"`: true KL
+            from the unit Gaussian, in nats a latent frame (summed over channels, averaged over frames and batch).
+    """
+
+    sample: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+
+
+class _Stack(nn.Module):
+    """What encoder and decoder share: a first convolution, blocks that change the rate, Snake, a last convolution."""
+
+    conv1: WeightNormConv1d
+    block: nn.ModuleList
+    snake1: Snake1d
+    conv2: WeightNormConv1d
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        for block in self.block:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, x)
+            else:
+                x = block(x)
+        return self.conv2(self.snake1(x))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        for layer in (self.conv2, *reversed(self.block), self.conv1):
+            start, stop = layer.input_span(start, stop)
+        return start, stop
+
+
+class WaveformEncoder(_Stack):
+    """(batch, audio_channels, frames * hop_length) -> posterior parameters (batch, 2 * latent_channels, frames)."""
+
+    def __init__(
+        self,
+        audio_channels: int,
+        latent_channels: int,
+        widths: tuple[int, ...],
+        strides: tuple[int, ...],
+        causal: bool,
+    ) -> None:
+        super().__init__()
+        self.conv1 = WeightNormConv1d(audio_channels, widths[0], 7, causal=causal)
+        self.block = nn.ModuleList(
+            EncoderBlock(widths[i], widths[i + 1], stride=stride, causal=causal) for i, stride in enumerate(strides)
+        )
+        self.snake1 = Snake1d(widths[-1])
+        self.conv2 = WeightNormConv1d(widths[-1], 2 * latent_channels, 3, causal=causal)
+
+
+class WaveformDecoder(_Stack):
+    """Latents (batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length)."""
+
+    def __init__(
+        self,
+        audio_channels: int,
+        latent_channels: int,
+        widths: tuple[int, ...],
+        strides: tuple[int, ...],
+        causal: bool,
+    ) -> None:
+        super().__init__()
+        self.conv1 = WeightNormConv1d(latent_channels, widths[0], 7, causal=causal)
+        self.block = nn.ModuleList(
+            DecoderBlock(widths[i], widths[i + 1], stride=stride, causal=causal) for i, stride in enumerate(strides)
+        )
+        self.snake1 = Snake1d(widths[-1])
+        self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
+
+
+class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
+    """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
+
+    Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
+    loads as it is and gives the same numbers. This class also keeps every sample at odd strides, frees the encoder's
+    width from the latents', can be causal, and codes long signals exactly in chunks.
+
+    Args:
+        encoder_hidden_size (`int`): Channels after the encoder's first layer.
+        downsampling_ratios (`tuple[int, ...]`): Strides of the encoder's blocks; the decoder's, reversed.
+        channel_multiples (`tuple[int, ...]`): Width after each encoder block, in units of `encoder_hidden_size`, and
+            before each decoder block, reversed, in units of `decoder_channels`.
+        decoder_channels (`int`): Channels before the decoder's last layer.
+        decoder_input_channels (`int`): Latent channels (Oobleck's name for them).
+        audio_channels (`int`): Channels of the waveform.
+        sampling_rate (`int`): Samples a second the model was made for, in Hz.
+        causal (`bool`): No frame of latents reads a sample after its own hop, no decoded sample a later frame.
+
+    Raises:
+        ValueError: A number is not positive, or strides and multiples differ in count.
+
+    Example:
+        >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, decoder_input_channels=4, audio_channels=1, sampling_rate=16000)
+        >>> waveform = torch.randn(1, 1, 1234)
+        >>> latents = model.encode(waveform).latent_dist.mode()
+        >>> latents.shape, model.decode(latents).sample.shape, model(waveform).sample.shape
+        (torch.Size([1, 4, 124]), torch.Size([1, 1, 1240]), torch.Size([1, 1, 1234]))
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["EncoderBlock", "DecoderBlock"]
+
+    @register_to_config
+    def __init__(
+        self,
+        encoder_hidden_size: int = 128,
+        downsampling_ratios: tuple[int, ...] = (2, 4, 4, 8, 8),
+        channel_multiples: tuple[int, ...] = (1, 2, 4, 8, 16),
+        decoder_channels: int = 128,
+        decoder_input_channels: int = 64,
+        audio_channels: int = 2,
+        sampling_rate: int = 44100,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        strides, multiples = tuple(downsampling_ratios), tuple(channel_multiples)
+        numbers = [encoder_hidden_size, decoder_channels, decoder_input_channels, audio_channels, sampling_rate]
+        if min((*numbers, *strides, *multiples)) < 1:
+            raise ValueError(f"every size has to be 1 or more, got {numbers}, {strides} and {multiples}.")
+        if len(strides) != len(multiples) or not strides:
+            raise ValueError(
+                f"`downsampling_ratios` {strides} and `channel_multiples` {multiples} have to name the same blocks: "
+                f"give one multiple a stride, and at least one of each."
+            )
+        encoder_widths = (encoder_hidden_size, *(encoder_hidden_size * multiple for multiple in multiples))
+        decoder_widths = (*(decoder_channels * multiple for multiple in multiples[::-1]), decoder_channels)
+        self.encoder = WaveformEncoder(audio_channels, decoder_input_channels, encoder_widths, strides, causal)
+        self.decoder = WaveformDecoder(audio_channels, decoder_input_channels, decoder_widths, strides[::-1], causal)
+        self.use_slicing = False
+        self.use_tiling = False
+        self.tile_frames = self.default_tile_frames
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a latent frame."""
+        return math.prod(self.config.downsampling_ratios)
+
+    @property
+    def latent_channels(self) -> int:
+        """Width of the latents."""
+        return self.config.decoder_input_channels
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second, in Hz."""
+        return self.config.sampling_rate
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames a second, in Hz."""
+        return self.sampling_rate / self.hop_length
+
+    @property
+    def default_tile_frames(self) -> int:
+        """Frames a chunk: eight times what the decoder reads around one, so that little is computed twice."""
+        first, last = self.decoder.input_span(0, self.hop_length)
+        return 8 * (last - first)
+
+    def enable_tiling(self, tile_frames: int | None = None) -> None:
+        """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
+
+        Args:
+            tile_frames (`int`, *optional*): Latent frames a chunk, `default_tile_frames` if not given. Each chunk
+                also computes the frames around it that its result depends on.
+
+        Raises:
+            ValueError: `tile_frames` is less than 1.
+        """
+        if tile_frames is not None and tile_frames < 1:
+            raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+        self.tile_frames = tile_frames or self.default_tile_frames
+        self.use_tiling = True
+
+    @apply_forward_hook
+    def encode(
+        self, x: Tensor, return_dict: bool = True, *, sampling_rate: int | None = None
+    ) -> WaveformVAEEncoderOutput | tuple[DiagonalGaussian]:
+        """Encode a waveform into the posterior over its latents.
+
+        Args:
+            x (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1; zeros
+                are appended up to a whole frame.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+
+        Returns:
+            `WaveformVAEEncoderOutput`, or `(latent_dist,)`: latents are (batch, latent_channels, frames), with
+            `frames = ceil(time / hop_length)`.
+
+        Raises:
+            ValueError: Wrong rank, channel count, dtype or sampling rate; empty, NaN or infinite.
+        """
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        check_waveform(x, self.config.audio_channels)
+        x = pad_to_frames(x, self.hop_length)
+        if self.use_slicing and x.shape[0] > 1:
+            parameters = torch.cat([self._encode(item) for item in x.split(1)])
+        else:
+            parameters = self._encode(x)
+        posterior = DiagonalGaussian.from_parameters(parameters)
+        return WaveformVAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    @apply_forward_hook
+    def decode(
+        self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
+    ) -> WaveformVAEDecoderOutput | tuple[Tensor]:
+        """Decode latents into a waveform.
+
+        Args:
+            z (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            generator (`torch.Generator`, *optional*): Unused, since decoding is deterministic; diffusers' pipelines
+                pass it.
+
+        Returns:
+            `WaveformVAEDecoderOutput`, or `(sample,)`: (batch, audio_channels, frames * hop_length).
+
+        Raises:
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
+        """
+        check_latents(z, self.latent_channels)
+        if self.use_slicing and z.shape[0] > 1:
+            sample = torch.cat([self._decode(item) for item in z.split(1)])
+        else:
+            sample = self._decode(z)
+        return WaveformVAEDecoderOutput(sample=sample) if return_dict else (sample,)
+
+    def forward(
+        self,
+        sample: Tensor,
+        sample_posterior: bool = False,
+        return_dict: bool = True,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> WaveformVAEOutput | tuple[Tensor]:
+        """Encode and decode; what training calls.
+
+        Args:
+            sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
+            sample_posterior (`bool`): Decode a draw from the posterior, as the ELBO asks, rather than its mean.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            generator (`torch.Generator` or a list of them, one an item, *optional*): Where the draw comes from.
+
+        Returns:
+            `WaveformVAEOutput`, or `(sample,)`.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        posterior = self.encode(sample).latent_dist
+        latents = posterior.sample(generator) if sample_posterior else posterior.mode()
+        decoded = self.decode(latents).sample[..., : sample.shape[-1]]
+        if not return_dict:
+            return (decoded,)
+        return WaveformVAEOutput(sample=decoded, losses={"kl": posterior.kl().sum(dim=1).mean()})
+
+    def _encode(self, waveform: Tensor) -> Tensor:
+        if self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length:
+            return encode_in_chunks(self.encoder, waveform, self.hop_length, self.tile_frames)
+        return self.encoder(waveform)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        if self.use_tiling and latents.shape[-1] > self.tile_frames:
+            return decode_in_chunks(self.decoder, latents, self.hop_length, self.tile_frames)
+        return self.decoder(latents)

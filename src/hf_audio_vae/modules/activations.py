@@ -1,0 +1,19 @@
+import torch
+from torch import Tensor, nn
+
+
+class Snake1d(nn.Module):
+    """Snake with a magnitude of its own, ``x + sin²(exp(α) x) / exp(β)``; (batch, channels, time) -> same.
+
+    Ziyin et al., 2020 (arXiv:2006.08195), in the two-parameter form of BigVGAN (arXiv:2206.04658); both are learned
+    per channel, on a log scale.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(1, channels, 1))
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inverse_magnitude = (self.beta.exp() + 1e-9).reciprocal()
+        return x + inverse_magnitude * torch.sin(self.alpha.exp() * x).square()

@@ -1,0 +1,46 @@
+import torch
+import torch.nn.functional as F
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+MIN_STD = 1e-4
+
+
+class DiagonalGaussian:
+    """Normal distribution with independent elements, the posterior of a VAE.
+
+    Args:
+        mean (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Expected value.
+        std (`torch.Tensor`, same shape): Standard deviation, positive.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        self.mean = mean
+        self.std = std
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor) -> "DiagonalGaussian":
+        """Split an encoder's output, (batch, 2 * latent_channels, frames): means, then what softplus makes `std`."""
+        mean, scale = parameters.chunk(2, dim=1)
+        return cls(mean, F.softplus(scale) + MIN_STD)
+
+    def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
+        """Draw latents; with a list of generators, one for each item, an item's noise is its own in any batch."""
+        noise = randn_tensor(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + self.std * noise
+
+    def mode(self) -> Tensor:
+        """Most likely latents: the mean."""
+        return self.mean
+
+    def kl(self, other: "DiagonalGaussian | None" = None) -> Tensor:
+        """KL(self || other) in nats for every element, at float32 or finer; `other` is the unit Gaussian if `None`.
+
+        ``0.5 * ((σ₁² + (μ₁ - μ₂)²) / σ₂² - 1) - log(σ₁ / σ₂)``; sum over the channels for nats a frame.
+        """
+        dtype = torch.promote_types(self.mean.dtype, torch.float32)
+        mean, std = self.mean.to(dtype), self.std.to(dtype)
+        if other is not None:
+            other_std = other.std.to(dtype)
+            mean, std = (mean - other.mean.to(dtype)) / other_std, std / other_std
+        return 0.5 * (mean.square() + std.square() - 1) - std.log()
