@@ -1,0 +1,16 @@
+"""Streamed data sets to crops."""
+
+from hf_audio_vae.data.clips import random_crop, whole_clips
+from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
+from hf_audio_vae.data.streaming import CropBatch, CropLoader, CropStream, TooManyBadItems
+
+__all__ = [
+    "CropBatch",
+    "CropLoader",
+    "CropStream",
+    "EncodedAudio",
+    "TooManyBadItems",
+    "load_audio_stream",
+    "random_crop",
+    "whole_clips",
+]

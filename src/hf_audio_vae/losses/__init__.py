@@ -1,0 +1,23 @@
+"""What training minimises: reconstruction losses, the weights of regularisers, and their sum.
+
+The KL itself belongs to the posterior (`DiagonalGaussian.kl`); a model returns it as the term `"kl"`, in nats a latent
+frame: summed over channels, averaged over frames and batch. A weight `w` here equals `w / 2` in stable-audio-tools,
+whose KL has no factor 1/2.
+"""
+
+from hf_audio_vae.losses.kl import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
+from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelLoss
+from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
+from hf_audio_vae.losses.weighting import weighted_sum
+
+__all__ = [
+    "CosineAnnealing",
+    "CyclicalAnnealing",
+    "LinearAnnealing",
+    "MultiResolutionSTFTLoss",
+    "MultiScaleMelLoss",
+    "Schedule",
+    "WaveformL1Loss",
+    "WaveformMSELoss",
+    "weighted_sum",
+]

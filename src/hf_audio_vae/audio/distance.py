@@ -1,0 +1,62 @@
+"""Spectral distances for each item of a batch, shared by losses (to minimise) and evaluation (to report)."""
+
+from torch import Tensor, linalg
+
+from hf_audio_vae.audio.spectrogram import magnitude, stft
+
+
+def spectral_convergence(estimate: Tensor, target: Tensor) -> Tensor:
+    """Relative Frobenius distance of magnitudes; (batch, channels, bins, frames) -> (batch,).
+
+    Arik et al., 2018 (arXiv:1808.06719), eq. 2. The norm runs over one channel of one item, so that no item's value
+    depends on the others'; magnitudes are floored, so silence is no division by zero.
+    """
+    error = linalg.vector_norm(estimate - target, dim=(-2, -1))
+    return (error / linalg.vector_norm(target, dim=(-2, -1))).mean(dim=1)
+
+
+def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of natural logarithms (same paper, eq. 3); shapes as above."""
+    return (estimate.log() - target.log()).abs().mean(dim=(1, 2, 3))
+
+
+def stft_distance(estimate: Tensor, target: Tensor, window: Tensor, gain: Tensor | None = None) -> Tensor:
+    """Spectral convergence plus log-magnitude distance at one resolution, hop a quarter of the window.
+
+    Args:
+        estimate (`torch.Tensor` of shape `(batch, channels, time)`): Waveform to judge.
+        target (`torch.Tensor`, same shape): Waveform to match.
+        window (`torch.Tensor` of shape `(n_fft,)`): Analysis window.
+        gain (`torch.Tensor` of shape `(n_fft // 2 + 1,)`, *optional*): Factor on each bin, say A-weighting.
+
+    Returns:
+        `torch.Tensor` of shape `(batch,)`.
+    """
+    scale = 1.0 if gain is None else gain[:, None]  # (bins, 1)
+    hop_length = max(window.shape[0] // 4, 1)
+    estimate = magnitude(stft(estimate, window, hop_length) * scale)
+    target = magnitude(stft(target, window, hop_length) * scale)
+    return spectral_convergence(estimate, target) + log_magnitude_distance(estimate, target)
+
+
+def mel_distance(
+    estimate: Tensor, target: Tensor, window: Tensor, filters: Tensor, *, power: float = 1.0, floor: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """L1 distances of log10 mel spectra and of mel spectra at one resolution (Kumar et al., 2023, arXiv:2306.06546).
+
+    Args:
+        estimate (`torch.Tensor` of shape `(batch, channels, time)`): Waveform to judge.
+        target (`torch.Tensor`, same shape): Waveform to match.
+        window (`torch.Tensor` of shape `(n_fft,)`): Analysis window; the hop is a quarter of it.
+        filters (`torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`): Mel filters.
+        power (`float`): Exponent inside the logarithm.
+        floor (`float`): Smallest mel magnitude that is told from silence.
+
+    Returns:
+        Two `torch.Tensor` of shape `(batch,)`: log10 distance, magnitude distance.
+    """
+    hop_length = max(window.shape[0] // 4, 1)
+    estimate = filters @ magnitude(stft(estimate, window, hop_length))  # (batch, channels, n_mels, frames)
+    target = filters @ magnitude(stft(target, window, hop_length))
+    log_difference = power * (estimate.clamp(min=floor).log10() - target.clamp(min=floor).log10())
+    return log_difference.abs().mean(dim=(1, 2, 3)), (estimate - target).abs().mean(dim=(1, 2, 3))

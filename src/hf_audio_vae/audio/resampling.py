@@ -1,0 +1,92 @@
+import math
+
+import soxr
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio.io import AudioReader
+
+# Samples of the slower rate read around a crop. From 128 on, crops agree with the resampled whole file within 1e-7.
+FILTER_REACH = 256
+
+
+def resample(waveform: Tensor, orig_rate: int, new_rate: int) -> Tensor:
+    """Change the sampling rate with soxr's band-limited filter ("HQ": 20 bit precision).
+
+    Args:
+        waveform (`torch.Tensor` of shape `(audio_channels, time)`): Samples at `orig_rate`.
+        orig_rate (`int`): Its rate in Hz.
+        new_rate (`int`): The rate wanted, in Hz.
+
+    Returns:
+        `torch.Tensor` of shape `(audio_channels, round(time * new_rate / orig_rate))`, float32.
+
+    Example:
+        >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
+        torch.Size([2, 16000])
+    """
+    if orig_rate == new_rate:
+        return waveform
+    resampled = torch.from_numpy(soxr.resample(waveform.float().cpu().numpy().T, orig_rate, new_rate, quality="HQ"))
+    return resampled.T.contiguous()  # (time, channels) -> (channels, time)
+
+
+def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
+    """Change the channel count by one rule: to mono is the mean, mono to many is a copy in each, the rest is refused.
+
+    Args:
+        waveform (`torch.Tensor` of shape `(channels, time)`): Samples.
+        audio_channels (`int`): Channels wanted.
+
+    Returns:
+        `torch.Tensor` of shape `(audio_channels, time)`.
+
+    Raises:
+        ValueError: Neither count is 1 and they differ: what the channels mean is not known.
+    """
+    channels = waveform.shape[0]
+    if channels == audio_channels:
+        return waveform
+    if audio_channels == 1:
+        return waveform.mean(dim=0, keepdim=True)
+    if channels == 1:
+        return waveform.expand(audio_channels, -1).contiguous()
+    raise ValueError(
+        f"the audio has {channels} channels and {audio_channels} are wanted; what they stand for is not known, so mix "
+        f"them first or use a model with 1 or {channels} channels."
+    )
+
+
+def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
+    """Read one stretch at another rate and channel count, decoding no more of the file than it depends on.
+
+    Equal to resampling the whole file and slicing, up to the filter's precision.
+
+    Args:
+        reader (`AudioReader`): An opened file.
+        start (`int`): First sample wanted, counted at `sampling_rate`.
+        count (`int`): Samples wanted, at `sampling_rate`.
+        sampling_rate (`int`): Rate wanted, in Hz.
+        audio_channels (`int`): Channels wanted, by the rule of `convert_channels`.
+
+    Returns:
+        `torch.Tensor` of shape `(audio_channels, time)`: `time` is `count`, or less where the file ends before.
+
+    Raises:
+        ValueError: The channels cannot be converted.
+    """
+    if reader.sampling_rate == sampling_rate:
+        return convert_channels(reader.read(start, count), audio_channels)
+    divisor = math.gcd(reader.sampling_rate, sampling_rate)
+    source_step, step = reader.sampling_rate // divisor, sampling_rate // divisor  # samples after which grids meet
+    margin = math.ceil(FILTER_REACH / min(source_step, step))  # the filter's reach, in such steps
+    first = max(start // step - margin, 0)
+    last = -(-(start + count) // step) + margin
+    source = reader.read(first * source_step, (last - first) * source_step)
+    resampled = resample(convert_channels(source, audio_channels), reader.sampling_rate, sampling_rate)
+    return resampled[:, start - first * step :][:, :count]
+
+
+def resampled_length(reader: AudioReader, sampling_rate: int) -> int:
+    """Samples a channel that the file has at another rate."""
+    return int(reader.num_samples * sampling_rate / reader.sampling_rate)

@@ -1,0 +1,279 @@
+"""An endless stream of batches of random crops: sharded, shuffled, and resumable at any batch, exactly.
+
+Who reads what. Every process of a run has the same number of workers, and each (process, worker) is a reader. Where
+the data set has at least as many shards as there are readers, each reads its own shards. Otherwise all list every item
+and each decodes its own: item `i`, counted on through the epochs, belongs to process ``i % world_size``, and within it
+to the worker whose turn the batch is. Batches then do not depend on how many workers there are, nor, as a whole, on
+how many processes. Either way a reader meets each of its items once an epoch, and the stream never ends: no process is
+left waiting for another's last batch.
+
+Where an item's crop lies depends on the seed, the epoch and the item alone.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import datasets
+import fsspec.asyn
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from hf_audio_vae.audio.io import AudioDecodeError
+from hf_audio_vae.data.clips import EncodedItem, item_name, item_seed, random_crop
+
+MIN_ITEMS_TO_JUDGE = 20
+
+logger = logging.getLogger(__name__)
+
+
+class TooManyBadItems(RuntimeError):  # noqa: N818
+    """More of the data set than allowed cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a reader has come.
+
+    Args:
+        epoch (`int`): Passes it has finished.
+        index (`int`): Items it has gone past in this one.
+        total (`int`): Items it has gone past in all.
+    """
+
+    epoch: int = 0
+    index: int = 0
+    total: int = 0
+
+
+@dataclass
+class CropBatch:
+    """Crops on their way to a training step.
+
+    Args:
+        waveform (`torch.Tensor` of shape `(batch, audio_channels, crop_length)`): The crops.
+        names (`list[str]`): Where each came from.
+        seeds (`list[int]`): A number for each crop that no other crop of the run has, for its noise.
+        reader (`int`): Worker that read them.
+        position (`Position`): How far that worker had come after the last of them.
+        skipped (`dict[str, str]`): Items passed over since the worker's last batch, with the reason.
+    """
+
+    waveform: Tensor
+    names: list[str]
+    seeds: list[int]
+    reader: int
+    position: Position
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def pin_memory(self) -> "CropBatch":
+        """Move the waveform to page-locked memory; the `DataLoader` calls this."""
+        self.waveform = self.waveform.pin_memory()
+        return self
+
+
+class CropStream(IterableDataset[CropBatch]):
+    """Batches of random crops from a streamed data set, without end.
+
+    Args:
+        source (`datasets.IterableDataset`): From `load_audio_stream`.
+        sampling_rate (`int`): Of the crops, in Hz.
+        audio_channels (`int`): Of the crops; see `convert_channels` for the rule.
+        crop_length (`int`): Samples a crop.
+        batch_size (`int`): Crops a batch, in this process.
+        seed (`int`): Decides order and places.
+        shuffle_buffer_size (`int`): Items to draw the next one from; 1 keeps the order. With data that comes as bytes
+            (parquet, tar) that many encoded files are held in memory by each worker.
+        rank (`int`): This process.
+        world_size (`int`): Number of processes.
+        max_bad_share (`float`): Stop when more than this share of the items met cannot be decoded, judged from 20
+            items on and at the end of an epoch.
+
+    Raises:
+        TooManyBadItems: On iteration, past `max_bad_share`.
+        ValueError: On iteration, the data set is empty.
+    """
+
+    def __init__(
+        self,
+        source: datasets.IterableDataset,
+        *,
+        sampling_rate: int,
+        audio_channels: int,
+        crop_length: int,
+        batch_size: int,
+        seed: int,
+        shuffle_buffer_size: int = 100,
+        rank: int = 0,
+        world_size: int = 1,
+        max_bad_share: float = 0.1,
+    ) -> None:
+        self.source = source
+        self.sampling_rate = sampling_rate
+        self.audio_channels = audio_channels
+        self.crop_length = crop_length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle_buffer_size = shuffle_buffer_size
+        self.rank = rank
+        self.world_size = world_size
+        self.max_bad_share = max_bad_share
+        self.first_reader = 0
+        self.positions: dict[int, Position] = {}
+
+    def __iter__(self) -> Iterator[CropBatch]:
+        worker = get_worker_info()
+        num_workers = worker.num_workers if worker else 1
+        if worker:
+            fsspec.asyn.reset_lock()  # a forked lock may be held by a thread that does not exist here
+        reader = (self.first_reader + (worker.id if worker else 0)) % num_workers
+        batch: list[tuple[Tensor, str, int]] = []
+        skipped: dict[str, str] = {}
+        judge = _Judge(self.max_bad_share)
+        for item, position in self._items(reader, num_workers):
+            if item is None:
+                judge.end_epoch()
+                continue
+            seed = item_seed(item, self.seed, position.epoch)
+            try:
+                crop, _ = random_crop(
+                    item,
+                    self.crop_length,
+                    seed,
+                    sampling_rate=self.sampling_rate,
+                    audio_channels=self.audio_channels,
+                )
+            except (AudioDecodeError, OSError) as error:
+                skipped[item_name(item)] = str(error)
+                judge.bad(item_name(item), str(error))
+                continue
+            judge.good()
+            batch.append((crop, item_name(item), seed))
+            if len(batch) == self.batch_size:
+                crops, names, seeds = (list(column) for column in zip(*batch, strict=True))
+                yield CropBatch(torch.stack(crops), names, seeds, reader, position, skipped)
+                batch, skipped = [], {}
+
+    def _items(self, reader: int, num_workers: int) -> Iterator[tuple[EncodedItem | None, Position]]:
+        """Yield this reader's items with the position after each, and `None` after each epoch."""
+        readers = self.world_size * num_workers
+        by_shard = self.source.num_shards >= readers
+        source = self.source
+        if by_shard and readers > 1:
+            source = source.shard(num_shards=readers, index=self.rank * num_workers + reader)
+        start = self.positions.get(reader, Position())
+        epoch, total = start.epoch, start.total - start.index
+        while True:
+            index = 0
+            # `iter` rather than `for`: it does not split the shards between workers once more.
+            for index, example in enumerate(self._shuffled(source, epoch).iter(batch_size=1), start=1):
+                turn, rank = divmod(total + index - 1, self.world_size)
+                mine = by_shard or (rank == self.rank and turn // self.batch_size % num_workers == reader)
+                if mine and (epoch, index) > (start.epoch, start.index):
+                    yield example["audio"][0], Position(epoch, index, total + index)
+            if index == 0:
+                raise ValueError("the data set holds no items (a shard of it, if it is split); check path and split.")
+            total += index
+            epoch += 1
+            yield None, Position(epoch, 0, total)
+
+    def _shuffled(self, source: datasets.IterableDataset, epoch: int) -> datasets.IterableDataset:
+        if self.shuffle_buffer_size <= 1:
+            return source
+        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        return source.shuffle(seed=seed, buffer_size=self.shuffle_buffer_size)
+
+
+class _Judge:
+    """Counts what could not be decoded and says when it is too much."""
+
+    def __init__(self, max_bad_share: float) -> None:
+        self.max_bad_share = max_bad_share
+        self.items = 0
+        self.bad_items = 0
+        self.last = ""
+
+    def good(self) -> None:
+        self.items += 1
+
+    def bad(self, name: str, reason: str) -> None:
+        self.items += 1
+        self.bad_items += 1
+        self.last = f"{name}: {reason}"
+        if self.items >= MIN_ITEMS_TO_JUDGE:
+            self.end_epoch()
+
+    def end_epoch(self) -> None:
+        if self.bad_items > self.max_bad_share * self.items:
+            raise TooManyBadItems(
+                f"{self.bad_items} of {self.items} items cannot be decoded, more than `max_bad_share` "
+                f"{self.max_bad_share}; the last one is {self.last} Repair the data set or raise the limit."
+            )
+
+
+class CropLoader:
+    """Iterates over a `CropStream` with worker processes and knows where it stands.
+
+    Args:
+        stream (`CropStream`): What to read.
+        num_workers (`int`): Worker processes; 0 reads in this one.
+        pin_memory (`bool`): Put batches into page-locked memory, for a GPU.
+    """
+
+    def __init__(self, stream: CropStream, *, num_workers: int = 0, pin_memory: bool = False) -> None:
+        self.stream = stream
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+        self.batches = 0
+        self.skipped: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[CropBatch]:
+        loader = DataLoader(self.stream, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        for batch in loader:
+            self.batches += 1
+            self.stream.positions[batch.reader] = batch.position
+            for name, reason in batch.skipped.items():
+                if name not in self.skipped:
+                    logger.warning("skipped an item that cannot be decoded, %s: %s", name, reason)
+            self.skipped |= batch.skipped
+            yield batch
+
+    @property
+    def epoch(self) -> int:
+        """Passes through the data set that the furthest reader has finished."""
+        return max((position.epoch for position in self.stream.positions.values()), default=0)
+
+    @property
+    def _readers(self) -> int:
+        return max(self.num_workers, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands after the last batch that was taken, fit for JSON."""
+        positions = {str(reader): asdict(position) for reader, position in self.stream.positions.items()}
+        return {"batches": self.batches, "positions": positions, "layout": self._layout}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batch that `state` was taken at; nothing that was read before is decoded again.
+
+        Raises:
+            ValueError: The run has another number of processes, workers or crops a batch.
+        """
+        if state["layout"] != self._layout:
+            raise ValueError(
+                f"the checkpoint was made with {state['layout']}, this run has {self._layout}; resume with the same, "
+                f"or start anew from its weights with `--pretrained_model_name_or_path`."
+            )
+        self.batches = state["batches"]
+        self.stream.first_reader = self.batches % self._readers
+        self.stream.positions = {int(reader): Position(**p) for reader, p in state["positions"].items()}
+
+    @property
+    def _layout(self) -> dict[str, int]:
+        return {
+            "num_processes": self.stream.world_size,
+            "dataloader_num_workers": self.num_workers,
+            "train_batch_size": self.stream.batch_size,
+        }

@@ -1,0 +1,72 @@
+"""Distances between a waveform and its reconstruction, each by a published definition, one value an item."""
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio.distance import mel_distance, stft_distance
+from hf_audio_vae.audio.spectrogram import mel_filters
+
+STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)
+MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
+
+
+def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB: each channel centred, then averaged over channels.
+
+    Le Roux et al., 2019 (arXiv:1811.02508), eq. 4, per channel as in auraloss. Higher is better. Energies are floored
+    at float32's epsilon, so a silent target gives a finite value.
+
+    Args:
+        estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.
+        target (`torch.Tensor`, same shape): Original.
+
+    Returns:
+        `torch.Tensor` of shape `(batch,)`, in dB.
+
+    Example:
+        >>> target = torch.sin(torch.arange(1000.0)).reshape(1, 1, -1)
+        >>> noise = torch.cos(torch.arange(1000.0)).reshape(1, 1, -1)
+        >>> round(si_sdr(0.5 * target + 0.05 * noise, target).item())
+        20
+    """
+    floor = torch.finfo(torch.float32).eps
+    estimate = estimate - estimate.mean(dim=-1, keepdim=True)
+    target = target - target.mean(dim=-1, keepdim=True)
+    scale = (estimate * target).sum(dim=-1, keepdim=True) / (target.square().sum(dim=-1, keepdim=True) + floor)
+    signal = (scale * target).square().sum(dim=-1)
+    distortion = (estimate - scale * target).square().sum(dim=-1)
+    return (10 * torch.log10((signal + floor) / (distortion + floor))).mean(dim=1)
+
+
+def multi_resolution_stft_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (auraloss' form).
+
+    The convergence is taken per item and channel, so a value does not depend on the batch. Lower is better.
+    (batch, audio_channels, time) twice -> (batch,).
+    """
+    windows = [torch.hann_window(length, device=target.device) for length in STFT_WINDOW_LENGTHS]
+    return torch.stack([stft_distance(estimate, target, window) for window in windows]).mean(dim=0)
+
+
+def mel_spectrogram_distance(estimate: Tensor, target: Tensor, sampling_rate: int) -> Tensor:
+    """DAC's "mel distance" by its class defaults, the one its tables report: lower is better.
+
+    150 and 80 mels on windows 2048 and 512, hop 1/4; L1 of log10 of squared mel spectra plus L1 of mel spectra, summed
+    over both. Not comparable with the seven-scale loss DAC trains with. (batch, audio_channels, time) -> (batch,).
+    """
+    distances: list[Tensor] = []
+    for length, n_mels in MEL_SCALES:
+        window = torch.hann_window(length, device=target.device)
+        filters = mel_filters(n_mels, length, sampling_rate).to(target.device)
+        distances += mel_distance(estimate, target, window, filters, power=2.0)
+    return torch.stack(distances).sum(dim=0)
+
+
+def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, Tensor]:
+    """All of the above by the names reports use, (batch,) each; inputs (batch, audio_channels, time)."""
+    estimate, target = estimate.float(), target.float()
+    return {
+        "si_sdr_db": si_sdr(estimate, target),
+        "multi_resolution_stft": multi_resolution_stft_distance(estimate, target),
+        "mel_distance": mel_spectrogram_distance(estimate, target, sampling_rate),
+    }
