@@ -12,7 +12,7 @@ Where an item's crop lies depends on the seed, the epoch and the item alone.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import datasets
@@ -55,6 +55,7 @@ class CropBatch:
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, crop_length)`): The crops.
+        sampling_rate (`int`): Theirs, in Hz.
         names (`list[str]`): Where each came from.
         seeds (`list[int]`): A number for each crop that no other crop of the run has, for its noise.
         reader (`int`): Worker that read them.
@@ -63,16 +64,25 @@ class CropBatch:
     """
 
     waveform: Tensor
+    sampling_rate: int
     names: list[str]
     seeds: list[int]
     reader: int
     position: Position
     skipped: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound in all crops together."""
+        return self.waveform.shape[0] * self.waveform.shape[-1] / self.sampling_rate
+
+    def to(self, device: torch.device) -> "CropBatch":
+        """Return the batch with its waveform on another device."""
+        return replace(self, waveform=self.waveform.to(device, non_blocking=True))
+
     def pin_memory(self) -> "CropBatch":
-        """Move the waveform to page-locked memory; the `DataLoader` calls this."""
-        self.waveform = self.waveform.pin_memory()
-        return self
+        """Return the batch with its waveform in page-locked memory; the `DataLoader` calls this."""
+        return replace(self, waveform=self.waveform.pin_memory())
 
 
 class CropStream(IterableDataset[CropBatch]):
@@ -154,7 +164,7 @@ class CropStream(IterableDataset[CropBatch]):
             batch.append((crop, item_name(item), seed))
             if len(batch) == self.batch_size:
                 crops, names, seeds = (list(column) for column in zip(*batch, strict=True))
-                yield CropBatch(torch.stack(crops), names, seeds, reader, position, skipped)
+                yield CropBatch(torch.stack(crops), self.sampling_rate, names, seeds, reader, position, skipped)
                 batch, skipped = [], {}
 
     def _items(self, reader: int, num_workers: int) -> Iterator[tuple[EncodedItem | None, Position]]:

@@ -1,5 +1,37 @@
-"""The registry: every family by the name its configuration carries."""
+"""The Hugging Face classes, and the registry of families by the name a configuration carries."""
+
+from pathlib import Path
+
+import torch
 
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 
 FAMILIES = {"WaveformVAE": WaveformVAE}
+# Classes of other libraries whose folders a family of ours reads as they are.
+READ_AS = {"AutoencoderOobleck": WaveformVAE}
+
+AutoencoderModel = WaveformVAE
+
+
+def load_autoencoder(
+    pretrained_model_name_or_path: str | Path, *, torch_dtype: torch.dtype | None = None
+) -> AutoencoderModel:
+    """Load a saved model of any family, found by the class its configuration names.
+
+    Args:
+        pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
+        torch_dtype (`torch.dtype`, *optional*): Type of the weights, float32 if not given.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ValueError: The configuration names a class that no family reads.
+        OSError: There is no such folder or repository.
+    """
+    name = str(pretrained_model_name_or_path)
+    class_name = WaveformVAE.load_config(name).get("_class_name")
+    known = FAMILIES | READ_AS
+    if class_name not in known:
+        raise ValueError(f"{name} holds a {class_name}, which is none of {sorted(known)}.")
+    return known[class_name].from_pretrained(name, torch_dtype=torch_dtype)

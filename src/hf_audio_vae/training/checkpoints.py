@@ -1,0 +1,103 @@
+"""Folders `checkpoint-{step}`, each either whole or not there.
+
+A checkpoint is written under a hidden name and renamed when it is complete; one that is dropped is renamed back before
+its files are deleted. A kill at any instant therefore leaves only whole checkpoints under their own names.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+NAME = re.compile(r"checkpoint-(\d+)")
+
+
+class Checkpoints:
+    """Writes, limits and finds the checkpoints of a run.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Saves model, optimiser, scheduler and random states.
+        output_dir (`Path`): Where the folders go.
+        limit (`int`, *optional*): Keep this many, the newest; all if `None`.
+    """
+
+    def __init__(self, accelerator: Accelerator, output_dir: Path, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"`checkpoints_total_limit` is {limit}; keep at least 1, or all with null.")
+        self.accelerator = accelerator
+        self.output_dir = output_dir
+        self.limit = limit
+
+    def save(self, step: int, state: dict[str, Any], save_models: Callable[[Path], None]) -> Path:
+        """Write `checkpoint-{step}`; every process calls this.
+
+        Args:
+            step (`int`): Optimiser steps done.
+            state (`dict`): This process's state, fit for JSON.
+            save_models (`Callable`): Writes what else the main process keeps into the folder it is given.
+
+        Returns:
+            `Path`: The finished folder.
+        """
+        final, partial = self._path(step), self._partial(step)
+        if self.accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(partial))
+        (partial / self._state_name).write_text(json.dumps(state))
+        if self.accelerator.is_main_process:
+            save_models(partial)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            if final.exists():
+                self._drop(final)
+            partial.rename(final)
+            for old in self.all()[: -self.limit] if self.limit else []:
+                self._drop(old)
+        self.accelerator.wait_for_everyone()
+        return final
+
+    def load(self, checkpoint: Path) -> dict[str, Any]:
+        """Restore model, optimiser, scheduler and random states; return this process's own state."""
+        state_file = checkpoint / self._state_name
+        if not state_file.is_file():
+            raise ValueError(f"{checkpoint} was not written by process {self.accelerator.process_index} of this run.")
+        self.accelerator.load_state(str(checkpoint))
+        return json.loads(state_file.read_text())
+
+    def find(self, resume_from_checkpoint: str) -> Path | None:
+        """Resolve `"latest"` or a path; `None` if `"latest"` finds nothing.
+
+        Raises:
+            ValueError: A path that is not a checkpoint.
+        """
+        if resume_from_checkpoint == "latest":
+            return self.all()[-1] if self.all() else None
+        path = Path(resume_from_checkpoint)
+        if not (path.is_dir() and NAME.fullmatch(path.name)):
+            raise ValueError(f"{path} is not a `checkpoint-*` folder; name one, or use `latest`.")
+        return path
+
+    def all(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        folders = [path for path in self.output_dir.glob("checkpoint-*") if NAME.fullmatch(path.name)]
+        return sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+    @property
+    def _state_name(self) -> str:
+        return f"trainer_state_{self.accelerator.process_index}.json"
+
+    def _path(self, step: int) -> Path:
+        return self.output_dir / f"checkpoint-{step}"
+
+    def _partial(self, step: int) -> Path:
+        return self.output_dir / f".checkpoint-{step}.partial"
+
+    def _drop(self, checkpoint: Path) -> None:
+        doomed = checkpoint.rename(self.output_dir / f".{checkpoint.name}.partial")
+        shutil.rmtree(doomed)

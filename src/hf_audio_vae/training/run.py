@@ -1,0 +1,104 @@
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from diffusers import ModelMixin
+
+from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.ema import EMA
+
+logger = get_logger(__name__)
+EMA_FOLDER = "ema"
+
+
+class Batch(Protocol):
+    """What the loop has to know of a batch: where its items came from, and how much sound it is."""
+
+    names: list[str]
+    seconds: float
+
+
+class ResumableLoader(Protocol):
+    """Batches without end, and where they stand."""
+
+    @property
+    def epoch(self) -> int:
+        """Passes through the data so far."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield batches."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the stream stands, fit for JSON."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come; goes into every checkpoint.
+
+    Args:
+        step (`int`): Optimiser steps done.
+        skipped_steps (`int`): Steps left out because loss or gradient was NaN or infinite.
+        skipped_in_a_row (`int`): Those since the last good one.
+        history (`list`): Metrics of each validation, with their `step`.
+    """
+
+    step: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """All that a checkpoint holds: what is trained and how far it has come.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Made with `step_scheduler_with_optimizer=False`.
+        model (`torch.nn.Module`): Prepared by `accelerator`.
+        optimizer (`torch.optim.Optimizer`): Prepared.
+        lr_scheduler: Prepared; stepped once an optimiser step.
+        loader (`ResumableLoader`): This process's batches; not prepared, it shards by itself.
+        ema (`EMA`): The averaged model.
+        checkpoints (`Checkpoints`): The folders.
+        progress (`Progress`): The books.
+    """
+
+    accelerator: Accelerator
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: Any
+    loader: ResumableLoader
+    ema: EMA[ModelMixin]
+    checkpoints: Checkpoints
+    progress: Progress = field(default_factory=Progress)
+
+    def save_checkpoint(self) -> Path:
+        """Write `checkpoint-{step}`; its `ema/` loads with `from_pretrained`. Every process calls this."""
+        state = {
+            "progress": asdict(self.progress),
+            "ema_updates": self.ema.updates,
+            "loader": self.loader.state_dict(),
+        }
+        folder = self.checkpoints.save(
+            self.progress.step, state, lambda partial: self.ema.model.save_pretrained(partial / EMA_FOLDER)
+        )
+        logger.info(f"wrote {folder}")
+        return folder
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint of the same run, bit for bit."""
+        state = self.checkpoints.load(checkpoint)
+        self.progress = Progress(**state["progress"])
+        self.loader.load_state_dict(state["loader"])
+        averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
+        self.ema.model.load_state_dict(averaged.state_dict())
+        self.ema.updates = state["ema_updates"]
+        logger.info(f"resumed from {checkpoint}")

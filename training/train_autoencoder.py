@@ -1,0 +1,156 @@
+"""Train or fine-tune an audio autoencoder.
+
+accelerate launch training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir outputs/mine
+"""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import set_seed
+from diffusers.optimization import get_scheduler
+from torch import nn
+
+from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
+from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss, WaveformL1Loss, WaveformMSELoss
+from hf_audio_vae.models import FAMILIES, AutoencoderModel, load_autoencoder
+from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.config import AutoencoderTrainingConfig, LossOptions, main_or_exit, parse_config
+from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.loop import Timing, fit
+from hf_audio_vae.training.publishing import push_folder, write_model
+from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.steps import reconstruction_step
+from hf_audio_vae.training.tracking import log_reconstructions
+from hf_audio_vae.training.validation import Clip, validate
+
+logger = get_logger(__name__)
+
+
+def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
+    """A new model of the recipe's family, or a saved one to go on with."""
+    if config.pretrained_model_name_or_path:
+        logger.info(f"fine-tuning {config.pretrained_model_name_or_path}: its configuration replaces `model`")
+        return load_autoencoder(config.pretrained_model_name_or_path)
+    return FAMILIES[config.family].from_config(config.model)
+
+
+def build_losses(options: LossOptions, sampling_rate: int) -> nn.ModuleDict:
+    """The reconstruction losses that the recipe names."""
+    losses = nn.ModuleDict()
+    if options.waveform_l1 is not None:
+        losses["waveform_l1"] = WaveformL1Loss()
+    if options.waveform_mse is not None:
+        losses["waveform_mse"] = WaveformMSELoss()
+    if options.multi_resolution_stft is not None:
+        stft_options = options.multi_resolution_stft.model_dump()
+        losses["multi_resolution_stft"] = MultiResolutionSTFTLoss(sampling_rate=sampling_rate, **stft_options)
+    if options.multi_scale_mel is not None:
+        losses["multi_scale_mel"] = MultiScaleMelLoss(
+            sampling_rate=sampling_rate, **options.multi_scale_mel.model_dump()
+        )
+    return losses
+
+
+def main(argv: Sequence[str]) -> None:
+    """Build, train, publish."""
+    config = parse_config(AutoencoderTrainingConfig, argv)
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        step_scheduler_with_optimizer=False,
+        log_with=None if config.report_to == "none" else config.report_to,
+        project_dir=config.output_dir,
+    )
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    logging.getLogger("hf_audio_vae").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
+    set_seed(config.seed)
+
+    model = build_model(config)
+    sampling_rate, audio_channels = model.sampling_rate, model.config.audio_channels
+    if config.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    ema = EMA(model.to(accelerator.device), config.ema_decay)
+    losses = build_losses(config.losses, sampling_rate).to(accelerator.device)
+
+    source = load_audio_stream(
+        config.dataset_name,
+        config_name=config.dataset_config_name,
+        split=config.dataset_split,
+        data_files=config.data_files,
+        audio_column=config.audio_column,
+        revision=config.dataset_revision,
+    )
+    stream = CropStream(
+        source if config.max_train_samples is None else source.take(config.max_train_samples),
+        sampling_rate=sampling_rate,
+        audio_channels=audio_channels,
+        crop_length=round(config.segment_seconds * sampling_rate),
+        batch_size=config.train_batch_size,
+        seed=config.seed,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        max_bad_share=config.max_bad_share,
+    )
+    on_gpu = accelerator.device.type == "cuda"
+    loader = CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+    validation_stream = load_audio_stream(config.validation_dataset_name, split=config.validation_dataset_split)
+    clips = [
+        Clip(name, waveform)
+        for name, waveform in whole_clips(
+            validation_stream.take(config.max_validation_samples),
+            sampling_rate=sampling_rate,
+            audio_channels=audio_channels,
+            max_seconds=config.validation_seconds,
+        )
+    ]
+
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        weight_decay=config.adam_weight_decay,
+    )
+    lr_scheduler = get_scheduler(
+        config.lr_scheduler,
+        optimizer,
+        num_warmup_steps=config.lr_warmup_steps,
+        num_training_steps=config.max_train_steps,
+    )
+    model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
+    accelerator.init_trackers("hf-audio-vae")
+    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
+    run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints)
+    if config.resume_from_checkpoint and (checkpoint := checkpoints.find(config.resume_from_checkpoint)):
+        run.resume(checkpoint)
+
+    def validate_and_log(step: int) -> dict[str, float]:
+        metrics, reconstructions = validate(ema.model, clips, sampling_rate, accelerator.device)
+        shown = config.num_validation_media
+        log_reconstructions(accelerator, clips[:shown], reconstructions[:shown], sampling_rate, step)
+        return metrics
+
+    fit(
+        run,
+        step_terms=lambda batch: reconstruction_step(model, batch.to(accelerator.device), losses),
+        weights=config.build_weights(),
+        timing=Timing(**config.model_dump(include=set(Timing.__annotations__))),
+        validate=validate_and_log,
+    )
+    if accelerator.is_main_process:
+        history = run.progress.history
+        write_model(ema.model, config, history)
+        print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
+        print(f"the model, its recipe, metrics and card are in {config.output_dir}")
+        if config.push_to_hub:
+            print(f"pushed to {push_folder(config.output_dir, config.hub_model_id)}")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
