@@ -137,7 +137,7 @@ def main(argv: Sequence[str]) -> None:
 
     fit(
         run,
-        step_terms=lambda batch: reconstruction_step(model, batch.to(accelerator.device), losses),
+        step_terms=lambda batch: reconstruction_step(model, batch.to(accelerator.device), dict(losses.items())),
         weights=config.build_weights(),
         timing=Timing(**config.model_dump(include=set(Timing.__annotations__))),
         validate=validate_and_log,

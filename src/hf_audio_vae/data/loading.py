@@ -57,10 +57,9 @@ def load_audio_stream(
         raise ValueError(
             f"`audio_column` {column!r} is not in {dataset_name!r}; its columns are {sorted(stream.features)}."
         )
-    stream = stream.select_columns([column])
-    if column != "audio":
-        stream = stream.rename_column(column, "audio")
-    return stream.cast_column("audio", EncodedAudio())
+    # Cast before anything maps the stream: from then on no step asks for a decoder.
+    stream = stream.cast_column(column, EncodedAudio()).select_columns([column])
+    return stream if column == "audio" else stream.rename_column(column, "audio")
 
 
 def _only_audio_column(features: datasets.Features | dict[str, Any], dataset_name: str) -> str:

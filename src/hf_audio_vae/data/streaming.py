@@ -99,8 +99,8 @@ class CropStream(IterableDataset[CropBatch]):
             (parquet, tar) that many encoded files are held in memory by each worker.
         rank (`int`): This process.
         world_size (`int`): Number of processes.
-        max_bad_share (`float`): Stop when more than this share of the items met cannot be decoded, judged from 20
-            items on and at the end of an epoch.
+        max_bad_share (`float`): Stop when more than this share of the items a reader has met cannot be decoded, judged
+            from its 20th item on; a whole epoch without a good item ends the run whatever its length.
 
     Raises:
         TooManyBadItems: On iteration, past `max_bad_share`.
@@ -194,7 +194,8 @@ class CropStream(IterableDataset[CropBatch]):
         if self.shuffle_buffer_size <= 1:
             return source
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        return source.shuffle(seed=seed, buffer_size=self.shuffle_buffer_size)
+        # One shard at a time: mixing several would read ahead in threads, and pause a second or more at each epoch.
+        return source.shuffle(seed=seed, buffer_size=self.shuffle_buffer_size, max_buffer_input_shards=1)
 
 
 class _Judge:
@@ -213,15 +214,18 @@ class _Judge:
         self.items += 1
         self.bad_items += 1
         self.last = f"{name}: {reason}"
-        if self.items >= MIN_ITEMS_TO_JUDGE:
-            self.end_epoch()
+        if self.items >= MIN_ITEMS_TO_JUDGE and self.bad_items > self.max_bad_share * self.items:
+            self._stop()
 
     def end_epoch(self) -> None:
-        if self.bad_items > self.max_bad_share * self.items:
-            raise TooManyBadItems(
-                f"{self.bad_items} of {self.items} items cannot be decoded, more than `max_bad_share` "
-                f"{self.max_bad_share}; the last one is {self.last} Repair the data set or raise the limit."
-            )
+        if self.bad_items == self.items > 0:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise TooManyBadItems(
+            f"{self.bad_items} of {self.items} items cannot be decoded, more than `max_bad_share` "
+            f"{self.max_bad_share}; the last one is {self.last} Repair the data set or raise the limit."
+        )
 
 
 class CropLoader:

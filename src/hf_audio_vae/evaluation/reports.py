@@ -32,11 +32,11 @@ class Summarizable(Protocol):
 
 
 METRICS = {
-    "si_sdr_db": "SI-SDR (dB, higher is better)",
-    "multi_resolution_stft": "multi-resolution STFT (lower is better)",
-    "mel_distance": "mel distance (lower is better)",
+    "si_sdr_db": "SI-SDR (dB, ↑)",
+    "multi_resolution_stft": "multi-resolution STFT (↓)",
+    "mel_distance": "mel distance (↓)",
     "kl": "KL (nats a frame)",
-    "real_time_factor": "real-time factor (seconds of sound a second)",
+    "real_time_factor": "times real time (↑)",
 }
 
 
@@ -56,7 +56,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
 def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table with a row a metric and a column for each entry, say `{"before": ..., "after": ...}`."""
     names = [name for name in METRICS if any(name in values for values in columns.values())]
-    rows = [[METRICS[name], *(values[name] for values in columns.values())] for name in names]
+    rows: list[list[str | float]] = [[METRICS[name], *(values[name] for values in columns.values())] for name in names]
     return table(["metric", *columns], rows)
 
 

@@ -4,7 +4,7 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -59,7 +59,11 @@ class AnnealedWeight(Section):
 
     def build(self) -> Schedule:
         """Return the schedule this describes."""
-        schedules = {"linear": LinearAnnealing, "cosine": CosineAnnealing, "cyclical": CyclicalAnnealing}
+        schedules: dict[str, Callable[[float, int], Schedule]] = {
+            "linear": LinearAnnealing,
+            "cosine": CosineAnnealing,
+            "cyclical": CyclicalAnnealing,
+        }
         return schedules[self.schedule](self.weight, self.steps)
 
 

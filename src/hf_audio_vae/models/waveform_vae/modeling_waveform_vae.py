@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -61,7 +62,7 @@ class _Stack(nn.Module):
     """What encoder and decoder share: a first convolution, blocks that change the rate, Snake, a last convolution."""
 
     conv1: WeightNormConv1d
-    block: nn.ModuleList
+    block: Any  # nn.ModuleList of EncoderBlock or DecoderBlock
     snake1: Snake1d
     conv2: WeightNormConv1d
     gradient_checkpointing = False

@@ -1,0 +1,59 @@
+"""Measure a model on a data set: a table, and a model card on request."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from hf_audio_vae.cli.sound import load_model
+from hf_audio_vae.data import load_audio_stream, whole_clips
+from hf_audio_vae.evaluation.metrics import reconstruction_metrics
+from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--model", required=True, help="folder or Hub id")
+    parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
+    parser.add_argument("--dataset_split", default="train")
+    parser.add_argument("--max_seconds", type=float, default=30.0, help="how much of each item to use")
+    parser.add_argument("--card", type=Path, help="write a model card here")
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> None:
+    """Carry out the verb."""
+    model = load_model(arguments.model)
+    stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
+    rows: list[dict[str, float]] = []
+    sound_seconds = busy_seconds = 0.0
+    for _, clip in whole_clips(
+        stream,
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
+        max_seconds=arguments.max_seconds,
+    ):
+        started = time.perf_counter()
+        output = model(clip[None].to(model.device))
+        reconstruction = output.sample.cpu()  # waits for a GPU to finish
+        busy_seconds += time.perf_counter() - started
+        sound_seconds += clip.shape[-1] / model.sampling_rate
+        metrics = reconstruction_metrics(reconstruction, clip[None], model.sampling_rate) | output.losses
+        rows.append({name: value.mean().item() for name, value in metrics.items()})
+    if not rows:
+        raise ValueError(f"{arguments.dataset_name!r} holds no items; check path and split.")
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
+    material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
+    print(f"measured on {material}")
+    if arguments.card:
+        card = model_card(
+            title=Path(arguments.model).name,
+            family=type(model).__name__,
+            summary=model_summary(model),
+            metrics=means,
+            material=material,
+        )
+        arguments.card.write_text(card)
+        print(f"the card is {arguments.card}")

@@ -1,0 +1,58 @@
+"""What the verbs share: a model on the best device, and waveforms that fit it, never changed in silence."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+
+
+def load_model(name: str) -> AutoencoderModel:
+    """Load a model for long input: tiled, in evaluation mode, on the GPU if there is one.
+
+    Raises:
+        ValueError: There is no such model, or it is of a class unknown here.
+    """
+    try:
+        model = load_autoencoder(name)
+    except OSError as error:
+        raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+    model.enable_tiling()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def read_for(model: AutoencoderModel, path: Path) -> Tensor:
+    """Read a file as the model wants it, (audio_channels, time); what is changed for that is told on stderr.
+
+    Raises:
+        ValueError: The file cannot be decoded, or its channels cannot be converted.
+        OSError: It cannot be opened.
+    """
+    try:
+        waveform, sampling_rate = read_audio(path)
+        converted = convert_channels(waveform, model.config.audio_channels)
+    except AudioDecodeError as error:
+        raise ValueError(f"{path} {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if len(waveform) != len(converted):
+        how = "mean" if len(converted) == 1 else "copy in each"
+        print(f"{path.name}: {len(waveform)} channels -> {len(converted)} ({how})", file=sys.stderr)
+    if sampling_rate != model.sampling_rate:
+        print(f"{path.name}: {sampling_rate} Hz -> {model.sampling_rate} Hz", file=sys.stderr)
+    return resample(converted, sampling_rate, model.sampling_rate)
+
+
+def unique_stems(paths: list[Path]) -> dict[Path, str]:
+    """Name the output of each file by its stem.
+
+    Raises:
+        ValueError: Two files have the same stem, so that one output would replace the other.
+    """
+    stems = {path: path.stem for path in paths}
+    if len(set(stems.values())) < len(paths):
+        raise ValueError("two of the files have the same name; give them in separate calls, or rename one.")
+    return stems

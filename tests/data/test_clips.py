@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tests.data.sounds import RATE, encoded
+
+from hf_audio_vae.audio import AudioDecodeError, read_audio, resample
+from hf_audio_vae.data import load_audio_stream, random_crop, whole_clips
+from hf_audio_vae.data.clips import item_seed
+
+REPO = Path(__file__).parents[2]
+MUSIC = REPO / "data/held_out/music_musicbox.ogg"
+
+
+def item(path: Path) -> dict:
+    return {"bytes": None, "path": str(path)}
+
+
+def test_crop_is_a_stretch_of_the_resampled_file() -> None:
+    whole = resample(*read_audio(MUSIC), 24000)
+    starts = set()
+    for seed in range(8):
+        crop, start = random_crop(item(MUSIC), 6000, seed, sampling_rate=24000, audio_channels=2)
+        torch.testing.assert_close(crop, whole[:, start : start + 6000], rtol=0, atol=1e-6)
+        starts.add(start)
+    assert len(starts) == 8
+
+
+def test_every_start_that_fits_is_drawn() -> None:
+    audio = {"bytes": encoded(0.5, seconds=12 / RATE), "path": None}
+    starts = {random_crop(audio, 10, seed, sampling_rate=RATE, audio_channels=1)[1] for seed in range(60)}
+    assert starts == {0, 1, 2}
+
+
+def test_short_file_is_continued_with_silence() -> None:
+    crop, _ = random_crop({"bytes": encoded(0.5), "path": None}, RATE, 0, sampling_rate=RATE, audio_channels=2)
+    assert crop.shape == (2, RATE)
+    assert bool((crop[:, : RATE // 2] == 0.5).all())
+    assert bool((crop[:, RATE // 2 :] == 0).all())
+
+
+@pytest.mark.parametrize("bad", [b"not audio", b"", encoded(float("nan")), encoded(float("inf"))])
+def test_what_is_no_sound_is_refused(bad: bytes) -> None:
+    with pytest.raises(AudioDecodeError):
+        random_crop({"bytes": bad, "path": None}, 100, 0, sampling_rate=RATE, audio_channels=1)
+
+
+def test_channels_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "six.wav", np.zeros((100, 6), dtype=np.float32), RATE)
+    with pytest.raises(AudioDecodeError, match="6 channels and 2 are wanted"):
+        random_crop(item(tmp_path / "six.wav"), 10, 0, sampling_rate=RATE, audio_channels=2)
+
+
+def test_seed_depends_on_run_epoch_and_item_not_on_the_folder() -> None:
+    here = item_seed(item(Path("/a/x.wav")), seed=1, epoch=2)
+    assert here == item_seed(item(Path("/b/x.wav")), seed=1, epoch=2)
+    others = [
+        item_seed(item(Path("/a/y.wav")), seed=1, epoch=2),
+        item_seed(item(Path("/a/x.wav")), seed=0, epoch=2),
+        item_seed(item(Path("/a/x.wav")), seed=1, epoch=3),
+        item_seed({"bytes": b"x", "path": "/a/x.wav"}, seed=1, epoch=2),
+    ]
+    assert len({here, *others}) == 5
+
+
+def test_whole_clips_are_the_start_of_every_item() -> None:
+    stream = load_audio_stream(str(REPO / "data/held_out"))
+    clips = dict(whole_clips(stream, sampling_rate=16000, audio_channels=1, max_seconds=1.5))
+    assert len(clips) == 12
+    music = resample(read_audio(MUSIC)[0].mean(dim=0, keepdim=True), 44100, 16000)
+    torch.testing.assert_close(clips["music_musicbox"], music[:, :24000], rtol=0, atol=1e-6)
+    assert clips["drum_snare_hard"].shape[-1] < 24000

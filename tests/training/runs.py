@@ -1,0 +1,81 @@
+"""Real runs of the training script, as small as they come."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+REPO = Path(__file__).parents[2]
+SCRIPT = str(REPO / "training/train_autoencoder.py")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+RECIPE = {
+    "seed": 3,
+    "model": {
+        "encoder_hidden_size": 4,
+        "downsampling_ratios": [2, 3],
+        "channel_multiples": [1, 2],
+        "decoder_channels": 4,
+        "decoder_input_channels": 2,
+        "audio_channels": 1,
+        "sampling_rate": 8000,
+    },
+    "dataset_name": str(REPO / "data/train"),
+    "validation_dataset_name": str(REPO / "data/held_out"),
+    "segment_seconds": 0.1,
+    "dataloader_num_workers": 0,
+    "max_validation_samples": 2,
+    "validation_seconds": 0.2,
+    "num_validation_media": 1,
+    "losses": {"waveform_l1": {}, "multi_resolution_stft": {"window_lengths": [128, 32]}},
+    "weights": {
+        "waveform_l1": 1.0,
+        "multi_resolution_stft": 1.0,
+        "kl": {"schedule": "linear", "weight": 1e-4, "steps": 4},
+    },
+    "train_batch_size": 4,
+    "max_train_steps": 8,
+    "learning_rate": 3e-3,
+    "lr_scheduler": "cosine",
+    "checkpointing_steps": 4,
+    "validation_steps": 100,
+    "logging_steps": 2,
+    "report_to": "none",
+}
+
+
+def write_recipe(folder: Path, **changes: object) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE | changes))
+    return path
+
+
+def command(recipe: Path, output_dir: Path, *options: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    program = [sys.executable, *launcher, SCRIPT] if launcher else [sys.executable, SCRIPT]
+    return [*program, "--config", str(recipe), "--output_dir", str(output_dir), *options]
+
+
+def environment() -> dict[str, str]:
+    """One thread a process: results then do not depend on how a sum is split between threads."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
+
+
+def trained_weights(output_dir: Path, step: int) -> dict[str, torch.Tensor]:
+    """The weights that are trained, not their average, as the checkpoint has them."""
+    return load_file(output_dir / f"checkpoint-{step}" / "model.safetensors")
+
+
+def published_weights(output_dir: Path) -> dict[str, torch.Tensor]:
+    return load_file(output_dir / WEIGHTS)
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
