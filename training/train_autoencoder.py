@@ -125,6 +125,11 @@ def main(argv: Sequence[str]) -> None:
     model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
     accelerator.init_trackers("hf-audio-vae")
     checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
+    if checkpoints.all() and not config.resume_from_checkpoint:
+        raise ValueError(
+            f"{config.output_dir} holds checkpoints of an earlier run; go on with `--resume_from_checkpoint latest`, "
+            f"or choose another `--output_dir`."
+        )
     run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints)
     if config.resume_from_checkpoint and (checkpoint := checkpoints.find(config.resume_from_checkpoint)):
         run.resume(checkpoint)

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-
-from hf_audio_vae import WaveformVAE
-from hf_audio_vae.models import load_autoencoder
 from tests.training.runs import (
     REPO,
     command,
@@ -23,6 +20,9 @@ from tests.training.runs import (
     trained_weights,
     write_recipe,
 )
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.models import load_autoencoder
 
 
 def kill_when(arguments: list[str], ready: Path) -> None:

@@ -34,7 +34,7 @@ def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rat
         level = log_spectrogram(waveform.detach().float().cpu().mean(dim=0))  # (bins, frames)
         extent = (0.0, seconds, 0.0, nyquist_khz)
         image = panel.imshow(
-            level, origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
+            level.numpy(), origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
         )
         panel.set_ylabel(f"{name}\nkHz")
     panels[-1].set_xlabel("seconds")

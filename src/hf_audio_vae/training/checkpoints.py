@@ -1,7 +1,8 @@
 """Folders `checkpoint-{step}`, each either whole or not there.
 
-A checkpoint is written under a hidden name and renamed when it is complete; one that is dropped is renamed back before
-its files are deleted. A kill at any instant therefore leaves only whole checkpoints under their own names.
+A checkpoint is written under a hidden name and renamed when it is complete; one that is dropped gets a hidden name
+before its files are deleted. A kill at any instant therefore leaves only whole checkpoints under their own names. One
+that is replaced is whole, too, under its hidden name, until its successor has taken its place.
 """
 
 import json
@@ -31,6 +32,9 @@ class Checkpoints:
         self.accelerator = accelerator
         self.output_dir = output_dir
         self.limit = limit
+        if accelerator.is_main_process:
+            self._tidy()
+        accelerator.wait_for_everyone()
 
     def save(self, step: int, state: dict[str, Any], save_models: Callable[[Path], None]) -> Path:
         """Write `checkpoint-{step}`; every process calls this.
@@ -43,7 +47,7 @@ class Checkpoints:
         Returns:
             `Path`: The finished folder.
         """
-        final, partial = self._path(step), self._partial(step)
+        final, partial = self._path(step), self._hidden(step, "partial")
         if self.accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -55,10 +59,11 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             if final.exists():
-                self._drop(final)
+                final.rename(self._hidden(step, "replaced"))
             partial.rename(final)
             for old in self.all()[: -self.limit] if self.limit else []:
-                self._drop(old)
+                old.rename(self._hidden(_step(old), "dropped"))
+            self._tidy()
         self.accelerator.wait_for_everyone()
         return final
 
@@ -86,7 +91,7 @@ class Checkpoints:
     def all(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
         folders = [path for path in self.output_dir.glob("checkpoint-*") if NAME.fullmatch(path.name)]
-        return sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+        return sorted(folders, key=_step)
 
     @property
     def _state_name(self) -> str:
@@ -95,9 +100,19 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self.output_dir / f"checkpoint-{step}"
 
-    def _partial(self, step: int) -> Path:
-        return self.output_dir / f".checkpoint-{step}.partial"
+    def _hidden(self, step: int, state: str) -> Path:
+        return self.output_dir / f".checkpoint-{step}.{state}"
 
-    def _drop(self, checkpoint: Path) -> None:
-        doomed = checkpoint.rename(self.output_dir / f".{checkpoint.name}.partial")
-        shutil.rmtree(doomed)
+    def _tidy(self) -> None:
+        """Bring back what was to be replaced and was not, delete all else that is hidden."""
+        for path in self.output_dir.glob(".checkpoint-*.replaced"):
+            final = self.output_dir / path.stem.removeprefix(".")
+            if not final.exists():
+                path.rename(final)
+        for state in ("partial", "dropped", "replaced"):
+            for path in self.output_dir.glob(f".checkpoint-*.{state}"):
+                shutil.rmtree(path)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))

@@ -158,12 +158,13 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
         raise ValueError("the configuration is wrong:\n" + "\n".join(lines)) from None
 
 
-def main_or_exit(main: Any) -> None:
+def main_or_exit(main: Callable[[list[str]], None]) -> None:
     """Run a script's `main(argv)`; a `ValueError` becomes one message and exit code 2."""
     try:
         main(sys.argv[1:])
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:

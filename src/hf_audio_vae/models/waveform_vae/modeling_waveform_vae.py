@@ -247,12 +247,7 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
         check_waveform(x, self.config.audio_channels)
-        x = pad_to_frames(x, self.hop_length)
-        if self.use_slicing and x.shape[0] > 1:
-            parameters = torch.cat([self._encode(item) for item in x.split(1)])
-        else:
-            parameters = self._encode(x)
-        posterior = DiagonalGaussian.from_parameters(parameters)
+        posterior = self._encode(x)
         return WaveformVAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     @apply_forward_hook
@@ -274,10 +269,7 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
             ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
         """
         check_latents(z, self.latent_channels)
-        if self.use_slicing and z.shape[0] > 1:
-            sample = torch.cat([self._decode(item) for item in z.split(1)])
-        else:
-            sample = self._decode(z)
+        sample = self._decode(z)
         return WaveformVAEDecoderOutput(sample=sample) if return_dict else (sample,)
 
     def forward(
@@ -303,17 +295,30 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         """
         posterior = self.encode(sample).latent_dist
         latents = posterior.sample(generator) if sample_posterior else posterior.mode()
-        decoded = self.decode(latents).sample[..., : sample.shape[-1]]
+        # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        decoded = self._decode(latents)[..., : sample.shape[-1]]
         if not return_dict:
             return (decoded,)
         return WaveformVAEOutput(sample=decoded, losses={"kl": posterior.kl().sum(dim=1).mean()})
 
-    def _encode(self, waveform: Tensor) -> Tensor:
-        if self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length:
-            return encode_in_chunks(self.encoder, waveform, self.hop_length, self.tile_frames)
-        return self.encoder(waveform)
+    def _encode(self, waveform: Tensor) -> DiagonalGaussian:
+        waveform = pad_to_frames(waveform, self.hop_length)
+        tiled = self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length
+        encode: Callable[[Tensor], Tensor] = self._encode_in_tiles if tiled else self.encoder
+        return DiagonalGaussian.from_parameters(self._by_item(encode, waveform))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        if self.use_tiling and latents.shape[-1] > self.tile_frames:
-            return decode_in_chunks(self.decoder, latents, self.hop_length, self.tile_frames)
-        return self.decoder(latents)
+        tiled = self.use_tiling and latents.shape[-1] > self.tile_frames
+        decode: Callable[[Tensor], Tensor] = self._decode_in_tiles if tiled else self.decoder
+        return self._by_item(decode, latents)
+
+    def _encode_in_tiles(self, waveform: Tensor) -> Tensor:
+        return encode_in_chunks(self.encoder, waveform, self.hop_length, self.tile_frames)
+
+    def _decode_in_tiles(self, latents: Tensor) -> Tensor:
+        return decode_in_chunks(self.decoder, latents, self.hop_length, self.tile_frames)
+
+    def _by_item(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if self.use_slicing and x.shape[0] > 1:
+            return torch.cat([code(item) for item in x.split(1)])
+        return code(x)

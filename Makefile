@@ -1,0 +1,38 @@
+VENV ?= .venv
+PYTHON ?= python3.11
+BIN = $(VENV)/bin
+DEMO ?= outputs/demo
+DEMO_OPTIONS ?=
+
+# glibc gives freed activations back to the system after every layer and takes page faults to get them again. Keeping
+# them makes training on a CPU several times as fast.
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
+export MALLOC_TOP_PAD_ ?= 268435456
+
+.PHONY: demo test style quality env
+
+env: $(VENV)/.installed  ## Make the environment
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,dev]"
+	touch $@
+
+demo: env  ## Train on the audio in data/train, reconstruct sound that was held out
+	rm -rf $(DEMO)
+	$(BIN)/python training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir $(DEMO) $(DEMO_OPTIONS)
+	$(BIN)/hf-audio-vae reconstruct data/held_out/music_musicbox.ogg data/held_out/speech_en_0890.flac \
+		--model $(DEMO) --output_dir $(DEMO)/reconstructions
+
+test: env  ## Run the whole suite
+	$(BIN)/python -m pytest
+
+style: env  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+quality: env  ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy

@@ -1,0 +1,117 @@
+"""The command line, on a small random model and real sound."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from safetensors import safe_open
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import read_audio, resample
+from hf_audio_vae.cli.main import main
+
+REPO = Path(__file__).parents[2]
+MUSIC = str(REPO / "data/held_out/music_musicbox.ogg")  # 44.1 kHz, stereo
+SPEECH = str(REPO / "data/held_out/speech_en_0890.flac")  # 16 kHz, mono
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    WaveformVAE(4, (3, 5), (1, 2), 4, 2, 1, 16000).save_pretrained(folder)
+    return str(folder)
+
+
+def test_reconstruct_writes_sound_picture_and_table(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reconstruct", MUSIC, SPEECH, "--model", model_folder, "--output_dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "44100 Hz -> 16000 Hz" in err
+    assert "2 channels -> 1 (mean)" in err
+    assert "speech_en_0890" not in err, "nothing was changed, so nothing is said"
+    for stem in ("music_musicbox", "speech_en_0890"):
+        original, rate = read_audio(tmp_path / f"{stem}.original.wav")
+        reconstruction, _ = read_audio(tmp_path / f"{stem}.reconstruction.wav")
+        assert original.shape == reconstruction.shape
+        assert rate == 16000
+        assert (tmp_path / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        with torch.no_grad():
+            expected = WaveformVAE.from_pretrained(model_folder)(original[None]).sample[0]
+        torch.testing.assert_close(reconstruction, expected, rtol=0, atol=1e-5)
+    music, _ = read_audio(tmp_path / "music_musicbox.original.wav")
+    expected = resample(read_audio(MUSIC)[0].mean(dim=0, keepdim=True), 44100, 16000)
+    torch.testing.assert_close(music, expected, rtol=0, atol=1e-6)
+    assert all(word in out for word in ("SI-SDR", "multi-resolution STFT", "mel distance", "times real time"))
+
+
+def test_decoding_what_was_encoded_is_the_reconstruction(model_folder: str, tmp_path: Path) -> None:
+    assert main(["encode", SPEECH, "--model", model_folder, "--output_dir", str(tmp_path)]) == 0
+    latents = tmp_path / "speech_en_0890.safetensors"
+    with safe_open(latents, "pt") as file:
+        assert file.get_tensor("mean").shape == file.get_tensor("std").shape == (2, -(-84800 // 15))
+        assert file.metadata()["sampling_rate"] == "16000"
+    assert main(["decode", str(latents), "--output_dir", str(tmp_path)]) == 0
+    decoded, rate = read_audio(tmp_path / "speech_en_0890.wav")
+    with torch.no_grad():
+        expected = WaveformVAE.from_pretrained(model_folder)(read_audio(SPEECH)[0][None]).sample[0]
+    assert rate == 16000
+    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
+
+
+def test_evaluate_writes_a_card_with_the_table_it_printed(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(REPO / "data/held_out")
+    card = tmp_path / "card.md"
+    arguments = ["--dataset_name", data, "--max_seconds", "0.3", "--card", str(card)]
+    assert main(["evaluate", "--model", model_folder, *arguments]) == 0
+    printed = capsys.readouterr().out
+    (value,) = [line.split("|")[2].strip() for line in printed.splitlines() if "mel distance" in line]
+    assert float(value) > 0
+    assert value in card.read_text()
+    assert "12 items" in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reconstruct", "nowhere.wav", "--model", "MODEL"], "nowhere.wav"),
+        (["reconstruct", __file__, "--model", "MODEL"], "cannot be decoded"),
+        (["reconstruct", SPEECH, "--model", "/nowhere"], "no model can be loaded from '/nowhere'"),
+        (["reconstruct", SPEECH, SPEECH.replace("held_out", "held_out/."), "--model", "MODEL"], "have the same name"),
+        (["decode", SPEECH], "not a readable safetensors file"),
+        (["decode", "MODEL/diffusion_pytorch_model.safetensors"], "has format 'pt'"),
+        (["evaluate", "--model", "MODEL", "--dataset_name", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [argument.replace("MODEL", model_folder) for argument in arguments]
+    if filled[0] != "evaluate":
+        filled += ["--output_dir", str(tmp_path / "out")]
+    assert main(filled) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_latents_of_another_model_are_refused(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["encode", SPEECH, "--model", model_folder, "--output_dir", str(tmp_path)])
+    other = tmp_path / "other"
+    WaveformVAE(4, (3, 5), (1, 2), 4, 2, 1, 16000).save_pretrained(other)
+    latents = str(tmp_path / "speech_en_0890.safetensors")
+    assert main(["decode", latents, "--model", str(other), "--output_dir", str(tmp_path)]) == 2
+    assert "encoded with other weights" in capsys.readouterr().err
+
+
+def test_channels_of_unknown_meaning_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "six.wav", torch.zeros(100, 6).numpy(), 16000)
+    WaveformVAE(4, (3,), (1,), 4, 2, audio_channels=2, sampling_rate=16000).save_pretrained(tmp_path / "stereo")
+    assert main(["encode", str(tmp_path / "six.wav"), "--model", str(tmp_path / "stereo")]) == 2
+    assert "6 channels and 2 are wanted" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""What happens when a loss is not finite, in real runs."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from accelerate import Accelerator
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream
+from hf_audio_vae.losses import WaveformL1Loss
+from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
+from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.steps import reconstruction_step
+
+RATE = 8000
+WEIGHTS = {"waveform_l1": 1.0, "kl": 1e-4}
+TIMING = Timing(
+    max_train_steps=12,
+    checkpointing_steps=100,
+    validation_steps=100,
+    logging_steps=5,
+    max_grad_norm=1.0,
+    max_skipped_steps=3,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight files of noise."""
+    path = tmp_path / "sound"
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(8):
+        samples = generator.normal(0, 0.1, RATE // 4).astype(np.float32)
+        soundfile.write(path / f"{i}.wav", samples, RATE, "FLOAT")
+    return path
+
+
+def overflow(path: Path) -> None:
+    """Replace a file by one that is finite, but so loud that no loss on it is."""
+    soundfile.write(path, np.full(RATE // 4, 3e38, dtype=np.float32), RATE, "FLOAT")
+
+
+def start(folder: Path, out: Path) -> tuple[Run, Callable]:
+    accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+    torch.manual_seed(0)
+    model = WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    stream = CropStream(
+        load_audio_stream(str(folder)), sampling_rate=RATE, audio_channels=1, crop_length=600, batch_size=2, seed=0
+    )
+    ema = EMA(model, 0.9)
+    prepared = accelerator.prepare(model, optimizer, scheduler)
+    run = Run(accelerator, *prepared, CropLoader(stream), ema, Checkpoints(accelerator, out))
+    losses = {"waveform_l1": WaveformL1Loss()}
+    return run, lambda batch: reconstruction_step(run.model, batch, losses)
+
+
+def finite(model: torch.nn.Module) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_a_loss_that_is_not_finite_skips_the_step_and_names_the_items(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    overflow(folder / "3.wav")
+    run, step_terms = start(folder, tmp_path / "out")
+    with caplog.at_level(logging.WARNING):
+        fit(run, step_terms=step_terms, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+    assert run.progress.step == 12, "skipped steps do not count"
+    assert run.progress.skipped_steps in (3, 4), "12 good steps are four epochs of four batches, one of them bad"
+    assert finite(run.model)
+    assert finite(run.ema.model)
+    warnings = [record.getMessage() for record in caplog.records if "the step is skipped" in record.getMessage()]
+    assert len(warnings) == run.progress.skipped_steps
+    assert all("3.wav" in message for message in warnings)
+
+
+def test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint(folder: Path, tmp_path: Path) -> None:
+    run, step_terms = start(folder, tmp_path / "out")
+    good = 5
+
+    def diverge(batch) -> dict[str, torch.Tensor]:
+        terms = step_terms(batch)
+        return terms if run.progress.step < good else terms | {"kl": terms["kl"] * float("nan")}
+
+    with pytest.raises(NonFiniteLossError, match="3 steps in a row.*checkpoint-5"):
+        fit(run, step_terms=diverge, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+    checkpoint = tmp_path / "out/checkpoint-5"
+    assert finite(WaveformVAE.from_pretrained(checkpoint, subfolder="ema"))
+    resumed, step_terms = start(folder, tmp_path / "out")
+    resumed.resume(checkpoint)
+    fit(resumed, step_terms=step_terms, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+    assert resumed.progress.step == 12
+    assert resumed.progress.skipped_steps == 3
+
+
+def test_a_gradient_that_is_not_finite_skips_the_step(folder: Path, tmp_path: Path) -> None:
+    run, step_terms = start(folder, tmp_path / "out")
+    before = [p.clone() for p in run.model.parameters()]
+
+    def steep(batch) -> dict[str, torch.Tensor]:
+        terms = step_terms(batch)
+        return terms | {"kl": (terms["kl"] - terms["kl"].detach()).abs().sqrt()}  # 0, and infinitely steep
+
+    with pytest.raises(NonFiniteLossError):
+        fit(run, step_terms=steep, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+
+
+def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path) -> None:
+    run, step_terms = start(folder, tmp_path / "out")
+    timing = Timing(10**9, 10**9, 10**9, 10**9, 1.0, 3, max_train_minutes=0.02)
+    fit(run, step_terms=step_terms, weights=WEIGHTS, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
+    assert 0 < run.progress.step < 10**9
+    assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
+    assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()
