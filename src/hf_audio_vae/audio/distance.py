@@ -4,6 +4,8 @@ from torch import Tensor, linalg
 
 from hf_audio_vae.audio.spectrogram import magnitude, stft
 
+MIN_MEL_POWER = 1e-20  # mel spectra have a floor of their own; this one keeps gradients finite
+
 
 def spectral_convergence(estimate: Tensor, target: Tensor) -> Tensor:
     """Relative Frobenius distance of magnitudes; (batch, channels, bins, frames) -> (batch,).
@@ -56,7 +58,7 @@ def mel_distance(
         Two `torch.Tensor` of shape `(batch,)`: log10 distance, magnitude distance.
     """
     hop_length = max(window.shape[0] // 4, 1)
-    estimate = filters @ magnitude(stft(estimate, window, hop_length))  # (batch, channels, n_mels, frames)
-    target = filters @ magnitude(stft(target, window, hop_length))
+    estimate = filters @ magnitude(stft(estimate, window, hop_length), MIN_MEL_POWER)  # (batch, channels, mels, time)
+    target = filters @ magnitude(stft(target, window, hop_length), MIN_MEL_POWER)
     log_difference = power * (estimate.clamp(min=floor).log10() - target.clamp(min=floor).log10())
     return log_difference.abs().mean(dim=(1, 2, 3)), (estimate - target).abs().mean(dim=(1, 2, 3))

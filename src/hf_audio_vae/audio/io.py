@@ -3,7 +3,7 @@
 import importlib.util
 import io
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -12,9 +12,12 @@ import soundfile
 import torch
 from torch import Tensor
 
-# Vorbis frames overlap, and libsndfile's seek to a place near a page's end does not always decode the frame before it:
-# starting this many samples early makes every seek agree with decoding from the start.
-VORBIS_PREROLL = 8192
+# Samples decoded before the ones wanted, by encoding: Vorbis frames overlap, mp3 frames borrow bits from earlier ones.
+PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
+# libsndfile misjudges where the last Ogg page of a Vorbis file starts, so a read near the end starts before that page:
+# it holds at most 255 blocks of commonly 1024 samples.
+VORBIS_LAST_PAGE = 255 * 1024 + 8192
+WRITE_BLOCK = 1 << 16
 
 
 class AudioDecodeError(ValueError):
@@ -75,19 +78,29 @@ def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
 
 
 def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
-    """Write (audio_channels, time) in the format of the path's ending; wav keeps float32, so nothing is clipped."""
+    """Write (audio_channels, time) in the format of the path's ending; wav keeps float32, so nothing is clipped.
+
+    Raises:
+        ValueError: libsndfile writes no format of that ending.
+    """
     path = Path(path)
+    if path.suffix[1:].upper() not in soundfile.available_formats():
+        raise ValueError(f"{path} has an ending that cannot be written; use .wav, .flac, .ogg or .mp3.")
     subtype = "FLOAT" if path.suffix.lower() == ".wav" else None
-    soundfile.write(path, waveform.detach().float().cpu().numpy().T, sampling_rate, subtype=subtype)
+    samples = waveform.detach().float().cpu().numpy().T  # (time, channels)
+    with soundfile.SoundFile(path, "w", sampling_rate, samples.shape[1], subtype=subtype) as file:
+        # In blocks: libsndfile encodes one write of Vorbis on the stack, and a minute of stereo overflows it.
+        for start in range(0, len(samples), WRITE_BLOCK):
+            file.write(samples[start : start + WRITE_BLOCK])
 
 
-def _open_binary(source: str | Path | bytes) -> BinaryIO:
+def _open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if "://" in str(source):
         import fsspec
 
-        return fsspec.open(str(source), "rb").open()
+        return fsspec.open(str(source), "rb")
     return open(source, "rb")
 
 
@@ -104,13 +117,17 @@ def _open_reader(stream: BinaryIO) -> AudioReader:
 class _SoundFileReader:
     def __init__(self, stream: BinaryIO) -> None:
         self._file = soundfile.SoundFile(stream)
-        self._preroll = VORBIS_PREROLL if self._file.subtype == "VORBIS" else 0
+        self._preroll = PREROLL.get(self._file.subtype, 0)
         self.sampling_rate = self._file.samplerate
         self.audio_channels = self._file.channels
         self.num_samples = self._file.frames
 
     def read(self, start: int, count: int) -> Tensor:
         skipped = min(start, self._preroll)
+        if self._file.subtype == "VORBIS":
+            self._file.seek(0)  # from nearby, libsndfile lands some blocks off
+            if start > self.num_samples - VORBIS_LAST_PAGE:
+                skipped = min(start, VORBIS_LAST_PAGE)
         self._file.seek(start - skipped)
         samples = self._file.read(skipped + count, dtype="float32", always_2d=True)[skipped:]
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
@@ -121,22 +138,20 @@ class _SoundFileReader:
 
 class _TorchcodecReader:
     def __init__(self, stream: BinaryIO) -> None:
-        from torchcodec.decoders import AudioDecoder
-
+        # Decoded once and kept: a range would be decoded from the start every time, the header only guesses the length
+        # of many formats, and FFmpeg's AAC decoder goes on with other noise when it starts over.
         try:
-            self._decoder = AudioDecoder(stream.read())
-        except (RuntimeError, ValueError) as error:
+            from torchcodec.decoders import AudioDecoder
+
+            samples = AudioDecoder(stream.read()).get_all_samples()
+        except (ImportError, RuntimeError, ValueError) as error:
             raise AudioDecodeError(f"cannot be decoded: {error}") from error
-        metadata = self._decoder.metadata
-        self.sampling_rate = metadata.sample_rate or 0
-        self.audio_channels = metadata.num_channels or 0
-        self.num_samples = round((metadata.duration_seconds or 0) * self.sampling_rate)
+        self._waveform = samples.data
+        self.sampling_rate = samples.sample_rate
+        self.audio_channels, self.num_samples = self._waveform.shape
 
     def read(self, start: int, count: int) -> Tensor:
-        # Rounding by half a sample keeps the range from gaining or losing one at either end.
-        first = max(start - 0.5, 0) / self.sampling_rate
-        last = (start + count - 0.5) / self.sampling_rate
-        return self._decoder.get_samples_played_in_range(first, last).data[:, :count]
+        return self._waveform[:, start : start + count].clone()
 
     def close(self) -> None:
-        del self._decoder
+        del self._waveform

@@ -29,10 +29,10 @@ def stft(waveform: Tensor, window: Tensor, hop_length: int) -> Tensor:
     return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
 
-def magnitude(spectrum: Tensor) -> Tensor:
-    """Absolute value, at least ``sqrt(MIN_POWER)``; its gradient is zero below that, so it is finite in silence."""
+def magnitude(spectrum: Tensor, min_power: float = MIN_POWER) -> Tensor:
+    """Absolute value, at least ``sqrt(min_power)``; its gradient is zero below that, so it is finite in silence."""
     power = spectrum.real.square() + spectrum.imag.square()
-    return power.clamp(min=MIN_POWER).sqrt()
+    return power.clamp(min=min_power).sqrt()
 
 
 def mel_filters(n_mels: int, n_fft: int, sampling_rate: int) -> Tensor:

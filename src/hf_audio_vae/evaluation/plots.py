@@ -9,7 +9,7 @@ from hf_audio_vae.audio.spectrogram import log_spectrogram
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FLOOR_DB = -90.0
+FLOOR_DB = -80.0  # where `log_spectrogram` ends
 
 
 def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rate: int, title: str = "") -> "Figure":

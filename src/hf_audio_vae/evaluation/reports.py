@@ -54,9 +54,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
 
 
 def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table with a row a metric and a column for each entry, say `{"before": ..., "after": ...}`."""
+    """Return a table with a row a metric and a column for each entry, say `{"before": ..., "after": ...}`.
+
+    A metric that a column lacks is a dash there.
+    """
     names = [name for name in METRICS if any(name in values for values in columns.values())]
-    rows: list[list[str | float]] = [[METRICS[name], *(values[name] for values in columns.values())] for name in names]
+    rows: list[list[str | float]] = [
+        [METRICS[name], *(values.get(name, "–") for values in columns.values())] for name in names
+    ]
     return table(["metric", *columns], rows)
 
 

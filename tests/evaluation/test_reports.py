@@ -1,0 +1,125 @@
+import pytest
+import torch
+import yaml
+
+from hf_audio_vae.evaluation.reports import METRICS, metrics_table, model_card, model_summary, table
+from hf_audio_vae.models import WaveformVAE
+
+MEASURED = {name: 1.2344 + 10 * i for i, name in enumerate(METRICS)}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def card(metrics: dict[str, float]) -> str:
+    return model_card(
+        title="someone/a-model",
+        family="WaveformVAE",
+        summary={"parameters": "1.23 M", "sampling rate": "44100 Hz"},
+        metrics=metrics,
+        material="the held-out sounds",
+    )
+
+
+def test_the_columns_of_a_table_are_aligned():
+    text = table(["name", "a", "long heading"], [["x", 1.0, 123456.0], ["a longer name", -0.5, 2.0]])
+    lines = text.split("\n")
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert len({tuple(i for i, character in enumerate(line) if character == "|") for line in lines}) == 1
+
+
+def test_a_table_says_what_it_was_given():
+    lines = table(["name", "a", "b"], [["x", 1.23456, 7.0], ["y", "text", 3]]).split("\n")
+    assert [cells(line) for line in lines if "--" not in line] == [
+        ["name", "a", "b"],
+        ["x", "1.235", "7.000"],
+        ["y", "text", "3"],
+    ]
+
+
+def test_numbers_stand_on_the_right_and_names_on_the_left():
+    lines = table(["name", "value"], [["x", 1.0], ["longer", 100.0]]).split("\n")
+    assert lines[1] == "|--------|--------:|"
+    assert lines[2] == "| x      |   1.000 |"
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError):
+        table(["name", "a"], [["x", 1.0, 2.0]])
+
+
+def test_a_table_of_metrics_has_every_figure_once():
+    columns = {"before": MEASURED, "after": {name: value + 100 for name, value in MEASURED.items()}}
+    lines = metrics_table(columns).split("\n")
+    assert cells(lines[0]) == ["metric", "before", "after"]
+    assert [cells(line) for line in lines[2:]] == [
+        [label, f"{MEASURED[name]:.3f}", f"{MEASURED[name] + 100:.3f}"] for name, label in METRICS.items()
+    ]
+
+
+@pytest.mark.parametrize("missing", METRICS)
+def test_a_metric_that_was_not_measured_has_no_row(missing):
+    measured = {name: value for name, value in MEASURED.items() if name != missing}
+    for text in (metrics_table({"value": measured}), card(measured)):
+        assert f"| {METRICS[missing]} " not in text
+        assert all(f"| {METRICS[name]} " in text and f" {value:.3f} |" in text for name, value in measured.items())
+
+
+def test_a_metric_that_one_column_lacks_keeps_the_others_figure():
+    text = metrics_table({"before": {"si_sdr_db": 1.0}, "after": {"si_sdr_db": 2.0, "kl": 3.0}})
+    assert cells(text.split("\n")[2])[1:] == ["1.000", "2.000"]
+    assert "3.000" in cells(text.split("\n")[3])
+
+
+def test_every_figure_of_a_card_is_one_that_was_passed_in():
+    text = card(MEASURED)
+    rows = [cells(line) for line in text.split("\n") if line.startswith("| ")]
+    assert ["parameters", "1.23 M"] in rows
+    assert ["sampling rate", "44100 Hz"] in rows
+    assert [row for row in rows if row[0] in METRICS.values()] == [
+        [label, f"{MEASURED[name]:.3f}"] for name, label in METRICS.items()
+    ]
+    assert len(rows) == 2 + 2 + len(METRICS)  # with a heading each
+
+
+def test_a_card_starts_with_yaml_that_the_hub_reads():
+    opening, metadata, text = card(MEASURED).split("---\n", 2)
+    assert opening == ""
+    assert yaml.safe_load(metadata) == {
+        "library_name": "diffusers",
+        "tags": ["audio", "vae", "autoencoder", "hf-audio-vae"],
+    }
+    assert text.lstrip().startswith("# someone/a-model\n")
+
+
+def test_a_card_shows_python_that_compiles():
+    code = card(MEASURED).split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert 'WaveformVAE.from_pretrained("someone/a-model")' in code
+
+
+def test_a_card_names_the_material():
+    assert "Measured on the held-out sounds" in card(MEASURED)
+
+
+def test_a_summary_is_read_off_the_model():
+    with torch.random.fork_rng():
+        model = WaveformVAE(
+            encoder_hidden_size=4,
+            decoder_channels=4,
+            downsampling_ratios=(2, 5),
+            channel_multiples=(1, 2),
+            decoder_input_channels=4,
+            audio_channels=2,
+            sampling_rate=8000,
+        )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert model_summary(model) == {
+        "parameters": f"{parameters / 1e6:.2f} M",
+        "sampling rate": "8000 Hz",
+        "audio channels": "2",
+        "latents": "4 channels at 800.00 Hz",
+        "samples per latent number": "5.0",  # 16,000 samples and 3,200 numbers a second
+    }

@@ -1,0 +1,424 @@
+"""What every variational family promises, whatever is inside; each family's test class inherits these tests."""
+
+import copy
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.memory import working_bytes
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from hf_audio_vae.modules.distributions import DiagonalGaussian
+
+
+class Encode(nn.Module):
+    """The public `encode` as a module with tensor outputs, for compilers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.model.encode(waveform).latent_dist
+        return posterior.mean, posterior.std
+
+
+class Decode(nn.Module):
+    """The public `decode` as a module with a tensor output, for compilers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.model.decode(latents).sample
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def assert_equal_within_rounding(actual: Tensor, expected: Tensor, operations: int = 64) -> None:
+    """Compare relative to the largest value; errors of sums grow with their length, 64 roundings cover tiny models."""
+    scale = float(expected.detach().abs().max())
+    torch.testing.assert_close(actual, expected, rtol=0, atol=operations * torch.finfo(expected.dtype).eps * scale)
+
+
+class AutoencoderContract:
+    """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
+
+    A subclass names its class, one tiny configuration with every key, and another value for each key.
+    """
+
+    model_class: type
+    config: dict[str, Any]
+    other_values: dict[str, Any]
+
+    def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+        """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = self.model_class(**{**self.config, **changes}).to(dtype).eval()
+        generator = seeded()
+        for parameter in model.parameters():
+            parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
+        return model
+
+    def waveform(self, time: int, batch: int = 1, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+        shape = (batch, self.config["audio_channels"], time)
+        return 0.3 * torch.randn(shape, generator=seeded(seed), dtype=dtype)
+
+    def latents(self, model: Any, frames: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(batch, model.latent_channels, frames, generator=seeded(), dtype=dtype)
+
+    # Words
+
+    def test_numbers_of_the_latents_follow_from_each_other(self):
+        model = self.tiny_model()
+        z = model.encode(self.waveform(10 * model.hop_length)).latent_dist.mode()
+        assert z.shape == (1, model.latent_channels, 10)
+        assert model.sampling_rate == model.config.sampling_rate == self.config["sampling_rate"]
+        assert model.frame_rate == model.sampling_rate / model.hop_length
+
+    # Lengths
+
+    @torch.no_grad()
+    def test_output_length_equals_input_length(self):
+        model = self.tiny_model()
+        for time in range(1, 3 * model.hop_length + 2):
+            x = self.waveform(time, batch=2)
+            assert model(x).sample.shape == x.shape
+
+    @torch.no_grad()
+    def test_encode_counts_every_started_frame_and_decode_whole_frames(self):
+        model = self.tiny_model()
+        for time in range(1, 3 * model.hop_length + 2):
+            z = model.encode(self.waveform(time)).latent_dist.mode()
+            frames = -(-time // model.hop_length)
+            assert z.shape[-1] == frames
+            assert model.decode(z).sample.shape == (1, self.config["audio_channels"], frames * model.hop_length)
+
+    @torch.no_grad()
+    def test_encode_pads_with_zeros_on_the_right(self):
+        model = self.tiny_model()
+        x = self.waveform(2 * model.hop_length)
+        x[..., -1] = 0
+        padded, whole = model.encode(x[..., :-1]).latent_dist, model.encode(x).latent_dist
+        assert torch.equal(padded.mean, whole.mean)
+        assert torch.equal(padded.std, whole.std)
+
+    # Posterior, outputs, generators
+
+    @torch.no_grad()
+    def test_kl_of_the_posterior_matches_torch_distributions(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(5 * model.hop_length, batch=2, dtype=torch.float64)
+        posterior = model.encode(x).latent_dist
+        zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        reference = kl_divergence(Normal(posterior.mean, posterior.std), Normal(zero, one))
+        torch.testing.assert_close(posterior.kl(), reference, rtol=1e-12, atol=1e-12)
+        nats_a_frame = reference.sum() / (2 * 5)
+        torch.testing.assert_close(model(x).losses["kl"], nats_a_frame, rtol=1e-12, atol=0)
+
+    @torch.no_grad()
+    def test_return_dict_false_gives_the_same_in_a_tuple(self):
+        model = self.tiny_model()
+        x = self.waveform(3 * model.hop_length)
+        (posterior,) = model.encode(x, return_dict=False)
+        assert isinstance(posterior, DiagonalGaussian)
+        assert torch.equal(posterior.mean, model.encode(x).latent_dist.mean)
+        (decoded,) = model.decode(posterior.mode(), return_dict=False)
+        assert torch.equal(decoded, model.decode(posterior.mode()).sample)
+        (reconstructed,) = model(x, return_dict=False)
+        assert torch.equal(reconstructed, model(x).sample)
+
+    @torch.no_grad()
+    def test_forward_is_encode_then_decode(self):
+        model = self.tiny_model()
+        x = self.waveform(3 * model.hop_length)
+        posterior = model.encode(x).latent_dist
+        assert torch.equal(model(x).sample, model.decode(posterior.mode()).sample)
+        drawn = model(x, sample_posterior=True, generator=seeded(1)).sample
+        assert torch.equal(drawn, model.decode(posterior.sample(seeded(1))).sample)
+        assert not torch.equal(drawn, model(x, sample_posterior=True, generator=seeded(2)).sample)
+
+    @torch.no_grad()
+    def test_one_generator_an_item_makes_its_draw_its_own(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(3 * model.hop_length, batch=3, dtype=torch.float64)
+        batch = model(x, sample_posterior=True, generator=[seeded(7), seeded(8), seeded(9)]).sample
+        alone = model(x[1:2], sample_posterior=True, generator=[seeded(8)]).sample
+        assert_equal_within_rounding(batch[1:2], alone)
+
+    # Chunks
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("tile_frames", [1, 2, 7, 64, None])
+    def test_chunked_encode_matches_whole(self, tile_frames, dtype):
+        model = self.tiny_model(dtype)
+        hop = model.hop_length
+        for time in (1, hop, 2 * hop + 1, 30 * hop - 1, 65 * hop, 129 * hop + 1):
+            x = self.waveform(time, batch=2, dtype=dtype)
+            model.disable_tiling()
+            whole = model.encode(x).latent_dist
+            model.enable_tiling(tile_frames)
+            chunked = model.encode(x).latent_dist
+            assert_equal_within_rounding(chunked.mean, whole.mean)
+            assert_equal_within_rounding(chunked.std, whole.std)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("tile_frames", [1, 2, 7, 64, None])
+    def test_chunked_decode_matches_whole(self, tile_frames, dtype):
+        model = self.tiny_model(dtype)
+        for frames in (1, 2, 30, 65, 130):
+            z = self.latents(model, frames, batch=2, dtype=dtype)
+            model.disable_tiling()
+            whole = model.decode(z).sample
+            model.enable_tiling(tile_frames)
+            assert_equal_within_rounding(model.decode(z).sample, whole)
+
+    @torch.no_grad()
+    def test_default_chunks_are_exact_beyond_one_chunk(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(int(2.5 * model.default_tile_frames * model.hop_length) + 1, dtype=torch.float64)
+        whole = model(x).sample
+        model.enable_tiling()
+        assert_equal_within_rounding(model(x).sample, whole)
+
+    def test_the_memory_of_encoding_in_chunks_does_not_grow(self):
+        model = self.tiny_model()
+        model.enable_tiling(8)
+        for extra in (0, 1):  # a whole number of frames, and one sample more
+            times = [frames * model.hop_length + extra for frames in (250, 1000)]
+            short, long = (working_bytes(Encode(model), self.waveform(time)) for time in times)
+            assert long <= short
+
+    def test_the_memory_of_decoding_in_chunks_does_not_grow(self):
+        model = self.tiny_model()
+        model.enable_tiling(8)
+        short, long = (working_bytes(Decode(model), self.latents(model, frames)) for frames in (250, 1000))
+        assert long <= short
+
+    def test_a_chunk_of_no_frames_is_refused(self):
+        with pytest.raises(ValueError, match=r"`tile_frames` is 0.*at least 1"):
+            self.tiny_model().enable_tiling(0)
+
+    # Disk, dtypes, copies
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("max_shard_size", ["5GB", "4KB"])
+    def test_loading_gives_back_what_was_saved(self, max_shard_size, tmp_path: Path):
+        model = self.tiny_model()
+        model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+        assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (max_shard_size == "4KB")
+        loaded = self.model_class.from_pretrained(tmp_path)
+        assert not loaded.training
+        for name in self.config:
+            assert as_tuple(loaded.config[name]) == self.config[name]
+        state = model.state_dict()
+        assert state.keys() == loaded.state_dict().keys()
+        assert all(torch.equal(state[name], value) for name, value in loaded.state_dict().items())
+        x = self.waveform(3 * model.hop_length)
+        assert torch.equal(loaded(x).sample, model(x).sample)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_loads_and_stays_near(self, dtype, tmp_path: Path):
+        model = self.tiny_model()
+        model.save_pretrained(tmp_path)
+        loaded = self.model_class.from_pretrained(tmp_path, torch_dtype=dtype)
+        assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
+        z = self.latents(model, 20)
+        decoded = loaded.decode(z.to(dtype)).sample
+        assert decoded.dtype == dtype
+        expected = model.decode(z).sample
+        # every layer of a tiny model rounds once or twice, some twenty roundings in a row
+        assert (decoded.float() - expected).abs().max() < 20 * torch.finfo(dtype).eps * expected.abs().max()
+        posterior = loaded.encode(self.waveform(9 * model.hop_length).to(dtype)).latent_dist
+        assert posterior.mean.dtype == posterior.sample(seeded()).dtype == dtype
+        assert posterior.kl().isfinite().all()
+
+    @torch.no_grad()
+    def test_a_model_can_be_copied_after_a_forward_pass(self):
+        model = self.tiny_model().train()
+        x = self.waveform(3 * model.hop_length)
+        with torch.enable_grad():
+            model(x).sample.sum().backward()
+        assert torch.equal(copy.deepcopy(model)(x).sample, model(x).sample)
+
+    # Gradients
+
+    def loss(self, model: Any, x: Tensor) -> Tensor:
+        output = model(x, sample_posterior=True, generator=seeded())
+        return (output.sample - x).square().mean() + 0.1 * output.losses["kl"]
+
+    def test_gradient_reaches_every_parameter(self):
+        model = self.tiny_model().train()
+        self.loss(model, self.waveform(20 * model.hop_length, batch=2)).backward()
+        unreached = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        assert unreached == []
+
+    def test_gradient_checkpointing_stores_less_and_changes_no_gradient(self):
+        gradients, stored = [], []
+        for checkpointing in (False, True):
+            model = self.tiny_model(torch.float64).train()
+            if checkpointing:
+                model.enable_gradient_checkpointing()
+            saved: list[int] = []
+
+            def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
+                saved.append(tensor.nbytes)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                loss = self.loss(model, self.waveform(20 * model.hop_length, dtype=torch.float64))
+            loss.backward()
+            gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+            stored.append(sum(saved))
+        assert stored[1] < stored[0] / 2
+        for name, gradient in gradients[0].items():
+            assert_equal_within_rounding(gradients[1][name], gradient)
+
+    # Compilers
+
+    @torch.no_grad()
+    def test_encode_and_decode_compile_into_one_graph(self):
+        model = self.tiny_model()
+        x, z = self.waveform(9 * model.hop_length), self.latents(model, 9)
+        encode = torch.compile(Encode(model), backend="aot_eager", fullgraph=True)
+        decode = torch.compile(Decode(model), backend="aot_eager", fullgraph=True)
+        for compiled, expected in zip((*encode(x), decode(z)), (*Encode(model)(x), Decode(model)(z)), strict=True):
+            assert_equal_within_rounding(compiled, expected)
+
+    @torch.no_grad()
+    def test_encode_and_decode_export_with_a_dynamic_length(self):
+        model = self.tiny_model()
+        hop, frames = model.hop_length, torch.export.Dim("frames", min=2, max=4096)
+        encode = torch.export.export(Encode(model), (self.waveform(9 * hop),), dynamic_shapes=({2: hop * frames},))
+        decode = torch.export.export(Decode(model), (self.latents(model, 9),), dynamic_shapes=({2: frames},))
+        for count in (4, 9, 31):
+            x, z = self.waveform(count * hop), self.latents(model, count)
+            exported = (*encode.module()(x), decode.module()(z))
+            for actual, expected in zip(exported, (*Encode(model)(x), Decode(model)(z)), strict=True):
+                assert_equal_within_rounding(actual, expected)
+
+    # Batches
+
+    @torch.no_grad()
+    def test_an_item_does_not_depend_on_the_rest_of_its_batch(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(9 * model.hop_length, batch=3, dtype=torch.float64)
+        x[0] *= 1000
+        x[2] = 0
+        batch, alone = model.encode(x).latent_dist, model.encode(x[1:2]).latent_dist
+        assert_equal_within_rounding(batch.mean[1:2], alone.mean)
+        assert_equal_within_rounding(batch.std[1:2], alone.std)
+        decoded = model.decode(batch.mean).sample[1:2]
+        assert_equal_within_rounding(decoded, model.decode(alone.mean).sample)
+
+    @torch.no_grad()
+    def test_slicing_equals_the_batch(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(9 * model.hop_length + 1, batch=3, dtype=torch.float64)
+        batch = model.encode(x).latent_dist
+        decoded = model.decode(batch.mean).sample
+        model.enable_slicing()
+        sliced = model.encode(x).latent_dist
+        assert_equal_within_rounding(sliced.mean, batch.mean)
+        assert_equal_within_rounding(sliced.std, batch.std)
+        assert_equal_within_rounding(model.decode(batch.mean).sample, decoded)
+
+    # Wrong inputs
+
+    def wrong_tensors(self, right: Tensor) -> list[tuple[Tensor, str, str]]:
+        """Wrong tensors, what of their values the message has to hold, and the remedy."""
+        channels = right.shape[1] + 1
+        nan, infinite = right.clone(), right.clone()
+        nan[..., 1] = torch.nan
+        infinite[..., 2] = -torch.inf
+        return [
+            (right[0], str(tuple(right.shape[1:])), "dimensions"),
+            (right[None], str((1, *right.shape)), "dimensions"),
+            (torch.cat([right, right[:, :1]], dim=1), f"{channels} channels", f"load a {channels}-channel model"),
+            ((100 * right).to(torch.int16), "torch.int16", "convert"),
+            (right.to(torch.complex64), "torch.complex64", "convert"),
+            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
+            (right[:0], str((0, *right.shape[1:])), "pass at least one"),
+            (nan, f"{nan.isnan().sum()} values", "repair"),
+            (infinite, f"{infinite.isinf().sum()} values", "repair"),
+        ]
+
+    def test_a_wrong_waveform_is_refused_with_its_value_and_a_remedy(self):
+        model = self.tiny_model()
+        for wrong, value, remedy in self.wrong_tensors(self.waveform(3 * model.hop_length, batch=2)):
+            for run in (model, model.encode):
+                with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(value)}.*{remedy}"):
+                    run(wrong)
+
+    def test_wrong_latents_are_refused_with_their_value_and_a_remedy(self):
+        model = self.tiny_model()
+        for wrong, value, remedy in self.wrong_tensors(self.latents(model, 5, batch=2)):
+            with pytest.raises(ValueError, match=f"`latents`.*{re.escape(value)}.*{remedy}"):
+                model.decode(wrong)
+
+    def test_another_sampling_rate_is_refused(self):
+        model = self.tiny_model()
+        x = self.waveform(3 * model.hop_length)
+        right = model.sampling_rate
+        assert torch.equal(model.encode(x, sampling_rate=right).latent_dist.mean, model.encode(x).latent_dist.mean)
+        with pytest.raises(ValueError, match=f"{right + 1} Hz.*{right} Hz; resample"):
+            model.encode(x, sampling_rate=right + 1)
+
+    def test_inputs_are_left_as_they_were(self):
+        model = self.tiny_model()
+        x, z = self.waveform(2 * model.hop_length + 1), self.latents(model, 3)
+        x_before, z_before = x.clone(), z.clone()
+        model(x)
+        model.decode(z)
+        assert torch.equal(x, x_before)
+        assert torch.equal(z, z_before)
+
+    # Configuration
+
+    def test_the_signature_is_the_configuration(self):
+        signature = inspect.signature(self.model_class.__init__).parameters
+        keys = [name for name in signature if name != "self"]
+        stored = {name for name in self.tiny_model().config if not name.startswith("_")}
+        assert set(keys) == stored == self.config.keys() == self.other_values.keys()
+        scalar = (int, float, bool, str)
+        for key in keys:
+            default = signature[key].default
+            assert all(isinstance(value, scalar) for value in as_tuple_of(default)), key
+            assert not isinstance(default, list), key
+
+    @torch.no_grad()
+    def test_every_key_changes_behaviour(self):
+        model = self.tiny_model()
+        for key, value in self.other_values.items():
+            other = self.tiny_model(**{key: value})
+            if shapes(other) == shapes(model) and properties(other) == properties(model):
+                other.load_state_dict(model.state_dict())
+                x = self.waveform(9 * model.hop_length)
+                assert not torch.equal(other(x).sample, model(x).sample), f"`{key}` changes nothing"
+
+
+def as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def as_tuple_of(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+def properties(model: Any) -> tuple[float, ...]:
+    return model.hop_length, model.latent_channels, model.sampling_rate, model.frame_rate

@@ -1,0 +1,44 @@
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.models.contract import AutoencoderContract
+
+import hf_audio_vae
+from hf_audio_vae.models import FAMILIES
+
+ROOT = Path(__file__).parents[2]
+
+
+def folder(name: str) -> str:
+    """Return the snake-case name of a family, which its folder and its files carry."""
+    return FAMILIES[name].__module__.split(".")[-2]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_named_as_its_class_and_lives_in_its_folder(name):
+    assert FAMILIES[name].__name__ == name
+    assert FAMILIES[name].__module__ == f"hf_audio_vae.models.{folder(name)}.modeling_{folder(name)}"
+    assert getattr(hf_audio_vae, name) is FAMILIES[name]
+    assert name in hf_audio_vae.__all__
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_keeps_the_contract(name):
+    module = importlib.import_module(f"tests.models.{folder(name)}.test_modeling_{folder(name)}")
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    kept = [c for c in classes if issubclass(c, AutoencoderContract) and c is not AutoencoderContract]
+    assert FAMILIES[name] in [c.model_class for c in kept]
+    assert all(c.__name__.startswith("Test") for c in kept)  # or pytest would not collect it
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_has_a_recipe(name):
+    recipes = (yaml.safe_load(path.read_text()) for path in (ROOT / "training" / "recipes").glob("*.yaml"))
+    assert name in [recipe.get("family") for recipe in recipes]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_has_a_model_card(name):
+    assert list((ROOT / "model_cards").glob(f"{folder(name)}*.md"))

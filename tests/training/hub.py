@@ -1,0 +1,84 @@
+"""A Hub on loopback that keeps the rules an upload and a download meet: repositories, commits, resolving a file."""
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMIT = "0" * 39 + "1"
+
+
+class MockHub(ThreadingHTTPServer):
+    """Holds `files[repo_id][path]`."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def mock_hub() -> Iterator[MockHub]:
+    with MockHub() as hub:
+        thread = threading.Thread(target=hub.serve_forever, daemon=True)
+        thread.start()
+        yield hub
+        hub.shutdown()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MockHub
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def answer(self, body: bytes | dict, status: int = 200, **headers: str) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = self.path.strip("/").split("/")
+        if self.path == "/api/repos/create":
+            asked = json.loads(body)
+            repo_id = f"{asked.get('organization') or 'someone'}/{asked['name']}"
+            self.server.files.setdefault(repo_id, {})
+            self.answer({"url": f"{self.server.endpoint}/{repo_id}", "id": repo_id})
+        elif self.path == "/api/validate-yaml":
+            self.answer({"warnings": [], "errors": []})
+        elif parts[4:5] == ["preupload"]:
+            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            self.answer({"files": files})
+        elif parts[4:5] == ["commit"]:
+            repo = self.server.files["/".join(parts[2:4])]
+            for line in body.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    repo[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            self.answer({"commitUrl": f"{self.server.endpoint}/commit/{COMMIT}", "commitOid": COMMIT})
+        else:
+            self.answer({"error": f"no such call: {self.path}"}, 404)
+
+    def do_GET(self) -> None:  # noqa: N802
+        parts = self.path.split("?")[0].strip("/").split("/")
+        if parts[:2] == ["api", "models"] and "/".join(parts[2:4]) in self.server.files:
+            repo_id = "/".join(parts[2:4])
+            siblings = [{"rfilename": path} for path in self.server.files[repo_id]]
+            self.answer({"id": repo_id, "modelId": repo_id, "sha": COMMIT, "siblings": siblings, "tags": []})
+        elif parts[2:3] == ["resolve"] and "/".join(parts[4:]) in self.server.files.get("/".join(parts[:2]), {}):
+            content = self.server.files["/".join(parts[:2])]["/".join(parts[4:])]
+            etag = hashlib.sha256(content).hexdigest()
+            self.answer(content, ETag=f'"{etag}"', X_Repo_Commit=COMMIT)
+        else:
+            self.answer({"error": "Entry not found"}, 404, X_Error_Code="EntryNotFound")
+
+    do_HEAD = do_GET  # noqa: N815

@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from huggingface_hub import HfApi
+from tests.training.hub import mock_hub
+from tests.training.runs import write_recipe
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from hf_audio_vae.training.publishing import push_folder, write_model
+
+HISTORY = [
+    {"step": 0, "si_sdr_db": -40.125, "kl": 1.5},
+    {"step": 7, "si_sdr_db": 3.25, "kl": 9.75},
+]
+
+
+def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_path: Path) -> None:
+    folder = tmp_path / "my-vae"
+    config = parse_config(
+        AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", str(folder)]
+    )
+    torch.manual_seed(0)
+    model = WaveformVAE.from_config(config.model)
+    write_model(model, config, HISTORY)
+    for private in ("checkpoint-7/optimizer.bin", ".checkpoint-8.partial/optimizer.bin", "logs/events"):
+        (folder / private).parent.mkdir(exist_ok=True)
+        (folder / private).write_bytes(b"x")
+    with mock_hub() as hub:
+        repo_id = push_folder(folder, None, HfApi(endpoint=hub.endpoint, token="hf_mock"))
+        assert repo_id == "someone/my-vae"
+        assert set(hub.files[repo_id]) == {
+            "README.md",
+            "config.json",
+            "diffusion_pytorch_model.safetensors",
+            "metrics.json",
+            "recipe.yaml",
+        }
+        assert "3.250" in hub.files[repo_id]["README.md"].decode()
+        assert yaml.safe_load(hub.files[repo_id]["recipe.yaml"])["model"] == config.model
+        # The library reads its endpoint when it is imported: another process.
+        program = (
+            "import sys\nfrom hf_audio_vae import WaveformVAE\n"
+            f"WaveformVAE.from_pretrained('{repo_id}').save_pretrained(sys.argv[1])"
+        )
+        reader = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "read")],
+            env=os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"},
+            capture_output=True,
+            text=True,
+        )
+        assert reader.returncode == 0, reader.stderr
+    read = WaveformVAE.from_pretrained(tmp_path / "read")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), read.parameters(), strict=True))
