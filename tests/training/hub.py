@@ -59,12 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
             files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
             self.answer({"files": files})
         elif parts[4:5] == ["commit"]:
-            repo = self.server.files["/".join(parts[2:4])]
+            repo_id = "/".join(parts[2:4])
+            repo = self.server.files[repo_id]
             for line in body.splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     repo[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            self.answer({"commitUrl": f"{self.server.endpoint}/commit/{COMMIT}", "commitOid": COMMIT})
+            self.answer({"commitUrl": f"{self.server.endpoint}/{repo_id}/commit/{COMMIT}", "commitOid": COMMIT})
         else:
             self.answer({"error": f"no such call: {self.path}"}, 404)
 

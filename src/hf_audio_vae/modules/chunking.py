@@ -9,6 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+
 
 class SpannedModule(Protocol):
     """A network over time that knows which inputs its outputs [start, stop) read."""
@@ -21,14 +23,20 @@ class SpannedModule(Protocol):
 
 
 def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_frames: int) -> Tensor:
-    """Return ``encoder(x)``, computed `chunk_frames` at a time; (batch, in, frames * hop) -> (batch, out, frames)."""
+    """Return ``encoder(x)``, `chunk_frames` at a time; (batch, in, time) -> (batch, out, frames).
+
+    Zeros continue `x` up to a whole frame, in its last window alone: a long signal is never copied.
+    """
 
     def window(start: int, stop: int) -> tuple[int, int]:
         first, last = encoder.input_span(start, stop)  # samples
         return first // hop_length, -(-last // hop_length)
 
-    frames = x.shape[-1] // hop_length
-    return _run(encoder, x, frames, chunk_frames, window, samples_in=hop_length, samples_out=1)
+    def encode(samples: Tensor) -> Tensor:
+        return encoder(pad_to_frames(samples, hop_length))
+
+    frames = frame_count(x.shape[-1], hop_length)
+    return _run(encode, x, frames, chunk_frames, window, samples_in=hop_length, samples_out=1)
 
 
 def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_frames: int) -> Tensor:

@@ -302,18 +302,19 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         return WaveformVAEOutput(sample=decoded, losses={"kl": posterior.kl().sum(dim=1).mean()})
 
     def _encode(self, waveform: Tensor) -> DiagonalGaussian:
-        waveform = pad_to_frames(waveform, self.hop_length)
         tiled = self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length
-        encode: Callable[[Tensor], Tensor] = self._encode_in_tiles if tiled else self.encoder
-        return DiagonalGaussian.from_parameters(self._by_item(encode, waveform))
+        parameters = self._by_item(self._encode_in_tiles if tiled else self._encode_whole, waveform)
+        return DiagonalGaussian.from_parameters(parameters)
 
-    def _decode(self, latents: Tensor) -> Tensor:
-        tiled = self.use_tiling and latents.shape[-1] > self.tile_frames
-        decode: Callable[[Tensor], Tensor] = self._decode_in_tiles if tiled else self.decoder
-        return self._by_item(decode, latents)
+    def _encode_whole(self, waveform: Tensor) -> Tensor:
+        return self.encoder(pad_to_frames(waveform, self.hop_length))
 
     def _encode_in_tiles(self, waveform: Tensor) -> Tensor:
         return encode_in_chunks(self.encoder, waveform, self.hop_length, self.tile_frames)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        tiled = self.use_tiling and latents.shape[-1] > self.tile_frames
+        return self._by_item(self._decode_in_tiles if tiled else self.decoder, latents)
 
     def _decode_in_tiles(self, latents: Tensor) -> Tensor:
         return decode_in_chunks(self.decoder, latents, self.hop_length, self.tile_frames)
