@@ -26,7 +26,7 @@ demo: env  ## Train on the audio in data/train, reconstruct sound that was held 
 		--model $(DEMO) --output_dir $(DEMO)/reconstructions
 
 test: env  ## Run the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 style: env  ## Format the code
 	$(BIN)/ruff format .

@@ -56,7 +56,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/validate-yaml":
             self.answer({"warnings": [], "errors": []})
         elif parts[4:5] == ["preupload"]:
-            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
+            ]
             self.answer({"files": files})
         elif parts[4:5] == ["commit"]:
             repo_id = "/".join(parts[2:4])

@@ -37,6 +37,10 @@ def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path: Path) -> None:
     assert parse(recipe).learning_rate == 1e-4
 
 
+def test_no_mixed_precision_is_not_false(tmp_path: Path) -> None:
+    assert parse(write_recipe(tmp_path), "--mixed_precision", "no").mixed_precision == "no"
+
+
 def test_an_annealed_weight_becomes_its_schedule(tmp_path: Path) -> None:
     assert parse(write_recipe(tmp_path)).build_weights()["kl"] == LinearAnnealing(1e-4, 4)
 

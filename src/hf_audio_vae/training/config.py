@@ -6,14 +6,19 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def _unread_no(value: object) -> object:
+    """YAML reads a bare `no` as false."""
+    return "no" if value is False else value
 
 
 class Section(BaseModel):
@@ -102,7 +107,7 @@ class AutoencoderTrainingConfig(Section):
     train_batch_size: int = Field(8, ge=1, description="crops a batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
     max_train_steps: int = Field(ge=1)
     max_train_minutes: float | None = None
     learning_rate: float = Field(1e-4, gt=0)

@@ -1,0 +1,58 @@
+"""Every block of the README runs, in its order, on a demo that is cut short."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "README.md").read_text(), flags=re.DOTALL)
+SHORT = "--max_train_steps 2 --max_validation_samples 1 --validation_seconds 0.5 --train_batch_size 1"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which the README's paths mean something else than the developer's files."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Makefile", "constraints.txt", "data", "setup.cfg", "training"):
+        source = REPO / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
+    return folder
+
+
+def shortened(line: str) -> str:
+    """The same command with less to do; nothing else about it changes."""
+    if line.startswith("make test"):
+        return line.replace("make", "make -n", 1)  # this is the test
+    if line.startswith("make demo"):
+        # The environment is the one that runs the tests.
+        installed = f"{sys.prefix}/.installed"
+        return f'make -o env -o {installed} demo VENV={sys.prefix} DEMO_OPTIONS="{SHORT}"'
+    if line.startswith("accelerate launch"):
+        return f"{line} {SHORT} --mixed_precision no --dataloader_num_workers 0"
+    return line
+
+
+def test_blocks_run_in_order(checkout: Path) -> None:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    assert {kind for kind, _ in BLOCKS} == {"bash", "python"}
+    for kind, block in BLOCKS:
+        if kind == "python":
+            commands = [[sys.executable, "-c", block]]
+        else:
+            lines = block.replace("\\\n", " ").splitlines()
+            commands = [["bash", "-c", shortened(line)] for line in lines]
+        for command in commands:
+            finished = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+            assert finished.returncode == 0, f"{command[-1]}\n{finished.stdout}\n{finished.stderr}"
+    assert (checkout / "outputs/demo/reconstructions/music_musicbox.png").exists()
+    assert (checkout / "outputs/decoded/music_musicbox.wav").exists()
+    assert (checkout / "outputs/finer/config.json").exists()
