@@ -9,6 +9,8 @@ DEMO_OPTIONS ?=
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
+# Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test style quality env
 

@@ -1,25 +1,24 @@
 """Time and memory of `WaveformVAE` beside diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
 
 Times are medians of runs that take turns in one process, after one run that is not counted and that compares the
-outputs. Memory is the growth of the resident set (VmHWM of Linux, the kernel's own peak) in a child process for each
-number, less the output. Chunk sizes are tried with `--tile-frames`.
+outputs. Memory is the most that tensors held at one time, by the record that `torch.profiler` keeps of torch's
+allocator, beyond the input and the output. `--tile-frames` tries chunk sizes.
 
     python benchmarks/waveform_vae_vs_oobleck.py --config small --seconds 24 --repeats 5 --tile-frames 100 200 400
 """
 
 import argparse
 import functools
+import itertools
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from hf_audio_vae import WaveformVAE
 
@@ -90,28 +89,15 @@ def median_seconds(runs: Sequence[Callable[[], Tensor]], repeats: int) -> list[f
     return [statistics.median(measured) for measured in times]
 
 
-def resident_bytes(field: str) -> int:
-    """Read `VmRSS` (now) or `VmHWM` (peak) of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
-def print_memory(config: str, who: str, task: str, frames_a_chunk: str, frames: int) -> None:
-    """Print what one run needs in this process, in bytes beyond its input and its output."""
-    model = build(config)[0 if who == "ours" else 1]
+def memory(model: Model, task: str, frames_a_chunk: str, frames: int) -> float:
+    """Return in MiB the most that one run holds beyond its input and its output."""
     tile(model, frames_a_chunk)
-    run(model, task, example(model, task, 2))  # loads what the first run loads
     x = example(model, task, frames)
-    before = resident_bytes("VmRSS")
-    y = run(model, task, x)
-    print(max(resident_bytes("VmHWM") - before - y.nbytes, 0))
-
-
-def memory(arguments: argparse.Namespace, who: str, task: str, frames_a_chunk: str, frames: int) -> float:
-    """Return in MiB what one run needs beyond its input and its output, measured in a child process."""
-    command = [sys.executable, __file__, "--config", arguments.config, "--threads", str(arguments.threads)]
-    command += ["--measure", who, task, frames_a_chunk, str(frames)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / MIB
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        y = run(model, task, x)
+    events = sorted(record.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    changes = (event.nbytes() for event in events if event.name() == "[memory]")
+    return (max(itertools.accumulate(changes)) - y.nbytes) / MIB
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
@@ -138,7 +124,7 @@ def compare(arguments: argparse.Namespace, ours: WaveformVAE, theirs: Autoencode
             del outputs
             runs = [functools.partial(run, model, task, x) for model in (ours, theirs)]
             a, b = median_seconds(runs, arguments.repeats)
-            bytes_a, bytes_b = (memory(arguments, who, task, chunks, frames) for who in ("ours", "theirs"))
+            bytes_a, bytes_b = (memory(model, task, chunks, frames) for model in (ours, theirs))
             rows.append([f"{task}, {label}", a, b, b / a, bytes_a, bytes_b, bytes_a / bytes_b, *errors])
     header = ["", "s", "Oobleck s", "speed ratio", "MiB", "Oobleck MiB", "memory ratio", "error", "Oobleck error"]
     print_table(header, rows)
@@ -156,7 +142,7 @@ def compare_chunks(arguments: argparse.Namespace, model: WaveformVAE, frames: in
         runs = [functools.partial(timed, size, task, example(model, task, frames)) for size in sizes]
         medians = median_seconds(runs, arguments.repeats)
         rows: list[list[str | float]] = [
-            [size, seconds, medians[0] / seconds, memory(arguments, "ours", task, size, frames)]
+            [size, seconds, medians[0] / seconds, memory(model, task, size, frames)]
             for size, seconds in zip(sizes, medians, strict=True)
         ]
         print_table([f"{task}: frames a chunk", "s", "throughput / whole", "MiB"], rows)
@@ -168,7 +154,7 @@ def compare_lengths(arguments: argparse.Namespace, model: WaveformVAE, frames: i
     for task in arguments.tasks:
         for length in (frames, 2 * frames, 4 * frames):
             label = f"{task}, {length * model.hop_length / model.sampling_rate:.0f} s"
-            rows.append([label, *(memory(arguments, "ours", task, chunks, length) for chunks in (WHOLE, DEFAULT))])
+            rows.append([label, *(memory(model, task, chunks, length) for chunks in (WHOLE, DEFAULT))])
     print_table(["", "whole MiB", "in chunks MiB"], rows)
 
 
@@ -181,13 +167,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--tile-frames", type=int, nargs="*", default=[], help="chunk sizes beside the default")
-    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)  # this process is a child
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
-        if arguments.measure:
-            who, task, chunks, frames = arguments.measure
-            return print_memory(arguments.config, who, task, chunks, int(frames))
         ours, theirs = build(arguments.config)
         frames = round(arguments.seconds * ours.sampling_rate / ours.hop_length)
         print(f"{arguments.config}, {arguments.seconds:g} s of audio ({frames} frames), {arguments.threads} threads")
