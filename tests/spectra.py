@@ -23,15 +23,15 @@ def slow_stft_distance(
 ) -> np.ndarray:
     """Spectral convergence plus log-magnitude L1 (Yamamoto et al., 2020, eqs. 5, 6), each item by itself; -> (batch,).
 
-    Magnitudes are floored at 1e-4, as in auraloss.
+    Magnitudes are floored at 1e-4, as in auraloss; an item's norm runs over its channels, too.
     """
     scale = np.ones(window_length // 2 + 1) if gain is None else gain
     estimate, target = (
         np.maximum(slow_magnitudes(waveform, window_length, window_length // 4) * scale[:, None], 1e-4)
         for waveform in (estimate, target)
     )
-    convergence = np.sqrt(((target - estimate) ** 2).sum((-2, -1))) / np.sqrt((target**2).sum((-2, -1)))
-    return convergence.mean(axis=1) + np.abs(np.log(estimate) - np.log(target)).mean(axis=(1, 2, 3))
+    convergence = np.sqrt(((target - estimate) ** 2).sum((1, 2, 3))) / np.sqrt((target**2).sum((1, 2, 3)))
+    return convergence + np.abs(np.log(estimate) - np.log(target)).mean(axis=(1, 2, 3))
 
 
 def slow_mel_distances(

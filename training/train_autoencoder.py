@@ -5,12 +5,14 @@ accelerate launch training/train_autoencoder.py --config training/recipes/demo.y
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, set_seed
 from diffusers.optimization import get_scheduler
+from huggingface_hub import HfApi
 from torch import nn
 
 from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
@@ -18,23 +20,31 @@ from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss, WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.models import FAMILIES, AutoencoderModel, load_autoencoder
 from hf_audio_vae.training.checkpoints import Checkpoints
-from hf_audio_vae.training.config import AutoencoderTrainingConfig, LossOptions, main_or_exit, parse_config
+from hf_audio_vae.training.config import AutoencoderTrainingConfig, LossOptions, parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.publishing import push_folder, write_model
 from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.script import main_or_exit
 from hf_audio_vae.training.steps import reconstruction_step
 from hf_audio_vae.training.tracking import log_reconstructions
 from hf_audio_vae.training.validation import Clip, validate
 
 logger = get_logger(__name__)
+VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
 
 
 def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     """A new model of the recipe's family, or a saved one to go on with."""
     if config.pretrained_model_name_or_path:
         logger.info(f"fine-tuning {config.pretrained_model_name_or_path}: its configuration replaces `model`")
-        return load_autoencoder(config.pretrained_model_name_or_path)
+        return load_autoencoder(
+            config.pretrained_model_name_or_path,
+            subfolder=config.pretrained_subfolder,
+            revision=config.pretrained_revision,
+        )
+    if config.family not in FAMILIES:
+        raise ValueError(f"`family` {config.family!r} is none of {sorted(FAMILIES)}.")
     return FAMILIES[config.family].from_config(config.model)
 
 
@@ -55,6 +65,18 @@ def build_losses(options: LossOptions, sampling_rate: int) -> nn.ModuleDict:
     return losses
 
 
+def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_channels: int) -> list[Clip]:
+    """The fixed validation set."""
+    stream = load_audio_stream(config.validation_dataset_name, split=config.validation_dataset_split)
+    clips = whole_clips(
+        stream.take(config.max_validation_samples),
+        sampling_rate=sampling_rate,
+        audio_channels=audio_channels,
+        max_seconds=config.validation_seconds,
+    )
+    return [Clip(name, waveform) for name, waveform in clips]
+
+
 def main(argv: Sequence[str]) -> None:
     """Build, train, publish."""
     config = parse_config(AutoencoderTrainingConfig, argv)
@@ -63,7 +85,8 @@ def main(argv: Sequence[str]) -> None:
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         step_scheduler_with_optimizer=False,
         log_with=None if config.report_to == "none" else config.report_to,
-        project_dir=config.output_dir,
+        project_config=ProjectConfiguration(project_dir=config.output_dir, logging_dir=config.output_dir / "logs"),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT)],
     )
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("hf_audio_vae").setLevel(logging.INFO)
@@ -86,7 +109,7 @@ def main(argv: Sequence[str]) -> None:
         revision=config.dataset_revision,
     )
     stream = CropStream(
-        source if config.max_train_samples is None else source.take(config.max_train_samples),
+        source,
         sampling_rate=sampling_rate,
         audio_channels=audio_channels,
         crop_length=round(config.segment_seconds * sampling_rate),
@@ -95,20 +118,12 @@ def main(argv: Sequence[str]) -> None:
         shuffle_buffer_size=config.shuffle_buffer_size,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        max_items=config.max_train_samples,
         max_bad_share=config.max_bad_share,
     )
     on_gpu = accelerator.device.type == "cuda"
     loader = CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
-    validation_stream = load_audio_stream(config.validation_dataset_name, split=config.validation_dataset_split)
-    clips = [
-        Clip(name, waveform)
-        for name, waveform in whole_clips(
-            validation_stream.take(config.max_validation_samples),
-            sampling_rate=sampling_rate,
-            audio_channels=audio_channels,
-            max_seconds=config.validation_seconds,
-        )
-    ]
+    clips = load_clips(config, sampling_rate, audio_channels) if accelerator.is_main_process else []
 
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -123,14 +138,14 @@ def main(argv: Sequence[str]) -> None:
         num_training_steps=config.max_train_steps,
     )
     model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
-    accelerator.init_trackers("hf-audio-vae")
+    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
     checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
     if checkpoints.all() and not config.resume_from_checkpoint:
         raise ValueError(
             f"{config.output_dir} holds checkpoints of an earlier run; go on with `--resume_from_checkpoint latest`, "
             f"or choose another `--output_dir`."
         )
-    run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints)
+    run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints, config.lasting())
     if config.resume_from_checkpoint and (checkpoint := checkpoints.find(config.resume_from_checkpoint)):
         run.resume(checkpoint)
 
@@ -149,11 +164,15 @@ def main(argv: Sequence[str]) -> None:
     )
     if accelerator.is_main_process:
         history = run.progress.history
-        write_model(ema.model, config, history)
+        api, title = HfApi(), config.hub_model_id or config.output_dir.name
+        if config.push_to_hub:
+            title = api.create_repo(title, exist_ok=True).repo_id
+        write_model(ema.model, config, history, title)
         print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
         print(f"the model, its recipe, metrics and card are in {config.output_dir}")
         if config.push_to_hub:
-            print(f"pushed to {push_folder(config.output_dir, config.hub_model_id)}")
+            push_folder(config.output_dir, title, api)
+            print(f"pushed to {title}")
     accelerator.end_training()
 
 

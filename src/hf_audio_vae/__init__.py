@@ -1,6 +1,6 @@
 """Audio autoencoders for the Hugging Face ecosystem."""
 
 from hf_audio_vae.models import WaveformVAE
+from hf_audio_vae.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["WaveformVAE"]
+__all__ = ["WaveformVAE", "__version__"]

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from tests.spectra import slow_mel_distances, slow_stft_distance
 from torch import Tensor
 
-from hf_audio_vae.audio.distance import log_magnitude_distance, mel_distance, spectral_convergence, stft_distance
+from hf_audio_vae.audio.distance import (
+    QUIET,
+    log_magnitude_distance,
+    mel_distance,
+    spectral_convergence,
+    stft_distance,
+)
+from hf_audio_vae.audio.spectrogram import magnitude, stft
+from tests.spectra import slow_mel_distances, slow_stft_distance
 
 WINDOWS = [8, 32, 64]
 
@@ -49,8 +56,23 @@ def test_mel_distances_equal_the_slow_formula(window_length, power):
 
 
 def test_spectral_convergence_is_the_relative_error():
-    target = noise(2, 3, 9, 11).abs()
-    torch.testing.assert_close(spectral_convergence(1.25 * target, target), torch.full((2,), 0.25))
+    target, quiet = noise(2, 3, 9, 11).abs(), torch.tensor(1e-6)
+    torch.testing.assert_close(spectral_convergence(1.25 * target, target, quiet), torch.full((2,), 0.25))
+
+
+def test_what_is_quieter_than_noise_at_minus_60_db_is_measured_against_that_noise():
+    """The same error, against silence and against noise at that level: no crop outweighs the others."""
+    error, window = noise(1, 1, 4000, seed=1), torch.hann_window(256)
+    least = QUIET * 3**0.5 * noise(1, 1, 4000)  # uniform noise in [-1, 1] has a variance of 1/3
+
+    def magnitudes(waveform: Tensor) -> Tensor:
+        return magnitude(stft(waveform, window, 64))
+
+    against_silence = magnitudes(error), magnitudes(0 * error)
+    against_noise = magnitudes(least + error), magnitudes(least)
+    quiet = QUIET * torch.linalg.vector_norm(window)
+    ratio = spectral_convergence(*against_silence, quiet) / spectral_convergence(*against_noise, quiet)
+    torch.testing.assert_close(ratio, torch.ones(1), rtol=0.1, atol=0)
 
 
 def test_log_magnitude_distance_is_the_logarithm_of_the_ratio():

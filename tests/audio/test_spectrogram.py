@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.spectra import slaney_mel_filters, slow_magnitudes
 from torch import Tensor
 
 from hf_audio_vae.audio.spectrogram import (
@@ -15,6 +14,7 @@ from hf_audio_vae.audio.spectrogram import (
     mel_filters,
     stft,
 )
+from tests.spectra import slaney_mel_filters, slow_magnitudes
 
 # IEC 61672-1:2013, table 3: nominal frequency in Hz and the A curve in dB, rounded to 0.1 dB.
 A_CURVE = {

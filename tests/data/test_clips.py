@@ -1,14 +1,14 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.data.sounds import RATE, encoded
 
 from hf_audio_vae.audio import AudioDecodeError, read_audio, resample
 from hf_audio_vae.data import load_audio_stream, random_crop, whole_clips
-from hf_audio_vae.data.clips import item_seed
+from tests.data.sounds import RATE, encoded
 
 REPO = Path(__file__).parents[2]
 MUSIC = REPO / "data/held_out/music_musicbox.ogg"
@@ -53,16 +53,25 @@ def test_channels_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
         random_crop(item(tmp_path / "six.wav"), 10, 0, sampling_rate=RATE, audio_channels=2)
 
 
-def test_seed_depends_on_run_epoch_and_item_not_on_the_folder() -> None:
-    here = item_seed(item(Path("/a/x.wav")), seed=1, epoch=2)
-    assert here == item_seed(item(Path("/b/x.wav")), seed=1, epoch=2)
-    others = [
-        item_seed(item(Path("/a/y.wav")), seed=1, epoch=2),
-        item_seed(item(Path("/a/x.wav")), seed=0, epoch=2),
-        item_seed(item(Path("/a/x.wav")), seed=1, epoch=3),
-        item_seed({"bytes": b"x", "path": "/a/x.wav"}, seed=1, epoch=2),
-    ]
-    assert len({here, *others}) == 5
+def test_a_cut_mp3_is_refused_where_its_sound_ends() -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, read_audio(MUSIC)[0].numpy().T, 44100, format="MP3")
+    cut = {"bytes": buffer.getvalue()[: len(buffer.getvalue()) // 2], "path": None}
+    outcomes = []
+    for seed in range(12):
+        try:
+            crop, _ = random_crop(cut, 44100, seed, sampling_rate=44100, audio_channels=2)
+            outcomes.append(bool((crop[:, -1000:] != 0).any()))
+        except AudioDecodeError as error:
+            assert "before the length it claims" in str(error)
+            outcomes.append(None)
+    assert set(outcomes) == {True, None}, "a crop is whole or refused, never silent"
+
+
+def test_a_bad_item_of_a_validation_set_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"not audio")
+    with pytest.raises(AudioDecodeError, match="broken.wav"):
+        list(whole_clips(load_audio_stream(str(tmp_path)), sampling_rate=RATE, audio_channels=1, max_seconds=1))
 
 
 def test_whole_clips_are_the_start_of_every_item() -> None:

@@ -8,9 +8,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from tests.data.sounds import RATE, encoded
 
-from hf_audio_vae.data import CropLoader, CropStream, EncodedAudio, TooManyBadItems, load_audio_stream
+from hf_audio_vae.data import CropLoader, CropStream, EncodedAudio, TooManyBadItemsError, load_audio_stream
+from tests.data.sounds import RATE, encoded
 
 FILES = 23
 
@@ -64,7 +64,7 @@ def test_one_process_sees_each_item_once_in_every_epoch(folder: Path) -> None:
     assert epochs[0] != epochs[1] != epochs[2], "each epoch is shuffled anew"
 
 
-@pytest.mark.parametrize(("shards", "world_size", "num_workers"), [(6, 1, 3), (6, 2, 3), (7, 2, 2)])
+@pytest.mark.parametrize(("shards", "world_size", "num_workers"), [(6, 1, 3), (6, 2, 3), (8, 2, 2)])
 def test_readers_of_shards_share_no_item(tmp_path: Path, shards: int, world_size: int, num_workers: int) -> None:
     source = sharded(tmp_path, shards)
     assert source.num_shards == shards
@@ -75,6 +75,30 @@ def test_readers_of_shards_share_no_item(tmp_path: Path, shards: int, world_size
             owners.setdefault(items_of(batch.waveform)[0], set()).add((rank, batch.reader))
     assert set(owners) == set(range(FILES)), "no item is lost"
     assert all(len(readers) == 1 for readers in owners.values()), "no item has two readers"
+
+
+@pytest.mark.parametrize(("shards", "world_size", "num_workers"), [(3, 2, 1), (3, 1, 2), (5, 2, 2)])
+def test_shards_that_do_not_divide_weigh_all_items_alike(
+    tmp_path: Path, shards: int, world_size: int, num_workers: int
+) -> None:
+    source = sharded(tmp_path, shards)
+    counts: Counter[int] = Counter()
+    for rank in range(world_size):
+        stream = stream_of(source, rank=rank, world_size=world_size, batch_size=1)
+        for waveform in read(CropLoader(stream, num_workers=num_workers), 4 * FILES // world_size):
+            counts.update(items_of(waveform))
+    assert set(counts.values()) == {4}
+
+
+@pytest.mark.parametrize(("world_size", "num_workers"), [(1, 1), (2, 2)])
+def test_a_limit_means_the_first_items_whoever_reads_them(tmp_path: Path, world_size: int, num_workers: int) -> None:
+    source = sharded(tmp_path, 2)
+    seen: set[int] = set()
+    for rank in range(world_size):
+        stream = stream_of(source, rank=rank, world_size=world_size, batch_size=1, max_items=3)
+        for waveform in read(CropLoader(stream, num_workers=num_workers), 12):
+            seen.update(items_of(waveform))
+    assert seen == {0, 2, 4}, "the first three of the first shard"
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
@@ -142,14 +166,14 @@ def test_too_many_bad_items_end_the_run(folder: Path, num_workers: int) -> None:
     for i in range(0, FILES, 2):
         (folder / f"{i:02d}.wav").write_bytes(b"not audio")
     loader = CropLoader(stream_of(load_audio_stream(str(folder))), num_workers=num_workers)
-    with pytest.raises(TooManyBadItems, match=r"cannot be decoded, more than `max_bad_share` 0\.1"):
+    with pytest.raises(TooManyBadItemsError, match=r"cannot be decoded, more than `max_bad_share` 0\.1"):
         read(loader, 40)
 
 
 def test_a_data_set_of_bad_items_ends_the_run(folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(b"not audio")
-    with pytest.raises(TooManyBadItems):
+    with pytest.raises(TooManyBadItemsError):
         read(CropLoader(stream_of(load_audio_stream(str(folder)))), 1)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 from torch import Tensor
 
 from hf_audio_vae.audio import read_audio
@@ -14,6 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
+from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
 SOUNDS = ["loop_breakbeat.flac", "speech_en_0890.flac", "flute_C5.ogg"]

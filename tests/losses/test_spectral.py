@@ -4,14 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 from torch import Tensor, nn
 
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.audio.spectrogram import a_weighting, bin_frequencies
 from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss
+from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
-BREAKBEAT = Path(__file__).parents[2] / "data/held_out/loop_breakbeat.flac"
+REPO = Path(__file__).parents[2]
+
+BREAKBEAT = REPO / "data/held_out/loop_breakbeat.flac"
 RATE = 44100
 WINDOWS = (128, 64, 32)
 TIME = 300
@@ -244,3 +246,29 @@ def test_the_a_weighted_loss_counts_4_khz_above_40_hz():
 def test_scales_have_to_match():
     with pytest.raises(ValueError, match="same scales"):
         MultiScaleMelLoss(sampling_rate=RATE, window_lengths=(64, 32), n_mels=(5,))
+
+
+def gradient_norms(estimate: Tensor, target: Tensor, mid_side: bool) -> Tensor:
+    """Norm of the loss's gradient for each item of a batch."""
+    estimate = estimate.clone().requires_grad_(True)
+    loss = MultiResolutionSTFTLoss(sampling_rate=16000, window_lengths=(1024, 256, 64), mid_side=mid_side)
+    loss(estimate, target).backward()
+    return torch.linalg.vector_norm(estimate.grad, dim=(1, 2))
+
+
+def test_a_silent_item_does_not_outweigh_the_others():
+    speech, _ = read_audio(REPO / "data/held_out/speech_en_0890.flac")
+    target = speech[:, 16000:48000].reshape(4, 1, 8000).clone()
+    target[3] = 0
+    error = 0.01 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    norms = gradient_norms(target + error, target, mid_side=False)
+    assert norms[3] < 10 * norms[:3].max()
+
+
+def test_mono_in_two_channels_does_not_outweigh_stereo():
+    music, _ = read_audio(REPO / "data/held_out/music_musicbox.ogg")
+    stereo = music[:, 44100 : 44100 + 16000]
+    target = torch.stack([stereo, stereo.mean(dim=0).expand(2, -1)])
+    error = 0.01 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    stereo_norm, mono_norm = gradient_norms(target + error, target, mid_side=True)
+    assert mono_norm < 10 * stereo_norm

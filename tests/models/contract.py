@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.memory import working_bytes
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from tests.memory import working_bytes
 
 
 class Encode(nn.Module):

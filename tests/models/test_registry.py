@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.models.contract import AutoencoderContract
 
 import hf_audio_vae
 from hf_audio_vae.models import FAMILIES
+from tests.models.contract import AutoencoderContract
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,11 +3,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.dependence import clipped, inputs_read
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from tests.dependence import clipped, inputs_read
 
 STRIDES = (1, 2, 3, 4, 5, 8)
 SHAPES = [(1, 1, 1), (3, 1, 1), (7, 1, 1), (7, 1, 3), (7, 1, 9), *((2 * stride, stride, 1) for stride in STRIDES)]

@@ -5,10 +5,10 @@ from diffusers.models.autoencoders.autoencoder_oobleck import (
     OobleckEncoderBlock,
     OobleckResidualUnit,
 )
-from tests.dependence import clipped, inputs_read
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.residual import DILATIONS, DecoderBlock, EncoderBlock, ResidualUnit
+from tests.dependence import clipped, inputs_read
 
 STRIDES = (1, 2, 3, 8)
 

@@ -73,6 +73,14 @@ def test_a_kill_between_any_two_changes_leaves_only_whole_checkpoints(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
+def test_resuming_an_older_checkpoint_beside_later_ones_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(accelerator, tmp_path)
+    save(checkpoints, 5)
+    save(checkpoints, 10)
+    with pytest.raises(ValueError, match="is older than checkpoint-10"):
+        checkpoints.load(tmp_path / "checkpoint-5")
+
+
 def test_half_a_checkpoint_is_never_picked_up(accelerator: Accelerator, tmp_path: Path) -> None:
     checkpoints = Checkpoints(accelerator, tmp_path)
     save(checkpoints, 1)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.training.runs import RECIPE, REPO, write_recipe
 
 from hf_audio_vae.losses import LinearAnnealing
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from tests.training.runs import RECIPE, REPO, write_recipe
 
 
 def parse(recipe: Path, *arguments: str) -> AutoencoderTrainingConfig:

@@ -103,6 +103,16 @@ def test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint(folder: Path, tm
     assert resumed.progress.skipped_steps == 3
 
 
+def test_resuming_with_another_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
+    run, _ = start(folder, tmp_path / "out")
+    run.recipe = {"learning_rate": 1e-3, "seed": 0}
+    checkpoint = run.save_checkpoint()
+    resumed, _ = start(folder, tmp_path / "out")
+    resumed.recipe = {"learning_rate": 2e-3, "seed": 0}
+    with pytest.raises(ValueError, match="made with another learning_rate; "):
+        resumed.resume(checkpoint)
+
+
 def test_a_gradient_that_is_not_finite_skips_the_step(folder: Path, tmp_path: Path) -> None:
     run, step_terms = start(folder, tmp_path / "out")
     before = [p.clone() for p in run.model.parameters()]

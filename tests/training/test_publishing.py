@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 import yaml
 from huggingface_hub import HfApi
-from tests.training.hub import mock_hub
-from tests.training.runs import write_recipe
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
 from hf_audio_vae.training.publishing import push_folder, write_model
+from tests.training.hub import mock_hub
+from tests.training.runs import write_recipe
 
 HISTORY = [
     {"step": 0, "si_sdr_db": -40.125, "kl": 1.5},
@@ -26,12 +26,15 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
     )
     torch.manual_seed(0)
     model = WaveformVAE.from_config(config.model)
-    write_model(model, config, HISTORY)
-    for private in ("checkpoint-7/optimizer.bin", ".checkpoint-8.partial/optimizer.bin", "logs/events"):
+    write_model(model, config, HISTORY, "someone/my-vae")
+    private_files = "checkpoint-7/optimizer.bin .checkpoint-8.partial/x logs/events ema/config.json notes.txt"
+    for private in private_files.split():
         (folder / private).parent.mkdir(exist_ok=True)
         (folder / private).write_bytes(b"x")
     with mock_hub() as hub:
-        repo_id = push_folder(folder, None, HfApi(endpoint=hub.endpoint, token="hf_mock"))
+        api = HfApi(endpoint=hub.endpoint, token="hf_mock")
+        repo_id = api.create_repo("my-vae").repo_id
+        push_folder(folder, repo_id, api)
         assert repo_id == "someone/my-vae"
         assert set(hub.files[repo_id]) == {
             "README.md",
@@ -40,8 +43,9 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
             "metrics.json",
             "recipe.yaml",
         }
+        assert 'from_pretrained("someone/my-vae")' in hub.files[repo_id]["README.md"].decode()
         assert "3.250" in hub.files[repo_id]["README.md"].decode()
-        assert yaml.safe_load(hub.files[repo_id]["recipe.yaml"])["model"] == config.model
+        assert yaml.safe_load(hub.files[repo_id]["recipe.yaml"])["model"] == config.model | {"causal": False}
         # The library reads its endpoint when it is imported: another process.
         program = (
             "import sys\nfrom hf_audio_vae import WaveformVAE\n"

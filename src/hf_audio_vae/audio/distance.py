@@ -1,5 +1,7 @@
 """Spectral distances for each item of a batch, shared by losses (to minimise) and evaluation (to report)."""
 
+import math
+
 from torch import Tensor, linalg
 
 from hf_audio_vae.audio.spectrogram import magnitude, stft
@@ -7,14 +9,21 @@ from hf_audio_vae.audio.spectrogram import magnitude, stft
 MIN_MEL_POWER = 1e-20  # mel spectra have a floor of their own; this one keeps gradients finite
 
 
-def spectral_convergence(estimate: Tensor, target: Tensor) -> Tensor:
+# Convergence is relative to the target or to white noise at this level, -60 dB, whichever is louder: against silence
+# the error of a single crop would otherwise outweigh a whole batch.
+QUIET = 1e-3
+
+
+def spectral_convergence(estimate: Tensor, target: Tensor, quiet: Tensor) -> Tensor:
     """Relative Frobenius distance of magnitudes; (batch, channels, bins, frames) -> (batch,).
 
-    Arik et al., 2018 (arXiv:1808.06719), eq. 2. The norm runs over one channel of one item, so that no item's value
-    depends on the others'; magnitudes are floored, so silence is no division by zero.
+    Arik et al., 2018 (arXiv:1808.06719), eq. 2. The norm runs over all channels of one item, so that no item's value
+    depends on the others', nor a silent channel's on itself alone. `quiet` is the least magnitude a bin counts with in
+    the denominator.
     """
-    error = linalg.vector_norm(estimate - target, dim=(-2, -1))
-    return (error / linalg.vector_norm(target, dim=(-2, -1))).mean(dim=1)
+    error = linalg.vector_norm(estimate - target, dim=(1, 2, 3))
+    least = quiet * math.sqrt(target[0].numel())
+    return error / linalg.vector_norm(target, dim=(1, 2, 3)).clamp(min=least)
 
 
 def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
@@ -38,7 +47,8 @@ def stft_distance(estimate: Tensor, target: Tensor, window: Tensor, gain: Tensor
     hop_length = max(window.shape[0] // 4, 1)
     estimate = magnitude(stft(estimate, window, hop_length) * scale)
     target = magnitude(stft(target, window, hop_length) * scale)
-    return spectral_convergence(estimate, target) + log_magnitude_distance(estimate, target)
+    quiet = QUIET * linalg.vector_norm(window)  # what a bin of such noise measures
+    return spectral_convergence(estimate, target, quiet) + log_magnitude_distance(estimate, target)
 
 
 def mel_distance(

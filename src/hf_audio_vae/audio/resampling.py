@@ -88,5 +88,5 @@ def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int
 
 
 def resampled_length(reader: AudioReader, sampling_rate: int) -> int:
-    """Samples a channel that the file has at another rate."""
-    return int(reader.num_samples * sampling_rate / reader.sampling_rate)
+    """Samples a channel that the file has at another rate, a last one in part left out."""
+    return reader.num_samples * sampling_rate // reader.sampling_rate

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import load_model, unique_stems
+from hf_audio_vae.cli.sound import add_model_arguments, load_model, unique_stems
 from hf_audio_vae.latents import load_latents
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
@@ -17,7 +17,7 @@ from hf_audio_vae.models.fingerprint import weights_fingerprint
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--model", help="folder or Hub id, if not where it was when encoding")
+    add_model_arguments(parser, required=False)  # found where it was when encoding, if not named
     parser.add_argument("--output_dir", type=Path, default=Path("decoded"))
 
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     if len(names) > 1:
         raise ValueError(f"the files come from several models, {sorted(names)}; decode each model's in its own call.")
     name = names.pop()
-    model = load_model(name)
+    model = load_model(name, arguments)
     fingerprint = weights_fingerprint(model)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, (mean, _, info) in loaded.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_model_arguments, load_model, read_for, unique_stems
 from hf_audio_vae.latents import LatentsInfo, save_latents
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
@@ -17,7 +17,7 @@ from hf_audio_vae.models.fingerprint import weights_fingerprint
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--model", required=True, help="folder or Hub id")
+    add_model_arguments(parser)
     parser.add_argument("--output_dir", type=Path, default=Path("latents"))
 
 
@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     stems = unique_stems(arguments.files)
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, arguments)
     fingerprint = weights_fingerprint(model)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, stem in stems.items():
         waveform = read_for(model, path)
         posterior = model.encode(waveform[None].to(model.device)).latent_dist
         info = LatentsInfo(
-            model=arguments.model,
+            model=str(Path(arguments.model).resolve()) if Path(arguments.model).is_dir() else arguments.model,
             weights=fingerprint,
             sampling_rate=model.sampling_rate,
             num_samples=waveform.shape[-1],

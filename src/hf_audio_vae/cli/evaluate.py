@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import load_model
+from hf_audio_vae.cli.sound import add_model_arguments, load_model
 from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.metrics import reconstruction_metrics
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
@@ -14,7 +14,7 @@ from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_sum
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--model", required=True, help="folder or Hub id")
+    add_model_arguments(parser)
     parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
     parser.add_argument("--dataset_split", default="train")
     parser.add_argument("--max_seconds", type=float, default=30.0, help="how much of each item to use")
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
-    model = load_model(arguments.model)
+    if arguments.card and not arguments.card.parent.is_dir():
+        raise ValueError(f"--card {arguments.card} is in no folder that exists.")
+    model = load_model(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []
     sound_seconds = busy_seconds = 0.0

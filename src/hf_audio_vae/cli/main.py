@@ -1,12 +1,16 @@
 """`hf-audio-vae VERB ...`: one file a verb, each with `add_arguments` and `run`."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from hf_audio_vae.cli import decode, encode, evaluate, reconstruct
-
-VERBS = {"reconstruct": reconstruct, "encode": encode, "decode": decode, "evaluate": evaluate}
+VERBS = {
+    "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
+    "encode": "encode files to latents",
+    "decode": "decode latents to sound files",
+    "evaluate": "measure a model on a data set, write its card",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,17 +18,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What cannot be done is one line on stderr and exit code 2; a traceback is a bug.
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, module in VERBS.items():
-        summary = (module.__doc__ or "").strip().splitlines()[0]
-        module.add_arguments(verbs.add_parser(name, help=summary, description=module.__doc__))
-    arguments = parser.parse_args(argv)
+    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in VERBS.items()}
+    name = next((argument for argument in argv if argument in VERBS), None)
+    if name is None:
+        parser.parse_args(argv)  # prints what there is, and exits
+        return 2
     try:
-        VERBS[arguments.verb].run(arguments)
+        verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # the one asked for: each brings its own libraries
+        parsers[name].description = verb.__doc__
+        verb.add_arguments(parsers[name])
+        verb.run(parser.parse_args(argv))
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
-        print(f"hf-audio-vae {arguments.verb}: {message}", file=sys.stderr)
+        print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"hf-audio-vae {name}: needs {error.name}; pip install 'hf-audio-vae[eval]'", file=sys.stderr)
         return 2
     return 0
 

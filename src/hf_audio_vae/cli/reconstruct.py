@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_model_arguments, load_model, read_for, unique_stems
 from hf_audio_vae.evaluation import reconstruction_figure, reconstruction_metrics
 from hf_audio_vae.evaluation.reports import METRICS, table
 
@@ -19,7 +19,7 @@ from hf_audio_vae.evaluation.reports import METRICS, table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--model", required=True, help="folder or Hub id")
+    add_model_arguments(parser)
     parser.add_argument("--output_dir", type=Path, default=Path("reconstructions"))
 
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     stems = unique_stems(arguments.files)
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, arguments)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     rows: list[list[str | float]] = []
     for path, stem in stems.items():

@@ -1,5 +1,6 @@
 """What the verbs share: a model on the best device, and waveforms that fit it, never changed in silence."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -10,14 +11,21 @@ from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, r
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 
 
-def load_model(name: str) -> AutoencoderModel:
+def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declare what `load_model` reads."""
+    parser.add_argument("--model", required=required, help="folder or Hub id")
+    parser.add_argument("--subfolder", help="where in it the model is, `vae` in a pipeline")
+    parser.add_argument("--revision", help="version of a Hub model")
+
+
+def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model for long input: tiled, in evaluation mode, on the GPU if there is one.
 
     Raises:
         ValueError: There is no such model, or it is of a class unknown here.
     """
     try:
-        model = load_autoencoder(name)
+        model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
     model.enable_tiling()
@@ -43,7 +51,10 @@ def read_for(model: AutoencoderModel, path: Path) -> Tensor:
         print(f"{path.name}: {len(waveform)} channels -> {len(converted)} ({how})", file=sys.stderr)
     if sampling_rate != model.sampling_rate:
         print(f"{path.name}: {sampling_rate} Hz -> {model.sampling_rate} Hz", file=sys.stderr)
-    return resample(converted, sampling_rate, model.sampling_rate)
+    fitting = resample(converted, sampling_rate, model.sampling_rate)
+    if not fitting.numel() or not bool(torch.isfinite(fitting).all()):
+        raise ValueError(f"{path}: it holds NaN or infinite samples, or is too short for one at the model's rate.")
+    return fitting
 
 
 def unique_stems(paths: list[Path]) -> dict[Path, str]:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import PurePath
 from typing import TypedDict
 
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.audio.io import AudioDecodeError, open_audio
+from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
 
@@ -27,10 +28,12 @@ def item_name(item: EncodedItem) -> str:
     return item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
 
 
-def item_seed(item: EncodedItem, seed: int, epoch: int) -> int:
-    """A number that depends on the run's seed, the epoch and the item, and not on when or where the item is read."""
-    identity = item["bytes"] or PurePath(item["path"] or "").name.encode()
-    return int(np.random.SeedSequence([seed, epoch, zlib.crc32(identity)]).generate_state(1, np.uint64)[0] >> 1)
+def open_item(item: EncodedItem) -> AbstractContextManager[AudioReader]:
+    """Open an item's sound; raises as `open_audio`, and `AudioDecodeError` if there is none."""
+    source = item["bytes"] if item["bytes"] is not None else item["path"]
+    if source is None:
+        raise AudioDecodeError("the item has neither bytes nor a path.")
+    return open_audio(source)
 
 
 def random_crop(
@@ -52,10 +55,7 @@ def random_crop(
         AudioDecodeError: The item cannot be decoded, has channels that cannot be converted, or is not finite.
         OSError: The file cannot be opened.
     """
-    source = item["bytes"] if item["bytes"] is not None else item["path"]
-    if source is None:
-        raise AudioDecodeError("the item has neither bytes nor a path.")
-    with open_audio(source) as reader:
+    with open_item(item) as reader:
         surplus = resampled_length(reader, sampling_rate) - crop_length
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
         try:
@@ -64,6 +64,9 @@ def random_crop(
             raise AudioDecodeError(str(error)) from error
     if not bool(torch.isfinite(crop).all()):
         raise AudioDecodeError("it holds NaN or infinite samples.")
+    if crop.shape[-1] < min(crop_length, crop_length + surplus) - 1:
+        # A cut mp3 goes on claiming its full length; its end would be taken for silence.
+        raise AudioDecodeError(f"it ends {start + crop.shape[-1]} samples in, before the length it claims.")
     return F.pad(crop, (0, crop_length - crop.shape[-1])), start
 
 
@@ -86,8 +89,12 @@ def whole_clips(
     """
     for example in stream:
         item = example["audio"]
-        source = item["bytes"] if item["bytes"] is not None else item["path"]
-        with open_audio(source) as reader:
-            count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
-            crop = read_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+        try:
+            with open_item(item) as reader:
+                count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
+                if count < 1:
+                    raise AudioDecodeError(f"too short for one sample at {sampling_rate} Hz.")
+                crop = read_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+        except ValueError as error:
+            raise AudioDecodeError(f"{item_name(item)}: {error}") from error
         yield PurePath(item_name(item)).stem, crop

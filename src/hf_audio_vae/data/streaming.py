@@ -1,13 +1,13 @@
 """An endless stream of batches of random crops: sharded, shuffled, and resumable at any batch, exactly.
 
 Who reads what. Every process of a run has the same number of workers, and each (process, worker) is a reader. Where
-the data set has at least as many shards as there are readers, each reads its own shards. Otherwise all list every item
-and each decodes its own: item `i`, counted on through the epochs, belongs to process ``i % world_size``, and within it
-to the worker whose turn the batch is. Batches then do not depend on how many workers there are, nor, as a whole, on
-how many processes. Either way a reader meets each of its items once an epoch, and the stream never ends: no process is
-left waiting for another's last batch.
+the data set's shards can be dealt out evenly, each reads its own; shards should then be of like size, since a reader
+starts its next epoch when it is through. Otherwise all list every item and each decodes its own: item `i`, counted on
+through the epochs, belongs to process ``i % world_size``, and within it to the worker whose turn the batch is. Batches
+then do not depend on how many workers there are, nor, as a whole, on how many processes. Either way a reader meets
+each of its items once an epoch, and the stream never ends: no process is left waiting for another's last batch.
 
-Where an item's crop lies depends on the seed, the epoch and the item alone.
+Where a crop lies, and its noise, depend on the seed, the epoch and the item's place in it.
 """
 
 import logging
@@ -23,14 +23,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from hf_audio_vae.audio.io import AudioDecodeError
-from hf_audio_vae.data.clips import EncodedItem, item_name, item_seed, random_crop
+from hf_audio_vae.data.clips import EncodedItem, item_name, random_crop
 
 MIN_ITEMS_TO_JUDGE = 20
 
 logger = logging.getLogger(__name__)
 
 
-class TooManyBadItems(RuntimeError):  # noqa: N818
+class TooManyBadItemsError(RuntimeError):
     """More of the data set than allowed cannot be decoded."""
 
 
@@ -85,7 +85,7 @@ class CropBatch:
         return replace(self, waveform=self.waveform.pin_memory())
 
 
-class CropStream(IterableDataset[CropBatch]):
+class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
     """Batches of random crops from a streamed data set, without end.
 
     Args:
@@ -99,11 +99,12 @@ class CropStream(IterableDataset[CropBatch]):
             (parquet, tar) that many encoded files are held in memory by each worker.
         rank (`int`): This process.
         world_size (`int`): Number of processes.
+        max_items (`int`, *optional*): Use only the first so many items.
         max_bad_share (`float`): Stop when more than this share of the items a reader has met cannot be decoded, judged
             from its 20th item on; a whole epoch without a good item ends the run whatever its length.
 
     Raises:
-        TooManyBadItems: On iteration, past `max_bad_share`.
+        TooManyBadItemsError: On iteration, past `max_bad_share`.
         ValueError: On iteration, the data set is empty.
     """
 
@@ -119,9 +120,11 @@ class CropStream(IterableDataset[CropBatch]):
         shuffle_buffer_size: int = 100,
         rank: int = 0,
         world_size: int = 1,
+        max_items: int | None = None,
         max_bad_share: float = 0.1,
     ) -> None:
-        self.source = source
+        self.source = source if max_items is None else source.take(max_items)
+        self.max_items = max_items
         self.sampling_rate = sampling_rate
         self.audio_channels = audio_channels
         self.crop_length = crop_length
@@ -134,12 +137,18 @@ class CropStream(IterableDataset[CropBatch]):
         self.first_reader = 0
         self.positions: dict[int, Position] = {}
 
-    def __iter__(self) -> Iterator[CropBatch]:
+    def __iter__(self) -> Iterator[CropBatch | TooManyBadItemsError]:
         worker = get_worker_info()
         num_workers = worker.num_workers if worker else 1
         if worker:
             fsspec.asyn.reset_lock()  # a forked lock may be held by a thread that does not exist here
         reader = (self.first_reader + (worker.id if worker else 0)) % num_workers
+        try:
+            yield from self._batches(reader, num_workers)
+        except TooManyBadItemsError as error:
+            yield error  # raised in a worker, it would arrive wrapped in a traceback
+
+    def _batches(self, reader: int, num_workers: int) -> Iterator[CropBatch]:
         batch: list[tuple[Tensor, str, int]] = []
         skipped: dict[str, str] = {}
         judge = _Judge(self.max_bad_share)
@@ -147,7 +156,7 @@ class CropStream(IterableDataset[CropBatch]):
             if item is None:
                 judge.end_epoch()
                 continue
-            seed = item_seed(item, self.seed, position.epoch)
+            seed = self._crop_seed(reader, position, num_workers)
             try:
                 crop, _ = random_crop(
                     item,
@@ -170,7 +179,7 @@ class CropStream(IterableDataset[CropBatch]):
     def _items(self, reader: int, num_workers: int) -> Iterator[tuple[EncodedItem | None, Position]]:
         """Yield this reader's items with the position after each, and `None` after each epoch."""
         readers = self.world_size * num_workers
-        by_shard = self.source.num_shards >= readers
+        by_shard = self._by_shard(num_workers)
         source = self.source
         if by_shard and readers > 1:
             source = source.shard(num_shards=readers, index=self.rank * num_workers + reader)
@@ -189,6 +198,15 @@ class CropStream(IterableDataset[CropBatch]):
             total += index
             epoch += 1
             yield None, Position(epoch, 0, total)
+
+    def _by_shard(self, num_workers: int) -> bool:
+        return self.max_items is None and self.source.num_shards % (self.world_size * num_workers) == 0
+
+    def _crop_seed(self, reader: int, position: Position, num_workers: int) -> int:
+        """Return a number that no other crop of the run has; unless shards are dealt out, whoever reads it."""
+        dealt = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
+        entropy = [self.seed, position.epoch, dealt, position.index]
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def _shuffled(self, source: datasets.IterableDataset, epoch: int) -> datasets.IterableDataset:
         if self.shuffle_buffer_size <= 1:
@@ -222,7 +240,7 @@ class _Judge:
             self._stop()
 
     def _stop(self) -> None:
-        raise TooManyBadItems(
+        raise TooManyBadItemsError(
             f"{self.bad_items} of {self.items} items cannot be decoded, more than `max_bad_share` "
             f"{self.max_bad_share}; the last one is {self.last} Repair the data set or raise the limit."
         )
@@ -247,6 +265,8 @@ class CropLoader:
     def __iter__(self) -> Iterator[CropBatch]:
         loader = DataLoader(self.stream, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory)
         for batch in loader:
+            if isinstance(batch, TooManyBadItemsError):
+                raise batch
             self.batches += 1
             self.stream.positions[batch.reader] = batch.position
             for name, reason in batch.skipped.items():
@@ -273,7 +293,7 @@ class CropLoader:
         """Go on after the batch that `state` was taken at; nothing that was read before is decoded again.
 
         Raises:
-            ValueError: The run has another number of processes, workers or crops a batch.
+            ValueError: The run has other processes, workers, crops or seed: its batches would be others.
         """
         if state["layout"] != self._layout:
             raise ValueError(
@@ -290,4 +310,7 @@ class CropLoader:
             "num_processes": self.stream.world_size,
             "dataloader_num_workers": self.num_workers,
             "train_batch_size": self.stream.batch_size,
+            "crop_length": self.stream.crop_length,
+            "shuffle_buffer_size": self.stream.shuffle_buffer_size,
+            "seed": self.stream.seed,
         }

@@ -41,7 +41,8 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
 def multi_resolution_stft_distance(estimate: Tensor, target: Tensor) -> Tensor:
     """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (auraloss' form).
 
-    The convergence is taken per item and channel, so a value does not depend on the batch. Lower is better.
+    The convergence is taken per item, so a value does not depend on the batch, and relative to at least noise at
+    -60 dB, so silence is no division by zero. Lower is better.
     (batch, audio_channels, time) twice -> (batch,).
     """
     windows = [torch.hann_window(length, device=target.device) for length in STFT_WINDOW_LENGTHS]

@@ -14,12 +14,18 @@ AutoencoderModel = WaveformVAE
 
 
 def load_autoencoder(
-    pretrained_model_name_or_path: str | Path, *, torch_dtype: torch.dtype | None = None
+    pretrained_model_name_or_path: str | Path,
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    torch_dtype: torch.dtype | None = None,
 ) -> AutoencoderModel:
     """Load a saved model of any family, found by the class its configuration names.
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
+        subfolder (`str`, *optional*): Where in it the model is; `"vae"` in a pipeline.
+        revision (`str`, *optional*): Version of a Hub model.
         torch_dtype (`torch.dtype`, *optional*): Type of the weights, float32 if not given.
 
     Returns:
@@ -30,8 +36,9 @@ def load_autoencoder(
         OSError: There is no such folder or repository.
     """
     name = str(pretrained_model_name_or_path)
-    class_name = WaveformVAE.load_config(name).get("_class_name")
+    place = {"subfolder": subfolder, "revision": revision}
+    class_name = WaveformVAE.load_config(name, **place).get("_class_name")
     known = FAMILIES | READ_AS
     if class_name not in known:
         raise ValueError(f"{name} holds a {class_name}, which is none of {sorted(known)}.")
-    return known[class_name].from_pretrained(name, torch_dtype=torch_dtype)
+    return known[class_name].from_pretrained(name, torch_dtype=torch_dtype, **place)

@@ -25,6 +25,9 @@ class _WeightNorm(nn.Module):
         self.weight_v = nn.Parameter(weight.clone())
         self.bias = reference.bias
 
+    def extra_repr(self) -> str:
+        return f"weight={tuple(self.weight_v.shape)}, bias={self.bias is not None}"
+
     def weight(self) -> Tensor:
         length = torch.linalg.vector_norm(self.weight_v, dim=(1, 2), keepdim=True)
         return self.weight_v * (self.weight_g / length)

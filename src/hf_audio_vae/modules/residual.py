@@ -36,7 +36,9 @@ class EncoderBlock(nn.Module):
         self.conv1 = WeightNormConv1d(in_channels, out_channels, 2 * stride, stride=stride, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.res_unit3(self.res_unit2(self.res_unit1(x)))
+        x = self.res_unit1(x)
+        x = self.res_unit2(x)
+        x = self.res_unit3(x)
         return self.conv1(self.snake1(x))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
@@ -58,7 +60,9 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_t1(self.snake1(x))
-        return self.res_unit3(self.res_unit2(self.res_unit1(x)))
+        x = self.res_unit1(x)  # one name for all: nested calls would keep the first result alive to the end
+        x = self.res_unit2(x)
+        return self.res_unit3(x)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         for layer in (self.res_unit3, self.res_unit2, self.res_unit1, self.conv_t1):

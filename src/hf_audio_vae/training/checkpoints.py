@@ -68,7 +68,17 @@ class Checkpoints:
         return final
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
-        """Restore model, optimiser, scheduler and random states; return this process's own state."""
+        """Restore model, optimiser, scheduler and random states; return this process's own state.
+
+        Raises:
+            ValueError: There are later checkpoints in the run's folder, or this process has no part in this one.
+        """
+        later = [path.name for path in self.all() if _step(path) > _step(checkpoint)]
+        if later and checkpoint.parent.resolve() == self.output_dir.resolve():
+            raise ValueError(
+                f"{checkpoint} is older than {', '.join(later)} beside it; move those away, or choose another "
+                f"`--output_dir`."
+            )
         state_file = checkpoint / self._state_name
         if not state_file.is_file():
             raise ValueError(f"{checkpoint} was not written by process {self.accelerator.process_index} of this run.")

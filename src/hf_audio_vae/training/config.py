@@ -3,13 +3,12 @@
 train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --model.causal true
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
 
@@ -72,6 +71,25 @@ class AnnealedWeight(Section):
         return schedules[self.schedule](self.weight, self.steps)
 
 
+# What a resume may set anew: where and how long, and all that only watches.
+MAY_CHANGE = {
+    "output_dir",
+    "max_train_steps",
+    "max_train_minutes",
+    "max_skipped_steps",
+    "max_bad_share",
+    "validation_steps",
+    "num_validation_media",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+    "resume_from_checkpoint",
+    "logging_steps",
+    "report_to",
+    "push_to_hub",
+    "hub_model_id",
+}
+
+
 class AutoencoderTrainingConfig(Section):
     """Everything a training run of an autoencoder is made from."""
 
@@ -81,6 +99,8 @@ class AutoencoderTrainingConfig(Section):
     family: str = Field("WaveformVAE", description="model class, a name from the registry")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
     pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
+    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
+    pretrained_revision: str | None = None
 
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
     dataset_config_name: str | None = None
@@ -128,6 +148,17 @@ class AutoencoderTrainingConfig(Section):
     push_to_hub: bool = False
     hub_model_id: str | None = None
 
+    @model_validator(mode="after")
+    def _losses_have_weights(self) -> Self:
+        without = sorted({name for name, options in self.losses if options is not None} - self.weights.keys())
+        if without:
+            raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")
+        return self
+
+    def lasting(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one it goes on with."""
+        return self.model_dump(mode="json", exclude=MAY_CHANGE)
+
     def build_weights(self) -> dict[str, float | Schedule]:
         """Return the loss weights as numbers and schedules."""
         return {name: w.build() if isinstance(w, AnnealedWeight) else w for name, w in self.weights.items()}
@@ -161,15 +192,6 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
         raise ValueError("the configuration is wrong:\n" + "\n".join(lines)) from None
-
-
-def main_or_exit(main: Callable[[list[str]], None]) -> None:
-    """Run a script's `main(argv)`; a `ValueError` becomes one message and exit code 2."""
-    try:
-        main(sys.argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:

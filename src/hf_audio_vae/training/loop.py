@@ -140,12 +140,14 @@ def _optimizer_step(
                 meter.add(terms | {"loss": loss}, batch.seconds)
             if last and good:
                 norm = accelerator.clip_grad_norm_(run.model.parameters(), max_grad_norm)
-                # With a gradient scaler (fp16), infinite gradients are routine and its own affair.
+                # With a gradient scaler (fp16), infinite gradients are routine: the optimiser leaves the step out.
                 good = bool(torch.isfinite(norm)) or accelerator.scaler is not None
                 if not good:
                     _warn_not_finite("gradient", norm.item(), names)
             if last and good:
                 run.optimizer.step()
+                good = not accelerator.optimizer_step_was_skipped  # by the gradient scaler
+            if last and good:
                 run.lr_scheduler.step()
                 run.ema.update(accelerator.unwrap_model(run.model))
             run.optimizer.zero_grad()  # accelerate lets this through on the last batch only

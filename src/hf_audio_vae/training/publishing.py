@@ -11,9 +11,11 @@ from hf_audio_vae.evaluation.reports import model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.config import AutoencoderTrainingConfig
 
+PUBLISHED = ["config.json", "*.safetensors", "*.safetensors.index.json", "metrics.json", "recipe.yaml", "README.md"]
+
 
 def write_model(
-    model: AutoencoderModel, config: AutoencoderTrainingConfig, history: Sequence[Mapping[str, float]]
+    model: AutoencoderModel, config: AutoencoderTrainingConfig, history: Sequence[Mapping[str, float]], title: str
 ) -> None:
     """Write model, `recipe.yaml`, `metrics.json` and the card `README.md` into `config.output_dir`.
 
@@ -22,14 +24,16 @@ def write_model(
         config (`AutoencoderTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`; the last is the
             model's.
+        title (`str`): What the card calls it: the repository's id, or the folder's name.
     """
     folder = config.output_dir
     model.save_pretrained(folder)
-    recipe = config.model_dump(mode="json", exclude_none=True)
+    architecture = {name: value for name, value in model.config.items() if not name.startswith("_")}
+    recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     card = model_card(
-        title=config.hub_model_id or folder.name,
+        title=title,
         family=type(model).__name__,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"},
         metrics=history[-1],
@@ -39,20 +43,12 @@ def write_model(
     (folder / "README.md").write_text(card)
 
 
-def push_folder(folder: Path, repo_id: str | None, api: HfApi | None = None) -> str:
-    """Upload the finished model, without checkpoints and logs, to the Hub.
+def push_folder(folder: Path, repo_id: str, api: HfApi) -> None:
+    """Upload what `write_model` wrote, and nothing else that lies in the folder: no checkpoints, no logs.
 
     Args:
-        folder (`Path`): What `write_model` wrote.
-        repo_id (`str`, *optional*): Repository; the folder's name under the user's account if not given.
-        api (`HfApi`, *optional*): Client, to reach another endpoint than the default.
-
-    Returns:
-        `str`: The repository's id.
+        folder (`Path`): The run's folder.
+        repo_id (`str`): A repository that exists.
+        api (`HfApi`): Client.
     """
-    api = api or HfApi()
-    repo = api.create_repo(repo_id or folder.name, exist_ok=True).repo_id
-    api.upload_folder(
-        repo_id=repo, folder_path=folder, ignore_patterns=["checkpoint-*/**", ".checkpoint-*/**", "logs/**"]
-    )
-    return repo
+    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=PUBLISHED, ignore_patterns=["*/*"])

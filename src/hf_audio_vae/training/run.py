@@ -68,6 +68,7 @@ class Run:
         loader (`ResumableLoader`): This process's batches; not prepared, it shards by itself.
         ema (`EMA`): The averaged model.
         checkpoints (`Checkpoints`): The folders.
+        recipe (`dict`): What must not change between a run and its resume, fit for JSON.
         progress (`Progress`): The books.
     """
 
@@ -78,6 +79,7 @@ class Run:
     loader: ResumableLoader
     ema: EMA[ModelMixin]
     checkpoints: Checkpoints
+    recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     def save_checkpoint(self) -> Path:
@@ -86,6 +88,7 @@ class Run:
             "progress": asdict(self.progress),
             "ema_updates": self.ema.updates,
             "loader": self.loader.state_dict(),
+            "recipe": self.recipe,
         }
         folder = self.checkpoints.save(
             self.progress.step, state, lambda partial: self.ema.model.save_pretrained(partial / EMA_FOLDER)
@@ -94,8 +97,19 @@ class Run:
         return folder
 
     def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint of the same run, bit for bit."""
+        """Go on from a checkpoint of the same run, bit for bit.
+
+        Raises:
+            ValueError: The recipe, or the layout of processes and workers, is not the checkpoint's.
+        """
         state = self.checkpoints.load(checkpoint)
+        theirs, ours = state["recipe"], self.recipe
+        changed = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
+        if changed:
+            raise ValueError(
+                f"{checkpoint} was made with another {', '.join(changed)}; resume with the same, or start from its "
+                f"weights with `--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}`."
+            )
         self.progress = Progress(**state["progress"])
         self.loader.load_state_dict(state["loader"])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)

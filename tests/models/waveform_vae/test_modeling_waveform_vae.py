@@ -1,11 +1,11 @@
 import pytest
 import torch
 from diffusers import AutoencoderOobleck
-from tests.dependence import clipped, inputs_read
-from tests.models.contract import AutoencoderContract, Decode, assert_equal_within_rounding, seeded
 from torch import Tensor, nn
 
 from hf_audio_vae import WaveformVAE
+from tests.dependence import clipped, inputs_read
+from tests.models.contract import AutoencoderContract, Decode, assert_equal_within_rounding, seeded
 
 OOBLECKS = [
     {"encoder_hidden_size": 8, "downsampling_ratios": [2, 4], "channel_multiples": [1, 2], "audio_channels": 1},

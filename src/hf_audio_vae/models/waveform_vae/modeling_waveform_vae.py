@@ -207,9 +207,9 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
 
     @property
     def default_tile_frames(self) -> int:
-        """Frames a chunk: eight times what the decoder reads around one, so that little is computed twice."""
+        """Frames a chunk: twelve times what the decoder reads for one, so that at most 8 % is computed twice."""
         first, last = self.decoder.input_span(0, self.hop_length)
-        return 8 * (last - first)
+        return 12 * (last - first)
 
     def enable_tiling(self, tile_frames: int | None = None) -> None:
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
