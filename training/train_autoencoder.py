@@ -18,7 +18,7 @@ from torch import nn
 from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss, WaveformL1Loss, WaveformMSELoss
-from hf_audio_vae.models import FAMILIES, AutoencoderModel, load_autoencoder
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, LossOptions, parse_config
 from hf_audio_vae.training.ema import EMA
@@ -43,9 +43,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
             subfolder=config.pretrained_subfolder,
             revision=config.pretrained_revision,
         )
-    if config.family not in FAMILIES:
-        raise ValueError(f"`family` {config.family!r} is none of {sorted(FAMILIES)}.")
-    return FAMILIES[config.family].from_config(config.model)
+    return new_autoencoder(config.family, config.model)
 
 
 def build_losses(options: LossOptions, sampling_rate: int) -> nn.ModuleDict:
@@ -140,13 +138,8 @@ def main(argv: Sequence[str]) -> None:
     model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
     accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
     checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    if checkpoints.all() and not config.resume_from_checkpoint:
-        raise ValueError(
-            f"{config.output_dir} holds checkpoints of an earlier run; go on with `--resume_from_checkpoint latest`, "
-            f"or choose another `--output_dir`."
-        )
     run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints, config.lasting())
-    if config.resume_from_checkpoint and (checkpoint := checkpoints.find(config.resume_from_checkpoint)):
+    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
         run.resume(checkpoint)
 
     def validate_and_log(step: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 import hf_audio_vae
-from hf_audio_vae.models import FAMILIES
+from hf_audio_vae.models import FAMILIES, new_autoencoder
 from tests.models.contract import AutoencoderContract
 
 ROOT = Path(__file__).parents[2]
@@ -42,3 +42,14 @@ def test_a_family_has_a_recipe(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_has_a_model_card(name):
     assert list((ROOT / "model_cards").glob(f"{folder(name)}*.md"))
+
+
+def test_a_new_model_takes_only_what_its_class_takes():
+    model = new_autoencoder(
+        "WaveformVAE", {"encoder_hidden_size": 4, "downsampling_ratios": (2,), "channel_multiples": (1,)}
+    )
+    assert model.hop_length == 2
+    with pytest.raises(ValueError, match="takes no hop_length; it takes encoder_hidden_size"):
+        new_autoencoder("WaveformVAE", {"hop_length": 4})
+    with pytest.raises(ValueError, match=r"'Vae' is none of \['WaveformVAE'\]"):
+        new_autoencoder("Vae", {})

@@ -95,6 +95,14 @@ def test_nothing_to_resume_is_none_and_a_wrong_path_an_error(accelerator: Accele
         checkpoints.find(str(tmp_path))
 
 
+def test_starting_anew_over_an_earlier_run_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(accelerator, tmp_path)
+    assert checkpoints.find(None) is None
+    save(checkpoints, 1)
+    with pytest.raises(ValueError, match="checkpoints of an earlier run"):
+        checkpoints.find(None)
+
+
 def test_a_limit_below_one_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep at least 1"):
         Checkpoints(accelerator, tmp_path, limit=0)

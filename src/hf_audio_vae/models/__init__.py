@@ -1,5 +1,7 @@
 """The Hugging Face classes, and the registry of families by the name a configuration carries."""
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +13,25 @@ FAMILIES = {"WaveformVAE": WaveformVAE}
 READ_AS = {"AutoencoderOobleck": WaveformVAE}
 
 AutoencoderModel = WaveformVAE
+
+
+def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderModel:
+    """Make a model with random weights.
+
+    Args:
+        family (`str`): A name in `FAMILIES`.
+        config (`Mapping[str, object]`): Arguments of that class.
+
+    Raises:
+        ValueError: No such family, or it takes no such argument.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"`family` {family!r} is none of {sorted(FAMILIES)}.")
+    known = inspect.signature(FAMILIES[family].__init__).parameters
+    unknown = sorted(config.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"{family} takes no {', '.join(unknown)}; it takes {', '.join(list(known)[1:])}.")
+    return FAMILIES[family](**config)
 
 
 def load_autoencoder(

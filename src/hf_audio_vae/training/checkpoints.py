@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 
+logger = get_logger(__name__)
 NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -85,13 +87,23 @@ class Checkpoints:
         self.accelerator.load_state(str(checkpoint))
         return json.loads(state_file.read_text())
 
-    def find(self, resume_from_checkpoint: str) -> Path | None:
-        """Resolve `"latest"` or a path; `None` if `"latest"` finds nothing.
+    def find(self, resume_from_checkpoint: str | None) -> Path | None:
+        """Resolve `"latest"` or a path to a checkpoint; `None` means to start anew.
 
         Raises:
-            ValueError: A path that is not a checkpoint.
+            ValueError: A path that is not a checkpoint; or nothing is to be resumed, but the folder holds checkpoints
+                of an earlier run.
         """
+        if resume_from_checkpoint is None and self.all():
+            raise ValueError(
+                f"{self.output_dir} holds checkpoints of an earlier run; use `--resume_from_checkpoint latest`, "
+                f"or choose another `--output_dir`."
+            )
+        if resume_from_checkpoint is None:
+            return None
         if resume_from_checkpoint == "latest":
+            if not self.all():
+                logger.info(f"no checkpoint in {self.output_dir}: starting anew")
             return self.all()[-1] if self.all() else None
         path = Path(resume_from_checkpoint)
         if not (path.is_dir() and NAME.fullmatch(path.name)):
