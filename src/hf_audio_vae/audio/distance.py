@@ -12,6 +12,7 @@ MIN_MEL_POWER = 1e-20  # mel spectra have a floor of their own; this one keeps g
 # Convergence is relative to the target or to white noise at this level, -60 dB, whichever is louder: against silence
 # the error of a single crop would otherwise outweigh a whole batch.
 QUIET = 1e-3
+STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)  # Stable Audio's resolutions
 
 
 def spectral_convergence(estimate: Tensor, target: Tensor, quiet: Tensor) -> Tensor:

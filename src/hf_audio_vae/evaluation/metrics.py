@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio.distance import mel_distance, stft_distance
+from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_distance
 from hf_audio_vae.audio.spectrogram import mel_filters
 
-STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)
 MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
 
 

@@ -1,10 +1,9 @@
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio.distance import mel_distance, stft_distance
+from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_distance
 from hf_audio_vae.audio.spectrogram import a_weighting, bin_frequencies, mel_filters
 
-STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)
 MEL_WINDOW_LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
 N_MELS = (5, 10, 20, 40, 80, 160, 320)
 

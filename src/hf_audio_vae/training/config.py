@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS
 from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
+from hf_audio_vae.losses.spectral import MEL_WINDOW_LENGTHS, N_MELS
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -29,7 +31,7 @@ class Section(BaseModel):
 class STFTLossOptions(Section):
     """Options of `MultiResolutionSTFTLoss`."""
 
-    window_lengths: tuple[int, ...] = (2048, 1024, 512, 256, 128, 64, 32)
+    window_lengths: tuple[int, ...] = STFT_WINDOW_LENGTHS
     mid_side: bool = False
     a_weighted: bool = False
 
@@ -37,8 +39,8 @@ class STFTLossOptions(Section):
 class MelLossOptions(Section):
     """Options of `MultiScaleMelLoss`."""
 
-    window_lengths: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 2048)
-    n_mels: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320)
+    window_lengths: tuple[int, ...] = MEL_WINDOW_LENGTHS
+    n_mels: tuple[int, ...] = N_MELS
 
 
 class NoOptions(Section):

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import numpy as np
 from accelerate import Accelerator
@@ -43,12 +42,10 @@ def log_audio(accelerator: Accelerator, waveforms: Mapping[str, Tensor], samplin
                 mono = waveform.mean(dim=0, keepdim=True).clamp(-1, 1)
                 tracker.writer.add_audio(name, mono, global_step=step, sample_rate=sampling_rate)
         elif tracker.name in ("wandb", "trackio"):
-            library = __import__(tracker.name)
+            audio = importlib.import_module(tracker.name).Audio
+            # (channels, time) -> (time, channels)
             media = {
-                name: library.Audio(
-                    waveform.numpy().T, sample_rate=sampling_rate
-                )  # (channels, time) -> (time, channels)
-                for name, waveform in waveforms.items()
+                name: audio(waveform.numpy().T, sample_rate=sampling_rate) for name, waveform in waveforms.items()
             }
             tracker.log(media, step=step)
 
@@ -60,9 +57,5 @@ def log_pictures(accelerator: Accelerator, pictures: Mapping[str, Tensor], step:
             for name, picture in pictures.items():
                 tracker.writer.add_image(name, picture.numpy(), global_step=step, dataformats="HWC")
         elif tracker.name in ("wandb", "trackio"):
-            image = _library(tracker.name).Image
+            image = importlib.import_module(tracker.name).Image
             tracker.log({name: image(np.asarray(picture)) for name, picture in pictures.items()}, step=step)
-
-
-def _library(name: str) -> ModuleType:
-    return importlib.import_module(name)
