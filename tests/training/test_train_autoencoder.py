@@ -7,7 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -23,6 +25,9 @@ from tests.training.runs import (
     trained_weights,
     write_recipe,
 )
+
+# `accelerate launch --cpu --num_processes 2` starts a single process: on CPUs it leaves launching to others.
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 def kill_when(arguments: list[str], ready: Path) -> None:
@@ -120,10 +125,8 @@ def test_a_kill_at_any_instant_leaves_a_usable_checkpoint(tmp_path: Path) -> Non
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     steps = 20
     recipe = write_recipe(tmp_path, max_train_steps=steps, checkpointing_steps=steps, learning_rate=3e-4)
-    # `accelerate launch --cpu --num_processes 2` starts a single process: on CPUs it leaves launching to others.
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     options = ("--train_batch_size", "2", "--gradient_accumulation_steps", "2")
-    two = run(command(recipe, tmp_path / "two", *options, launcher=launcher))
+    two = run(command(recipe, tmp_path / "two", *options, launcher=TWO_PROCESSES))
     one = run(command(recipe, tmp_path / "one", "--train_batch_size", "8"))
     assert two.returncode == one.returncode == 0, two.stderr + one.stderr
     assert (tmp_path / f"two/checkpoint-{steps}/trainer_state_1.json").exists(), "there was a second process"
@@ -131,6 +134,23 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
     for name, weight in ours.items():
         # Sums of another order differ by float32 rounding, 1e-7; 20 steps of Adam at 3e-4 let it grow tenfold.
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-5)
+
+
+def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    noise = np.random.default_rng(0)
+    for i in range(9):
+        loud = np.full(2000, 3e38)  # finite, but no loss on it is
+        samples = loud if i == 3 else noise.normal(0, 0.1, 2000)
+        soundfile.write(tmp_path / f"sound/{i}.wav", samples.astype(np.float32), 8000, "FLOAT")
+    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "sound"), train_batch_size=1, checkpointing_steps=8)
+    options = ("--gradient_accumulation_steps", "2")
+    finished = run(command(recipe, tmp_path / "out", *options, launcher=TWO_PROCESSES))
+    assert finished.returncode == 0, finished.stderr
+    states = [json.loads((tmp_path / f"out/checkpoint-8/trainer_state_{rank}.json").read_text()) for rank in (0, 1)]
+    skipped = [state["progress"]["skipped_steps"] for state in states]
+    assert skipped[0] == skipped[1] > 0
+    assert all(bool(torch.isfinite(weight).all()) for weight in trained_weights(tmp_path / "out", 8).values())
 
 
 def test_wrong_recipes_are_one_message_and_exit_code_2(tmp_path: Path) -> None:
