@@ -68,9 +68,17 @@ def test_a_cut_mp3_is_refused_where_its_sound_ends() -> None:
     assert set(outcomes) == {True, None}, "a crop is whole or refused, never silent"
 
 
-def test_a_bad_item_of_a_validation_set_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.wav").write_bytes(b"not audio")
-    with pytest.raises(AudioDecodeError, match="broken.wav"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"not audio", "cannot be decoded"),
+        (encoded(float("nan")), "NaN"),
+        (encoded(0.5, seconds=1 / 48000, rate=48000), "too short for one sample"),
+    ],
+)
+def test_a_bad_item_of_a_validation_set_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "broken.wav").write_bytes(content)
+    with pytest.raises(AudioDecodeError, match=f"broken.wav.*{reason}"):
         list(whole_clips(load_audio_stream(str(tmp_path)), sampling_rate=RATE, audio_channels=1, max_seconds=1))
 
 

@@ -8,34 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from tests.memory import working_bytes
-
-
-class Encode(nn.Module):
-    """The public `encode` as a module with tensor outputs, for compilers."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.model.encode(waveform).latent_dist
-        return posterior.mean, posterior.std
-
-
-class Decode(nn.Module):
-    """The public `decode` as a module with a tensor output, for compilers."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents).sample
+from tests.models.probes import Decode, Encode, as_tuple, as_tuple_of, properties, shapes
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -406,19 +384,3 @@ class AutoencoderContract:
                 other.load_state_dict(model.state_dict())
                 x = self.waveform(9 * model.hop_length)
                 assert not torch.equal(other(x).sample, model(x).sample), f"`{key}` changes nothing"
-
-
-def as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def as_tuple_of(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in model.state_dict().items()}
-
-
-def properties(model: Any) -> tuple[float, ...]:
-    return model.hop_length, model.latent_channels, model.sampling_rate, model.frame_rate

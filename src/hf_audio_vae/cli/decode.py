@@ -4,21 +4,19 @@ The model is the one the file names, unless another place is given; its weights 
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_model_arguments, load_model, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, unique_stems
 from hf_audio_vae.latents import load_latents
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_file_arguments(parser, "decoded")
     add_model_arguments(parser, required=False)  # found where it was when encoding, if not named
-    parser.add_argument("--output_dir", type=Path, default=Path("decoded"))
 
 
 @torch.no_grad()

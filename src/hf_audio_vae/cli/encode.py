@@ -9,16 +9,15 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_model_arguments, load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
 from hf_audio_vae.latents import LatentsInfo, save_latents
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_file_arguments(parser, "latents")
     add_model_arguments(parser)
-    parser.add_argument("--output_dir", type=Path, default=Path("latents"))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from hf_audio_vae.cli.sound import add_model_arguments, load_model
 from hf_audio_vae.data import load_audio_stream, whole_clips
-from hf_audio_vae.evaluation.metrics import reconstruction_metrics
+from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 
 
@@ -41,11 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         reconstruction = output.sample.cpu()  # waits for a GPU to finish
         busy_seconds += time.perf_counter() - started
         sound_seconds += clip.shape[-1] / model.sampling_rate
-        metrics = reconstruction_metrics(reconstruction, clip[None], model.sampling_rate) | output.losses
-        rows.append({name: value.mean().item() for name, value in metrics.items()})
-    if not rows:
-        raise ValueError(f"{arguments.dataset_name!r} holds no items; check path and split.")
-    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
+    means = mean_metrics(rows)
     print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
     material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
     print(f"measured on {material}")

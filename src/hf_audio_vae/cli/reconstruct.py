@@ -6,21 +6,19 @@ the spectrograms of both and of their difference.
 
 import argparse
 import time
-from pathlib import Path
 
 import torch
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_model_arguments, load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
 from hf_audio_vae.evaluation import reconstruction_figure, reconstruction_metrics
 from hf_audio_vae.evaluation.reports import METRICS, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_file_arguments(parser, "reconstructions")
     add_model_arguments(parser)
-    parser.add_argument("--output_dir", type=Path, default=Path("reconstructions"))
 
 
 @torch.no_grad()

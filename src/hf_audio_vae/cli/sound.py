@@ -11,6 +11,12 @@ from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, r
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 
 
+def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
+    """Declare the files a verb reads and the folder it writes to."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--output_dir", type=Path, default=Path(output_dir))
+
+
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare what `load_model` reads."""
     parser.add_argument("--model", required=required, help="folder or Hub id")

@@ -58,15 +58,8 @@ def random_crop(
     with open_item(item) as reader:
         surplus = resampled_length(reader, sampling_rate) - crop_length
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
-        try:
-            crop = read_crop(reader, start, crop_length, sampling_rate=sampling_rate, audio_channels=audio_channels)
-        except ValueError as error:
-            raise AudioDecodeError(str(error)) from error
-    if not bool(torch.isfinite(crop).all()):
-        raise AudioDecodeError("it holds NaN or infinite samples.")
-    if crop.shape[-1] < min(crop_length, crop_length + surplus) - 1:
-        # A cut mp3 goes on claiming its full length; its end would be taken for silence.
-        raise AudioDecodeError(f"it ends {start + crop.shape[-1]} samples in, before the length it claims.")
+        count = min(crop_length, crop_length + surplus)
+        crop = _read(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
     return F.pad(crop, (0, crop_length - crop.shape[-1])), start
 
 
@@ -92,9 +85,23 @@ def whole_clips(
         try:
             with open_item(item) as reader:
                 count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
-                if count < 1:
-                    raise AudioDecodeError(f"too short for one sample at {sampling_rate} Hz.")
-                crop = read_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
-        except ValueError as error:
+                clip = _read(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+        except AudioDecodeError as error:
             raise AudioDecodeError(f"{item_name(item)}: {error}") from error
-        yield PurePath(item_name(item)).stem, crop
+        yield PurePath(item_name(item)).stem, clip
+
+
+def _read(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
+    """Read a stretch and hold the file to its word: `count` finite samples, or `AudioDecodeError`."""
+    if count < 1:
+        raise AudioDecodeError(f"it is too short for one sample at {sampling_rate} Hz.")
+    try:
+        waveform = read_crop(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+    except ValueError as error:
+        raise AudioDecodeError(str(error)) from error
+    if not bool(torch.isfinite(waveform).all()):
+        raise AudioDecodeError("it holds NaN or infinite samples.")
+    if waveform.shape[-1] < max(count - 1, 1):  # resampling may round one away
+        # A cut mp3 goes on claiming its full length; its end would be taken for silence.
+        raise AudioDecodeError(f"it ends {start + waveform.shape[-1]} samples in, before the length it claims.")
+    return waveform

@@ -1,5 +1,7 @@
 """Distances between a waveform and its reconstruction, each by a published definition, one value an item."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -70,3 +72,18 @@ def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int)
         "multi_resolution_stft": multi_resolution_stft_distance(estimate, target),
         "mel_distance": mel_spectrogram_distance(estimate, target, sampling_rate),
     }
+
+
+def measure(
+    reconstruction: Tensor, original: Tensor, losses: Mapping[str, Tensor], sampling_rate: int
+) -> dict[str, float]:
+    """Every metric of one clip, (1, audio_channels, time) twice, and the regularisers its model returned."""
+    metrics = reconstruction_metrics(reconstruction, original, sampling_rate) | dict(losses)
+    return {name: value.mean().item() for name, value in metrics.items()}
+
+
+def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average each metric over clips; a `ValueError` if there are none."""
+    if not rows:
+        raise ValueError("the data set holds no items to measure on; check its path and split.")
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -131,7 +131,7 @@ class AutoencoderTrainingConfig(Section):
     gradient_checkpointing: bool = False
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
     max_train_steps: int = Field(ge=1)
-    max_train_minutes: float | None = None
+    max_train_minutes: float | None = Field(None, gt=0)
     learning_rate: float = Field(1e-4, gt=0)
     lr_scheduler: str = Field("constant_with_warmup", description="a name that diffusers' get_scheduler knows")
     lr_warmup_steps: int = Field(0, ge=0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.evaluation.metrics import reconstruction_metrics
+from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ def validate(
     for clip in clips:
         target = clip.waveform[None].to(device)  # (1, audio_channels, time)
         output = model(target)
-        metrics = reconstruction_metrics(output.sample, target, sampling_rate) | output.losses
-        rows.append({name: value.mean().item() for name, value in metrics.items()})
+        rows.append(measure(output.sample, target, output.losses, sampling_rate))
         reconstructions.append(output.sample[0].float().cpu())
     model.train(was_training)
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}, reconstructions
+    return mean_metrics(rows), reconstructions
