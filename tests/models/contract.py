@@ -120,6 +120,7 @@ class AutoencoderContract:
         x = self.waveform(3 * model.hop_length)
         posterior = model.encode(x).latent_dist
         assert torch.equal(model(x).sample, model.decode(posterior.mode()).sample)
+        assert torch.equal(model(x).latent_dist.mean, posterior.mean)
         drawn = model(x, sample_posterior=True, generator=seeded(1)).sample
         assert torch.equal(drawn, model.decode(posterior.sample(seeded(1))).sample)
         assert not torch.equal(drawn, model(x, sample_posterior=True, generator=seeded(2)).sample)

@@ -52,10 +52,12 @@ class WaveformVAEOutput(BaseOutput):
         sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
         losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"kl"`: true KL
             from the unit Gaussian, in nats a latent frame (summed over channels, averaged over frames and batch).
+        latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
     """
 
     sample: Tensor | None = None
     losses: dict[str, Tensor] | None = None
+    latent_dist: DiagonalGaussian | None = None
 
 
 class _Stack(nn.Module):
@@ -299,7 +301,8 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         decoded = self._decode(latents)[..., : sample.shape[-1]]
         if not return_dict:
             return (decoded,)
-        return WaveformVAEOutput(sample=decoded, losses={"kl": posterior.kl().sum(dim=1).mean()})
+        losses = {"kl": posterior.kl().sum(dim=1).mean()}
+        return WaveformVAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
     def _encode(self, waveform: Tensor) -> DiagonalGaussian:
         tiled = self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length
