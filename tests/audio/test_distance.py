@@ -10,6 +10,7 @@ from hf_audio_vae.audio.distance import (
     spectral_convergence,
     stft_distance,
 )
+from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import magnitude, stft
 from tests.spectra import slow_mel_distances, slow_stft_distance
 
@@ -26,9 +27,9 @@ def filters(window_length: int) -> Tensor:
 
 def distances(estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Every distance of this module, (batch,) each."""
-    window = torch.hann_window(32)
-    log_mel, mel = mel_distance(estimate, target, window, filters(32), power=2.0)
-    return {"stft": stft_distance(estimate, target, window), "log_mel": log_mel, "mel": mel}
+    ours, theirs = Spectra(estimate), Spectra(target)
+    log_mel, mel = mel_distance(ours, theirs, 32, filters(32), power=2.0)
+    return {"stft": stft_distance(ours, theirs, 32), "log_mel": log_mel, "mel": mel}
 
 
 @pytest.mark.parametrize("window_length", WINDOWS)
@@ -37,7 +38,7 @@ def distances(estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
 def test_stft_distance_equals_the_slow_formula(window_length, channels, weighted):
     estimate, target = noise(3, channels, 150), noise(3, channels, 150, seed=1)
     gain = noise(window_length // 2 + 1).abs() if weighted else None
-    distance = stft_distance(estimate, target, torch.hann_window(window_length), gain)
+    distance = stft_distance(Spectra(estimate), Spectra(target), window_length, gain)
     reference = slow_stft_distance(
         estimate.numpy(), target.numpy(), window_length, None if gain is None else gain.double().numpy()
     )
@@ -49,7 +50,7 @@ def test_stft_distance_equals_the_slow_formula(window_length, channels, weighted
 def test_mel_distances_equal_the_slow_formula(window_length, power):
     estimate, target = noise(3, 2, 150), noise(3, 2, 150, seed=1)
     mels = filters(window_length)
-    ours = mel_distance(estimate, target, torch.hann_window(window_length), mels, power=power)
+    ours = mel_distance(Spectra(estimate), Spectra(target), window_length, mels, power=power)
     references = slow_mel_distances(estimate.numpy(), target.numpy(), window_length, mels.double().numpy(), power)
     for distance, reference in zip(ours, references, strict=True):
         np.testing.assert_allclose(distance.numpy(), reference, rtol=1e-5)
@@ -130,8 +131,7 @@ def test_a_gain_of_zero_leaves_a_bin_out():
     time = torch.arange(400)
     target = 0.1 * noise(1, 1, 400)
     high = torch.sin(2 * torch.pi * 12 / 32 * time)  # in bin 12, a Hann window spreads it by one
-    window = torch.hann_window(32)
-    plain = stft_distance(target + high, target, window)
-    weighted = stft_distance(target + high, target, window, gain)
+    estimate, target = Spectra(target + high), Spectra(target)
+    plain, weighted = stft_distance(estimate, target, 32), stft_distance(estimate, target, 32, gain)
     assert plain > 1
     assert weighted < 0.05 * plain

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio import read_audio
+from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import a_weighting, bin_frequencies
 from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
@@ -272,3 +273,15 @@ def test_mono_in_two_channels_does_not_outweigh_stereo():
     error = 0.01 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
     stereo_norm, mono_norm = gradient_norms(target + error, target, mid_side=True)
     assert mono_norm < 10 * stereo_norm
+
+
+def test_losses_of_shared_spectra_transform_each_signal_once_and_agree(monkeypatch):
+    estimate, target = noise(2, 2, TIME), noise(2, 2, TIME, seed=1)
+    apart = {name: loss(estimate, target) for name, loss in small_losses().items()}
+    asked = []
+    plain = torch.stft
+    monkeypatch.setattr(torch, "stft", lambda *args, **options: asked.append(args[1]) or plain(*args, **options))
+    ours, theirs = Spectra(estimate), Spectra(target)
+    together = {name: loss(ours, theirs) for name, loss in small_losses().items()}
+    assert sorted(asked) == sorted(2 * WINDOWS), "four losses, one transform a window and signal"
+    assert together == apart

@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor, linalg
 
-from hf_audio_vae.audio.spectrogram import magnitude, stft
+from hf_audio_vae.audio.spectra import Spectra
+from hf_audio_vae.audio.spectrogram import hann_window, magnitude
 
 MIN_MEL_POWER = 1e-20  # mel spectra have a floor of their own; this one keeps gradients finite
-
 
 # Convergence is relative to the target or to white noise at this level, -60 dB, whichever is louder: against silence
 # the error of a single crop would otherwise outweigh a whole batch.
@@ -32,44 +32,48 @@ def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
     return (estimate.log() - target.log()).abs().mean(dim=(1, 2, 3))
 
 
-def stft_distance(estimate: Tensor, target: Tensor, window: Tensor, gain: Tensor | None = None) -> Tensor:
+def stft_distance(estimate: Spectra, target: Spectra, window_length: int, gain: Tensor | None = None) -> Tensor:
     """Spectral convergence plus log-magnitude distance at one resolution, hop a quarter of the window.
 
     Args:
-        estimate (`torch.Tensor` of shape `(batch, channels, time)`): Waveform to judge.
-        target (`torch.Tensor`, same shape): Waveform to match.
-        window (`torch.Tensor` of shape `(n_fft,)`): Analysis window.
-        gain (`torch.Tensor` of shape `(n_fft // 2 + 1,)`, *optional*): Factor on each bin, say A-weighting.
+        estimate (`Spectra` of a waveform `(batch, channels, time)`): Sound to judge.
+        target (`Spectra`, same shape): Sound to match.
+        window_length (`int`): Of the Hann window, in samples.
+        gain (`torch.Tensor` of shape `(window_length // 2 + 1,)`, *optional*): Factor on each bin, say A-weighting.
 
     Returns:
         `torch.Tensor` of shape `(batch,)`.
     """
     scale = 1.0 if gain is None else gain[:, None]  # (bins, 1)
-    hop_length = max(window.shape[0] // 4, 1)
-    estimate = magnitude(stft(estimate, window, hop_length) * scale)
-    target = magnitude(stft(target, window, hop_length) * scale)
-    quiet = QUIET * linalg.vector_norm(window)  # what a bin of such noise measures
-    return spectral_convergence(estimate, target, quiet) + log_magnitude_distance(estimate, target)
+    ours = magnitude(estimate.stft(window_length) * scale)
+    theirs = magnitude(target.stft(window_length) * scale)
+    quiet = QUIET * linalg.vector_norm(hann_window(window_length, ours.device))  # what a bin of such noise measures
+    return spectral_convergence(ours, theirs, quiet) + log_magnitude_distance(ours, theirs)
 
 
 def mel_distance(
-    estimate: Tensor, target: Tensor, window: Tensor, filters: Tensor, *, power: float = 1.0, floor: float = 1e-5
+    estimate: Spectra,
+    target: Spectra,
+    window_length: int,
+    filters: Tensor,
+    *,
+    power: float = 1.0,
+    floor: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
     """L1 distances of log10 mel spectra and of mel spectra at one resolution (Kumar et al., 2023, arXiv:2306.06546).
 
     Args:
-        estimate (`torch.Tensor` of shape `(batch, channels, time)`): Waveform to judge.
-        target (`torch.Tensor`, same shape): Waveform to match.
-        window (`torch.Tensor` of shape `(n_fft,)`): Analysis window; the hop is a quarter of it.
-        filters (`torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`): Mel filters.
+        estimate (`Spectra` of a waveform `(batch, channels, time)`): Sound to judge.
+        target (`Spectra`, same shape): Sound to match.
+        window_length (`int`): Of the Hann window, in samples; the hop is a quarter of it.
+        filters (`torch.Tensor` of shape `(n_mels, window_length // 2 + 1)`): Mel filters.
         power (`float`): Exponent inside the logarithm.
         floor (`float`): Smallest mel magnitude that is told from silence.
 
     Returns:
         Two `torch.Tensor` of shape `(batch,)`: log10 distance, magnitude distance.
     """
-    hop_length = max(window.shape[0] // 4, 1)
-    estimate = filters @ magnitude(stft(estimate, window, hop_length), MIN_MEL_POWER)  # (batch, channels, mels, time)
-    target = filters @ magnitude(stft(target, window, hop_length), MIN_MEL_POWER)
-    log_difference = power * (estimate.clamp(min=floor).log10() - target.clamp(min=floor).log10())
-    return log_difference.abs().mean(dim=(1, 2, 3)), (estimate - target).abs().mean(dim=(1, 2, 3))
+    ours = filters @ magnitude(estimate.stft(window_length), MIN_MEL_POWER)  # (batch, channels, mels, time)
+    theirs = filters @ magnitude(target.stft(window_length), MIN_MEL_POWER)
+    log_difference = power * (ours.clamp(min=floor).log10() - theirs.clamp(min=floor).log10())
+    return log_difference.abs().mean(dim=(1, 2, 3)), (ours - theirs).abs().mean(dim=(1, 2, 3))

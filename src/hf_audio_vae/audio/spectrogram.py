@@ -1,5 +1,6 @@
 import math
 import warnings
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -35,23 +36,36 @@ def magnitude(spectrum: Tensor, min_power: float = MIN_POWER) -> Tensor:
     return power.clamp(min=min_power).sqrt()
 
 
-def mel_filters(n_mels: int, n_fft: int, sampling_rate: int) -> Tensor:
+CPU = torch.device("cpu")
+
+
+@lru_cache(maxsize=128)
+def hann_window(length: int, device: torch.device = CPU) -> Tensor:
+    """Periodic Hann window, (length,). Made once and shared: not to be written to."""
+    with torch.inference_mode(False):
+        return torch.hann_window(length, device=device)
+
+
+@lru_cache(maxsize=128)
+def mel_filters(n_mels: int, n_fft: int, sampling_rate: int, device: torch.device = CPU) -> Tensor:
     """Triangular filters on the Slaney mel scale, of equal area (librosa's default).
 
     Args:
         n_mels (`int`): Filters between 0 Hz and half the sampling rate.
         n_fft (`int`): Transform length.
         sampling_rate (`int`): In Hz.
+        device (`torch.device`): Where they are wanted.
 
     Returns:
-        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`. Filters narrower than a bin may be empty.
+        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`, made once and shared: not to be written to. Filters narrower
+        than a bin may be empty.
     """
-    with warnings.catch_warnings():
+    with torch.inference_mode(False), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
         filters = mel_filter_bank(
             n_fft // 2 + 1, n_mels, 0.0, sampling_rate / 2, sampling_rate, norm="slaney", mel_scale="slaney"
         )
-    return torch.from_numpy(filters).float().T.contiguous()
+        return torch.from_numpy(filters).float().T.contiguous().to(device)
 
 
 def a_weighting(frequencies_hz: Tensor) -> Tensor:
@@ -73,6 +87,6 @@ def bin_frequencies(n_fft: int, sampling_rate: int) -> Tensor:
 
 def log_spectrogram(waveform: Tensor, n_fft: int = 1024) -> Tensor:
     """Magnitude in dB of a full-scale sine, for pictures; (..., time) -> (..., n_fft // 2 + 1, frames)."""
-    window = torch.hann_window(n_fft)
+    window = hann_window(n_fft)
     reference = window.sum() / 2  # magnitude of a sine of amplitude 1
     return 20 * torch.log10((stft(waveform, window, n_fft // 4).abs() / reference).clamp(min=math.sqrt(MIN_POWER)))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_distance
+from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import mel_filters
 
 MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
@@ -39,38 +40,38 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
     return (10 * torch.log10((signal + floor) / (distortion + floor))).mean(dim=1)
 
 
-def multi_resolution_stft_distance(estimate: Tensor, target: Tensor) -> Tensor:
+def multi_resolution_stft_distance(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
     """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (auraloss' form).
 
     The convergence is taken per item, so a value does not depend on the batch, and relative to at least noise at
     -60 dB, so silence is no division by zero. Lower is better.
     (batch, audio_channels, time) twice -> (batch,).
     """
-    windows = [torch.hann_window(length, device=target.device) for length in STFT_WINDOW_LENGTHS]
-    return torch.stack([stft_distance(estimate, target, window) for window in windows]).mean(dim=0)
+    ours, theirs = Spectra.of(estimate), Spectra.of(target)
+    return torch.stack([stft_distance(ours, theirs, length) for length in STFT_WINDOW_LENGTHS]).mean(dim=0)
 
 
-def mel_spectrogram_distance(estimate: Tensor, target: Tensor, sampling_rate: int) -> Tensor:
+def mel_spectrogram_distance(estimate: Tensor | Spectra, target: Tensor | Spectra, sampling_rate: int) -> Tensor:
     """DAC's "mel distance" by its class defaults, the one its tables report: lower is better.
 
     150 and 80 mels on windows 2048 and 512, hop 1/4; L1 of log10 of squared mel spectra plus L1 of mel spectra, summed
     over both. Not comparable with the seven-scale loss DAC trains with. (batch, audio_channels, time) -> (batch,).
     """
+    ours, theirs = Spectra.of(estimate), Spectra.of(target)
     distances: list[Tensor] = []
     for length, n_mels in MEL_SCALES:
-        window = torch.hann_window(length, device=target.device)
-        filters = mel_filters(n_mels, length, sampling_rate).to(target.device)
-        distances += mel_distance(estimate, target, window, filters, power=2.0)
+        filters = mel_filters(n_mels, length, sampling_rate, ours.waveform.device)
+        distances += mel_distance(ours, theirs, length, filters, power=2.0)
     return torch.stack(distances).sum(dim=0)
 
 
 def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, Tensor]:
     """All of the above by the names reports use, (batch,) each; inputs (batch, audio_channels, time)."""
-    estimate, target = estimate.float(), target.float()
+    ours, theirs = Spectra(estimate.float()), Spectra(target.float())
     return {
-        "si_sdr_db": si_sdr(estimate, target),
-        "multi_resolution_stft": multi_resolution_stft_distance(estimate, target),
-        "mel_distance": mel_spectrogram_distance(estimate, target, sampling_rate),
+        "si_sdr_db": si_sdr(ours.waveform, theirs.waveform),
+        "multi_resolution_stft": multi_resolution_stft_distance(ours, theirs),
+        "mel_distance": mel_spectrogram_distance(ours, theirs, sampling_rate),
     }
 
 

@@ -2,6 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_distance
+from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import a_weighting, bin_frequencies, mel_filters
 
 MEL_WINDOW_LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
@@ -36,24 +37,25 @@ class MultiResolutionSTFTLoss(nn.Module):
         self.mid_side = mid_side
         self.window_lengths = tuple(window_lengths)
         for length in self.window_lengths:
-            self.register_buffer(f"window_{length}", torch.hann_window(length), persistent=False)
             gain = a_weighting(bin_frequencies(length, sampling_rate)) if a_weighted else None
             self.register_buffer(f"gain_{length}", gain, persistent=False)
 
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """(batch, audio_channels, time) twice -> scalar, the mean over the batch."""
-        with torch.autocast(estimate.device.type, enabled=False):
-            estimate, target = estimate.float(), target.float()
-            distance = self._distance(estimate, target)
+    def forward(self, estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
+        """(batch, audio_channels, time) twice -> scalar, the mean over the batch.
+
+        `Spectra` instead of waveforms share their transforms with whatever else looks at them.
+        """
+        ours, theirs = Spectra.of(estimate), Spectra.of(target)
+        with torch.autocast(ours.waveform.device.type, enabled=False):
+            distance = self._distance(ours, theirs)
             if self.mid_side:
-                distance = distance + self._distance(_mid_side(estimate), _mid_side(target))
+                distance = distance + self._distance(ours.mid_side(), theirs.mid_side())
         return distance.mean()
 
-    def _distance(self, estimate: Tensor, target: Tensor) -> Tensor:
+    def _distance(self, estimate: Spectra, target: Spectra) -> Tensor:
         """One distance an item, (batch,)."""
         distances = [
-            stft_distance(estimate, target, getattr(self, f"window_{length}"), getattr(self, f"gain_{length}"))
-            for length in self.window_lengths
+            stft_distance(estimate, target, length, getattr(self, f"gain_{length}")) for length in self.window_lengths
         ]
         return torch.stack(distances).mean(dim=0)
 
@@ -82,25 +84,16 @@ class MultiScaleMelLoss(nn.Module):
         super().__init__()
         if len(window_lengths) != len(n_mels):
             raise ValueError(f"`window_lengths` {window_lengths} and `n_mels` {n_mels} have to name the same scales.")
-        self.window_lengths = tuple(window_lengths)
-        for length, count in zip(window_lengths, n_mels, strict=True):
-            self.register_buffer(f"window_{length}", torch.hann_window(length), persistent=False)
-            self.register_buffer(f"filters_{length}", mel_filters(count, length, sampling_rate), persistent=False)
+        self.sampling_rate = sampling_rate
+        self.scales = tuple(zip(window_lengths, n_mels, strict=True))
 
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """(batch, audio_channels, time) twice -> scalar, the mean over the batch."""
-        with torch.autocast(estimate.device.type, enabled=False):
-            estimate, target = estimate.float(), target.float()
+    def forward(self, estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
+        """(batch, audio_channels, time) twice -> scalar, the mean over the batch; `Spectra` share transforms."""
+        ours, theirs = Spectra.of(estimate), Spectra.of(target)
+        device = ours.waveform.device
+        with torch.autocast(device.type, enabled=False):
             distances = [
-                mel_distance(estimate, target, getattr(self, f"window_{length}"), getattr(self, f"filters_{length}"))
-                for length in self.window_lengths
+                mel_distance(ours, theirs, length, mel_filters(count, length, self.sampling_rate, device))[0]
+                for length, count in self.scales
             ]
-        return torch.stack([log_distance for log_distance, _ in distances]).sum(dim=0).mean()
-
-
-def _mid_side(waveform: Tensor) -> Tensor:
-    """Sum and difference; (batch, 2, time) -> same."""
-    if waveform.shape[1] != 2:
-        raise ValueError(f"`mid_side` needs stereo, got {waveform.shape[1]} channels; leave it off for this model.")
-    left, right = waveform.unbind(dim=1)
-    return torch.stack((left + right, left - right), dim=1)
+        return torch.stack(distances).sum(dim=0).mean()
