@@ -57,8 +57,8 @@ def mel_filters(n_mels: int, n_fft: int, sampling_rate: int, device: torch.devic
         device (`torch.device`): Where they are wanted.
 
     Returns:
-        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`, made once and shared: not to be written to. Filters narrower
-        than a bin may be empty.
+        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`, made once and shared: not to be written to. Filters
+        narrower than a bin may be empty.
     """
     with torch.inference_mode(False), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")

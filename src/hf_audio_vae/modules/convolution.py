@@ -18,10 +18,11 @@ class _WeightNorm(nn.Module):
     published Oobleck files, and the module can be deep-copied.
     """
 
-    def __init__(self, reference: nn.Conv1d | nn.ConvTranspose1d) -> None:
+    def __init__(self, reference: nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d) -> None:
         super().__init__()
         weight = reference.weight.detach()
-        self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True))
+        self.slice_dims = tuple(range(1, weight.ndim))
+        self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=self.slice_dims, keepdim=True))
         self.weight_v = nn.Parameter(weight.clone())
         self.bias = reference.bias
 
@@ -29,7 +30,7 @@ class _WeightNorm(nn.Module):
         return f"weight={tuple(self.weight_v.shape)}, bias={self.bias is not None}"
 
     def weight(self) -> Tensor:
-        length = torch.linalg.vector_norm(self.weight_v, dim=(1, 2), keepdim=True)
+        length = torch.linalg.vector_norm(self.weight_v, dim=self.slice_dims, keepdim=True)
         return self.weight_v * (self.weight_g / length)
 
 
@@ -92,3 +93,27 @@ class WeightNormConvTranspose1d(_WeightNorm):
         first = (start + self.cut_left) // self.stride - 1
         last = (stop - 1 + self.cut_left) // self.stride
         return first, last + 1
+
+
+class WeightNormConv2d(_WeightNorm):
+    """Convolution of planes, padded with zeros to keep `size / stride` (rounded up); odd kernels only.
+
+    (batch, in_channels, height, width) -> (batch, out_channels, height / stride, width / stride)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+    ) -> None:
+        super().__init__(nn.Conv2d(in_channels, out_channels, kernel_size))
+        self.stride = stride
+        self.dilation = dilation
+        self.padding = tuple(step * (size - 1) // 2 for step, size in zip(dilation, kernel_size, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding, self.dilation)

@@ -1,0 +1,73 @@
+"""What discriminators share: planes to look at, stacks of convolutions that look."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hf_audio_vae.audio.spectrogram import hann_window, stft
+from hf_audio_vae.discriminators.output import DiscriminatorOutput
+
+
+class FeatureStack(nn.Module):
+    """Convolutions with leaky ReLU, each of which gives a feature map."""
+
+    def __init__(self, layers: Iterable[nn.Module], *, negative_slope: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(batch, channels, height, width) -> the output of every layer."""
+        feature_maps = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), self.negative_slope)
+            feature_maps.append(x)
+        return feature_maps
+
+
+class ScoringStack(FeatureStack):
+    """A feature stack and one more convolution, from the last feature map to scores."""
+
+    def __init__(self, layers: Iterable[nn.Module], last: nn.Module, *, negative_slope: float) -> None:
+        super().__init__(layers, negative_slope=negative_slope)
+        self.last = last
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
+        """(batch, channels, height, width) -> scores (batch, 1, height, width), feature maps."""
+        feature_maps = super().forward(x)
+        return self.last(feature_maps[-1]), feature_maps
+
+
+def spectrogram_planes(waveform: Tensor, window_length: int) -> Tensor:
+    """Real and imaginary parts of a spectrogram with hop 1/4; (batch, n, time) -> (batch, 2 * n, frames, bins).
+
+    In float32; divided by the window's norm, so that white noise has the same level at every window length.
+    """
+    window = hann_window(window_length, waveform.device)
+    with torch.autocast(waveform.device.type, enabled=False):
+        spectrum = stft(waveform.float(), window, max(window_length // 4, 1)) / torch.linalg.vector_norm(window)
+    spectrum = spectrum.transpose(-1, -2)  # (batch, n, bins, frames) -> (batch, n, frames, bins)
+    return torch.cat((spectrum.real, spectrum.imag), dim=1)
+
+
+def collect(judgements: Iterable[tuple[Tensor, list[Tensor]]]) -> DiscriminatorOutput:
+    """Gather (scores, feature maps) of all sub-discriminators."""
+    logits, feature_maps = zip(*judgements, strict=True)
+    return DiscriminatorOutput(logits=list(logits), feature_maps=list(feature_maps))
+
+
+def check_waveform(waveform: Tensor, audio_channels: int) -> None:
+    """Raise a `ValueError` unless the waveform is (batch, audio_channels, time)."""
+    if waveform.ndim != 3 or waveform.shape[1] != audio_channels:
+        raise ValueError(
+            f"the discriminator judges (batch, {audio_channels}, time), got {tuple(waveform.shape)}; make it with the "
+            f"autoencoder's `audio_channels`."
+        )
+
+
+def check_sizes(*sizes: int) -> None:
+    """Raise a `ValueError` unless all are positive."""
+    if min(sizes) < 1:
+        raise ValueError(f"every size has to be 1 or more, got {sizes}.")
