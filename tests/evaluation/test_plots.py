@@ -7,8 +7,9 @@ from torch import Tensor
 
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.audio.spectrogram import log_spectrogram
-from hf_audio_vae.evaluation import reconstruction_figure
-from hf_audio_vae.evaluation.plots import figure_pixels
+from hf_audio_vae.evaluation import LatentStatistics, latents_figure, reconstruction_figure
+from hf_audio_vae.evaluation.plots import ACTIVE, INACTIVE, figure_pixels
+from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -103,3 +104,71 @@ def test_pixels_are_the_picture():
     assert pixels.shape == (700, 900, 3)  # figure of 9 by 7 inches at 100 dots an inch
     assert (pixels[0, 0] == 255).all()
     assert len(pixels.reshape(-1, 3).unique(dim=0)) > 100
+
+
+def latents(channels: int) -> LatentStatistics:
+    """Channels of a rising spread, the first of them collapsed, and the second inactive at a high KL."""
+    noise = torch.randn(1, channels, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean = noise * torch.arange(channels)[:, None] / channels
+    std = torch.full_like(mean, 0.8)
+    if channels > 1:
+        mean[:, 1] = 3.0
+    statistics = LatentStatistics(50.0)
+    statistics.add(DiagonalGaussian(mean, std))
+    return statistics
+
+
+def heights(axes) -> list[float]:
+    return [bar.get_height() for bar in axes.patches if bar.get_width() < 1]
+
+
+@pytest.mark.parametrize("channels", [2, 8, 64])
+def test_the_channel_with_the_most_bits_stands_first(channels):
+    statistics = latents(channels)
+    bits = latents_figure(statistics).axes[0]
+    named = dict(zip((int(label.get_text()) for label in bits.get_xticklabels()), heights(bits), strict=True))
+    assert named == pytest.approx(dict(enumerate(statistics.bits_per_second.tolist())))
+    assert heights(bits) == sorted(heights(bits), reverse=True)
+
+
+def test_inactive_channels_have_another_colour():
+    statistics = latents(8)
+    bits, _, kurtosis, _ = latents_figure(statistics).axes
+    for axes in (bits, kurtosis):
+        channels = [int(label.get_text()) for label in axes.get_xticklabels()]
+        colours = [bar.get_facecolor() for bar in axes.patches]
+        expected = [ACTIVE if statistics.active[channel] else INACTIVE for channel in channels]
+        assert colours == [matplotlib.colors.to_rgba(name) for name in expected]
+    assert not statistics.active[:2].any()
+    assert "6 of 8 channels active" in bits.get_title()
+
+
+def test_each_channels_spread_and_kurtosis_are_drawn():
+    statistics = latents(8)
+    order = statistics.kl_nats.argsort(descending=True)
+    _, spread, kurtosis, _ = latents_figure(statistics).axes
+    (lines,) = (one for one in spread.collections if hasattr(one, "get_segments"))
+    for (low, high), channel in zip((line[:, 1] for line in lines.get_segments()), order, strict=True):
+        mean, std = statistics.mean[channel].item(), statistics.std[channel].item()
+        assert (low, high) == pytest.approx((mean - std, mean + std))
+    assert heights(kurtosis) == pytest.approx(statistics.excess_kurtosis[order].tolist())
+
+
+def test_the_spectrum_is_drawn_with_its_effective_rank():
+    statistics = latents(8)
+    spectrum = latents_figure(statistics).axes[3]
+    eigenvalues, rank = spectrum.lines
+    assert eigenvalues.get_xdata().tolist() == list(range(1, 9))
+    assert eigenvalues.get_ydata().tolist() == pytest.approx(statistics.eigenvalues.tolist())
+    assert rank.get_xdata() == pytest.approx([statistics.effective_rank] * 2)
+
+
+@pytest.mark.parametrize("channels", [1, 8, 64, 200])
+@pytest.mark.filterwarnings("error")
+def test_the_numbers_of_any_count_of_channels_do_not_overlap(channels):
+    figure = latents_figure(latents(channels), title="the latents")  # of a single one, all zeros
+    assert figure_pixels(figure).shape == (1000, 1100, 3)
+    assert figure.get_suptitle() == "the latents"
+    for axes in figure.axes[:3]:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 + 3 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))

@@ -2,10 +2,21 @@ import pytest
 import torch
 import yaml
 
-from hf_audio_vae.evaluation.reports import METRICS, metrics_table, model_card, model_summary, table
+from hf_audio_vae.evaluation import LatentStatistics
+from hf_audio_vae.evaluation.reports import (
+    LATENT_METRICS,
+    METRICS,
+    channels_table,
+    metrics_table,
+    model_card,
+    model_summary,
+    table,
+)
 from hf_audio_vae.models import WaveformVAE
+from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 MEASURED = {name: 1.2344 + 10 * i for i, name in enumerate(METRICS)}
+LATENTS = {name: 501.2344 + 10 * i for i, name in enumerate(LATENT_METRICS)}
 
 
 def cells(line: str) -> list[str]:
@@ -71,6 +82,47 @@ def test_a_metric_that_one_column_lacks_keeps_the_others_figure():
     text = metrics_table({"before": {"si_sdr_db": 1.0}, "after": {"si_sdr_db": 2.0, "kl": 3.0}})
     assert cells(text.split("\n")[2])[1:] == ["1.000", "2.000"]
     assert "3.000" in cells(text.split("\n")[3])
+
+
+def statistics() -> LatentStatistics:
+    """Two collapsed channels, and between them one that tells two points apart."""
+    mean = torch.tensor([[0.0, 0.0], [2.0, -1.0], [0.5, 0.5]]).double()
+    result = LatentStatistics(frame_rate=10.0)
+    result.add(DiagonalGaussian(mean[None], torch.ones(1, 3, 2)))
+    return result
+
+
+def test_the_summary_of_the_latents_is_what_has_labels():
+    assert list(statistics().summary()) == list(LATENT_METRICS)
+    assert not LATENT_METRICS.keys() & METRICS.keys()
+
+
+def test_a_table_tells_latents_where_they_were_measured():
+    lines = metrics_table({"before": {"si_sdr_db": 1.0}, "after": {"si_sdr_db": 2.0} | LATENTS}).split("\n")
+    assert [cells(line) for line in lines[3:]] == [
+        [label, "–", f"{LATENTS[name]:.3f}"] for name, label in LATENT_METRICS.items()
+    ]
+
+
+def test_a_card_tells_and_defines_the_latents_figures_if_they_were_measured():
+    with_latents, without = card(MEASURED | LATENTS), card(MEASURED)
+    assert with_latents.startswith(without)
+    added = with_latents.removeprefix(without)
+    rows = [cells(line) for line in added.split("\n") if line.startswith("| ")]
+    assert rows[1:] == [[label, f"{LATENTS[name]:.3f}"] for name, label in LATENT_METRICS.items()]
+    assert "at least 0.01" in added
+    assert all(word in added for word in ("active", "effective rank", "mismatch"))
+    assert not any(label in without for label in LATENT_METRICS.values())
+
+
+def test_the_channels_are_told_by_falling_kl():
+    lines = channels_table(statistics()).split("\n")
+    assert [cells(line) for line in lines[2:]] == [
+        # KL of unit variance: mean square / 2; bits at 10 frames a second; two points 3 apart: -2 / (1 + 1 / 1.5²)².
+        ["1", "1.250", "18.034", "True", "0.500", "1.803", "-0.959"],
+        ["2", "0.125", "1.803", "False", "0.500", "1.000", "0.000"],
+        ["0", "0.000", "0.000", "False", "0.000", "1.000", "0.000"],
+    ]
 
 
 def test_every_figure_of_a_card_is_one_that_was_passed_in():

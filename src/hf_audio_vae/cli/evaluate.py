@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_model_arguments, load_model
+from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_model
 from hf_audio_vae.data import load_audio_stream, whole_clips
+from hf_audio_vae.evaluation.latents import LatentStatistics
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 
@@ -15,9 +16,7 @@ from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_sum
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_model_arguments(parser)
-    parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
-    parser.add_argument("--dataset_split", default="train")
-    parser.add_argument("--max_seconds", type=float, default=30.0, help="how much of each item to use")
+    add_dataset_arguments(parser)
     parser.add_argument("--card", type=Path, help="write a model card here")
 
 
@@ -29,6 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []
+    latents = LatentStatistics(model.frame_rate)
     sound_seconds = busy_seconds = 0.0
     for _, clip in whole_clips(
         stream,
@@ -42,7 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
         busy_seconds += time.perf_counter() - started
         sound_seconds += clip.shape[-1] / model.sampling_rate
         rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
-    means = mean_metrics(rows)
+        if output.latent_dist is not None:
+            latents.add(output.latent_dist)
+    means = mean_metrics(rows) | (latents.summary() if latents.frames else {})
     print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
     material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
     print(f"measured on {material}")

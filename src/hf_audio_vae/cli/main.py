@@ -10,6 +10,7 @@ VERBS = {
     "encode": "encode files to latents",
     "decode": "decode latents to sound files",
     "evaluate": "measure a model on a data set, write its card",
+    "inspect": "describe a model's latents on a data set, channel by channel",
 }
 
 

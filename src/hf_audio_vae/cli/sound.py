@@ -20,8 +20,20 @@ def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare what `load_model` reads."""
     parser.add_argument("--model", required=required, help="folder or Hub id")
+    add_location_arguments(parser)
+
+
+def add_location_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what else than a model's name `load_model` reads."""
     parser.add_argument("--subfolder", help="where in it the model is, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the data set a verb goes through."""
+    parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
+    parser.add_argument("--dataset_split", default="train")
+    parser.add_argument("--max_seconds", type=float, default=30.0, help="how much of each item to use")
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:

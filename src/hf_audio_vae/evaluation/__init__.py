@@ -1,14 +1,18 @@
 """Metrics, pictures and reports."""
 
+from hf_audio_vae.evaluation.latents import LatentStatistics, collapse_warning
 from hf_audio_vae.evaluation.metrics import (
     mel_spectrogram_distance,
     multi_resolution_stft_distance,
     reconstruction_metrics,
     si_sdr,
 )
-from hf_audio_vae.evaluation.plots import reconstruction_figure
+from hf_audio_vae.evaluation.plots import latents_figure, reconstruction_figure
 
 __all__ = [
+    "LatentStatistics",
+    "collapse_warning",
+    "latents_figure",
     "mel_spectrogram_distance",
     "multi_resolution_stft_distance",
     "reconstruction_figure",

@@ -1,3 +1,4 @@
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -5,11 +6,15 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.spectrogram import log_spectrogram
+from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FLOOR_DB = -80.0  # where `log_spectrogram` ends
+ACTIVE, INACTIVE = "tab:blue", "tab:red"
+MAX_TICKS = 64  # channel numbers that fit under each other's panels
 
 
 def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rate: int, title: str = "") -> "Figure":
@@ -43,6 +48,51 @@ def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rat
     return figure
 
 
+def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
+    """Draw what each latent channel carries and how it is distributed, the channel with the most bits first.
+
+    Args:
+        statistics (`LatentStatistics`): Of a data set.
+        title (`str`): Line above the picture.
+
+    Returns:
+        `matplotlib.figure.Figure`: By channel, bits a second, mean and standard deviation beside the prior's, and
+        excess kurtosis, inactive channels in red; below, the eigenvalues of the posterior mean's covariance.
+
+    Raises:
+        ValueError: No posterior has been added.
+    """
+    from matplotlib.figure import Figure
+
+    order = statistics.kl_nats.argsort(descending=True)
+    places = np.arange(len(order))
+    colors = [ACTIVE if active else INACTIVE for active in statistics.active[order].tolist()]
+    mean, std = statistics.mean[order].numpy(), statistics.std[order].numpy()
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    bits, spread, kurtosis, spectrum = figure.subplots(4, 1)
+    bits.bar(places, statistics.bits_per_second[order].numpy(), color=colors)
+    bits.set_ylabel("KL\nbits a second")
+    count = int(statistics.active.sum())
+    meaning = f"blue: active, the posterior mean's variance is at least {ACTIVE_VARIANCE}; red: inactive"
+    bits.set_title(f"{count} of {len(order)} channels active ({meaning})", fontsize="medium")
+    spread.axhspan(-1, 1, color="0.9", label="prior: 0 ± 1")
+    spread.errorbar(places, mean, yerr=std, fmt="none", ecolor=colors, elinewidth=2)
+    spread.scatter(places, mean, color=colors, s=16, zorder=3)
+    spread.set_ylabel("mean ± std")
+    spread.legend(loc="upper right", fontsize="small")
+    kurtosis.bar(places, statistics.excess_kurtosis[order].numpy(), color=colors)
+    kurtosis.axhline(0, color="black", linewidth=0.8)
+    kurtosis.update_datalim([(0, -0.5), (0, 0.5)])  # nothing is made of rounding
+    kurtosis.autoscale_view()
+    kurtosis.set_ylabel("excess kurtosis")
+    for panel in (bits, spread, kurtosis):
+        _number_channels(panel, order.tolist())
+    kurtosis.set_xlabel("latent channel")
+    _draw_spectrum(spectrum, statistics)
+    figure.suptitle(title)
+    return figure
+
+
 def figure_pixels(figure: "Figure") -> Tensor:
     """Render a figure for a tracker; -> uint8 (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,3 +100,27 @@ def figure_pixels(figure: "Figure") -> Tensor:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _number_channels(panel: "Axes", order: list[int]) -> None:
+    """Write the channels' numbers in their order, as many as fit."""
+    step = math.ceil(len(order) / MAX_TICKS)
+    labels = [str(channel) for channel in order[::step]]
+    panel.set_xticks(range(0, len(order), step), labels, fontsize=7, rotation=90 if step > 1 else 0)
+    panel.set_xlim(-0.6, len(order) - 0.4)
+
+
+def _draw_spectrum(panel: "Axes", statistics: LatentStatistics) -> None:
+    """Eigenvalues of the posterior mean's covariance, the largest first, and their effective rank."""
+    eigenvalues = statistics.eigenvalues.numpy()
+    panel.plot(np.arange(1, len(eigenvalues) + 1), eigenvalues, "o-", color="0.3", markersize=4)
+    if eigenvalues[0] > 0:
+        panel.set_yscale("log")
+        # Further down it is rounding.
+        panel.set_ylim(max(eigenvalues[-1], 1e-9 * eigenvalues[0]) / 2, 2 * eigenvalues[0])
+    panel.set_xlim(0, len(eigenvalues) + 0.5)
+    rank = statistics.effective_rank
+    panel.axvline(rank, color="tab:orange", label=f"effective rank {rank:.1f}")
+    panel.set_ylabel("eigenvalue of\nthe means' covariance")
+    panel.set_xlabel("principal axis")
+    panel.legend(loc="upper right", fontsize="small")

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
+
 
 class Summarizable(Protocol):
     """What a card says of a model is read off these."""
@@ -38,6 +40,22 @@ METRICS = {
     "kl": "KL (nats a frame)",
     "real_time_factor": "times real time (↑)",
 }
+LATENT_METRICS = {  # what `LatentStatistics.summary` returns
+    "bits_per_second": "KL (bits a second)",
+    "active_units": "active channels",
+    "active_share": "active share of channels",
+    "effective_rank": "effective rank",
+    "mismatch_nats": "Gaussian mismatch with the prior (nats a frame, ↓)",
+    "mean_std": "std of a channel, mean (prior: 1)",
+}
+CHANNEL_FIGURES = {
+    "kl_nats": "KL (nats a frame)",
+    "bits_per_second": "bits a second",
+    "active": "active",
+    "mean": "mean",
+    "std": "std",
+    "excess_kurtosis": "excess kurtosis",
+}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
@@ -58,11 +76,21 @@ def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
 
     A metric that a column lacks is a dash there.
     """
-    names = [name for name in METRICS if any(name in values for values in columns.values())]
+    labels = METRICS | LATENT_METRICS
+    names = [name for name in labels if any(name in values for values in columns.values())]
     rows: list[list[str | float]] = [
-        [METRICS[name], *(values.get(name, "–") for values in columns.values())] for name in names
+        [labels[name], *(values.get(name, "–") for values in columns.values())] for name in names
     ]
     return table(["metric", *columns], rows)
+
+
+def channels_table(statistics: LatentStatistics) -> str:
+    """Return a table with a row a latent channel, the one with the highest KL first."""
+    figures = statistics.by_channel()
+    order = figures["kl_nats"].argsort(descending=True).tolist()
+    columns: list[list[float]] = [figures[name].tolist() for name in CHANNEL_FIGURES]
+    rows: list[list[str | float]] = [[str(channel), *(column[channel] for column in columns)] for channel in order]
+    return table(["channel", *CHANNEL_FIGURES.values()], rows)
 
 
 def model_summary(model: Summarizable) -> dict[str, str | float]:
@@ -87,7 +115,7 @@ def model_card(
         title (`str`): Heading.
         family (`str`): Model class.
         summary (`Mapping`): What the model is: one row each.
-        metrics (`Mapping`): Measured values, by the names in `METRICS`.
+        metrics (`Mapping`): Measured values, by the names in `METRICS` and `LATENT_METRICS`.
         material (`str`): What they were measured on.
     """
     return f"""---
@@ -111,4 +139,21 @@ Measured on {material}, each item by itself, from the posterior mean:
 
 SI-SDR is per channel, then averaged. Multi-resolution STFT is spectral convergence plus natural-log magnitude L1 over
 windows 2048 to 32. Mel distance is DAC's class default (150 and 80 mels, squared, log plus magnitude).
+{_latents_section(metrics)}"""
+
+
+def _latents_section(metrics: Mapping[str, float]) -> str:
+    """What a card says of the latents: nothing if they were not measured."""
+    measured = [name for name in LATENT_METRICS if name in metrics]
+    if not measured:
+        return ""
+    return f"""
+The latents of these items, every frame alike:
+
+{table(["latents", "value"], [[LATENT_METRICS[name], metrics[name]] for name in measured])}
+
+A channel is active if the variance of its posterior mean over the data is at least {ACTIVE_VARIANCE} (Burda et al.,
+2016); the effective rank is that of the covariance of these means (Roy & Vetterli, 2007), the mismatch the KL from the
+prior of the Gaussian with mean and covariance of all latents, a lower bound of the marginal KL (Hoffman & Johnson,
+2016).
 """
