@@ -5,19 +5,31 @@ frame: summed over channels, averaged over frames and batch. A weight `w` here e
 whose KL has no factor 1/2.
 """
 
+from hf_audio_vae.losses.adversarial import AdversarialLoss, HingeLoss, LeastSquaresLoss, feature_matching
+from hf_audio_vae.losses.balancing import GradientBalancer
 from hf_audio_vae.losses.kl import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
+from hf_audio_vae.losses.kl_control import CapacityAnnealing, FreeBits, KLControl, TargetRate
 from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelLoss
 from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.losses.weighting import weighted_sum
 
 __all__ = [
+    "AdversarialLoss",
+    "CapacityAnnealing",
     "CosineAnnealing",
     "CyclicalAnnealing",
+    "FreeBits",
+    "GradientBalancer",
+    "HingeLoss",
+    "KLControl",
+    "LeastSquaresLoss",
     "LinearAnnealing",
     "MultiResolutionSTFTLoss",
     "MultiScaleMelLoss",
     "Schedule",
+    "TargetRate",
     "WaveformL1Loss",
     "WaveformMSELoss",
+    "feature_matching",
     "weighted_sum",
 ]

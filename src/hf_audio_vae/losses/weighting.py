@@ -3,16 +3,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hf_audio_vae.losses.kl import Schedule
 
-
-def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Schedule], step: int) -> Tensor:
-    """Add up loss terms, each times its weight at this step.
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
+    """Add up loss terms, each times its weight.
 
     Args:
-        terms (`Mapping[str, torch.Tensor]`): Scalars by name: reconstruction losses and the model's regularisers.
-        weights (`Mapping[str, float | Schedule]`): A number or a schedule for every term, by the same names.
-        step (`int`): Optimiser step, from 0.
+        terms (`Mapping[str, torch.Tensor]`): By name, scalars or vectors, whose elements are added: reconstruction
+            losses and the model's regularisers.
+        weights (`Mapping[str, float | torch.Tensor]`): By the same names, numbers or vectors of the term's length.
 
     Returns:
         `torch.Tensor`: The scalar to minimise.
@@ -21,7 +19,8 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Sche
         ValueError: A term has no weight or a weight no term; name a weight of 0 to leave a term out on purpose.
 
     Example:
-        >>> weighted_sum({"l1": torch.tensor(2.0), "kl": torch.tensor(3.0)}, {"l1": 1.0, "kl": 0.1}, step=0)
+        >>> kl = torch.tensor([3.0, 5.0])  # of two latent channels
+        >>> weighted_sum({"l1": torch.tensor(2.0), "kl": kl}, {"l1": 1.0, "kl": torch.tensor([0.1, 0.0])})
         tensor(2.3000)
     """
     if terms.keys() != weights.keys():
@@ -29,5 +28,9 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Sche
             f"the terms {sorted(terms)} and the weights {sorted(weights)} have to have the same names; "
             f"a weight of 0 leaves a term out."
         )
-    weighted = [term * (weight(step) if callable(weight := weights[name]) else weight) for name, term in terms.items()]
+    weighted = []
+    for name, term in terms.items():
+        weight = weights[name]
+        factor = weight.to(term.device) if isinstance(weight, Tensor) else weight
+        weighted.append((term * factor).sum())
     return torch.stack(weighted).sum()

@@ -1,0 +1,73 @@
+"""The two sides of adversarial training, for any discriminator: it gives scores and feature maps, lists of tensors.
+
+Every value is a mean over scores, then over sub-discriminators, so a batch's loss is the mean of its items'.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class AdversarialLoss(Protocol):
+    """What the two players minimise."""
+
+    boundary: float
+    """Scores above it mean "real"."""
+
+    def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+        """Scores of real sound and of reconstructions -> scalar, small if they are told apart."""
+
+    def generator(self, fake: Sequence[Tensor]) -> Tensor:
+        """Scores of reconstructions -> scalar, small if they pass for real."""
+
+
+class HingeLoss:
+    """Real sound is pushed above 1, reconstructions below -1, none further (Lim & Ye, 2017, arXiv:1705.02894)."""
+
+    boundary = 0.0
+
+    def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+        """``max(0, 1 - D(x)) + max(0, 1 + D(y))``."""
+        return _mean([(1 - score).relu() for score in real]) + _mean([(1 + score).relu() for score in fake])
+
+    def generator(self, fake: Sequence[Tensor]) -> Tensor:
+        """``-D(y)``."""
+        return -_mean(fake)
+
+
+class LeastSquaresLoss:
+    """Real sound is pulled to 1, reconstructions to 0 (Mao et al., 2017, arXiv:1611.04076; HiFi-GAN, DAC)."""
+
+    boundary = 0.5
+
+    def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+        """``(1 - D(x))^2 + D(y)^2``."""
+        return _mean([(1 - score).square() for score in real]) + _mean([score.square() for score in fake])
+
+    def generator(self, fake: Sequence[Tensor]) -> Tensor:
+        """``(1 - D(y))^2``."""
+        return _mean([(1 - score).square() for score in fake])
+
+
+def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean absolute difference of feature maps, over layers, then over sub-discriminators; -> scalar.
+
+    Larsen et al., 2016 (arXiv:1512.09300); L1 as in MelGAN (arXiv:1910.06711), eq. 4.
+    """
+    per_discriminator = [
+        torch.stack([(y - x).abs().mean() for x, y in zip(*maps, strict=True)]).mean()
+        for maps in zip(real, fake, strict=True)
+    ]
+    return torch.stack(per_discriminator).mean()
+
+
+def accuracy(real: Sequence[Tensor], fake: Sequence[Tensor], boundary: float) -> Tensor:
+    """Share of scores on the right side of the boundary: 0.5 is a coin, 1 a discriminator that cannot be fooled."""
+    right = [(score > boundary).float() for score in real] + [(score <= boundary).float() for score in fake]
+    return _mean(right)
+
+
+def _mean(scores: Sequence[Tensor]) -> Tensor:
+    return torch.stack([score.mean() for score in scores]).mean()

@@ -1,0 +1,77 @@
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GradientBalancer:
+    """Gives each loss its share of the gradient, whatever the loss's own scale (EnCodec, arXiv:2210.13438, eq. 5).
+
+    The gradient that reaches the reconstruction is ``total_norm * sum(w_i / sum(w) * g_i / <|g_i|>)``: a weight is the
+    share of its loss, and `<|g_i|>` a moving average of the norm an item's gradient has. Two things differ from the
+    paper, so that the result depends neither on how a batch is split between processes and accumulation steps nor on
+    what else is in it: norms are taken per item, and a step is balanced by the averages of the steps before it. A loss
+    that has no average yet is only measured; it counts from the next step on.
+
+    Args:
+        decay (`float`): Share of the average that a step keeps, in [0, 1).
+        total_norm (`float`): Norm for an item's gradient, if all losses agreed on the direction.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(self, *, decay: float = 0.999, total_norm: float = 1.0) -> None:
+        if not (0 <= decay < 1 and 0 < total_norm < math.inf):
+            raise ValueError(f"`decay` is {decay} and `total_norm` {total_norm}; they lie in [0, 1) and above 0.")
+        self.decay = decay
+        self.total_norm = total_norm
+        self.norms: dict[str, float] = {}
+        self.steps: dict[str, int] = {}
+
+    def __call__(
+        self, terms: Mapping[str, Tensor], weights: Mapping[str, float], waveform: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measure and balance.
+
+        Args:
+            terms (`Mapping[str, torch.Tensor]`): Scalars, each the mean over items of what depends on `waveform`.
+            weights (`Mapping[str, float]`): Shares by the same names.
+            waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
+
+        Returns:
+            A scalar whose gradient with respect to `waveform` is the balanced one (its value says nothing), and each
+            term's mean norm for `update`.
+        """
+        total_weight = sum(weights.values()) or 1.0
+        norms, balanced = {}, torch.zeros_like(waveform)
+        for name, term in terms.items():
+            if weights[name] == 0:
+                continue
+            (gradient,) = torch.autograd.grad(term, waveform, retain_graph=True)
+            # The term is a mean over items, so an item's own gradient is `batch` times what arrived.
+            norms[name] = len(waveform) * torch.linalg.vector_norm(gradient.float(), dim=(1, 2)).mean()
+            if average := self._average(name):
+                balanced = balanced + self.total_norm * weights[name] / total_weight / average * gradient
+        return (balanced * waveform).sum(), norms
+
+    def update(self, norms: Mapping[str, float]) -> None:
+        """Take a step's mean norms, over all of its batches and processes, into the averages."""
+        for name, norm in norms.items():
+            self.norms[name] = self.decay * self.norms.get(name, 0.0) + (1 - self.decay) * norm
+            self.steps[name] = self.steps.get(name, 0) + 1
+
+    def _average(self, name: str) -> float:
+        """The moving average without its bias towards the zero it began with; 0 if there is none."""
+        steps = self.steps.get(name, 0)
+        return self.norms[name] / (1 - self.decay**steps) if steps else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averages, fit for JSON."""
+        return {"norms": self.norms, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.norms, self.steps = dict(state["norms"]), dict(state["steps"])

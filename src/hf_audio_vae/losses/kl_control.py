@@ -1,0 +1,179 @@
+"""Weights for the KL term that answer to the KL itself: schedules that are told what was measured.
+
+A step's weights follow from the steps before it, never from its own batch. They are then one set of numbers for all
+processes and accumulation steps, and the gradient is linear in the batch: splitting it changes nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.losses.kl import Schedule
+
+NATS_A_BIT = math.log(2)
+DECAY = 0.9  # of the running mean of the KL: it stands for the data set's, which one batch only hints at
+MAX_LOG_ERROR = 1.0
+MAX_LOG_CHANGE = math.log(1e4)
+
+
+@runtime_checkable
+class KLControl(Protocol):
+    """A weight for each latent channel by step, which has to be told the KL after each."""
+
+    def __call__(self, step: int) -> float | Tensor:
+        """Return one weight, or one for each channel, (latent_channels,)."""
+
+    def update(self, kl: Sequence[float]) -> None:
+        """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learnt, fit for JSON."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+
+
+class _MeasuredKL:
+    """Keeps a running mean of the KL of each channel."""
+
+    def __init__(self) -> None:
+        self.mean: list[float] | None = None
+
+    def update(self, kl: Sequence[float]) -> None:
+        """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
+        before = self.mean if self.mean is not None else kl
+        self.mean = [DECAY * old + (1 - DECAY) * new for old, new in zip(before, kl, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running mean, fit for JSON."""
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.mean = state["mean"]
+
+
+class FreeBits(_MeasuredKL):
+    """Leaves a latent channel alone while its KL is under `bits` a frame (Kingma et al., 2016, arXiv:1606.04934, C.8).
+
+    That is the gradient of ``weight * sum_c max(bits, E[KL_c])`` with the expectation over the data taken as a running
+    mean.
+
+    Args:
+        weight (`float` or `Schedule`): Of a channel that uses more than its free bits.
+        bits (`float`): A frame and channel, in bits.
+
+    Raises:
+        ValueError: `bits` is not positive.
+    """
+
+    def __init__(self, weight: float | Schedule, *, bits: float) -> None:
+        super().__init__()
+        if bits <= 0:
+            raise ValueError(f"`bits` is {bits}; without free bits the weight is a plain number.")
+        self.weight = weight
+        self.bits = bits
+
+    def __call__(self, step: int) -> float | Tensor:
+        """Return the weight of each channel, 0 for those under their free bits."""
+        weight = self.weight(step) if callable(self.weight) else self.weight
+        if self.mean is None:
+            return weight
+        return weight * (torch.tensor(self.mean) > self.bits * NATS_A_BIT).float()
+
+
+class CapacityAnnealing(_MeasuredKL):
+    """Holds the KL at a capacity that rises from 0 (Burgess et al., 2018, arXiv:1804.03599, eq. 8).
+
+    The gradient of ``weight * |KL - C(step)|``, with `C` linear from 0 to `nats` in `steps`: the KL is pushed down
+    above the capacity and up below it. Whether it is above is read off a running mean.
+
+    Args:
+        weight (`float`): The paper's gamma.
+        nats (`float`): Final capacity, in nats a latent frame, all channels together.
+        steps (`int`): Until it is reached.
+
+    Raises:
+        ValueError: A value is not positive.
+    """
+
+    def __init__(self, weight: float, *, nats: float, steps: int) -> None:
+        super().__init__()
+        if nats <= 0 or steps < 1:
+            raise ValueError(f"`nats` is {nats} and `steps` {steps}; the capacity has to rise.")
+        self.weight = weight
+        self.nats = nats
+        self.steps = steps
+
+    def __call__(self, step: int) -> float:
+        """Return the weight, negative while the KL is below capacity."""
+        capacity = self.nats * min(step / self.steps, 1.0)
+        return self.weight if self.mean is None or sum(self.mean) >= capacity else -self.weight
+
+
+class TargetRate(_MeasuredKL):
+    """Finds the weight at which the KL is a given rate, so that models of any size and loss can be compared.
+
+    A proportional-integral controller, as in ControlVAE (Shao et al., 2020, arXiv:2004.05988), here of the logarithms:
+    with ``e = log(rate / target)``, cut to +-1, ``log weight = log start + gain * e + sum(e) / time``.
+
+    Args:
+        bits_per_second (`float`): What the KL of all channels should come to.
+        frame_rate (`float`): Latent frames a second.
+        weight (`float`): Where to start; the weight stays within a factor of 10,000 of it.
+        gain (`float`): Proportional answer.
+        time (`float`): Steps in which the weight changes e-fold under an error of e-fold.
+
+    Raises:
+        ValueError: A value is not positive.
+    """
+
+    def __init__(
+        self,
+        bits_per_second: float,
+        *,
+        frame_rate: float,
+        weight: float = 1e-4,
+        gain: float = 0.5,
+        time: float = 100.0,
+    ) -> None:
+        super().__init__()
+        if min(bits_per_second, frame_rate, weight, gain, time) <= 0:
+            raise ValueError(
+                f"every value has to be positive, got {bits_per_second} bit/s, {frame_rate} frames/s, "
+                f"`weight` {weight}, `gain` {gain}, `time` {time}."
+            )
+        self.bits_per_second = bits_per_second
+        self.frame_rate = frame_rate
+        self.weight = weight
+        self.gain = gain
+        self.time = time
+        self.integral = 0.0
+
+    def __call__(self, step: int) -> float:
+        """Return the weight that the last measurements ask for; they count their steps themselves."""
+        return self.weight * math.exp(self.integral + self.gain * self._error())
+
+    def update(self, kl: Sequence[float]) -> None:
+        """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
+        super().update(kl)
+        self.integral += self._error() / self.time
+        self.integral = min(max(self.integral, -MAX_LOG_CHANGE), MAX_LOG_CHANGE)
+
+    def _error(self) -> float:
+        if self.mean is None:
+            return 0.0
+        rate = max(sum(self.mean) / NATS_A_BIT * self.frame_rate, 1e-9)
+        return min(max(math.log(rate / self.bits_per_second), -MAX_LOG_ERROR), MAX_LOG_ERROR)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return measurements and integral, fit for JSON."""
+        return super().state_dict() | {"integral": self.integral}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        super().load_state_dict(state)
+        self.integral = state["integral"]
