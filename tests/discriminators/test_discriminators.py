@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import (
     DiscriminatorEnsemble,
     DiscriminatorOutput,
@@ -96,6 +97,15 @@ def test_a_saved_ensemble_comes_back_whole_and_in_order(tmp_path):
     waveform = noise(1, 2, 3000)
     for ours, theirs in zip(flat(loaded(waveform)), flat(MODELS["ensemble"](waveform)), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_only_what_lies_beside_a_model_is_loaded(tmp_path):
+    WaveformVAE(4, (2,), (1,), 4, 2, 1, 8000).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has no"):
+        DiscriminatorEnsemble.from_pretrained(tmp_path)
+    alone = DiscriminatorEnsemble({"multi_scale_stft": STEREO["multi_scale_stft"]})
+    alone.save_pretrained(tmp_path / "discriminator")
+    assert list(DiscriminatorEnsemble.from_pretrained(tmp_path).kinds) == ["multi_scale_stft"]
 
 
 def test_a_folder_without_discriminators_is_refused(tmp_path):

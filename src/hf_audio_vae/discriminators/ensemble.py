@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -32,8 +32,6 @@ class DiscriminatorEnsemble(nn.Module):
         5
     """
 
-    kinds: Any  # nn.ModuleDict of discriminators
-
     def __init__(self, discriminators: Mapping[str, Discriminator]) -> None:
         super().__init__()
         wrong = [name for name, module in discriminators.items() if not isinstance(module, KINDS.get(name, ()))]
@@ -41,7 +39,9 @@ class DiscriminatorEnsemble(nn.Module):
             raise ValueError(
                 f"{wrong or 'nothing'} cannot be joined; name each discriminator by its kind: {list(KINDS)}."
             )
-        self.kinds = nn.ModuleDict(dict(discriminators))
+        self.kinds = dict(discriminators)
+        for name, discriminator in self.kinds.items():
+            self.add_module(name, discriminator)
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
         """Score a waveform (batch, audio_channels, time) by all, in order."""
@@ -74,14 +74,20 @@ class DiscriminatorEnsemble(nn.Module):
         Raises:
             ValueError: There are none.
         """
-        found = {}
-        for name, kind in KINDS.items():
-            place = {"subfolder": f"{subfolder}/{name}", "revision": revision}
+        name, found = str(pretrained_model_name_or_path), {}
+        for kind, discriminator_class in KINDS.items():
+            place = {"subfolder": f"{subfolder}/{kind}", "revision": revision}
+            if Path(name).is_dir():
+                # Here diffusers would prefer a file of the folder itself, the autoencoder's, to the subfolder's.
+                folder = Path(name) / subfolder / kind
+                if folder.is_dir():
+                    found[kind] = discriminator_class.from_pretrained(folder)
+                continue
             try:
-                kind.load_config(str(pretrained_model_name_or_path), **place)
+                discriminator_class.load_config(name, **place)
             except OSError:
                 continue
-            found[name] = kind.from_pretrained(str(pretrained_model_name_or_path), **place)
+            found[kind] = discriminator_class.from_pretrained(name, **place)
         if not found:
-            raise ValueError(f"{pretrained_model_name_or_path} has no {list(KINDS)} in its folder {subfolder!r}.")
+            raise ValueError(f"{name} has no {list(KINDS)} in its folder {subfolder!r}.")
         return cls(found)
