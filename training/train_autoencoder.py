@@ -4,30 +4,37 @@ accelerate launch training/train_autoencoder.py --config training/recipes/demo.y
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, set_seed
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    ProjectConfiguration,
+    set_seed,
+)
 from diffusers.optimization import get_scheduler
 from huggingface_hub import HfApi
 from torch import nn
 
 from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
+from hf_audio_vae.evaluation.latents import collapse_warning
 from hf_audio_vae.evaluation.reports import metrics_table
-from hf_audio_vae.losses import MultiResolutionSTFTLoss, MultiScaleMelLoss, WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.checkpoints import Checkpoints
-from hf_audio_vae.training.config import AutoencoderTrainingConfig, LossOptions, parse_config
+from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import Timing, fit
+from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.publishing import push_folder, write_model
 from hf_audio_vae.training.run import Run
 from hf_audio_vae.training.script import main_or_exit
-from hf_audio_vae.training.steps import reconstruction_step
-from hf_audio_vae.training.tracking import log_reconstructions
+from hf_audio_vae.training.tracking import log_latents, log_reconstructions
 from hf_audio_vae.training.validation import Clip, validate
 
 logger = get_logger(__name__)
@@ -46,23 +53,6 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     return new_autoencoder(config.family, config.model)
 
 
-def build_losses(options: LossOptions, sampling_rate: int) -> nn.ModuleDict:
-    """The reconstruction losses that the recipe names."""
-    losses = nn.ModuleDict()
-    if options.waveform_l1 is not None:
-        losses["waveform_l1"] = WaveformL1Loss()
-    if options.waveform_mse is not None:
-        losses["waveform_mse"] = WaveformMSELoss()
-    if options.multi_resolution_stft is not None:
-        stft_options = options.multi_resolution_stft.model_dump()
-        losses["multi_resolution_stft"] = MultiResolutionSTFTLoss(sampling_rate=sampling_rate, **stft_options)
-    if options.multi_scale_mel is not None:
-        losses["multi_scale_mel"] = MultiScaleMelLoss(
-            sampling_rate=sampling_rate, **options.multi_scale_mel.model_dump()
-        )
-    return losses
-
-
 def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_channels: int) -> list[Clip]:
     """The fixed validation set."""
     stream = load_audio_stream(config.validation_dataset_name, split=config.validation_dataset_split)
@@ -75,6 +65,24 @@ def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_chan
     return [Clip(name, waveform) for name, waveform in clips]
 
 
+def prepare_learner(
+    accelerator: Accelerator, module: nn.Module, config: AutoencoderTrainingConfig, learning_rate: float, steps: int
+) -> Learner:
+    """A network with an optimiser and a schedule of its own."""
+    optimizer = torch.optim.AdamW(
+        module.parameters(),
+        lr=learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        weight_decay=config.adam_weight_decay,
+    )
+    lr_scheduler = get_scheduler(
+        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
+    )
+    parts = dict(module.named_children())
+    prepared, optimizer, lr_scheduler = accelerator.prepare(module, optimizer, lr_scheduler)
+    return Learner(prepared, optimizer, lr_scheduler, parts)
+
+
 def main(argv: Sequence[str]) -> None:
     """Build, train, publish."""
     config = parse_config(AutoencoderTrainingConfig, argv)
@@ -84,7 +92,11 @@ def main(argv: Sequence[str]) -> None:
         step_scheduler_with_optimizer=False,
         log_with=None if config.report_to == "none" else config.report_to,
         project_config=ProjectConfiguration(project_dir=config.output_dir, logging_dir=config.output_dir / "logs"),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT)],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT),
+            # A frozen encoder gives no gradients to wait for.
+            DistributedDataParallelKwargs(find_unused_parameters=config.decoder_only_from_step is not None),
+        ],
     )
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("hf_audio_vae").setLevel(logging.INFO)
@@ -96,7 +108,8 @@ def main(argv: Sequence[str]) -> None:
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     ema = EMA(model.to(accelerator.device), config.ema_decay)
-    losses = build_losses(config.losses, sampling_rate).to(accelerator.device)
+    losses = {name: loss.to(accelerator.device) for name, loss in config.losses.build(sampling_rate).items()}
+    weights = config.build_weights(model.frame_rate)
 
     source = load_audio_stream(
         config.dataset_name,
@@ -123,44 +136,46 @@ def main(argv: Sequence[str]) -> None:
     loader = CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
     clips = load_clips(config, sampling_rate, audio_channels) if accelerator.is_main_process else []
 
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        weight_decay=config.adam_weight_decay,
+    learners = {"model": prepare_learner(accelerator, model, config, config.learning_rate, config.max_train_steps)}
+    discriminator, adversary = None, None
+    if config.adversarial:
+        game = config.adversarial
+        discriminator = game.build_discriminators(audio_channels)
+        turns = max(math.ceil((config.max_train_steps - game.start_step) / game.update_interval), 1)
+        learners["discriminator"] = prepare_learner(accelerator, discriminator, config, game.learning_rate, turns)
+        adversary = Adversary(
+            learners["discriminator"].module, game.build_loss(), game.start_step, game.update_interval
+        )
+    objective = AutoencoderObjective(
+        learners["model"].module,
+        losses,
+        weights,
+        adversary=adversary,
+        balancer=config.balancer.build() if config.balancer else None,
+        decoder_only_from_step=config.decoder_only_from_step,
     )
-    lr_scheduler = get_scheduler(
-        config.lr_scheduler,
-        optimizer,
-        num_warmup_steps=config.lr_warmup_steps,
-        num_training_steps=config.max_train_steps,
-    )
-    model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
     accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
     checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    run = Run(accelerator, model, optimizer, lr_scheduler, loader, ema, checkpoints, config.lasting())
+    run = Run(accelerator, learners, objective, loader, ema, checkpoints, config.lasting())
     if checkpoint := checkpoints.find(config.resume_from_checkpoint):
         run.resume(checkpoint)
 
     def validate_and_log(step: int) -> dict[str, float]:
-        metrics, reconstructions = validate(ema.model, clips, sampling_rate, accelerator.device)
+        found = validate(ema.model, clips, accelerator.device)
         shown = config.num_validation_media
-        log_reconstructions(accelerator, clips[:shown], reconstructions[:shown], sampling_rate, step)
-        return metrics
+        log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], sampling_rate, step)
+        log_latents(accelerator, found.latents, step)
+        if step and (warning := collapse_warning(found.latents, config.min_active_share)):
+            logger.warning(warning)
+        return found.metrics
 
-    fit(
-        run,
-        step_terms=lambda batch: reconstruction_step(model, batch.to(accelerator.device), dict(losses.items())),
-        weights=config.build_weights(),
-        timing=Timing(**config.model_dump(include=set(Timing.__annotations__))),
-        validate=validate_and_log,
-    )
+    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
     if accelerator.is_main_process:
         history = run.progress.history
         api, title = HfApi(), config.hub_model_id or config.output_dir.name
         if config.push_to_hub:
             title = api.create_repo(title, exist_ok=True).repo_id
-        write_model(ema.model, config, history, title)
+        write_model(ema.model, config, history, title, discriminator)
         print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
         print(f"the model, its recipe, metrics and card are in {config.output_dir}")
         if config.push_to_hub:

@@ -47,6 +47,29 @@ RECIPE = {
     "report_to": "none",
 }
 
+# Everything at once: discriminators that start late and learn every other step, balanced losses, a controlled KL.
+GAME = {
+    "adversarial": {
+        "discriminators": {
+            "multi_period": {"hidden_channels": 2, "periods": [2, 3]},
+            "multi_scale_stft": {"hidden_channels": 4, "window_lengths": [128, 64]},
+        },
+        # Under hinge a score's bias has no gradient but rounding errors, and Adam makes whole steps of those.
+        "loss": "least_squares",
+        "start_step": 1,
+        "update_interval": 2,
+        "learning_rate": 3e-4,
+    },
+    "balancer": {"decay": 0.9},
+    "weights": {
+        "waveform_l1": 1.0,
+        "multi_resolution_stft": 1.0,
+        "adversarial": 0.5,
+        "feature_matching": 0.5,
+        "kl": {"target_bits_per_second": 1000},
+    },
+}
+
 
 def write_recipe(folder: Path, **changes: object) -> Path:
     path = folder / "recipe.yaml"
@@ -68,9 +91,10 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
 
 
-def trained_weights(output_dir: Path, step: int) -> dict[str, torch.Tensor]:
-    """The weights that are trained, not their average, as the checkpoint has them."""
-    return load_file(output_dir / f"checkpoint-{step}" / "model.safetensors")
+def trained_weights(output_dir: Path, step: int, network: str = "model") -> dict[str, torch.Tensor]:
+    """The weights that are trained, not their average, as the checkpoint has them: accelerate numbers its models."""
+    name = {"model": "model", "discriminator": "model_1"}[network]
+    return load_file(output_dir / f"checkpoint-{step}" / f"{name}.safetensors")
 
 
 def published_weights(output_dir: Path) -> dict[str, torch.Tensor]:

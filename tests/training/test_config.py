@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hf_audio_vae.losses import LinearAnnealing
+from hf_audio_vae.discriminators import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
+from hf_audio_vae.losses import CapacityAnnealing, FreeBits, LeastSquaresLoss, LinearAnnealing, TargetRate
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
 from tests.training.runs import RECIPE, REPO, write_recipe
 
@@ -41,8 +42,43 @@ def test_no_mixed_precision_is_not_false(tmp_path: Path) -> None:
     assert parse(write_recipe(tmp_path), "--mixed_precision", "no").mixed_precision == "no"
 
 
-def test_an_annealed_weight_becomes_its_schedule(tmp_path: Path) -> None:
-    assert parse(write_recipe(tmp_path)).build_weights()["kl"] == LinearAnnealing(1e-4, 4)
+@pytest.mark.parametrize(
+    ("weight", "kind", "expected"),
+    [
+        ({"schedule": "linear", "weight": 1e-4, "steps": 4}, LinearAnnealing, {"weight": 1e-4, "steps": 4}),
+        ({"free_bits": 0.25, "weight": 0.1}, FreeBits, {"bits": 0.25, "weight": 0.1}),
+        (
+            {"free_bits": 0.25, "weight": {"schedule": "linear", "weight": 0.1, "steps": 9}},
+            FreeBits,
+            {"weight": LinearAnnealing(0.1, 9)},
+        ),
+        ({"capacity_nats": 25, "steps": 100, "weight": 4}, CapacityAnnealing, {"nats": 25, "steps": 100, "weight": 4}),
+        (
+            {"target_bits_per_second": 3000},
+            TargetRate,
+            {"bits_per_second": 3000, "frame_rate": 50.0, "weight": 1e-4},
+        ),
+    ],
+)
+def test_a_weight_of_the_kl_becomes_what_it_names(tmp_path: Path, weight: dict, kind: type, expected: dict) -> None:
+    config = parse(write_recipe(tmp_path, weights=RECIPE["weights"] | {"kl": weight}))
+    built = config.build_weights(50.0)["kl"]
+    assert isinstance(built, kind)
+    assert {name: vars(built)[name] for name in expected} == expected
+
+
+def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
+    kinds = {"multi_period": {"hidden_channels": 2, "periods": [3]}, "multi_scale_stft": {"window_lengths": [64]}}
+    config = parse(
+        write_recipe(tmp_path, adversarial={"discriminators": kinds, "loss": "least_squares"}),
+        *("--weights.adversarial", "1", "--weights.feature_matching", "2"),
+    )
+    built = config.adversarial.build_discriminators(audio_channels=2).kinds
+    assert isinstance(built["multi_period"], MultiPeriodDiscriminator)
+    assert isinstance(built["multi_scale_stft"], MultiScaleSTFTDiscriminator)
+    assert built["multi_period"].config.periods == (3,)
+    assert built["multi_scale_stft"].config.audio_channels == 2
+    assert isinstance(config.adversarial.build_loss(), LeastSquaresLoss)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +90,15 @@ def test_an_annealed_weight_becomes_its_schedule(tmp_path: Path) -> None:
         (["--mixed_precision", "int8"], "mixed_precision: "),
         (["--ema_decay", "1"], "ema_decay: "),
         (["learning_rate", "1"], "belongs to no option"),
+        (["--adversarial", "{}"], "'adversarial', 'feature_matching'. have no entry in `weights`"),
+        (["--weights.adversarial", "1"], "no section `adversarial`"),
+        (["--weights.waveform_l1", "{free_bits: 1, weight: 1}"], "only `kl` can"),
+        (["--weights.kl", "much"], "weights.kl.number: .*got 'much'"),
+        (
+            ["--weights.kl", "{free_bits: 1}"],
+            r"wrong:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
+        ),
+        (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
         (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),
     ],
 )
@@ -80,6 +125,7 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", str(recipe)])
     terms = {name for name, options in config.losses if options is not None} | {"kl"}
+    terms |= {"adversarial", "feature_matching"} if config.adversarial else set()
     assert terms == set(config.weights)
     assert "held_out" not in config.dataset_name
     assert "held_out" not in str(config.data_files)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream
 from hf_audio_vae.losses import WaveformL1Loss
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
+from hf_audio_vae.training.objective import AutoencoderObjective, StepLosses
 from hf_audio_vae.training.run import Run
-from hf_audio_vae.training.steps import reconstruction_step
 
 RATE = 8000
 WEIGHTS = {"waveform_l1": 1.0, "kl": 1e-4}
@@ -48,7 +50,17 @@ def overflow(path: Path) -> None:
     soundfile.write(path, np.full(RATE // 4, 3e38, dtype=np.float32), RATE, "FLOAT")
 
 
-def start(folder: Path, out: Path) -> tuple[Run, Callable]:
+class Spoilt(AutoencoderObjective):
+    """An objective whose loss is changed on the way to the loop."""
+
+    spoil: Callable[[torch.Tensor, int], torch.Tensor]
+
+    def __call__(self, batch, step: int) -> StepLosses:
+        made = super().__call__(batch, step)
+        return replace(made, losses={name: self.spoil(loss, step) for name, loss in made.losses.items()})
+
+
+def start(folder: Path, out: Path, spoil: Callable = lambda loss, step: loss) -> Run:
     accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
     torch.manual_seed(0)
     model = WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
@@ -58,10 +70,10 @@ def start(folder: Path, out: Path) -> tuple[Run, Callable]:
         load_audio_stream(str(folder)), sampling_rate=RATE, audio_channels=1, crop_length=600, batch_size=2, seed=0
     )
     ema = EMA(model, 0.9)
-    prepared = accelerator.prepare(model, optimizer, scheduler)
-    run = Run(accelerator, *prepared, CropLoader(stream), ema, Checkpoints(accelerator, out))
-    losses = {"waveform_l1": WaveformL1Loss()}
-    return run, lambda batch: reconstruction_step(run.model, batch, losses)
+    learner = Learner(*accelerator.prepare(model, optimizer, scheduler))
+    objective = Spoilt(learner.module, {"waveform_l1": WaveformL1Loss()}, WEIGHTS)
+    objective.spoil = spoil
+    return Run(accelerator, {"model": learner}, objective, CropLoader(stream), ema, Checkpoints(accelerator, out))
 
 
 def finite(model: torch.nn.Module) -> bool:
@@ -72,9 +84,9 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_names_the_items(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     overflow(folder / "3.wav")
-    run, step_terms = start(folder, tmp_path / "out")
+    run = start(folder, tmp_path / "out")
     with caplog.at_level(logging.WARNING):
-        fit(run, step_terms=step_terms, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+        fit(run, timing=TIMING, validate=lambda step: {})
     assert run.progress.step == 12, "skipped steps do not count"
     assert run.progress.skipped_steps in (3, 4), "12 good steps are four epochs of four batches, one of them bad"
     assert finite(run.model)
@@ -85,51 +97,43 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_names_the_items(
 
 
 def test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint(folder: Path, tmp_path: Path) -> None:
-    run, step_terms = start(folder, tmp_path / "out")
-    good = 5
-
-    def diverge(batch) -> dict[str, torch.Tensor]:
-        terms = step_terms(batch)
-        return terms if run.progress.step < good else terms | {"kl": terms["kl"] * float("nan")}
-
+    run = start(folder, tmp_path / "out", lambda loss, step: loss if step < 5 else loss * float("nan"))
     with pytest.raises(NonFiniteLossError, match="3 steps in a row.*checkpoint-5"):
-        fit(run, step_terms=diverge, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+        fit(run, timing=TIMING, validate=lambda step: {})
     checkpoint = tmp_path / "out/checkpoint-5"
     assert finite(WaveformVAE.from_pretrained(checkpoint, subfolder="ema"))
-    resumed, step_terms = start(folder, tmp_path / "out")
+    resumed = start(folder, tmp_path / "out")
     resumed.resume(checkpoint)
-    fit(resumed, step_terms=step_terms, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+    fit(resumed, timing=TIMING, validate=lambda step: {})
     assert resumed.progress.step == 12
     assert resumed.progress.skipped_steps == 3
 
 
 def test_resuming_with_another_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
-    run, _ = start(folder, tmp_path / "out")
+    run = start(folder, tmp_path / "out")
     run.recipe = {"learning_rate": 1e-3, "seed": 0}
     checkpoint = run.save_checkpoint()
-    resumed, _ = start(folder, tmp_path / "out")
+    resumed = start(folder, tmp_path / "out")
     resumed.recipe = {"learning_rate": 2e-3, "seed": 0}
     with pytest.raises(ValueError, match="made with another learning_rate; "):
         resumed.resume(checkpoint)
 
 
 def test_a_gradient_that_is_not_finite_skips_the_step(folder: Path, tmp_path: Path) -> None:
-    run, step_terms = start(folder, tmp_path / "out")
+    def steep(loss: torch.Tensor, step: int) -> torch.Tensor:
+        return loss + (loss - loss.detach()).abs().sqrt()  # adds 0, infinitely steep
+
+    run = start(folder, tmp_path / "out", steep)
     before = [p.clone() for p in run.model.parameters()]
-
-    def steep(batch) -> dict[str, torch.Tensor]:
-        terms = step_terms(batch)
-        return terms | {"kl": (terms["kl"] - terms["kl"].detach()).abs().sqrt()}  # 0, and infinitely steep
-
     with pytest.raises(NonFiniteLossError):
-        fit(run, step_terms=steep, weights=WEIGHTS, timing=TIMING, validate=lambda step: {})
+        fit(run, timing=TIMING, validate=lambda step: {})
     assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
 
 
 def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path) -> None:
-    run, step_terms = start(folder, tmp_path / "out")
+    run = start(folder, tmp_path / "out")
     timing = Timing(10**9, 10**9, 10**9, 10**9, 1.0, 3, max_train_minutes=0.02)
-    fit(run, step_terms=step_terms, weights=WEIGHTS, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
+    fit(run, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()

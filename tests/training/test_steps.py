@@ -7,8 +7,14 @@ from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch, CropLoader, CropStream, load_audio_stream
-from hf_audio_vae.losses import MultiResolutionSTFTLoss, WaveformL1Loss, weighted_sum
-from hf_audio_vae.training.steps import reconstruction_step
+from hf_audio_vae.discriminators import (
+    DiscriminatorEnsemble,
+    MultiPeriodDiscriminator,
+    MultiResolutionDiscriminator,
+    MultiScaleSTFTDiscriminator,
+)
+from hf_audio_vae.losses import HingeLoss, LeastSquaresLoss, MultiResolutionSTFTLoss, WaveformL1Loss, weighted_sum
+from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
 
 DATA = Path(__file__).parents[2] / "data/train"
 RATE = 8000
@@ -33,39 +39,126 @@ def model() -> WaveformVAE:
     return WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
 
 
-def test_terms_are_the_losses_and_the_regularisers(model: WaveformVAE, batch: CropBatch) -> None:
-    terms = reconstruction_step(model, batch, LOSSES)
-    assert terms.keys() == WEIGHTS.keys()
+@pytest.fixture
+def discriminator() -> DiscriminatorEnsemble:
+    torch.manual_seed(1)
+    return DiscriminatorEnsemble({"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(128, 64))})
+
+
+def terms_of(model: torch.nn.Module, batch: CropBatch) -> dict[str, torch.Tensor]:
+    made = reconstruction_step(model, batch, LOSSES)
+    return made.distances | made.regularisers
+
+
+def test_terms_are_the_losses_and_the_kl_of_each_channel(model: WaveformVAE, batch: CropBatch) -> None:
+    made = reconstruction_step(model, batch, LOSSES)
+    assert made.distances.keys() == LOSSES.keys()
     posterior = model.encode(batch.waveform).latent_dist
-    torch.testing.assert_close(terms["kl"], posterior.kl().sum(dim=1).mean())
+    torch.testing.assert_close(made.regularisers["kl"], posterior.kl().mean(dim=(0, 2)))
+    torch.testing.assert_close(made.distances["waveform_l1"], (made.waveform - batch.waveform).abs().mean())
 
 
 def test_the_noise_of_a_crop_is_its_own(model: WaveformVAE, batch: CropBatch) -> None:
-    whole = reconstruction_step(model, batch, LOSSES)
+    whole = terms_of(model, batch)
     halves = []
     for part in (slice(0, 2), slice(2, 4)):
         half = CropBatch(batch.waveform[part], RATE, batch.names[part], batch.seeds[part], 0, batch.position)
-        halves.append(reconstruction_step(model, half, LOSSES))
+        halves.append(terms_of(model, half))
     for name, value in whole.items():
-        torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2, rtol=1e-5, atol=0)
+        torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2, rtol=1e-5, atol=1e-7)
 
 
 def test_a_step_lowers_the_loss(model: WaveformVAE, batch: CropBatch) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    before = weighted_sum(reconstruction_step(model, batch, LOSSES), WEIGHTS, 0)
+    before = weighted_sum(terms_of(model, batch), WEIGHTS)
     before.backward()
     optimizer.step()
-    after = weighted_sum(reconstruction_step(model, batch, LOSSES), WEIGHTS, 0)
-    assert after < before
+    assert weighted_sum(terms_of(model, batch), WEIGHTS) < before
 
 
-def test_bfloat16_changes_the_terms_by_its_rounding_only(model: WaveformVAE, batch: CropBatch) -> None:
-    exact = reconstruction_step(model, batch, LOSSES)
+def test_bfloat16_changes_the_terms_by_its_rounding_only(
+    model: WaveformVAE, discriminator: DiscriminatorEnsemble, batch: CropBatch
+) -> None:
+    def everything() -> dict[str, torch.Tensor]:
+        made = reconstruction_step(model, batch, LOSSES)
+        verdict = adversarial_step(discriminator, batch.waveform, made.waveform, HingeLoss())
+        return made.distances | made.regularisers | verdict.generator | {"discriminator": verdict.discriminator}
+
+    exact = everything()
     accelerator = Accelerator(cpu=True)
+    model, discriminator = accelerator.prepare(model, discriminator)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = reconstruction_step(accelerator.prepare(model), batch, LOSSES)
-    weighted_sum(rounded, WEIGHTS, 0).backward()
-    assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+        rounded = everything()
+    torch.stack([term.sum() for term in rounded.values()]).sum().backward()
+    for network in (model, discriminator):
+        assert all(bool(torch.isfinite(p.grad).all()) for p in network.parameters())
     for name, value in exact.items():
         # Eight bits a number, through some thirty layers.
-        torch.testing.assert_close(rounded[name].float(), value, rtol=0.05, atol=0)
+        torch.testing.assert_close(rounded[name].float(), value, rtol=0.05, atol=0.005)
+
+
+@pytest.mark.parametrize("train_discriminator", [True, False])
+def test_each_players_loss_reaches_its_own_parameters_alone(
+    model: WaveformVAE, discriminator: DiscriminatorEnsemble, batch: CropBatch, train_discriminator: bool
+) -> None:
+    made = reconstruction_step(model, batch, LOSSES)
+    verdict = adversarial_step(
+        discriminator, batch.waveform, made.waveform, HingeLoss(), train_discriminator=train_discriminator
+    )
+    torch.stack(list(verdict.generator.values())).sum().backward()
+    assert all(p.grad is not None for p in model.decoder.parameters())
+    assert all(p.grad is None for p in discriminator.parameters())
+    assert all(p.requires_grad for p in discriminator.parameters())
+    model.zero_grad()
+    assert (verdict.discriminator is not None) == train_discriminator
+    if train_discriminator:
+        verdict.discriminator.backward()
+        assert all(p.grad.any() for p in discriminator.parameters())
+        assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_generators_terms_do_not_depend_on_whether_the_discriminator_learns(
+    discriminator: DiscriminatorEnsemble, batch: CropBatch
+) -> None:
+    fake = 0.5 * batch.waveform
+    with_it, without = (
+        adversarial_step(discriminator, batch.waveform, fake, HingeLoss(), train_discriminator=learns).generator
+        for learns in (True, False)
+    )
+    for name, value in with_it.items():
+        torch.testing.assert_close(value, without[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [HingeLoss(), LeastSquaresLoss()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda: {"multi_period": MultiPeriodDiscriminator(1, 2, periods=(2, 3, 5))},
+        lambda: {"multi_resolution": MultiResolutionDiscriminator(1, 4, window_lengths=(256, 128), band_edges=(0.5,))},
+        lambda: {"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(256, 64))},
+    ],
+)
+def test_on_a_fixed_pair_each_player_can_win(batch: CropBatch, loss, kind) -> None:
+    """The discriminator learns to tell a pair apart; then a waveform learns to pass for real."""
+    torch.manual_seed(0)
+    judge = DiscriminatorEnsemble(kind())
+    real, fake = batch.waveform[:1], batch.waveform[:1] + 0.1 * torch.randn(1, 1, 900)
+    optimizer = torch.optim.Adam(judge.parameters(), 3e-3)
+    verdicts = []
+    for _ in range(60):
+        verdicts.append(adversarial_step(judge, real, fake, loss))
+        optimizer.zero_grad()
+        verdicts[-1].discriminator.backward()
+        optimizer.step()
+    assert verdicts[0].accuracy < 0.7
+    assert verdicts[-1].accuracy > 0.8
+    fake = fake.clone().requires_grad_()
+    optimizer = torch.optim.Adam([fake], 3e-3)
+    terms = []
+    for _ in range(30):
+        terms.append(adversarial_step(judge, real, fake, loss, train_discriminator=False).generator)
+        optimizer.zero_grad()
+        (terms[-1]["adversarial"] + terms[-1]["feature_matching"]).backward()
+        optimizer.step()
+    assert terms[-1]["adversarial"] < terms[0]["adversarial"] - 0.1
+    assert terms[-1]["feature_matching"] < terms[0]["feature_matching"]

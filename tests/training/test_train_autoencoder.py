@@ -14,8 +14,11 @@ import torch
 import yaml
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.models import load_autoencoder
 from tests.training.runs import (
+    GAME,
+    RECIPE,
     REPO,
     command,
     environment,
@@ -54,6 +57,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return recipe, folder / "out"
 
 
+@pytest.fixture(scope="module")
+def game(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An undisturbed run of 8 steps with discriminators, balancer and controlled KL."""
+    folder = tmp_path_factory.mktemp("game")
+    recipe = write_recipe(folder, **GAME, report_to="tensorboard")
+    finished = run(command(recipe, folder / "out"))
+    assert finished.returncode == 0, finished.stderr
+    return recipe, folder / "out"
+
+
 def test_the_result_is_a_pretrained_model_with_recipe_metrics_and_card(straight: tuple[Path, Path]) -> None:
     recipe, out = straight
     model = load_autoencoder(out)
@@ -80,19 +93,82 @@ def test_trackers_get_numbers_sound_and_pictures(straight: tuple[Path, Path]) ->
     assert len(log.Scalars("loss")) == 4
     assert {tag.split("/")[-1] for tag in tags["audio"]} == {"original", "reconstruction"}
     assert any(tag.endswith("/spectrogram") for tag in tags["images"])
+    assert "latents" in tags["images"]
 
 
-def test_resume_after_a_kill_is_bit_equal(straight: tuple[Path, Path], tmp_path: Path) -> None:
-    recipe, out = straight
+def test_the_health_of_both_networks_is_logged(game: tuple[Path, Path]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = (game[1] / "logs/hf-audio-vae").glob("events*")
+    log = EventAccumulator(str(events))
+    log.Reload()
+    parts = ("encoder", "decoder", "multi_period", "multi_scale_stft")
+    for name in [f"{kind}/{part}" for kind in ("gradient_norm", "update_to_weight") for part in parts]:
+        assert all(scalar.value > 0 for scalar in log.Scalars(name)), name
+        assert log.Scalars(name)
+    assert {"kl_weight", "discriminator_accuracy", "adversarial"} <= set(log.Tags()["scalars"])
+    assert {"validation/active_units", "validation/bits_per_second"} <= set(log.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("kind", ["straight", "game"])
+def test_resume_after_a_kill_is_bit_equal(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    recipe, out = request.getfixturevalue(kind)
     kill_when(command(recipe, tmp_path), tmp_path / "checkpoint-4")
     assert not (tmp_path / "metrics.json").exists()
     finished = run(command(recipe, tmp_path, "--resume_from_checkpoint", "latest"))
     assert "resumed from" in finished.stderr, finished.stderr
-    assert equal(trained_weights(tmp_path, 8), trained_weights(out, 8))
     assert equal(published_weights(tmp_path), published_weights(out))
-    optimizers = [torch.load(folder / "checkpoint-8/optimizer.bin") for folder in (tmp_path, out)]
-    moments = [[state["exp_avg_sq"] for state in o["state"].values()] for o in optimizers]
-    assert all(torch.equal(a, b) for a, b in zip(*moments, strict=True))
+    networks = {"model": "optimizer.bin"} | ({"discriminator": "optimizer_1.bin"} if kind == "game" else {})
+    for network, optimizer in networks.items():
+        assert equal(trained_weights(tmp_path, 8, network), trained_weights(out, 8, network))
+        optimizers = [torch.load(folder / "checkpoint-8" / optimizer) for folder in (tmp_path, out)]
+        moments = [[state["exp_avg_sq"] for state in o["state"].values()] for o in optimizers]
+        assert all(torch.equal(a, b) for a, b in zip(*moments, strict=True))
+    states = [json.loads((folder / "checkpoint-8/trainer_state_0.json").read_text()) for folder in (tmp_path, out)]
+    assert states[0]["objective"] == states[1]["objective"]
+
+
+def test_the_discriminators_lie_beside_the_model_and_a_fine_tune_starts_from_them(
+    game: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, out = game
+    ensemble = DiscriminatorEnsemble.from_pretrained(out)
+    assert list(ensemble.kinds) == ["multi_period", "multi_scale_stft"]
+    assert equal(ensemble.state_dict(), trained_weights(out, 8, "discriminator"))
+    source = ("--pretrained_model_name_or_path", str(out), "--adversarial.pretrained_model_name_or_path", str(out))
+    standing = ("--adversarial.learning_rate", "1e-30", "--max_train_steps", "2", "--checkpointing_steps", "2")
+    tuned = run(command(recipe, tmp_path, *source, *standing))
+    assert tuned.returncode == 0, tuned.stderr
+    assert equal(trained_weights(tmp_path, 2, "discriminator"), trained_weights(out, 8, "discriminator"))
+
+
+def test_a_frozen_encoder_keeps_its_weights_while_the_decoder_learns(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, decoder_only_from_step=4, adam_weight_decay=0.1)
+    finished = run(command(recipe, tmp_path / "out"))
+    assert finished.returncode == 0, finished.stderr
+    before, after = (trained_weights(tmp_path / "out", step) for step in (4, 8))
+    for name, weight in before.items():
+        assert torch.equal(weight, after[name]) == name.startswith("encoder."), name
+
+
+def test_bf16_trains_both_networks(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, **GAME, mixed_precision="bf16")
+    finished = run(command(recipe, tmp_path / "out"))
+    assert finished.returncode == 0, finished.stderr
+    history = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert history[-1]["multi_resolution_stft"] < 0.8 * history[0]["multi_resolution_stft"]
+    before, after = (trained_weights(tmp_path / "out", step, "discriminator") for step in (4, 8))
+    assert all(bool(weight.isfinite().all()) for weight in after.values())
+    assert not equal(before, after)
+
+
+def test_collapsed_latents_raise_the_alarm_in_one_line(tmp_path: Path) -> None:
+    finished = run(command(write_recipe(tmp_path), tmp_path / "out", "--weights.kl", "1e4"))
+    (line,) = [line for line in finished.stderr.splitlines() if "channels are active" in line]
+    assert "0 of 2" in line
+    assert "free_bits" in line
+    silent = run(command(write_recipe(tmp_path), tmp_path / "silent", "--min_active_share", "0"))
+    assert "channels are active" not in silent.stderr
 
 
 def test_a_kill_at_any_instant_leaves_a_usable_checkpoint(tmp_path: Path) -> None:
@@ -122,18 +198,28 @@ def test_a_kill_at_any_instant_leaves_a_usable_checkpoint(tmp_path: Path) -> Non
             torch.load(checkpoint / "optimizer.bin")
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        GAME,
+        {"weights": RECIPE["weights"] | {"kl": {"free_bits": 0.2, "weight": 0.1}}, "decoder_only_from_step": 10},
+    ],
+    ids=["plain", "game", "free bits, then decoder only"],
+)
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path, changes: dict) -> None:
     steps = 20
-    recipe = write_recipe(tmp_path, max_train_steps=steps, checkpointing_steps=steps, learning_rate=3e-4)
+    recipe = write_recipe(tmp_path, max_train_steps=steps, checkpointing_steps=steps, learning_rate=3e-4, **changes)
     options = ("--train_batch_size", "2", "--gradient_accumulation_steps", "2")
     two = run(command(recipe, tmp_path / "two", *options, launcher=TWO_PROCESSES))
     one = run(command(recipe, tmp_path / "one", "--train_batch_size", "8"))
     assert two.returncode == one.returncode == 0, two.stderr + one.stderr
     assert (tmp_path / f"two/checkpoint-{steps}/trainer_state_1.json").exists(), "there was a second process"
-    ours, theirs = trained_weights(tmp_path / "two", steps), trained_weights(tmp_path / "one", steps)
-    for name, weight in ours.items():
-        # Sums of another order differ by float32 rounding, 1e-7; 20 steps of Adam at 3e-4 let it grow tenfold.
-        torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-5)
+    for network in ("model", "discriminator") if "adversarial" in changes else ("model",):
+        ours, theirs = (trained_weights(tmp_path / name, steps, network) for name in ("two", "one"))
+        for name, weight in ours.items():
+            # Sums of another order differ by float32 rounding, 1e-7; 20 steps of Adam at 3e-4 let it grow tenfold.
+            torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-5)
 
 
 def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:

@@ -3,16 +3,24 @@
 train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --model.causal true
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS
-from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
-from hf_audio_vae.losses.spectral import MEL_WINDOW_LENGTHS, N_MELS
+from hf_audio_vae.losses import KLControl, Schedule
+from hf_audio_vae.training.options import (
+    AdversarialOptions,
+    AnnealedWeight,
+    BalancerOptions,
+    LossOptions,
+    Section,
+    WeightOptions,
+    build_weight,
+)
+from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -20,57 +28,6 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 def _unread_no(value: object) -> object:
     """YAML reads a bare `no` as false."""
     return "no" if value is False else value
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are an error, and `1e-4`, which YAML takes for text, is the number it means."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class STFTLossOptions(Section):
-    """Options of `MultiResolutionSTFTLoss`."""
-
-    window_lengths: tuple[int, ...] = STFT_WINDOW_LENGTHS
-    mid_side: bool = False
-    a_weighted: bool = False
-
-
-class MelLossOptions(Section):
-    """Options of `MultiScaleMelLoss`."""
-
-    window_lengths: tuple[int, ...] = MEL_WINDOW_LENGTHS
-    n_mels: tuple[int, ...] = N_MELS
-
-
-class NoOptions(Section):
-    """A loss without options: write `{}`."""
-
-
-class LossOptions(Section):
-    """Which reconstruction losses to compute; each one named here needs a weight."""
-
-    waveform_l1: NoOptions | None = None
-    waveform_mse: NoOptions | None = None
-    multi_resolution_stft: STFTLossOptions | None = None
-    multi_scale_mel: MelLossOptions | None = None
-
-
-class AnnealedWeight(Section):
-    """A weight that rises from 0 to `weight` in `steps`."""
-
-    schedule: Literal["linear", "cosine", "cyclical"]
-    weight: float
-    steps: int
-
-    def build(self) -> Schedule:
-        """Return the schedule this describes."""
-        schedules: dict[str, Callable[[float, int], Schedule]] = {
-            "linear": LinearAnnealing,
-            "cosine": CosineAnnealing,
-            "cyclical": CyclicalAnnealing,
-        }
-        return schedules[self.schedule](self.weight, self.steps)
 
 
 # What a resume may set anew: where and how long, and all that only watches.
@@ -82,6 +39,7 @@ MAY_CHANGE = {
     "max_bad_share",
     "validation_steps",
     "num_validation_media",
+    "min_active_share",
     "checkpointing_steps",
     "checkpoints_total_limit",
     "resume_from_checkpoint",
@@ -122,9 +80,13 @@ class AutoencoderTrainingConfig(Section):
     max_validation_samples: int = Field(16, ge=1)
     num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
     validation_steps: int = Field(1000, ge=1)
+    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer of the latent channels are active")
 
     losses: LossOptions
-    weights: dict[str, float | AnnealedWeight]
+    weights: dict[str, WeightOptions]
+    adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
+    balancer: BalancerOptions | None = Field(None, description="make weights shares of the waveform's gradient")
+    decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
     train_batch_size: int = Field(8, ge=1, description="crops a batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1)
@@ -151,19 +113,31 @@ class AutoencoderTrainingConfig(Section):
     hub_model_id: str | None = None
 
     @model_validator(mode="after")
-    def _losses_have_weights(self) -> Self:
-        without = sorted({name for name, options in self.losses if options is not None} - self.weights.keys())
-        if without:
+    def _terms_have_weights(self) -> Self:
+        terms = {name for name, options in self.losses if options is not None}
+        terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
+        if without := sorted(terms - self.weights.keys()):
             raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")
+        if self.adversarial is None and (idle := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
+            raise ValueError(f"`weights` has {idle}, but there is no section `adversarial`")
+        controlled = {name for name, w in self.weights.items() if not isinstance(w, float | AnnealedWeight)}
+        if wrong := sorted(controlled - {"kl"}):
+            raise ValueError(f"{wrong} cannot be controlled by rate, capacity or free bits; only `kl` can")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
+            raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
 
     def lasting(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one it goes on with."""
         return self.model_dump(mode="json", exclude=MAY_CHANGE)
 
-    def build_weights(self) -> dict[str, float | Schedule]:
-        """Return the loss weights as numbers and schedules."""
-        return {name: w.build() if isinstance(w, AnnealedWeight) else w for name, w in self.weights.items()}
+    def build_weights(self, frame_rate: float) -> dict[str, float | Schedule | KLControl]:
+        """Return the loss weights as numbers, schedules and controls, for a model of that many frames a second."""
+        return {name: build_weight(options, frame_rate) for name, options in self.weights.items()}
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
@@ -218,9 +192,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    for key in reversed(keys):
-        value = {key: value}
-    return _merge(values, value)
+    """Replace one value, whatever stood there, and leave all beside it."""
+    if len(keys) > 1:
+        inner = values.get(keys[0])
+        value = _override(inner if isinstance(inner, dict) else {}, keys[1:], value)
+    return values | {keys[0]: value}
 
 
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

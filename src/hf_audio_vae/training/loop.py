@@ -1,16 +1,18 @@
 """The loop every training script shares: it knows when things happen, never what they are."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hf_audio_vae.losses import Schedule, weighted_sum
+from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.run import Batch, Run
 
 logger = get_logger(__name__)
@@ -43,20 +45,11 @@ class Timing:
     max_train_minutes: float | None = None
 
 
-def fit(
-    run: Run,
-    *,
-    step_terms: Callable[[Any], dict[str, Tensor]],
-    weights: Mapping[str, float | Schedule],
-    timing: Timing,
-    validate: Callable[[int], dict[str, float]],
-) -> None:
+def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]) -> None:
     """Train until it is time to stop, and leave a checkpoint of the last step.
 
     Args:
-        run (`Run`): What is trained, new or resumed.
-        step_terms (`Callable`): Batch -> loss terms by name, unweighted.
-        weights (`Mapping[str, float | Schedule]`): A weight for each term.
+        run (`Run`): What is trained and what for, new or resumed.
         timing (`Timing`): When things happen.
         validate (`Callable`): Step -> metrics; called on the main process alone.
 
@@ -79,7 +72,8 @@ def fit(
         mininterval=0.5,
     )
     while progress.step < timing.max_train_steps and not _any_process(run, time.monotonic() > deadline):
-        if not _optimizer_step(run, batches, step_terms, weights, timing.max_grad_norm, meter):
+        meter.looks_closely = (progress.step + 1) % timing.logging_steps == 0
+        if not _optimizer_step(run, batches, timing.max_grad_norm, meter):
             progress.skipped_steps += 1
             progress.skipped_in_a_row += 1
             if progress.skipped_in_a_row >= timing.max_skipped_steps:
@@ -109,17 +103,11 @@ def fit(
         run.save_checkpoint()
 
 
-def _optimizer_step(
-    run: Run,
-    batches: Iterator[Batch],
-    step_terms: Callable[[Any], dict[str, Tensor]],
-    weights: Mapping[str, float | Schedule],
-    max_grad_norm: float,
-    meter: "_Meter",
-) -> bool:
-    """Accumulate batches and step; `False` if a loss or the gradient was not finite and the step was left out.
+def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter") -> bool:
+    """Accumulate batches and step; `False` if a loss or a gradient was not finite and the step was left out.
 
-    All processes decide alike, so none waits in a backward pass that another has left out.
+    All learners go by the weights from before the step, and move together or not at all. All processes decide alike,
+    so none waits in a backward pass that another has left out.
     """
     accelerator = run.accelerator
     names: list[str] = []
@@ -127,35 +115,49 @@ def _optimizer_step(
     while not last:
         batch = next(batches)
         names += batch.names
-        with accelerator.accumulate(run.model):
+        with accelerator.accumulate(*(learner.module for learner in run.learners.values())):
             last = accelerator.sync_gradients
-            terms = step_terms(batch)
-            loss = weighted_sum(terms, weights, run.progress.step)
-            finite = bool(torch.isfinite(loss))
+            step = run.objective(batch, run.progress.step)
+            finite = all(bool(torch.isfinite(loss)) for loss in step.losses.values())
             if not finite:
-                _warn_not_finite("loss", loss.item(), batch.names)
+                _warn_not_finite("loss", step.losses.values(), batch.names)
             good = good and not _any_process(run, not finite)
             if good:
-                accelerator.backward(loss)
-                meter.add(terms | {"loss": loss}, batch.seconds)
+                for loss in step.losses.values():
+                    accelerator.backward(loss)
+                meter.add(step.logged, batch.seconds)
+            if last:
+                learners = [run.learners[name] for name in step.losses]
+                good = good and _move(accelerator, learners, max_grad_norm, names, meter)
+                run.objective.end_step(accelerator, taken=good)
             if last and good:
-                norm = accelerator.clip_grad_norm_(run.model.parameters(), max_grad_norm)
-                # With a gradient scaler (fp16), infinite gradients are routine: the optimiser leaves the step out.
-                good = bool(torch.isfinite(norm)) or accelerator.scaler is not None
-                if not good:
-                    _warn_not_finite("gradient", norm.item(), names)
-            if last and good:
-                run.optimizer.step()
-                good = not accelerator.optimizer_step_was_skipped  # by the gradient scaler
-            if last and good:
-                run.lr_scheduler.step()
                 run.ema.update(accelerator.unwrap_model(run.model))
-            run.optimizer.zero_grad()  # accelerate lets this through on the last batch only
+            for learner in run.learners.values():
+                learner.optimizer.zero_grad()  # accelerate lets this through on the last batch only
     return good
 
 
-def _warn_not_finite(what: str, value: float, names: list[str]) -> None:
-    logger.warning(f"{what} is {value}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
+def _move(
+    accelerator: Accelerator, learners: list[Learner], max_grad_norm: float, names: list[str], meter: "_Meter"
+) -> bool:
+    """Step every learner's optimiser; `False` if a gradient is not finite and none has moved."""
+    norms = [accelerator.clip_grad_norm_(learner.module.parameters(), max_grad_norm) for learner in learners]
+    # With a gradient scaler (fp16), infinite gradients are routine: the optimiser leaves the step out.
+    if accelerator.scaler is None and not all(bool(torch.isfinite(norm)) for norm in norms):
+        _warn_not_finite("gradient", norms, names)
+        return False
+    for learner, norm in zip(learners, norms, strict=True):
+        with meter.closely(learner, norm.item(), max_grad_norm):
+            learner.optimizer.step()
+        if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
+            return False
+        learner.lr_scheduler.step()
+    return True
+
+
+def _warn_not_finite(what: str, values: Iterable[Tensor], names: list[str]) -> None:
+    shown = ", ".join(str(value.item()) for value in values)
+    logger.warning(f"{what} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
 
 
 def _any_process(run: Run, flag: bool) -> bool:
@@ -177,30 +179,41 @@ def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
 
 
 class _Meter:
-    """Means of the terms, and the speed, since it was last read."""
+    """Means of the terms, the speed, and a closer look at one step, since it was last read."""
 
     def __init__(self) -> None:
+        self.looks_closely = False
         self._reset()
 
     def _reset(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._closely: dict[str, Tensor] = {}
         self._seconds = 0.0
         self._started = time.monotonic()
 
     def add(self, terms: Mapping[str, Tensor], seconds: float) -> None:
         for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term.detach()
-        self._count += 1
+            self._terms[name].append(term.detach())
         self._seconds += seconds
+
+    @contextmanager
+    def closely(self, learner: Learner, norm: float, max_norm: float) -> Iterator[None]:
+        """Look at a learner's gradient and at how far its optimiser moves it, if this is the step to do so."""
+        if not self.looks_closely:
+            yield
+            return
+        self._closely |= learner.gradient_norms(norm, max_norm)
+        with learner.measured_update(self._closely):
+            yield
 
     def read(self, run: Run) -> dict[str, float]:
         """Return the means over all processes and start over."""
         elapsed = time.monotonic() - self._started
-        means = run.accelerator.reduce({name: value / self._count for name, value in self._sums.items()}, "mean")
-        values = {name: value.item() for name, value in means.items()}
+        means = {name: torch.stack(terms).mean() for name, terms in self._terms.items()}
+        values = {name: value.item() for name, value in run.accelerator.reduce(means, "mean").items()}
+        values |= {name: value.item() for name, value in self._closely.items()}
         values["audio_seconds_per_second"] = self._seconds * run.accelerator.num_processes / elapsed
-        values["learning_rate"] = run.lr_scheduler.get_last_lr()[0]
+        values["learning_rate"] = run.learners["model"].lr_scheduler.get_last_lr()[0]
         values["epoch"] = run.loader.epoch
         values["skipped_steps"] = run.progress.skipped_steps
         self._reset()

@@ -7,17 +7,30 @@ from pathlib import Path
 import yaml
 from huggingface_hub import HfApi
 
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.evaluation.reports import model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.config import AutoencoderTrainingConfig
 
-PUBLISHED = ["config.json", "*.safetensors", "*.safetensors.index.json", "metrics.json", "recipe.yaml", "README.md"]
+DISCRIMINATOR_FOLDER = "discriminator"
+PUBLISHED = [
+    "config.json",
+    "diffusion_pytorch_model*.safetensors*",
+    "metrics.json",
+    "recipe.yaml",
+    "README.md",
+    f"{DISCRIMINATOR_FOLDER}/*",
+]
 
 
 def write_model(
-    model: AutoencoderModel, config: AutoencoderTrainingConfig, history: Sequence[Mapping[str, float]], title: str
+    model: AutoencoderModel,
+    config: AutoencoderTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+    title: str,
+    discriminator: DiscriminatorEnsemble | None = None,
 ) -> None:
-    """Write model, `recipe.yaml`, `metrics.json` and the card `README.md` into `config.output_dir`.
+    """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into `config.output_dir`.
 
     Args:
         model (`AutoencoderModel`): What to publish, as a rule the averaged one.
@@ -25,9 +38,12 @@ def write_model(
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`; the last is the
             model's.
         title (`str`): What the card calls it: the repository's id, or the folder's name.
+        discriminator (`DiscriminatorEnsemble`, *optional*): What it was trained against, for who trains it further.
     """
     folder = config.output_dir
     model.save_pretrained(folder)
+    if discriminator is not None:
+        discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     architecture = {name: value for name, value in model.config.items() if not name.startswith("_")}
     recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
@@ -51,4 +67,4 @@ def push_folder(folder: Path, repo_id: str, api: HfApi) -> None:
         repo_id (`str`): A repository that exists.
         api (`HfApi`): Client.
     """
-    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=PUBLISHED, ignore_patterns=["*/*"])
+    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=PUBLISHED)

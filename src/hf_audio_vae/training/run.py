@@ -3,13 +3,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from diffusers import ModelMixin
+from torch import nn
 
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.learner import Learner
+from hf_audio_vae.training.objective import Objective
 
 logger = get_logger(__name__)
 EMA_FOLDER = "ema"
@@ -62,9 +64,8 @@ class Run:
 
     Args:
         accelerator (`accelerate.Accelerator`): Made with `step_scheduler_with_optimizer=False`.
-        model (`torch.nn.Module`): Prepared by `accelerator`.
-        optimizer (`torch.optim.Optimizer`): Prepared.
-        lr_scheduler: Prepared; stepped once an optimiser step.
+        learners (`dict[str, Learner]`): What is trained: `"model"`, and perhaps `"discriminator"`.
+        objective (`Objective`): What they minimise.
         loader (`ResumableLoader`): This process's batches; not prepared, it shards by itself.
         ema (`EMA`): The averaged model.
         checkpoints (`Checkpoints`): The folders.
@@ -73,20 +74,25 @@ class Run:
     """
 
     accelerator: Accelerator
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    lr_scheduler: Any
+    learners: dict[str, Learner]
+    objective: Objective
     loader: ResumableLoader
     ema: EMA[ModelMixin]
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def model(self) -> nn.Module:
+        """The network that the average follows, as prepared."""
+        return self.learners["model"].module
+
     def save_checkpoint(self) -> Path:
         """Write `checkpoint-{step}`; its `ema/` loads with `from_pretrained`. Every process calls this."""
         state = {
             "progress": asdict(self.progress),
             "ema_updates": self.ema.updates,
+            "objective": self.objective.state_dict(),
             "loader": self.loader.state_dict(),
             "recipe": self.recipe,
         }
@@ -111,6 +117,7 @@ class Run:
                 f"weights with `--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}`."
             )
         self.progress = Progress(**state["progress"])
+        self.objective.load_state_dict(state["objective"])
         self.loader.load_state_dict(state["loader"])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())

@@ -1,27 +1,126 @@
-"""What one training step computes; when it runs is the loop's affair."""
+"""What one training step computes, as plain functions; when they run is the loop's affair."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
+from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.data.streaming import CropBatch
+from hf_audio_vae.losses.adversarial import AdversarialLoss, accuracy, feature_matching
+
+ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
 
-def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Encode, sample and decode a batch; return every term of the ELBO by name, unweighted.
+@dataclass(frozen=True)
+class Reconstruction:
+    """A batch after the autoencoder.
+
+    Args:
+        waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): What came out.
+        distances (`dict[str, torch.Tensor]`): Scalars: each reconstruction loss, unweighted.
+        regularisers (`dict[str, torch.Tensor]`): The model's own terms, unweighted: scalars, or for `"kl"` one value
+            for each latent channel, (latent_channels,), in nats a frame.
+    """
+
+    waveform: Tensor
+    distances: dict[str, Tensor]
+    regularisers: dict[str, Tensor]
+
+
+def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str, nn.Module]) -> Reconstruction:
+    """Encode, sample and decode a batch; compute every term of the ELBO.
 
     The posterior's noise comes from each crop's own seed: neither the batch it sits in, nor the device, nor the number
     of processes changes it.
 
     Args:
-        model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `sample` and `losses`.
+        model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `sample`, `losses` and, with a
+            posterior, `latent_dist`.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
-
-    Returns:
-        `dict[str, torch.Tensor]`: Scalars: one for each of `losses`, and the model's own regularisers.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     output = model(batch.waveform, sample_posterior=True, generator=generators)
-    return {name: loss(output.sample, batch.waveform) for name, loss in losses.items()} | output.losses
+    estimate, target = Spectra(output.sample), Spectra(batch.waveform)
+    regularisers = dict(output.losses)
+    if output.latent_dist is not None:
+        regularisers["kl"] = output.latent_dist.kl().mean(dim=(0, 2))  # (batch, channels, frames) -> (channels,)
+    return Reconstruction(
+        waveform=output.sample,
+        distances={name: loss(estimate, target) for name, loss in losses.items()},
+        regularisers=regularisers,
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A batch of real and reconstructed sound after the discriminator.
+
+    Args:
+        generator (`dict[str, torch.Tensor]`): `"adversarial"` and `"feature_matching"`, unweighted scalars that depend
+            on the reconstruction and not on the discriminator's parameters.
+        discriminator (`torch.Tensor`, *optional*): The discriminator's loss, which depends on its parameters only.
+        accuracy (`torch.Tensor`, *optional*): Share of scores that are right.
+    """
+
+    generator: dict[str, Tensor]
+    discriminator: Tensor | None = None
+    accuracy: Tensor | None = None
+
+    @property
+    def logged(self) -> dict[str, Tensor]:
+        """What there is to log of the discriminator, by name."""
+        values = {"discriminator": self.discriminator, "discriminator_accuracy": self.accuracy}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def adversarial_step(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, loss: AdversarialLoss, *, train_discriminator: bool = True
+) -> Verdict:
+    """Judge a batch for both players, by the same weights of the discriminator.
+
+    Under `DistributedDataParallel` the discriminator's own pass has to be one call, on real and fake together; the
+    generator's goes past the wrapper, with the parameters frozen, so that it leaves no gradient there.
+
+    Args:
+        discriminator (`torch.nn.Module`): Possibly wrapped; returns `logits` and `feature_maps`.
+        real (`torch.Tensor` of shape `(batch, audio_channels, time)`): Originals.
+        fake (`torch.Tensor`, same shape): Their reconstructions, with their graph.
+        loss (`AdversarialLoss`): Hinge or least squares.
+        train_discriminator (`bool`): Compute the discriminator's loss, too.
+    """
+    bare = extract_model_from_parallel(discriminator)
+    own_loss = share_right = None
+    if train_discriminator:
+        judged = discriminator(torch.cat((real, fake.detach())))
+        of_real, of_fake = zip(*(logits.chunk(2) for logits in judged.logits), strict=True)
+        own_loss = loss.discriminator(of_real, of_fake)
+        share_right = accuracy(of_real, of_fake, loss.boundary).detach()
+        real_maps = [[feature_map.detach().chunk(2)[0] for feature_map in maps] for maps in judged.feature_maps]
+    else:
+        with torch.no_grad():
+            real_maps = bare(real).feature_maps
+    with frozen(bare):
+        judged = bare(fake)
+    generator = {
+        "adversarial": loss.generator(judged.logits),
+        "feature_matching": feature_matching(real_maps, judged.feature_maps),
+    }
+    return Verdict(generator, own_loss, share_right)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a module, but not into its parameters."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -7,7 +7,8 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor
 
-from hf_audio_vae.evaluation.plots import figure_pixels, reconstruction_figure
+from hf_audio_vae.evaluation.latents import LatentStatistics
+from hf_audio_vae.evaluation.plots import figure_pixels, latents_figure, reconstruction_figure
 from hf_audio_vae.training.validation import Clip
 
 
@@ -32,6 +33,11 @@ def log_reconstructions(
         pictures[f"{clip.name}/spectrogram"] = figure_pixels(figure)
     log_audio(accelerator, waveforms, sampling_rate, step)
     log_pictures(accelerator, pictures, step)
+
+
+def log_latents(accelerator: Accelerator, latents: LatentStatistics, step: int) -> None:
+    """Log a picture of what each latent channel carries."""
+    log_pictures(accelerator, {"latents": figure_pixels(latents_figure(latents, f"latents, step {step}"))}, step)
 
 
 def log_audio(accelerator: Accelerator, waveforms: Mapping[str, Tensor], sampling_rate: int, step: int) -> None:

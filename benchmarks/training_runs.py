@@ -1,0 +1,32 @@
+"""Runs of the training script under a name, each made once: what is finished is read, what was broken off goes on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPO = Path(__file__).parents[1]
+DEMO = REPO / "training/recipes/demo.yaml"
+
+
+def train(output_dir: Path, changes: Mapping[str, Any]) -> dict[str, float]:
+    """Train the demo's model with changes to its recipe; return the metrics of the last validation.
+
+    Args:
+        output_dir (`Path`): Where the run's folder goes.
+        changes (`Mapping`): Values that replace those of `demo.yaml`, whole sections at once.
+    """
+    if not (output_dir / "metrics.json").exists():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        recipe = yaml.safe_load(DEMO.read_text()) | {"max_train_minutes": None} | dict(changes)
+        recipe |= {"output_dir": str(output_dir), "resume_from_checkpoint": "latest"}
+        path = output_dir / "run.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        script = [sys.executable, str(REPO / "training/train_autoencoder.py"), "--config", str(path)]
+        with (output_dir / "log.txt").open("a") as log:
+            subprocess.run(script, check=True, cwd=REPO, stdout=log, stderr=log)
+    return json.loads((output_dir / "metrics.json").read_text())[-1]

@@ -1,0 +1,74 @@
+"""The same VAE with and without discriminators, at equal steps, on the real audio of this repository.
+
+python benchmarks/vae_vs_vae_gan.py --steps 1500
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from training_runs import REPO, train
+
+from hf_audio_vae.audio import convert_channels, read_audio, resample
+from hf_audio_vae.audio.spectrogram import log_spectrogram
+from hf_audio_vae.evaluation.plots import FLOOR_DB
+from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.models import load_autoencoder
+
+ADVERSARIAL = {
+    "discriminators": {"multi_scale_stft": {"hidden_channels": 16, "window_lengths": [1024, 512, 256]}},
+    "learning_rate": 1e-3,
+}
+RECONSTRUCTION = {"waveform_l1": 50.0, "multi_resolution_stft": 1.0, "kl": 1e-4}
+GAME = RECONSTRUCTION | {"adversarial": 0.1, "feature_matching": 5.0}  # Stable Audio's proportions
+
+
+@torch.no_grad()
+def picture(clip: Path, models: dict[str, Path]) -> Figure:
+    """Spectrograms of a clip and of what each model makes of it."""
+    rows: dict[str, Tensor] = {}
+    for name, folder in models.items():
+        model = load_autoencoder(folder)
+        waveform, sampling_rate = read_audio(clip)
+        waveform = resample(convert_channels(waveform, 1), sampling_rate, model.sampling_rate)
+        rows |= {"original": waveform[0]} if not rows else {}
+        rows[name] = model(waveform[None]).sample[0, 0]
+    figure = Figure(figsize=(9, 2.3 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), 1, sharex=True, sharey=True)
+    extent = (0.0, len(rows["original"]) / model.sampling_rate, 0.0, model.sampling_rate / 2000)
+    for panel, (name, waveform) in zip(panels, rows.items(), strict=True):
+        level = log_spectrogram(waveform, 512).numpy()
+        image = panel.imshow(
+            level, origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
+        )
+        panel.set_ylabel(f"{name}\nkHz")
+    panels[-1].set_xlabel("seconds")
+    figure.colorbar(image, ax=panels, label="dB full scale")
+    figure.suptitle(clip.stem)
+    return figure
+
+
+def main() -> None:
+    """Train both, print the table, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/vae_vs_vae_gan")
+    parser.add_argument("--clip", type=Path, default=REPO / "data/held_out/speech_en_0890.flac")
+    parser.add_argument("--picture", type=Path, help="default: vae_vs_vae_gan.png in the output folder")
+    arguments = parser.parse_args()
+    steps = {"max_train_steps": arguments.steps, "ema_decay": 0.99}
+    variants = {
+        "VAE": steps | {"weights": RECONSTRUCTION},
+        "VAE-GAN": steps | {"weights": GAME, "adversarial": ADVERSARIAL},
+    }
+    folders = {name: arguments.output_dir / f"{name.lower()}-{arguments.steps}" for name in variants}
+    print(metrics_table({name: train(folders[name], changes) for name, changes in variants.items()}))
+    place = arguments.picture or arguments.output_dir / "vae_vs_vae_gan.png"
+    picture(arguments.clip, folders).savefig(place, dpi=110)
+    print(f"picture: {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Learner:
+    """A network and what trains it.
+
+    Args:
+        module (`torch.nn.Module`): Prepared by accelerate.
+        optimizer (`torch.optim.Optimizer`): Prepared.
+        lr_scheduler: Prepared; stepped with the optimiser.
+        parts (`Mapping[str, torch.nn.Module]`): What to report on by itself, not wrapped.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: Any
+    parts: Mapping[str, nn.Module] = field(default_factory=dict)
+
+    def gradient_norms(self, total: float, max_norm: float) -> dict[str, Tensor]:
+        """Norm of each part's gradient as it was before clipping.
+
+        Args:
+            total (`float`): Norm of the whole gradient before clipping.
+            max_norm (`float`): Where it was clipped.
+        """
+        clipped = max(total / max_norm, 1.0)
+        norms = {}
+        for name, part in self.parts.items():
+            gradients = [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
+            norms[f"gradient_norm/{name}"] = clipped * nn.utils.get_total_norm(gradients)
+        return norms
+
+    @contextmanager
+    def measured_update(self, into: dict[str, Tensor]) -> Iterator[None]:
+        """Write the relative change of each part's weights to `into`: the norm of a step over the norm of the weights.
+
+        About 1e-3 is healthy; far below it a part stands still, far above it is thrown about.
+        """
+        before = {name: [p.detach().clone() for p in part.parameters()] for name, part in self.parts.items()}
+        yield
+        for name, part in self.parts.items():
+            changes = [new.detach() - old for new, old in zip(part.parameters(), before[name], strict=True)]
+            norm = nn.utils.get_total_norm(before[name])
+            into[f"update_to_weight/{name}"] = nn.utils.get_total_norm(changes) / norm

@@ -1,0 +1,159 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+
+from hf_audio_vae.data.streaming import CropBatch
+from hf_audio_vae.losses import AdversarialLoss, GradientBalancer, KLControl, Schedule, weighted_sum
+from hf_audio_vae.training.steps import ADVERSARIAL_TERMS, Verdict, adversarial_step, reconstruction_step
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """What the loop gets for a batch.
+
+    Args:
+        losses (`dict[str, torch.Tensor]`): A scalar to minimise for each learner that takes part, by its name.
+        logged (`dict[str, torch.Tensor]`): Scalars for the log, by name.
+    """
+
+    losses: dict[str, Tensor]
+    logged: dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """What the learners of a run minimise."""
+
+    def __call__(self, batch: Any, step: int) -> StepLosses:
+        """Compute a batch's losses; may be called several times a step."""
+
+    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
+        """Hear that a step is over, and whether the weights moved; every process calls this."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what changes from step to step, fit for JSON."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """The discriminator and when it plays.
+
+    Args:
+        discriminator (`torch.nn.Module`): Prepared by accelerate.
+        loss (`AdversarialLoss`): Hinge or least squares.
+        start_step (`int`): First step with it.
+        update_interval (`int`): It learns in every so many steps from then on.
+    """
+
+    discriminator: nn.Module
+    loss: AdversarialLoss
+    start_step: int = 0
+    update_interval: int = 1
+
+
+class AutoencoderObjective:
+    """Reconstruction, regularisers, and the game with a discriminator if there is one.
+
+    Args:
+        model (`torch.nn.Module`): Autoencoder prepared by accelerate.
+        losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses.
+        weights (`Mapping[str, float | Schedule | KLControl]`): One for each term by name: reconstruction losses, the
+            model's regularisers and, with an adversary, `"adversarial"` and `"feature_matching"`.
+        adversary (`Adversary`, *optional*): Whom to convince.
+        balancer (`GradientBalancer`, *optional*): Makes all weights but the regularisers' shares of the gradient.
+        decoder_only_from_step (`int`, *optional*): From this step on the encoder is frozen and the regularisers are
+            left out: the decoder learns to make the best of the latents there are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: Mapping[str, nn.Module],
+        weights: Mapping[str, float | Schedule | KLControl],
+        *,
+        adversary: Adversary | None = None,
+        balancer: GradientBalancer | None = None,
+        decoder_only_from_step: int | None = None,
+    ) -> None:
+        self.model = model
+        self.losses = losses
+        self.weights = weights
+        self.adversary = adversary
+        self.balancer = balancer
+        self.decoder_only_from_step = decoder_only_from_step
+        self._kl: list[Tensor] = []  # of each batch of the step, (latent_channels,)
+        self._norms: list[dict[str, Tensor]] = []
+
+    def __call__(self, batch: CropBatch, step: int) -> StepLosses:
+        """Compute the losses of the autoencoder and, when it learns, of the discriminator."""
+        decoder_only = self.decoder_only_from_step is not None and step >= self.decoder_only_from_step
+        if decoder_only:
+            extract_model_from_parallel(self.model).encoder.requires_grad_(False)
+        made = reconstruction_step(self.model, batch, self.losses)
+        verdict = self._judge(batch.waveform, made.waveform, step)
+        of_waveform = made.distances | verdict.generator
+        regularisers = {} if decoder_only else made.regularisers
+        weights = self._weights_at(step)
+        plain = weighted_sum(of_waveform | regularisers, weights)
+
+        losses = {"model": plain}
+        if self.balancer:
+            shares = {name: float(weights.pop(name)) for name in of_waveform}
+            balanced, norms = self.balancer(of_waveform, shares, made.waveform)
+            losses["model"] = balanced + weighted_sum(regularisers, weights)
+            self._norms.append(norms)
+        if verdict.discriminator is not None:
+            losses["discriminator"] = verdict.discriminator
+        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | verdict.logged
+        if "kl" in regularisers:
+            self._kl.append(regularisers["kl"].detach())
+            logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean()
+        return StepLosses(losses, logged | {"loss": plain})
+
+    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
+        """Let balancer and KL control learn from what all processes measured, unless the step was left out."""
+        control = self.weights.get("kl")
+        if taken and self._kl and isinstance(control, KLControl):
+            control.update(accelerator.reduce(torch.stack(self._kl).mean(dim=0), "mean").tolist())
+        if taken and self._norms and self.balancer:
+            means = {name: torch.stack([norms[name] for norms in self._norms]).mean() for name in self._norms[0]}
+            self.balancer.update({name: mean.item() for name, mean in accelerator.reduce(means, "mean").items()})
+        self._kl, self._norms = [], []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what balancer and KL control have learnt, fit for JSON."""
+        return {name: part.state_dict() for name, part in self._stateful().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+
+    def _stateful(self) -> dict[str, KLControl | GradientBalancer]:
+        parts = {"kl": self.weights.get("kl"), "balancer": self.balancer}
+        return {name: part for name, part in parts.items() if isinstance(part, KLControl | GradientBalancer)}
+
+    def _judge(self, real: Tensor, fake: Tensor, step: int) -> Verdict:
+        """Ask the discriminator, if it plays yet."""
+        if self.adversary is None or step < self.adversary.start_step:
+            return Verdict({})
+        turn = (step - self.adversary.start_step) % self.adversary.update_interval == 0
+        return adversarial_step(
+            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=turn
+        )
+
+    def _weights_at(self, step: int) -> dict[str, float | Tensor]:
+        """Return the weights of this step; those of terms that have not begun, or are over, stay out."""
+        dormant: set[str] = set()
+        if self.adversary and step < self.adversary.start_step:
+            dormant |= set(ADVERSARIAL_TERMS)
+        if self.decoder_only_from_step is not None and step >= self.decoder_only_from_step:
+            dormant |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS)
+        return {name: w(step) if callable(w) else w for name, w in self.weights.items() if name not in dormant}

@@ -1,0 +1,137 @@
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.data import CropBatch, CropLoader, CropStream, load_audio_stream
+from hf_audio_vae.discriminators import DiscriminatorEnsemble, MultiScaleSTFTDiscriminator
+from hf_audio_vae.losses import (
+    CapacityAnnealing,
+    FreeBits,
+    GradientBalancer,
+    HingeLoss,
+    LinearAnnealing,
+    WaveformL1Loss,
+    WaveformMSELoss,
+)
+from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
+
+DATA = Path(__file__).parents[2] / "data/train"
+RATE = 8000
+LOSSES = {"waveform_l1": WaveformL1Loss(), "waveform_mse": WaveformMSELoss()}
+PLAIN = {"waveform_l1": 2.0, "waveform_mse": 3.0, "kl": 0.1}
+GAME = PLAIN | {"adversarial": 0.5, "feature_matching": 4.0}
+
+
+@pytest.fixture
+def batches() -> list[CropBatch]:
+    stream = CropStream(
+        load_audio_stream(str(DATA)), sampling_rate=RATE, audio_channels=1, crop_length=900, batch_size=4, seed=0
+    )
+    return list(islice(CropLoader(stream), 3))
+
+
+@pytest.fixture
+def model() -> WaveformVAE:
+    torch.manual_seed(0)
+    return WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
+
+
+def adversary(**when: int) -> Adversary:
+    torch.manual_seed(1)
+    judge = DiscriminatorEnsemble({"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(128, 64))})
+    return Adversary(judge, HingeLoss(), **when)
+
+
+def gradients(model: WaveformVAE, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def test_the_loss_is_the_weighted_sum_of_what_is_logged(model, batches) -> None:
+    made = AutoencoderObjective(model, LOSSES, PLAIN | {"kl": LinearAnnealing(0.4, 10)})(batches[0], step=5)
+    expected = 2 * made.logged["waveform_l1"] + 3 * made.logged["waveform_mse"] + 0.2 * made.logged["kl"]
+    torch.testing.assert_close(made.losses["model"], expected)
+    assert made.logged["kl_weight"].item() == pytest.approx(0.2)
+
+
+def test_the_game_begins_at_its_step_and_the_discriminator_takes_turns(model, batches) -> None:
+    objective = AutoencoderObjective(model, LOSSES, GAME, adversary=adversary(start_step=3, update_interval=2))
+    steps = [objective(batches[0], step) for step in range(7)]
+    assert ["adversarial" in made.logged for made in steps] == [False] * 3 + [True] * 4
+    assert ["discriminator" in made.losses for made in steps] == [False] * 3 + [True, False, True, False]
+    with_game = steps[4]
+    game = 0.5 * with_game.logged["adversarial"] + 4 * with_game.logged["feature_matching"]
+    torch.testing.assert_close(with_game.losses["model"], steps[0].losses["model"] + game)
+
+
+def test_with_the_encoder_frozen_only_the_decoder_learns_and_the_kl_is_left_out(model, batches) -> None:
+    objective = AutoencoderObjective(model, LOSSES, PLAIN, decoder_only_from_step=2)
+    assert all(
+        gradient is not None for gradient in gradients(model, objective(batches[0], 1).losses["model"]).values()
+    )
+    made = objective(batches[0], 2)
+    torch.testing.assert_close(made.losses["model"], 2 * made.logged["waveform_l1"] + 3 * made.logged["waveform_mse"])
+    for name, gradient in gradients(model, made.losses["model"]).items():
+        assert (gradient is None) == name.startswith("encoder."), name
+
+
+def test_free_bits_take_the_pressure_off_the_channels_that_have_little(model, batches) -> None:
+    objective = AutoencoderObjective(model, LOSSES, PLAIN | {"kl": FreeBits(0.1, bits=1.0)})
+    objective.weights["kl"].update([5.0, 0.1])
+    made = objective(batches[0], 0)
+    kl = model(batches[0].waveform).latent_dist.kl().mean(dim=(0, 2))
+    expected = 2 * made.logged["waveform_l1"] + 3 * made.logged["waveform_mse"] + 0.1 * kl[0]
+    torch.testing.assert_close(made.losses["model"], expected)
+
+
+def test_a_control_learns_the_mean_of_a_steps_batches_unless_the_step_was_left_out(model, batches) -> None:
+    objective = AutoencoderObjective(model, LOSSES, PLAIN | {"kl": CapacityAnnealing(0.1, nats=5.0, steps=10)})
+    accelerator = Accelerator(cpu=True)
+    objective(batches[2], 0)
+    objective.end_step(accelerator, taken=False)
+    assert objective.weights["kl"].mean is None
+    for batch in batches[:2]:
+        objective(batch, 0)
+    objective.end_step(accelerator, taken=True)
+    expected = torch.stack([model(batch.waveform).latent_dist.kl().mean(dim=(0, 2)) for batch in batches[:2]]).mean(0)
+    assert objective.weights["kl"].mean == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_balanced_terms_reach_the_waveform_by_their_shares_and_the_kl_by_its_weight(model, batches) -> None:
+    balancer = GradientBalancer()
+    objective = AutoencoderObjective(model, LOSSES, GAME, adversary=adversary(), balancer=balancer)
+    accelerator = Accelerator(cpu=True)
+    only_kl = gradients(model, objective(batches[0], 0).losses["model"])
+    kl = gradients(model, 0.1 * model(batches[0].waveform).losses["kl"])
+    torch.testing.assert_close(only_kl["encoder.conv2.weight_v"], kl["encoder.conv2.weight_v"])
+    objective.end_step(accelerator, taken=True)
+    assert balancer.steps.keys() == GAME.keys() - {"kl"}
+    balanced = gradients(model, objective(batches[0], 1).losses["model"])
+    assert all(bool(gradient.any()) for gradient in balanced.values())
+
+
+def test_its_state_holds_control_and_balancer(model, batches) -> None:
+    def make() -> AutoencoderObjective:
+        return AutoencoderObjective(
+            model, LOSSES, PLAIN | {"kl": FreeBits(0.1, bits=1.0)}, balancer=GradientBalancer()
+        )
+
+    first, second, accelerator = make(), make(), Accelerator(cpu=True)
+    for objective in (first, first):
+        objective(batches[0], 0)
+        objective.end_step(accelerator, taken=True)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(batches[1], 2).losses["model"], second(batches[1], 2).losses["model"])
+    assert AutoencoderObjective(model, LOSSES, PLAIN).state_dict() == {}
+
+
+def test_terms_and_weights_have_to_have_the_same_names(model, batches) -> None:
+    with pytest.raises(ValueError, match="commitment"):
+        AutoencoderObjective(model, LOSSES, PLAIN | {"commitment": 1.0})(batches[0], 0)
+    with pytest.raises(ValueError, match="waveform_mse"):
+        AutoencoderObjective(model, LOSSES, {"waveform_l1": 1.0, "kl": 0.1})(batches[0], 0)
