@@ -3,27 +3,17 @@
 accelerate launch training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir outputs/mine
 """
 
-import logging
 import math
 from collections.abc import Sequence
-from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import (
-    DistributedDataParallelKwargs,
-    InitProcessGroupKwargs,
-    ProjectConfiguration,
-    set_seed,
-)
 from diffusers.optimization import get_scheduler
-from huggingface_hub import HfApi
 from torch import nn
 
 from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.latents import collapse_warning
-from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
@@ -31,14 +21,13 @@ from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
-from hf_audio_vae.training.publishing import push_folder, write_model
+from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Run
-from hf_audio_vae.training.script import main_or_exit
+from hf_audio_vae.training.script import main_or_exit, start_accelerator
 from hf_audio_vae.training.tracking import log_latents, log_reconstructions
 from hf_audio_vae.training.validation import Clip, validate
 
 logger = get_logger(__name__)
-VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
 
 
 def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
@@ -55,7 +44,11 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
 
 def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_channels: int) -> list[Clip]:
     """The fixed validation set."""
-    stream = load_audio_stream(config.validation_dataset_name, split=config.validation_dataset_split)
+    stream = load_audio_stream(
+        config.validation_dataset_name,
+        split=config.validation_dataset_split,
+        data_files=config.validation_data_files,
+    )
     clips = whole_clips(
         stream.take(config.max_validation_samples),
         sampling_rate=sampling_rate,
@@ -86,23 +79,8 @@ def prepare_learner(
 def main(argv: Sequence[str]) -> None:
     """Build, train, publish."""
     config = parse_config(AutoencoderTrainingConfig, argv)
-    accelerator = Accelerator(
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        step_scheduler_with_optimizer=False,
-        log_with=None if config.report_to == "none" else config.report_to,
-        project_config=ProjectConfiguration(project_dir=config.output_dir, logging_dir=config.output_dir / "logs"),
-        kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT),
-            # A frozen encoder gives no gradients to wait for.
-            DistributedDataParallelKwargs(find_unused_parameters=config.decoder_only_from_step is not None),
-        ],
-    )
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    logging.getLogger("hf_audio_vae").setLevel(logging.INFO)
-    logger.setLevel(logging.INFO)
-    set_seed(config.seed)
-
+    # A frozen encoder gives no gradients to wait for.
+    accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
     sampling_rate, audio_channels = model.sampling_rate, model.config.audio_channels
     if config.gradient_checkpointing:
@@ -171,16 +149,7 @@ def main(argv: Sequence[str]) -> None:
 
     fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
     if accelerator.is_main_process:
-        history = run.progress.history
-        api, title = HfApi(), config.hub_model_id or config.output_dir.name
-        if config.push_to_hub:
-            title = api.create_repo(title, exist_ok=True).repo_id
-        write_model(ema.model, config, history, title, discriminator)
-        print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
-        print(f"the model, its recipe, metrics and card are in {config.output_dir}")
-        if config.push_to_hub:
-            push_folder(config.output_dir, title, api)
-            print(f"pushed to {title}")
+        publish(ema.model, config, run.progress.history, discriminator)
     accelerator.end_training()
 
 

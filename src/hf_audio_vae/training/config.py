@@ -76,6 +76,7 @@ class AutoencoderTrainingConfig(Section):
 
     validation_dataset_name: str
     validation_dataset_split: str = "train"
+    validation_data_files: str | list[str] | None = None
     validation_seconds: float = Field(10.0, gt=0, description="how much of each validation item is used")
     max_validation_samples: int = Field(16, ge=1)
     num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")

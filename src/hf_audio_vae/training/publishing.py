@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import HfApi
 
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
-from hf_audio_vae.evaluation.reports import model_card, model_summary
+from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.config import AutoencoderTrainingConfig
 
@@ -21,6 +21,31 @@ PUBLISHED = [
     "README.md",
     f"{DISCRIMINATOR_FOLDER}/*",
 ]
+
+
+def publish(
+    model: AutoencoderModel,
+    config: AutoencoderTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+    discriminator: DiscriminatorEnsemble | None = None,
+) -> None:
+    """Write the folder, print what training has changed, and push it to the Hub if the recipe says so.
+
+    Args:
+        model (`AutoencoderModel`): What to publish, as a rule the averaged one.
+        config (`AutoencoderTrainingConfig`): The recipe, overrides included.
+        history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
+        discriminator (`DiscriminatorEnsemble`, *optional*): What it was trained against.
+    """
+    api, title = HfApi(), config.hub_model_id or config.output_dir.name
+    if config.push_to_hub:
+        title = api.create_repo(title, exist_ok=True).repo_id
+    write_model(model, config, history, title, discriminator)
+    print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
+    print(f"the model, its recipe, metrics and card are in {config.output_dir}")
+    if config.push_to_hub:
+        push_folder(config.output_dir, title, api)
+        print(f"pushed to {title}")
 
 
 def write_model(

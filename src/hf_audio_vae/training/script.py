@@ -1,8 +1,48 @@
+"""How every training script begins and ends."""
+
+import logging
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+
+from accelerate import Accelerator
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    ProjectConfiguration,
+    set_seed,
+)
 
 from hf_audio_vae.data.streaming import TooManyBadItemsError
+from hf_audio_vae.training.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.loop import NonFiniteLossError
+
+VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
+
+
+def start_accelerator(config: AutoencoderTrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
+    """Join the other processes, set up the log, seed what is random.
+
+    Args:
+        config (`AutoencoderTrainingConfig`): Precision, accumulation, trackers, seed.
+        find_unused_parameters (`bool`): Some parameters get no gradient in some steps.
+    """
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        step_scheduler_with_optimizer=False,
+        log_with=None if config.report_to == "none" else config.report_to,
+        project_config=ProjectConfiguration(project_dir=config.output_dir, logging_dir=config.output_dir / "logs"),
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT),
+            DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
+        ],
+    )
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    for name in ("hf_audio_vae", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    set_seed(config.seed)
+    return accelerator
 
 
 def main_or_exit(main: Callable[[list[str]], None]) -> None:
