@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import HfApi
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.discriminators import DiscriminatorEnsemble, MultiPeriodDiscriminator
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
 from hf_audio_vae.training.publishing import push_folder, write_model
 from tests.training.hub import mock_hub
@@ -26,8 +27,12 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
     )
     torch.manual_seed(0)
     model = WaveformVAE.from_config(config.model)
-    write_model(model, config, HISTORY, "someone/my-vae")
-    private_files = "checkpoint-7/optimizer.bin .checkpoint-8.partial/x logs/events ema/config.json notes.txt"
+    judge = DiscriminatorEnsemble({"multi_period": MultiPeriodDiscriminator(1, 2, periods=(2,))})
+    write_model(model, config, HISTORY, "someone/my-vae", judge)
+    private_files = (
+        "checkpoint-7/optimizer.bin .checkpoint-8.partial/x logs/events notes.txt "
+        "ema/config.json ema/diffusion_pytorch_model.safetensors"
+    )
     for private in private_files.split():
         (folder / private).parent.mkdir(exist_ok=True)
         (folder / private).write_bytes(b"x")
@@ -40,6 +45,8 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
             "README.md",
             "config.json",
             "diffusion_pytorch_model.safetensors",
+            "discriminator/multi_period/config.json",
+            "discriminator/multi_period/diffusion_pytorch_model.safetensors",
             "metrics.json",
             "recipe.yaml",
         }
@@ -49,7 +56,9 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
         # The library reads its endpoint when it is imported: another process.
         program = (
             "import sys\nfrom hf_audio_vae import WaveformVAE\n"
-            f"WaveformVAE.from_pretrained('{repo_id}').save_pretrained(sys.argv[1])"
+            "from hf_audio_vae.discriminators import DiscriminatorEnsemble\n"
+            f"WaveformVAE.from_pretrained('{repo_id}').save_pretrained(sys.argv[1])\n"
+            f"DiscriminatorEnsemble.from_pretrained('{repo_id}').save_pretrained(sys.argv[1] + '/discriminator')"
         )
         reader = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "read")],
@@ -60,3 +69,5 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
         assert reader.returncode == 0, reader.stderr
     read = WaveformVAE.from_pretrained(tmp_path / "read")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), read.parameters(), strict=True))
+    read_judge = DiscriminatorEnsemble.from_pretrained(tmp_path / "read")
+    assert all(torch.equal(a, b) for a, b in zip(judge.parameters(), read_judge.parameters(), strict=True))
