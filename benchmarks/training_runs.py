@@ -13,8 +13,8 @@ REPO = Path(__file__).parents[1]
 DEMO = REPO / "training/recipes/demo.yaml"
 
 
-def train(output_dir: Path, changes: Mapping[str, Any]) -> dict[str, float]:
-    """Train the demo's model with changes to its recipe; return the metrics of the last validation.
+def train(output_dir: Path, changes: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Train the demo's model with changes to its recipe; return the metrics of every validation.
 
     Args:
         output_dir (`Path`): Where the run's folder goes.
@@ -29,4 +29,4 @@ def train(output_dir: Path, changes: Mapping[str, Any]) -> dict[str, float]:
         script = [sys.executable, str(REPO / "training/train_autoencoder.py"), "--config", str(path)]
         with (output_dir / "log.txt").open("a") as log:
             subprocess.run(script, check=True, cwd=REPO, stdout=log, stderr=log)
-    return json.loads((output_dir / "metrics.json").read_text())[-1]
+    return json.loads((output_dir / "metrics.json").read_text())

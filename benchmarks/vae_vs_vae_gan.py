@@ -13,7 +13,6 @@ from training_runs import REPO, train
 
 from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.audio.spectrogram import log_spectrogram
-from hf_audio_vae.evaluation.plots import FLOOR_DB
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.models import load_autoencoder
 
@@ -37,15 +36,14 @@ def picture(clip: Path, models: dict[str, Path]) -> Figure:
         rows[name] = model(waveform[None]).sample[0, 0]
     figure = Figure(figsize=(9, 2.3 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 1, sharex=True, sharey=True)
+    loudest = log_spectrogram(rows["original"], 512).max()
     extent = (0.0, len(rows["original"]) / model.sampling_rate, 0.0, model.sampling_rate / 2000)
     for panel, (name, waveform) in zip(panels, rows.items(), strict=True):
-        level = log_spectrogram(waveform, 512).numpy()
-        image = panel.imshow(
-            level, origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
-        )
+        level = (log_spectrogram(waveform, 512) - loudest).numpy()
+        image = panel.imshow(level, origin="lower", aspect="auto", extent=extent, vmin=-60.0, vmax=0.0, cmap="magma")
         panel.set_ylabel(f"{name}\nkHz")
     panels[-1].set_xlabel("seconds")
-    figure.colorbar(image, ax=panels, label="dB full scale")
+    figure.colorbar(image, ax=panels, label="dB below the original's peak")
     figure.suptitle(clip.stem)
     return figure
 
@@ -64,7 +62,7 @@ def main() -> None:
         "VAE-GAN": steps | {"weights": GAME, "adversarial": ADVERSARIAL},
     }
     folders = {name: arguments.output_dir / f"{name.lower()}-{arguments.steps}" for name in variants}
-    print(metrics_table({name: train(folders[name], changes) for name, changes in variants.items()}))
+    print(metrics_table({name: train(folders[name], changes)[-1] for name, changes in variants.items()}))
     place = arguments.picture or arguments.output_dir / "vae_vs_vae_gan.png"
     picture(arguments.clip, folders).savefig(place, dpi=110)
     print(f"picture: {place}")

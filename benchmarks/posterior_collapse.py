@@ -1,0 +1,78 @@
+"""How a KL weight that is far too high empties the latents, and what keeps them filled at the same weight.
+
+python benchmarks/posterior_collapse.py --steps 400 --weight 0.1
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from training_runs import REPO, train
+
+from hf_audio_vae.evaluation.reports import METRICS, table
+
+WEIGHTS = {"waveform_l1": 50.0, "multi_resolution_stft": 1.0}
+COLUMNS = ("si_sdr_db", "multi_resolution_stft", "mel_distance")
+History = Sequence[Mapping[str, float]]
+
+
+def kl_weights(weight: float, steps: int) -> dict[str, Any]:
+    """What `weights.kl` is in each run."""
+    rise = 3 * steps // 4
+    return {
+        "the demo's weight": 1e-4,
+        "too high": weight,
+        "too high, annealed": {"schedule": "linear", "weight": weight, "steps": rise},
+        "too high, free bits": {"free_bits": 2.0, "weight": weight},
+        "too high, capacity": {"capacity_nats": 12.0, "steps": rise, "weight": weight},
+        "led to 12 kbit/s": {"target_bits_per_second": 12000, "weight": weight},
+    }
+
+
+def picture(histories: Mapping[str, History]) -> Figure:
+    """Active share and KL by step."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    share, rate = figure.subplots(1, 2)
+    for name, history in histories.items():
+        steps = [row["step"] for row in history]
+        share.plot(steps, [row["active_share"] for row in history], label=name, marker=".")
+        rate.plot(steps, [row["bits_per_second"] / 1000 for row in history], marker=".")
+    share.set(xlabel="step", ylabel="active share of latent channels", ylim=(-0.05, 1.05))
+    rate.set(xlabel="step", ylabel="KL in kbit/s", yscale="symlog")
+    share.legend(fontsize="small")
+    return figure
+
+
+def main() -> None:
+    """Train them all, print the table and the alarms, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--weight", type=float, default=0.1)
+    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/posterior_collapse")
+    parser.add_argument("--picture", type=Path, help="default: posterior_collapse.png in the output folder")
+    arguments = parser.parse_args()
+    length = {"max_train_steps": arguments.steps, "validation_steps": arguments.steps // 8, "validation_seconds": 2.0}
+    histories, rows, alarms = {}, [], []
+    for name, kl in kl_weights(arguments.weight, arguments.steps).items():
+        folder = arguments.output_dir / f"{name.replace(' ', '_').replace('/', '_')}-{arguments.steps}"
+        histories[name] = train(folder, length | {"weights": WEIGHTS | {"kl": kl}})
+        last = histories[name][-1]
+        said = [line for line in (folder / "log.txt").read_text().splitlines() if "the latents collapse" in line]
+        active = (
+            f"{last['active_units']:.0f} of {last['active_units'] / last['active_share']:.0f}"
+            if last["active_share"]
+            else "0"
+        )
+        rows.append([name, active, last["bits_per_second"] / 1000, *(last[column] for column in COLUMNS)])
+        alarms += [f"{name}: {said[-1]}"] if said else []
+    print(table(["KL weight", "active", "kbit/s", *(METRICS[column] for column in COLUMNS)], rows))
+    print("\n".join(["", "the last alarm of each run that raised one:", *alarms]))
+    place = arguments.picture or arguments.output_dir / "posterior_collapse.png"
+    picture(histories).savefig(place, dpi=110)
+    print(f"picture: {place}")
+
+
+if __name__ == "__main__":
+    main()
