@@ -1,12 +1,8 @@
-from itertools import islice
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.data import CropBatch, CropLoader, CropStream, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble, MultiScaleSTFTDiscriminator
 from hf_audio_vae.losses import (
     CapacityAnnealing,
@@ -19,25 +15,9 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
 
-DATA = Path(__file__).parents[2] / "data/train"
-RATE = 8000
 LOSSES = {"waveform_l1": WaveformL1Loss(), "waveform_mse": WaveformMSELoss()}
 PLAIN = {"waveform_l1": 2.0, "waveform_mse": 3.0, "kl": 0.1}
 GAME = PLAIN | {"adversarial": 0.5, "feature_matching": 4.0}
-
-
-@pytest.fixture
-def batches() -> list[CropBatch]:
-    stream = CropStream(
-        load_audio_stream(str(DATA)), sampling_rate=RATE, audio_channels=1, crop_length=900, batch_size=4, seed=0
-    )
-    return list(islice(CropLoader(stream), 3))
-
-
-@pytest.fixture
-def model() -> WaveformVAE:
-    torch.manual_seed(0)
-    return WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
 
 
 def adversary(**when: int) -> Adversary:

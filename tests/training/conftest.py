@@ -1,0 +1,31 @@
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.data import CropBatch, CropLoader, CropStream, load_audio_stream
+
+DATA = Path(__file__).parents[2] / "data/train"
+RATE = 8000
+
+
+@pytest.fixture
+def batches() -> list[CropBatch]:
+    """Three batches of four crops of real sound, 900 samples each."""
+    stream = CropStream(
+        load_audio_stream(str(DATA)), sampling_rate=RATE, audio_channels=1, crop_length=900, batch_size=4, seed=0
+    )
+    return list(islice(CropLoader(stream), 3))
+
+
+@pytest.fixture
+def batch(batches: list[CropBatch]) -> CropBatch:
+    return batches[0]
+
+
+@pytest.fixture
+def model() -> WaveformVAE:
+    torch.manual_seed(0)
+    return WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
