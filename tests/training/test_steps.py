@@ -158,4 +158,4 @@ def test_an_autoencoder_learns_to_convince_a_discriminator_that_stands_still(
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < 0.5 * losses[0]
