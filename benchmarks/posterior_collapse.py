@@ -24,7 +24,8 @@ def kl_weights(weight: float, steps: int) -> dict[str, Any]:
     return {
         "the demo's weight": 1e-4,
         "too high": weight,
-        "too high, annealed": {"schedule": "linear", "weight": weight, "steps": rise},
+        "too high, linear": {"schedule": "linear", "weight": weight, "steps": rise},
+        "too high, cosine": {"schedule": "cosine", "weight": weight, "steps": rise},
         "too high, free bits": {"free_bits": 2.0, "weight": weight},
         "too high, capacity": {"capacity_nats": 12.0, "steps": rise, "weight": weight},
         "led to 12 kbit/s": {"target_bits_per_second": 12000, "weight": weight},

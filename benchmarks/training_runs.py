@@ -19,13 +19,18 @@ def train(output_dir: Path, changes: Mapping[str, Any]) -> list[dict[str, float]
     Args:
         output_dir (`Path`): Where the run's folder goes.
         changes (`Mapping`): Values that replace those of `demo.yaml`, whole sections at once.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe.
     """
+    recipe = yaml.safe_load(DEMO.read_text()) | {"max_train_minutes": None} | dict(changes)
+    text = yaml.safe_dump(recipe | {"output_dir": str(output_dir), "resume_from_checkpoint": "latest"})
+    path = output_dir / "run.yaml"
+    if path.exists() and path.read_text() != text:
+        raise ValueError(f"{output_dir} holds a run of another recipe; remove it, or choose another --output_dir.")
     if not (output_dir / "metrics.json").exists():
         output_dir.mkdir(parents=True, exist_ok=True)
-        recipe = yaml.safe_load(DEMO.read_text()) | {"max_train_minutes": None} | dict(changes)
-        recipe |= {"output_dir": str(output_dir), "resume_from_checkpoint": "latest"}
-        path = output_dir / "run.yaml"
-        path.write_text(yaml.safe_dump(recipe))
+        path.write_text(text)
         script = [sys.executable, str(REPO / "training/train_autoencoder.py"), "--config", str(path)]
         with (output_dir / "log.txt").open("a") as log:
             subprocess.run(script, check=True, cwd=REPO, stdout=log, stderr=log)

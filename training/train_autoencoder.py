@@ -117,13 +117,12 @@ def main(argv: Sequence[str]) -> None:
     learners = {"model": prepare_learner(accelerator, model, config, config.learning_rate, config.max_train_steps)}
     discriminator, adversary = None, None
     if config.adversarial:
-        game = config.adversarial
-        discriminator = game.build_discriminators(audio_channels)
-        turns = max(math.ceil((config.max_train_steps - game.start_step) / game.update_interval), 1)
-        learners["discriminator"] = prepare_learner(accelerator, discriminator, config, game.learning_rate, turns)
-        adversary = Adversary(
-            learners["discriminator"].module, game.build_loss(), game.start_step, game.update_interval
-        )
+        options = config.adversarial
+        discriminator = options.build_discriminators(audio_channels)
+        updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
+        learner = prepare_learner(accelerator, discriminator, config, options.learning_rate, updates)
+        learners["discriminator"] = learner
+        adversary = Adversary(learner.module, options.build_loss(), options.start_step, options.update_interval)
     objective = AutoencoderObjective(
         learners["model"].module,
         losses,
@@ -142,9 +141,10 @@ def main(argv: Sequence[str]) -> None:
         found = validate(ema.model, clips, accelerator.device)
         shown = config.num_validation_media
         log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], sampling_rate, step)
-        log_latents(accelerator, found.latents, step)
-        if step and (warning := collapse_warning(found.latents, config.min_active_share)):
-            logger.warning(warning)
+        if found.latents:
+            log_latents(accelerator, found.latents, step)
+            if step and (warning := collapse_warning(found.latents, config.min_active_share)):
+                logger.warning(warning)
         return found.metrics
 
     fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)

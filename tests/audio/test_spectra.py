@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -62,3 +65,16 @@ def test_windows_and_filters_are_shared_and_usable_after_inference_mode():
 def test_half_precision_is_transformed_in_float32_and_double_in_double():
     assert Spectra(noise(1, 1, 90).bfloat16()).stft(32).dtype == torch.complex64
     assert Spectra(noise(1, 1, 90).double()).stft(32).dtype == torch.complex128
+
+
+def test_spectra_are_freed_when_nobody_refers_to_them():
+    """Without waiting for the collector of circles, which does not know how large tensors are."""
+    gc.disable()
+    try:
+        spectra = Spectra(noise(1, 2, 90))
+        spectra.mid_side().stft(32)
+        alive = weakref.ref(spectra.stft(32))
+        del spectra
+        assert alive() is None
+    finally:
+        gc.enable()

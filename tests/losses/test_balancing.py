@@ -76,6 +76,13 @@ def test_a_share_of_zero_is_left_out():
     assert norms.keys() == {"a"}
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_shows_even_where_it_does_not_count_yet(bad):
+    waveform = torch.zeros(1, 1, 3, requires_grad=True)
+    scalar, _ = GradientBalancer()({"a": (bad * waveform).sum()}, {"a": 1.0}, waveform)
+    assert not scalar.isfinite()
+
+
 def test_its_state_goes_on_exactly():
     first, second = GradientBalancer(), GradientBalancer()
     scales = {"a": 3.0, "b": 0.2}

@@ -22,6 +22,10 @@ def test_a_vector_is_added_up_each_element_times_its_weight():
     assert weighted_sum({"kl": kl}, {"kl": torch.tensor([1.0, 0.0, -1.0])}).item() == pytest.approx(-4.0)
 
 
+def test_nothing_adds_up_to_zero():
+    assert weighted_sum({}, {}).item() == 0
+
+
 def test_a_term_without_a_weight_is_refused_by_name():
     with pytest.raises(ValueError, match="commitment"):
         weighted_sum({"l1": torch.tensor(1.0), "commitment": torch.tensor(1.0)}, {"l1": 1.0})

@@ -56,7 +56,7 @@ GAME = {
         },
         # Under hinge a score's bias has no gradient but rounding errors, and Adam makes whole steps of those.
         "loss": "least_squares",
-        "start_step": 1,
+        "start_step": 2,
         "update_interval": 2,
         "learning_rate": 3e-4,
     },

@@ -1,11 +1,34 @@
+import inspect
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hf_audio_vae.discriminators import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
-from hf_audio_vae.losses import CapacityAnnealing, FreeBits, LeastSquaresLoss, LinearAnnealing, TargetRate
+from hf_audio_vae.discriminators import (
+    MultiPeriodDiscriminator,
+    MultiResolutionDiscriminator,
+    MultiScaleSTFTDiscriminator,
+)
+from hf_audio_vae.losses import (
+    CapacityAnnealing,
+    FreeBits,
+    GradientBalancer,
+    LeastSquaresLoss,
+    LinearAnnealing,
+    MultiResolutionSTFTLoss,
+    MultiScaleMelLoss,
+    TargetRate,
+)
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from hf_audio_vae.training.options import (
+    BalancerOptions,
+    MelLossOptions,
+    MultiPeriodOptions,
+    MultiResolutionOptions,
+    MultiScaleSTFTOptions,
+    Section,
+    STFTLossOptions,
+)
 from tests.training.runs import RECIPE, REPO, write_recipe
 
 
@@ -67,17 +90,35 @@ def test_a_weight_of_the_kl_becomes_what_it_names(tmp_path: Path, weight: dict, 
     assert {name: vars(built)[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        (STFTLossOptions, MultiResolutionSTFTLoss),
+        (MelLossOptions, MultiScaleMelLoss),
+        (MultiPeriodOptions, MultiPeriodDiscriminator),
+        (MultiResolutionOptions, MultiResolutionDiscriminator),
+        (MultiScaleSTFTOptions, MultiScaleSTFTDiscriminator),
+        (BalancerOptions, GradientBalancer),
+    ],
+)
+def test_options_have_the_defaults_of_what_they_make(options: type[Section], made: type) -> None:
+    parameters = inspect.signature(made.__init__).parameters
+    assert {name: parameters[name].default for name in options.model_fields} == dict(options())
+
+
 def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
     kinds = {"multi_period": {"hidden_channels": 2, "periods": [3]}, "multi_scale_stft": {"window_lengths": [64]}}
     config = parse(
         write_recipe(tmp_path, adversarial={"discriminators": kinds, "loss": "least_squares"}),
         *("--weights.adversarial", "1", "--weights.feature_matching", "2"),
     )
-    built = config.adversarial.build_discriminators(audio_channels=2).kinds
-    assert isinstance(built["multi_period"], MultiPeriodDiscriminator)
-    assert isinstance(built["multi_scale_stft"], MultiScaleSTFTDiscriminator)
-    assert built["multi_period"].config.periods == (3,)
-    assert built["multi_scale_stft"].config.audio_channels == 2
+    built = config.adversarial.build_discriminators(audio_channels=2)
+    period, stft = built.children()
+    assert isinstance(period, MultiPeriodDiscriminator)
+    assert isinstance(stft, MultiScaleSTFTDiscriminator)
+    assert period.config.periods == (3,)
+    assert stft.config.window_lengths == (64,)
+    assert stft.config.audio_channels == 2
     assert isinstance(config.adversarial.build_loss(), LeastSquaresLoss)
 
 
@@ -86,6 +127,11 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
     [
         (["--max_train_steps", "five"], "max_train_steps: .*got 'five'"),
         (["--nonsense", "1"], "nonsense: Extra inputs"),
+        (["--learning_rate"], "learning_rate: .*needs a number, got True"),
+        (["--max_grad_norm", ".inf"], "max_grad_norm: .*finite"),
+        (["--losses.multi_resolution_stft.window_lengths", "[]"], "window_lengths: .*at least 1"),
+        (["--losses.multi_resolution_stft.window_lengths", "[64, 0]"], "window_lengths.1: .*greater than 0"),
+        (["--losses", "{}"], "`losses` is empty"),
         (["--losses.nonsense", "{}"], "losses.nonsense: Extra inputs"),
         (["--mixed_precision", "int8"], "mixed_precision: "),
         (["--ema_decay", "1"], "ema_decay: "),

@@ -13,12 +13,13 @@ from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream
-from hf_audio_vae.losses import WaveformL1Loss
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
+from hf_audio_vae.losses import HingeLoss, WaveformL1Loss
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
-from hf_audio_vae.training.objective import AutoencoderObjective, StepLosses
+from hf_audio_vae.training.objective import Adversary, AutoencoderObjective, StepLosses
 from hf_audio_vae.training.run import Run
 
 RATE = 8000
@@ -54,10 +55,11 @@ class Spoilt(AutoencoderObjective):
     """An objective whose loss is changed on the way to the loop."""
 
     spoil: Callable[[torch.Tensor, int], torch.Tensor]
+    spoilt = "model"
 
     def __call__(self, batch, step: int) -> StepLosses:
         made = super().__call__(batch, step)
-        return replace(made, losses={name: self.spoil(loss, step) for name, loss in made.losses.items()})
+        return replace(made, losses=made.losses | {self.spoilt: self.spoil(made.losses[self.spoilt], step)})
 
 
 def start(folder: Path, out: Path, spoil: Callable = lambda loss, step: loss) -> Run:
@@ -137,3 +139,21 @@ def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path) -> None:
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()
+
+
+@pytest.mark.parametrize("spoilt", ["model", "discriminator"])
+def test_when_one_network_cannot_step_neither_does(folder: Path, tmp_path: Path, spoilt: str) -> None:
+    run = start(folder, tmp_path / "out", lambda loss, step: loss * float("nan"))
+    judge = DiscriminatorEnsemble(1, multi_scale_stft={"hidden_channels": 4, "window_lengths": (64,)})
+    optimizer = torch.optim.SGD(judge.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    run.learners["discriminator"] = Learner(*run.accelerator.prepare(judge, optimizer, scheduler))
+    run.objective.adversary = Adversary(judge, HingeLoss())
+    run.objective.weights = WEIGHTS | {"adversarial": 1.0, "feature_matching": 1.0}
+    run.objective.spoilt = spoilt
+    networks = [learner.module for learner in run.learners.values()]
+    before = [p.clone() for network in networks for p in network.parameters()]
+    with pytest.raises(NonFiniteLossError):
+        fit(run, timing=TIMING, validate=lambda step: {})
+    after = [p for network in networks for p in network.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -3,7 +3,7 @@ import torch
 from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.discriminators import DiscriminatorEnsemble, MultiScaleSTFTDiscriminator
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import (
     CapacityAnnealing,
     FreeBits,
@@ -22,7 +22,7 @@ GAME = PLAIN | {"adversarial": 0.5, "feature_matching": 4.0}
 
 def adversary(**when: int) -> Adversary:
     torch.manual_seed(1)
-    judge = DiscriminatorEnsemble({"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(128, 64))})
+    judge = DiscriminatorEnsemble(1, multi_scale_stft={"hidden_channels": 4, "window_lengths": (128, 64)})
     return Adversary(judge, HingeLoss(), **when)
 
 
@@ -93,6 +93,15 @@ def test_balanced_terms_reach_the_waveform_by_their_shares_and_the_kl_by_its_wei
     assert balancer.steps.keys() == GAME.keys() - {"kl"}
     balanced = gradients(model, objective(batches[0], 1).losses["model"])
     assert all(bool(gradient.any()) for gradient in balanced.values())
+
+
+def test_balanced_with_the_encoder_frozen_there_is_nothing_beside_the_balance(model, batches) -> None:
+    objective = AutoencoderObjective(model, LOSSES, PLAIN, balancer=GradientBalancer(), decoder_only_from_step=0)
+    accelerator = Accelerator(cpu=True)
+    for step in (0, 1):
+        loss = objective(batches[0], step).losses["model"]
+        objective.end_step(accelerator, taken=True)
+    assert any(bool(gradient.any()) for gradient in gradients(model, loss).values() if gradient is not None)
 
 
 def test_its_state_holds_control_and_balancer(model, batches) -> None:

@@ -8,11 +8,11 @@ import yaml
 from huggingface_hub import HfApi
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.discriminators import DiscriminatorEnsemble, MultiPeriodDiscriminator
+from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
 from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
 from hf_audio_vae.training.publishing import push_folder, write_model
 from tests.training.hub import mock_hub
-from tests.training.runs import write_recipe
+from tests.training.runs import GAME, write_recipe
 
 HISTORY = [
     {"step": 0, "si_sdr_db": -40.125, "kl": 1.5},
@@ -23,11 +23,11 @@ HISTORY = [
 def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_path: Path) -> None:
     folder = tmp_path / "my-vae"
     config = parse_config(
-        AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", str(folder)]
+        AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path, **GAME)), "--output_dir", str(folder)]
     )
     torch.manual_seed(0)
     model = WaveformVAE.from_config(config.model)
-    judge = DiscriminatorEnsemble({"multi_period": MultiPeriodDiscriminator(1, 2, periods=(2,))})
+    judge = DiscriminatorEnsemble(1, multi_period={"hidden_channels": 2, "periods": (2,)})
     write_model(model, config, HISTORY, "someone/my-vae", judge)
     private_files = (
         "checkpoint-7/optimizer.bin .checkpoint-8.partial/x logs/events notes.txt "
@@ -45,20 +45,23 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
             "README.md",
             "config.json",
             "diffusion_pytorch_model.safetensors",
-            "discriminator/multi_period/config.json",
-            "discriminator/multi_period/diffusion_pytorch_model.safetensors",
+            "discriminator/config.json",
+            "discriminator/diffusion_pytorch_model.safetensors",
             "metrics.json",
             "recipe.yaml",
         }
         assert 'from_pretrained("someone/my-vae")' in hub.files[repo_id]["README.md"].decode()
         assert "3.250" in hub.files[repo_id]["README.md"].decode()
-        assert yaml.safe_load(hub.files[repo_id]["recipe.yaml"])["model"] == config.model | {"causal": False}
+        recipe = yaml.safe_load(hub.files[repo_id]["recipe.yaml"])
+        assert recipe["model"] == config.model | {"causal": False}
+        judges = {"multi_period": {"hidden_channels": 2, "periods": [2]}}
+        assert recipe["adversarial"]["discriminators"] == judges, "what was used, not what the recipe asked for"
         # The library reads its endpoint when it is imported: another process.
         program = (
             "import sys\nfrom hf_audio_vae import WaveformVAE\n"
-            "from hf_audio_vae.discriminators import DiscriminatorEnsemble\n"
+            "from hf_audio_vae.discriminators import load_discriminators\n"
             f"WaveformVAE.from_pretrained('{repo_id}').save_pretrained(sys.argv[1])\n"
-            f"DiscriminatorEnsemble.from_pretrained('{repo_id}').save_pretrained(sys.argv[1] + '/discriminator')"
+            f"load_discriminators('{repo_id}').save_pretrained(sys.argv[1] + '/discriminator')"
         )
         reader = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "read")],
@@ -69,5 +72,5 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
         assert reader.returncode == 0, reader.stderr
     read = WaveformVAE.from_pretrained(tmp_path / "read")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), read.parameters(), strict=True))
-    read_judge = DiscriminatorEnsemble.from_pretrained(tmp_path / "read")
+    read_judge = load_discriminators(tmp_path / "read")
     assert all(torch.equal(a, b) for a, b in zip(judge.parameters(), read_judge.parameters(), strict=True))

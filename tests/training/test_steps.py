@@ -4,12 +4,7 @@ from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch
-from hf_audio_vae.discriminators import (
-    DiscriminatorEnsemble,
-    MultiPeriodDiscriminator,
-    MultiResolutionDiscriminator,
-    MultiScaleSTFTDiscriminator,
-)
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, LeastSquaresLoss, MultiResolutionSTFTLoss, WaveformL1Loss, weighted_sum
 from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
 
@@ -24,7 +19,7 @@ WEIGHTS = {"waveform_l1": 1.0, "multi_resolution_stft": 1.0, "kl": 1e-3}
 @pytest.fixture
 def discriminator() -> DiscriminatorEnsemble:
     torch.manual_seed(1)
-    return DiscriminatorEnsemble({"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(128, 64))})
+    return DiscriminatorEnsemble(1, multi_scale_stft={"hidden_channels": 4, "window_lengths": (128, 64)})
 
 
 def terms_of(model: torch.nn.Module, batch: CropBatch) -> dict[str, torch.Tensor]:
@@ -63,8 +58,8 @@ def test_bfloat16_changes_the_terms_by_its_rounding_only(
 ) -> None:
     def everything() -> dict[str, torch.Tensor]:
         made = reconstruction_step(model, batch, LOSSES)
-        verdict = adversarial_step(discriminator, batch.waveform, made.waveform, HingeLoss())
-        return made.distances | made.regularisers | verdict.generator | {"discriminator": verdict.discriminator}
+        terms = adversarial_step(discriminator, batch.waveform, made.waveform, HingeLoss())
+        return made.distances | made.regularisers | terms.generator | {"discriminator": terms.discriminator}
 
     exact = everything()
     accelerator = Accelerator(cpu=True)
@@ -84,17 +79,17 @@ def test_each_players_loss_reaches_its_own_parameters_alone(
     model: WaveformVAE, discriminator: DiscriminatorEnsemble, batch: CropBatch, train_discriminator: bool
 ) -> None:
     made = reconstruction_step(model, batch, LOSSES)
-    verdict = adversarial_step(
+    terms = adversarial_step(
         discriminator, batch.waveform, made.waveform, HingeLoss(), train_discriminator=train_discriminator
     )
-    torch.stack(list(verdict.generator.values())).sum().backward()
+    torch.stack(list(terms.generator.values())).sum().backward()
     assert all(p.grad is not None for p in model.decoder.parameters())
     assert all(p.grad is None for p in discriminator.parameters())
     assert all(p.requires_grad for p in discriminator.parameters())
     model.zero_grad()
-    assert (verdict.discriminator is not None) == train_discriminator
+    assert (terms.discriminator is not None) == train_discriminator
     if train_discriminator:
-        verdict.discriminator.backward()
+        terms.discriminator.backward()
         assert all(p.grad.any() for p in discriminator.parameters())
         assert all(p.grad is None for p in model.parameters())
 
@@ -115,25 +110,25 @@ def test_the_generators_terms_do_not_depend_on_whether_the_discriminator_learns(
 @pytest.mark.parametrize(
     "kind",
     [
-        lambda: {"multi_period": MultiPeriodDiscriminator(1, 2, periods=(2, 3, 5))},
-        lambda: {"multi_resolution": MultiResolutionDiscriminator(1, 4, window_lengths=(256, 128), band_edges=(0.5,))},
-        lambda: {"multi_scale_stft": MultiScaleSTFTDiscriminator(1, 4, window_lengths=(256, 64))},
+        {"multi_period": {"hidden_channels": 2, "periods": (2, 3, 5)}},
+        {"multi_resolution": {"hidden_channels": 4, "window_lengths": (256, 128), "band_edges": (0.5,)}},
+        {"multi_scale_stft": {"hidden_channels": 4, "window_lengths": (256, 64)}},
     ],
 )
 def test_on_a_fixed_pair_each_player_can_win(batch: CropBatch, loss, kind) -> None:
     """The discriminator learns to tell a pair apart; then a waveform learns to pass for real."""
     torch.manual_seed(0)
-    judge = DiscriminatorEnsemble(kind())
+    judge = DiscriminatorEnsemble(1, **kind)
     real, fake = batch.waveform[:1], batch.waveform[:1] + 0.1 * torch.randn(1, 1, 900)
     optimizer = torch.optim.Adam(judge.parameters(), 3e-3)
-    verdicts = []
+    termss = []
     for _ in range(60):
-        verdicts.append(adversarial_step(judge, real, fake, loss))
+        termss.append(adversarial_step(judge, real, fake, loss))
         optimizer.zero_grad()
-        verdicts[-1].discriminator.backward()
+        termss[-1].discriminator.backward()
         optimizer.step()
-    assert verdicts[0].accuracy < 0.7
-    assert verdicts[-1].accuracy > 0.8
+    assert termss[0].accuracy < 0.7
+    assert termss[-1].accuracy > 0.8
     fake = fake.clone().requires_grad_()
     optimizer = torch.optim.Adam([fake], 3e-3)
     terms = []

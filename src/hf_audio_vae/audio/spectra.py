@@ -16,7 +16,6 @@ class Spectra:
     def __init__(self, waveform: Tensor) -> None:
         self.waveform = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
         self._spectra: dict[int, Tensor] = {}
-        self._mid_side: MidSideSpectra | None = None
 
     @classmethod
     def of(cls, signal: "Tensor | Spectra") -> "Spectra":
@@ -35,9 +34,8 @@ class Spectra:
         Raises:
             ValueError: The waveform does not have two channels.
         """
-        if self._mid_side is None:
-            self._mid_side = MidSideSpectra(self)
-        return self._mid_side
+        # Not kept: it refers to this object, and a circle would hold every spectrum until the collector runs.
+        return MidSideSpectra(self)
 
     def _transform(self, window_length: int) -> Tensor:
         window = hann_window(window_length, self.waveform.device)

@@ -1,93 +1,83 @@
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any
 
-from torch import Tensor, nn
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
 
 from hf_audio_vae.discriminators.multi_period import MultiPeriodDiscriminator
 from hf_audio_vae.discriminators.multi_resolution import MultiResolutionDiscriminator
 from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscriminator
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
-KINDS = {
-    "multi_period": MultiPeriodDiscriminator,
-    "multi_resolution": MultiResolutionDiscriminator,
-    "multi_scale_stft": MultiScaleSTFTDiscriminator,
-}
-Discriminator = MultiPeriodDiscriminator | MultiResolutionDiscriminator | MultiScaleSTFTDiscriminator
+SUBFOLDER = "discriminator"  # where they lie beside an autoencoder
 
 
-class DiscriminatorEnsemble(nn.Module):
-    """Several discriminators as one, saved side by side, each in a folder named after its kind.
+class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
+    """Several discriminators as one.
 
     Args:
-        discriminators (`Mapping[str, Discriminator]`): By kind, a name in `KINDS`.
+        audio_channels (`int`): Channels of the waveform.
+        multi_period (`dict`, *optional*): Further arguments of a `MultiPeriodDiscriminator`; none if not given.
+        multi_resolution (`dict`, *optional*): Those of a `MultiResolutionDiscriminator`.
+        multi_scale_stft (`dict`, *optional*): Those of a `MultiScaleSTFTDiscriminator`.
 
     Raises:
-        ValueError: There are none, or one has a name that is not its kind.
+        ValueError: There is no discriminator.
 
     Example:
-        >>> ensemble = DiscriminatorEnsemble({"multi_period": MultiPeriodDiscriminator(hidden_channels=2)})
+        >>> ensemble = DiscriminatorEnsemble(multi_period={"hidden_channels": 2}, multi_scale_stft={})
         >>> len(ensemble(torch.randn(1, 1, 4000)).logits)
-        5
+        10
     """
 
-    def __init__(self, discriminators: Mapping[str, Discriminator]) -> None:
+    @register_to_config
+    def __init__(
+        self,
+        audio_channels: int = 1,
+        multi_period: Mapping[str, Any] | None = None,
+        multi_resolution: Mapping[str, Any] | None = None,
+        multi_scale_stft: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        wrong = [name for name, module in discriminators.items() if not isinstance(module, KINDS.get(name, ()))]
-        if wrong or not discriminators:
-            raise ValueError(
-                f"{wrong or 'nothing'} cannot be joined; name each discriminator by its kind: {list(KINDS)}."
-            )
-        self.kinds = dict(discriminators)
-        for name, discriminator in self.kinds.items():
-            self.add_module(name, discriminator)
+        # Other names than the configuration's: diffusers would take one for the other when it loads.
+        if multi_period is not None:
+            self.multi_period_discriminator = MultiPeriodDiscriminator(audio_channels, **multi_period)
+        if multi_resolution is not None:
+            self.multi_resolution_discriminator = MultiResolutionDiscriminator(audio_channels, **multi_resolution)
+        if multi_scale_stft is not None:
+            self.multi_scale_stft_discriminator = MultiScaleSTFTDiscriminator(audio_channels, **multi_scale_stft)
+        if not list(self.children()):
+            raise ValueError("an ensemble needs a discriminator: multi_period, multi_resolution or multi_scale_stft.")
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
         """Score a waveform (batch, audio_channels, time) by all, in order."""
-        outputs = [discriminator(waveform) for discriminator in self.kinds.values()]
+        outputs = [discriminator(waveform) for discriminator in self.children()]
         return DiscriminatorOutput(
             logits=[logits for output in outputs for logits in output.logits],
             feature_maps=[maps for output in outputs for maps in output.feature_maps],
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write each discriminator, configuration and weights, to `folder/KIND`."""
-        for name, discriminator in self.kinds.items():
-            discriminator.save_pretrained(Path(folder) / name)
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        subfolder: str = "discriminator",
-        revision: str | None = None,
-    ) -> Self:
-        """Load all discriminators that lie beside a model.
+def load_discriminators(
+    pretrained_model_name_or_path: str | Path, revision: str | None = None
+) -> DiscriminatorEnsemble:
+    """Load the discriminators that lie beside a trained autoencoder.
 
-        Args:
-            pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
-            subfolder (`str`): Where in it they are.
-            revision (`str`, *optional*): Version of a Hub model.
+    Args:
+        pretrained_model_name_or_path (`str` or `Path`): The autoencoder's folder or Hub id.
+        revision (`str`, *optional*): Version of a Hub model.
 
-        Raises:
-            ValueError: There are none.
-        """
-        name, found = str(pretrained_model_name_or_path), {}
-        for kind, discriminator_class in KINDS.items():
-            place = {"subfolder": f"{subfolder}/{kind}", "revision": revision}
-            if Path(name).is_dir():
-                # Here diffusers would prefer a file of the folder itself, the autoencoder's, to the subfolder's.
-                folder = Path(name) / subfolder / kind
-                if folder.is_dir():
-                    found[kind] = discriminator_class.from_pretrained(folder)
-                continue
-            try:
-                discriminator_class.load_config(name, **place)
-            except OSError:
-                continue
-            found[kind] = discriminator_class.from_pretrained(name, **place)
-        if not found:
-            raise ValueError(f"{name} has no {list(KINDS)} in its folder {subfolder!r}.")
-        return cls(found)
+    Raises:
+        OSError: There are none, or the Hub cannot be reached.
+    """
+    folder = Path(pretrained_model_name_or_path)
+    if not folder.is_dir():
+        return DiscriminatorEnsemble.from_pretrained(
+            str(pretrained_model_name_or_path), subfolder=SUBFOLDER, revision=revision
+        )
+    # With `subfolder`, diffusers would prefer the weights in the folder itself, the autoencoder's.
+    if not (folder / SUBFOLDER).is_dir():
+        raise OSError(f"{folder} has no folder {SUBFOLDER!r}; it was trained without discriminators.")
+    return DiscriminatorEnsemble.from_pretrained(folder / SUBFOLDER)

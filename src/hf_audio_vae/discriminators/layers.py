@@ -1,6 +1,6 @@
 """What discriminators share: planes to look at, stacks of convolutions that look."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,8 @@ def check_waveform(waveform: Tensor, audio_channels: int) -> None:
         )
 
 
-def check_sizes(*sizes: int) -> None:
-    """Raise a `ValueError` unless all are positive."""
-    if min(sizes) < 1:
-        raise ValueError(f"every size has to be 1 or more, got {sizes}.")
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """Raise a `ValueError` unless every number, by its name, and every member of a tuple is positive."""
+    for name, size in sizes.items():
+        if min(size if isinstance(size, Sequence) else [size], default=0) < 1:
+            raise ValueError(f"`{name}` is {size}; every size has to be 1 or more, and there has to be one.")

@@ -36,7 +36,7 @@ class MultiPeriodDiscriminator(ModelMixin, ConfigMixin):
         self, audio_channels: int = 1, hidden_channels: int = 32, periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     ) -> None:
         super().__init__()
-        check_sizes(audio_channels, hidden_channels, *periods)
+        check_sizes(audio_channels=audio_channels, hidden_channels=hidden_channels, periods=periods)
         self.folds = nn.ModuleList(_stack(audio_channels, hidden_channels) for _ in periods)
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:

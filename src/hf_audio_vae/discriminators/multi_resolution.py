@@ -72,7 +72,7 @@ class MultiResolutionDiscriminator(ModelMixin, ConfigMixin):
         band_edges: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75),
     ) -> None:
         super().__init__()
-        check_sizes(audio_channels, hidden_channels, *window_lengths)
+        check_sizes(audio_channels=audio_channels, hidden_channels=hidden_channels, window_lengths=window_lengths)
         self.resolutions = nn.ModuleList(
             MultiBandSpectrogramDiscriminator(audio_channels, hidden_channels, length, band_edges)
             for length in window_lengths

@@ -38,7 +38,7 @@ class MultiScaleSTFTDiscriminator(ModelMixin, ConfigMixin):
         window_lengths: tuple[int, ...] = (2048, 1024, 512, 256, 128),
     ) -> None:
         super().__init__()
-        check_sizes(audio_channels, hidden_channels, *window_lengths)
+        check_sizes(audio_channels=audio_channels, hidden_channels=hidden_channels, window_lengths=window_lengths)
         self.scales = nn.ModuleList(_stack(2 * audio_channels, hidden_channels) for _ in window_lengths)
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:

@@ -13,7 +13,8 @@ class GradientBalancer:
     share of its loss, and `<|g_i|>` a moving average of the norm an item's gradient has. Two things differ from the
     paper, so that the result depends neither on how a batch is split between processes and accumulation steps nor on
     what else is in it: norms are taken per item, and a step is balanced by the averages of the steps before it. A loss
-    that has no average yet is only measured; it counts from the next step on.
+    that has no average yet is only measured; it counts from the next step on. The first step of a run is therefore
+    left to the terms outside the balance.
 
     Args:
         decay (`float`): Share of the average that a step keeps, in [0, 1).
@@ -42,8 +43,8 @@ class GradientBalancer:
             waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
 
         Returns:
-            A scalar whose gradient with respect to `waveform` is the balanced one (its value says nothing), and each
-            term's mean norm for `update`.
+            A scalar whose gradient with respect to `waveform` is the balanced one, and each term's mean norm for
+            `update`. The scalar's value says nothing, but it is NaN if any term's gradient is not finite.
         """
         total_weight = sum(weights.values()) or 1.0
         norms, balanced = {}, torch.zeros_like(waveform)
@@ -55,7 +56,8 @@ class GradientBalancer:
             norms[name] = len(waveform) * torch.linalg.vector_norm(gradient.float(), dim=(1, 2)).mean()
             if average := self._average(name):
                 balanced = balanced + self.total_norm * weights[name] / total_weight / average * gradient
-        return (balanced * waveform).sum(), norms
+        poison = sum(0 * norm for norm in norms.values())
+        return (balanced * waveform).sum() + poison, norms
 
     def update(self, norms: Mapping[str, float]) -> None:
         """Take a step's mean norms, over all of its batches and processes, into the averages."""

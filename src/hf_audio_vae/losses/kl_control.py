@@ -155,19 +155,18 @@ class TargetRate(_MeasuredKL):
 
     def __call__(self, step: int) -> float:
         """Return the weight that the last measurements ask for; they count their steps themselves."""
-        return self.weight * math.exp(self.integral + self.gain * self._error())
+        return self.weight * math.exp(_bounded(self.integral + self.gain * self._error(), MAX_LOG_CHANGE))
 
     def update(self, kl: Sequence[float]) -> None:
         """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
         super().update(kl)
-        self.integral += self._error() / self.time
-        self.integral = min(max(self.integral, -MAX_LOG_CHANGE), MAX_LOG_CHANGE)
+        self.integral = _bounded(self.integral + self._error() / self.time, MAX_LOG_CHANGE)
 
     def _error(self) -> float:
         if self.mean is None:
             return 0.0
         rate = max(sum(self.mean) / NATS_A_BIT * self.frame_rate, 1e-9)
-        return min(max(math.log(rate / self.bits_per_second), -MAX_LOG_ERROR), MAX_LOG_ERROR)
+        return _bounded(math.log(rate / self.bits_per_second), MAX_LOG_ERROR)
 
     def state_dict(self) -> dict[str, Any]:
         """Return measurements and integral, fit for JSON."""
@@ -177,3 +176,7 @@ class TargetRate(_MeasuredKL):
         """Go on from there."""
         super().load_state_dict(state)
         self.integral = state["integral"]
+
+
+def _bounded(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)

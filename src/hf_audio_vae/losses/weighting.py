@@ -13,7 +13,7 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
         weights (`Mapping[str, float | torch.Tensor]`): By the same names, numbers or vectors of the term's length.
 
     Returns:
-        `torch.Tensor`: The scalar to minimise.
+        `torch.Tensor`: The scalar to minimise; 0 if there are no terms.
 
     Raises:
         ValueError: A term has no weight or a weight no term; name a weight of 0 to leave a term out on purpose.
@@ -28,9 +28,9 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
             f"the terms {sorted(terms)} and the weights {sorted(weights)} have to have the same names; "
             f"a weight of 0 leaves a term out."
         )
-    weighted = []
+    total = torch.zeros(())
     for name, term in terms.items():
         weight = weights[name]
         factor = weight.to(term.device) if isinstance(weight, Tensor) else weight
-        weighted.append((term * factor).sum())
-    return torch.stack(weighted).sum()
+        total = total + (term * factor).sum()
+    return total

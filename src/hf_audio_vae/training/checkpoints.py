@@ -69,8 +69,8 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         return final
 
-    def load(self, checkpoint: Path) -> dict[str, Any]:
-        """Restore model, optimiser, scheduler and random states; return this process's own state.
+    def read_state(self, checkpoint: Path) -> dict[str, Any]:
+        """Return what this process passed to `save`.
 
         Raises:
             ValueError: There are later checkpoints in the run's folder, or this process has no part in this one.
@@ -84,8 +84,11 @@ class Checkpoints:
         state_file = checkpoint / self._state_name
         if not state_file.is_file():
             raise ValueError(f"{checkpoint} was not written by process {self.accelerator.process_index} of this run.")
-        self.accelerator.load_state(str(checkpoint))
         return json.loads(state_file.read_text())
+
+    def load(self, checkpoint: Path) -> None:
+        """Restore models, optimisers, schedulers and random states."""
+        self.accelerator.load_state(str(checkpoint))
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
         """Resolve `"latest"` or a path to a checkpoint; `None` means to start anew.

@@ -116,6 +116,8 @@ class AutoencoderTrainingConfig(Section):
     @model_validator(mode="after")
     def _terms_have_weights(self) -> Self:
         terms = {name for name, options in self.losses if options is not None}
+        if not terms:
+            raise ValueError("`losses` is empty; name at least one reconstruction loss")
         terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
         if without := sorted(terms - self.weights.keys()):
             raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")

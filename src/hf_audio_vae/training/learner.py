@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-@dataclass
+@dataclass(eq=False)
 class Learner:
     """A network and what trains it.
 

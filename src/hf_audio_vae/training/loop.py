@@ -72,7 +72,6 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
         mininterval=0.5,
     )
     while progress.step < timing.max_train_steps and not _any_process(run, time.monotonic() > deadline):
-        meter.looks_closely = (progress.step + 1) % timing.logging_steps == 0
         if not _optimizer_step(run, batches, timing.max_grad_norm, meter):
             progress.skipped_steps += 1
             progress.skipped_in_a_row += 1
@@ -147,7 +146,7 @@ def _move(
         _warn_not_finite("gradient", norms, names)
         return False
     for learner, norm in zip(learners, norms, strict=True):
-        with meter.closely(learner, norm.item(), max_grad_norm):
+        with meter.measuring(learner, norm.item(), max_grad_norm):
             learner.optimizer.step()
         if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
             return False
@@ -179,15 +178,15 @@ def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
 
 
 class _Meter:
-    """Means of the terms, the speed, and a closer look at one step, since it was last read."""
+    """Means of the terms, the speed, and each learner's first step, since it was last read."""
 
     def __init__(self) -> None:
-        self.looks_closely = False
         self._reset()
 
     def _reset(self) -> None:
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
-        self._closely: dict[str, Tensor] = {}
+        self._measured: list[Learner] = []
+        self._health: dict[str, Tensor] = {}
         self._seconds = 0.0
         self._started = time.monotonic()
 
@@ -197,21 +196,23 @@ class _Meter:
         self._seconds += seconds
 
     @contextmanager
-    def closely(self, learner: Learner, norm: float, max_norm: float) -> Iterator[None]:
-        """Look at a learner's gradient and at how far its optimiser moves it, if this is the step to do so."""
-        if not self.looks_closely:
+    def measuring(self, learner: Learner, norm: float, max_norm: float) -> Iterator[None]:
+        """Look at a learner's gradient and at how far its optimiser moves it, once between two readings."""
+        if learner in self._measured:
             yield
             return
-        self._closely |= learner.gradient_norms(norm, max_norm)
-        with learner.measured_update(self._closely):
+        self._measured.append(learner)
+        self._health |= learner.gradient_norms(norm, max_norm)
+        with learner.measured_update(self._health):
             yield
 
     def read(self, run: Run) -> dict[str, float]:
         """Return the means over all processes and start over."""
         elapsed = time.monotonic() - self._started
-        means = {name: torch.stack(terms).mean() for name, terms in self._terms.items()}
+        device = run.accelerator.device
+        means = {name: torch.stack(terms).mean().to(device) for name, terms in self._terms.items()}
         values = {name: value.item() for name, value in run.accelerator.reduce(means, "mean").items()}
-        values |= {name: value.item() for name, value in self._closely.items()}
+        values |= {name: value.item() for name, value in self._health.items()}
         values["audio_seconds_per_second"] = self._seconds * run.accelerator.num_processes / elapsed
         values["learning_rate"] = run.learners["model"].lr_scheduler.get_last_lr()[0]
         values["epoch"] = run.loader.epoch

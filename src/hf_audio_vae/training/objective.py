@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from hf_audio_vae.data.streaming import CropBatch
 from hf_audio_vae.losses import AdversarialLoss, GradientBalancer, KLControl, Schedule, weighted_sum
-from hf_audio_vae.training.steps import ADVERSARIAL_TERMS, Verdict, adversarial_step, reconstruction_step
+from hf_audio_vae.training.steps import (
+    ADVERSARIAL_TERMS,
+    AdversarialTerms,
+    adversarial_step,
+    reconstruction_step,
+)
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ class AutoencoderObjective:
         if decoder_only:
             extract_model_from_parallel(self.model).encoder.requires_grad_(False)
         made = reconstruction_step(self.model, batch, self.losses)
-        verdict = self._judge(batch.waveform, made.waveform, step)
-        of_waveform = made.distances | verdict.generator
+        game = self._play(batch.waveform, made.waveform, step)
+        of_waveform = made.distances | game.generator
         regularisers = {} if decoder_only else made.regularisers
         weights = self._weights_at(step)
         plain = weighted_sum(of_waveform | regularisers, weights)
@@ -109,12 +114,12 @@ class AutoencoderObjective:
             balanced, norms = self.balancer(of_waveform, shares, made.waveform)
             losses["model"] = balanced + weighted_sum(regularisers, weights)
             self._norms.append(norms)
-        if verdict.discriminator is not None:
-            losses["discriminator"] = verdict.discriminator
-        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | verdict.logged
+        if game.discriminator is not None:
+            losses["discriminator"] = game.discriminator
+        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | game.logged
         if "kl" in regularisers:
             self._kl.append(regularisers["kl"].detach())
-            logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean()
+            logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean().to(plain.device)
         return StepLosses(losses, logged | {"loss": plain})
 
     def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
@@ -140,13 +145,13 @@ class AutoencoderObjective:
         parts = {"kl": self.weights.get("kl"), "balancer": self.balancer}
         return {name: part for name, part in parts.items() if isinstance(part, KLControl | GradientBalancer)}
 
-    def _judge(self, real: Tensor, fake: Tensor, step: int) -> Verdict:
+    def _play(self, real: Tensor, fake: Tensor, step: int) -> AdversarialTerms:
         """Ask the discriminator, if it plays yet."""
         if self.adversary is None or step < self.adversary.start_step:
-            return Verdict({})
-        turn = (step - self.adversary.start_step) % self.adversary.update_interval == 0
+            return AdversarialTerms({})
+        learns = (step - self.adversary.start_step) % self.adversary.update_interval == 0
         return adversarial_step(
-            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=turn
+            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=learns
         )
 
     def _weights_at(self, step: int) -> dict[str, float | Tensor]:

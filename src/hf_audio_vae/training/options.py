@@ -3,16 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, ValidationInfo, field_validator
 from torch import nn
 
 from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS
-from hf_audio_vae.discriminators import (
-    DiscriminatorEnsemble,
-    MultiPeriodDiscriminator,
-    MultiResolutionDiscriminator,
-    MultiScaleSTFTDiscriminator,
-)
+from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
 from hf_audio_vae.losses import (
     AdversarialLoss,
     CapacityAnnealing,
@@ -33,11 +28,22 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.losses.spectral import MEL_WINDOW_LENGTHS, N_MELS
 
+Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys are an error, and `1e-4`, which YAML takes for text, is the number it means."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """An option without a value means true, which is 1 to pydantic."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted in (int, float, int | None, float | None):
+            raise ValueError("needs a number")
+        return value
 
 
 class NoOptions(Section):
@@ -47,7 +53,7 @@ class NoOptions(Section):
 class STFTLossOptions(Section):
     """Options of `MultiResolutionSTFTLoss`."""
 
-    window_lengths: tuple[int, ...] = STFT_WINDOW_LENGTHS
+    window_lengths: Sizes = STFT_WINDOW_LENGTHS
     mid_side: bool = False
     a_weighted: bool = False
 
@@ -55,8 +61,8 @@ class STFTLossOptions(Section):
 class MelLossOptions(Section):
     """Options of `MultiScaleMelLoss`."""
 
-    window_lengths: tuple[int, ...] = MEL_WINDOW_LENGTHS
-    n_mels: tuple[int, ...] = N_MELS
+    window_lengths: Sizes = MEL_WINDOW_LENGTHS
+    n_mels: Sizes = N_MELS
 
 
 class LossOptions(Section):
@@ -160,23 +166,23 @@ def build_weight(options: WeightOptions, frame_rate: float) -> float | Schedule 
 class MultiPeriodOptions(Section):
     """Options of `MultiPeriodDiscriminator`."""
 
-    hidden_channels: int = 32
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    hidden_channels: PositiveInt = 32
+    periods: Sizes = (2, 3, 5, 7, 11)
 
 
 class MultiResolutionOptions(Section):
     """Options of `MultiResolutionDiscriminator`."""
 
-    hidden_channels: int = 32
-    window_lengths: tuple[int, ...] = (2048, 1024, 512)
+    hidden_channels: PositiveInt = 32
+    window_lengths: Sizes = (2048, 1024, 512)
     band_edges: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)
 
 
 class MultiScaleSTFTOptions(Section):
     """Options of `MultiScaleSTFTDiscriminator`."""
 
-    hidden_channels: int = 32
-    window_lengths: tuple[int, ...] = (2048, 1024, 512, 256, 128)
+    hidden_channels: PositiveInt = 32
+    window_lengths: Sizes = (2048, 1024, 512, 256, 128)
 
 
 class DiscriminatorOptions(Section):
@@ -188,14 +194,8 @@ class DiscriminatorOptions(Section):
 
     def build(self, audio_channels: int) -> DiscriminatorEnsemble:
         """Return new discriminators."""
-        kinds = {}
-        if (period := self.multi_period) is not None:
-            kinds["multi_period"] = MultiPeriodDiscriminator(audio_channels, **dict(period))
-        if (resolution := self.multi_resolution) is not None:
-            kinds["multi_resolution"] = MultiResolutionDiscriminator(audio_channels, **dict(resolution))
-        if (stft := self.multi_scale_stft) is not None:
-            kinds["multi_scale_stft"] = MultiScaleSTFTDiscriminator(audio_channels, **dict(stft))
-        return DiscriminatorEnsemble(kinds)
+        kinds = {kind: dict(options) for kind, options in self if options is not None}
+        return DiscriminatorEnsemble(audio_channels, **kinds)
 
 
 class AdversarialOptions(Section):
@@ -214,12 +214,10 @@ class AdversarialOptions(Section):
         return HingeLoss() if self.loss == "hinge" else LeastSquaresLoss()
 
     def build_discriminators(self, audio_channels: int) -> DiscriminatorEnsemble:
-        """Return new discriminators, or load those that `pretrained_model_name_or_path` names."""
+        """Return new discriminators, or those of `pretrained_model_name_or_path`, whatever `discriminators` says."""
         if self.pretrained_model_name_or_path is None:
             return self.discriminators.build(audio_channels)
-        return DiscriminatorEnsemble.from_pretrained(
-            self.pretrained_model_name_or_path, revision=self.pretrained_revision
-        )
+        return load_discriminators(self.pretrained_model_name_or_path, self.pretrained_revision)
 
 
 class BalancerOptions(Section):

@@ -8,18 +8,18 @@ import yaml
 from huggingface_hub import HfApi
 
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
+from hf_audio_vae.discriminators.ensemble import SUBFOLDER as DISCRIMINATORS
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.config import AutoencoderTrainingConfig
 
-DISCRIMINATOR_FOLDER = "discriminator"
 PUBLISHED = [
     "config.json",
     "diffusion_pytorch_model*.safetensors*",
     "metrics.json",
     "recipe.yaml",
     "README.md",
-    f"{DISCRIMINATOR_FOLDER}/*",
+    f"{DISCRIMINATORS}/*",
 ]
 
 
@@ -68,9 +68,12 @@ def write_model(
     folder = config.output_dir
     model.save_pretrained(folder)
     if discriminator is not None:
-        discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
+        discriminator.save_pretrained(folder / DISCRIMINATORS)
     architecture = {name: value for name, value in model.config.items() if not name.startswith("_")}
     recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
+    if discriminator is not None:
+        kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}
+        recipe["adversarial"]["discriminators"] = kinds
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     card = model_card(

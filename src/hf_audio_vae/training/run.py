@@ -8,6 +8,7 @@ from accelerate.logging import get_logger
 from diffusers import ModelMixin
 from torch import nn
 
+from hf_audio_vae.discriminators.ensemble import SUBFOLDER as DISCRIMINATORS
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
@@ -88,7 +89,7 @@ class Run:
         return self.learners["model"].module
 
     def save_checkpoint(self) -> Path:
-        """Write `checkpoint-{step}`; its `ema/` loads with `from_pretrained`. Every process calls this."""
+        """Write `checkpoint-{step}`; `ema/` and `discriminator/` in it load like models. Every process calls this."""
         state = {
             "progress": asdict(self.progress),
             "ema_updates": self.ema.updates,
@@ -96,9 +97,7 @@ class Run:
             "loader": self.loader.state_dict(),
             "recipe": self.recipe,
         }
-        folder = self.checkpoints.save(
-            self.progress.step, state, lambda partial: self.ema.model.save_pretrained(partial / EMA_FOLDER)
-        )
+        folder = self.checkpoints.save(self.progress.step, state, self._save_models)
         logger.info(f"wrote {folder}")
         return folder
 
@@ -108,18 +107,26 @@ class Run:
         Raises:
             ValueError: The recipe, or the layout of processes and workers, is not the checkpoint's.
         """
-        state = self.checkpoints.load(checkpoint)
+        state = self.checkpoints.read_state(checkpoint)
         theirs, ours = state["recipe"], self.recipe
         changed = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
         if changed:
             raise ValueError(
                 f"{checkpoint} was made with another {', '.join(changed)}; resume with the same, or start from its "
-                f"weights with `--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}`."
+                f"weights with `--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}` and "
+                f"those of its discriminators with `--adversarial.pretrained_model_name_or_path {checkpoint}`."
             )
+        self.checkpoints.load(checkpoint)
         self.progress = Progress(**state["progress"])
-        self.objective.load_state_dict(state["objective"])
+        self.objective.load_state_dict(state.get("objective", {}))  # older checkpoints had nothing to keep
         self.loader.load_state_dict(state["loader"])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
         logger.info(f"resumed from {checkpoint}")
+
+    def _save_models(self, folder: Path) -> None:
+        self.ema.model.save_pretrained(folder / EMA_FOLDER)
+        if "discriminator" in self.learners:
+            discriminator = self.accelerator.unwrap_model(self.learners["discriminator"].module)
+            discriminator.save_pretrained(folder / DISCRIMINATORS)

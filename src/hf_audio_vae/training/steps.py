@@ -57,7 +57,7 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AdversarialTerms:
     """A batch of real and reconstructed sound after the discriminator.
 
     Args:
@@ -80,7 +80,7 @@ class Verdict:
 
 def adversarial_step(
     discriminator: nn.Module, real: Tensor, fake: Tensor, loss: AdversarialLoss, *, train_discriminator: bool = True
-) -> Verdict:
+) -> AdversarialTerms:
     """Judge a batch for both players, by the same weights of the discriminator.
 
     Under `DistributedDataParallel` the discriminator's own pass has to be one call, on real and fake together; the
@@ -93,24 +93,24 @@ def adversarial_step(
         loss (`AdversarialLoss`): Hinge or least squares.
         train_discriminator (`bool`): Compute the discriminator's loss, too.
     """
-    bare = extract_model_from_parallel(discriminator)
-    own_loss = share_right = None
+    unwrapped = extract_model_from_parallel(discriminator)
+    own_loss = own_accuracy = None
     if train_discriminator:
         judged = discriminator(torch.cat((real, fake.detach())))
         of_real, of_fake = zip(*(logits.chunk(2) for logits in judged.logits), strict=True)
         own_loss = loss.discriminator(of_real, of_fake)
-        share_right = accuracy(of_real, of_fake, loss.boundary).detach()
+        own_accuracy = accuracy(of_real, of_fake, loss.boundary).detach()
         real_maps = [[feature_map.detach().chunk(2)[0] for feature_map in maps] for maps in judged.feature_maps]
     else:
         with torch.no_grad():
-            real_maps = bare(real).feature_maps
-    with frozen(bare):
-        judged = bare(fake)
+            real_maps = unwrapped(real).feature_maps
+    with frozen(unwrapped):
+        judged = unwrapped(fake)
     generator = {
         "adversarial": loss.generator(judged.logits),
         "feature_matching": feature_matching(real_maps, judged.feature_maps),
     }
-    return Verdict(generator, own_loss, share_right)
+    return AdversarialTerms(generator, own_loss, own_accuracy)
 
 
 @contextmanager

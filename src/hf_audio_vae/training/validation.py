@@ -18,22 +18,22 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a validation finds.
+class ValidationResult:
+    """What a validation found.
 
     Args:
         metrics (`dict[str, float]`): Means over clips by metric name, the regularisers and the latents' summary, too.
         reconstructions (`list[torch.Tensor]`): (audio_channels, time) of each clip.
-        latents (`LatentStatistics`): Of the posteriors of all clips.
+        latents (`LatentStatistics`, *optional*): Of the posteriors of all clips, if they are finite.
     """
 
     metrics: dict[str, float]
     reconstructions: list[Tensor]
-    latents: LatentStatistics
+    latents: LatentStatistics | None
 
 
 @torch.no_grad()
-def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> Findings:
+def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> ValidationResult:
     """Reconstruct each clip from its posterior mean, by itself, and measure.
 
     Args:
@@ -45,12 +45,17 @@ def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.devic
     model.eval()
     rows: list[dict[str, float]] = []
     reconstructions = []
-    latents = LatentStatistics(model.frame_rate)
+    posteriors = []
     for clip in clips:
         target = clip.waveform[None].to(device)  # (1, audio_channels, time)
         output = model(target)
         rows.append(measure(output.sample, target, output.losses, model.sampling_rate))
         reconstructions.append(output.sample[0].float().cpu())
-        latents.add(output.latent_dist)
+        posteriors.append(output.latent_dist)
     model.train(was_training)
-    return Findings(mean_metrics(rows) | latents.summary(), reconstructions, latents)
+    latents = None
+    if all(bool(posterior.mean.isfinite().all() and posterior.std.isfinite().all()) for posterior in posteriors):
+        latents = LatentStatistics(model.frame_rate)
+        for posterior in posteriors:
+            latents.add(posterior)
+    return ValidationResult(mean_metrics(rows) | (latents.summary() if latents else {}), reconstructions, latents)
