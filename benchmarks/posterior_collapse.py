@@ -1,6 +1,6 @@
 """How a KL weight that is far too high empties the latents, and what keeps them filled at the same weight.
 
-python benchmarks/posterior_collapse.py --steps 400 --weight 0.1
+python benchmarks/posterior_collapse.py --steps 300 --weight 0.3
 """
 
 import argparse
@@ -49,8 +49,8 @@ def picture(histories: Mapping[str, History]) -> Figure:
 def main() -> None:
     """Train them all, print the table and the alarms, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--weight", type=float, default=0.1)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--weight", type=float, default=0.3)
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/posterior_collapse")
     parser.add_argument("--picture", type=Path, help="default: posterior_collapse.png in the output folder")
     arguments = parser.parse_args()

@@ -128,6 +128,7 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         (["--max_train_steps", "five"], "max_train_steps: .*got 'five'"),
         (["--nonsense", "1"], "nonsense: Extra inputs"),
         (["--learning_rate"], "learning_rate: .*needs a number, got True"),
+        (["--weights.kl"], "weights.kl.number: .*needs a number, got True"),
         (["--max_grad_norm", ".inf"], "max_grad_norm: .*finite"),
         (["--losses.multi_resolution_stft.window_lengths", "[]"], "window_lengths: .*at least 1"),
         (["--losses.multi_resolution_stft.window_lengths", "[64, 0]"], "window_lengths.1: .*greater than 0"),

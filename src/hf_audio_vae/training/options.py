@@ -3,7 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 from torch import nn
 
 from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS
@@ -28,6 +38,15 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.losses.spectral import MEL_WINDOW_LENGTHS, N_MELS
 
+
+def _not_true(value: object) -> object:
+    """An option without a value means true, which is 1 to pydantic."""
+    if isinstance(value, bool):
+        raise ValueError("needs a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_not_true)]
 Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
@@ -38,12 +57,9 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """An option without a value means true, which is 1 to pydantic."""
+    def _numbers_are_not_true(cls, value: object, info: ValidationInfo) -> object:
         wanted = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and wanted in (int, float, int | None, float | None):
-            raise ValueError("needs a number")
-        return value
+        return _not_true(value) if wanted in (int, float, int | None, float | None) else value
 
 
 class NoOptions(Section):
@@ -147,7 +163,7 @@ def _kind(value: object) -> str:
 
 
 WeightOptions = Annotated[
-    Annotated[float, Tag("number")]
+    Annotated[Number, Tag("number")]
     | Annotated[AnnealedWeight, Tag("schedule")]
     | Annotated[FreeBitsWeight, Tag("free_bits")]
     | Annotated[CapacityWeight, Tag("capacity_nats")]
