@@ -1,6 +1,6 @@
 """How a KL weight that is far too high empties the latents, and what keeps them filled at the same weight.
 
-python benchmarks/posterior_collapse.py --steps 300 --weight 0.3
+python benchmarks/posterior_collapse.py --steps 300 --weight 0.5
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
     """Train them all, print the table and the alarms, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--weight", type=float, default=0.3)
+    parser.add_argument("--weight", type=float, default=0.5)
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/posterior_collapse")
     parser.add_argument("--picture", type=Path, help="default: posterior_collapse.png in the output folder")
     arguments = parser.parse_args()
@@ -61,14 +61,16 @@ def main() -> None:
         histories[name] = train(folder, length | {"weights": WEIGHTS | {"kl": kl}})
         last = histories[name][-1]
         said = [line for line in (folder / "log.txt").read_text().splitlines() if "the latents collapse" in line]
-        active = (
-            f"{last['active_units']:.0f} of {last['active_units'] / last['active_share']:.0f}"
-            if last["active_share"]
-            else "0"
+        rows.append(
+            [
+                name,
+                f"{last['active_share']:.0%}",
+                last["bits_per_second"] / 1000,
+                *(last[column] for column in COLUMNS),
+            ]
         )
-        rows.append([name, active, last["bits_per_second"] / 1000, *(last[column] for column in COLUMNS)])
         alarms += [f"{name}: {said[-1]}"] if said else []
-    print(table(["KL weight", "active", "kbit/s", *(METRICS[column] for column in COLUMNS)], rows))
+    print(table(["KL weight", "active channels", "kbit/s", *(METRICS[column] for column in COLUMNS)], rows))
     print("\n".join(["", "the last alarm of each run that raised one:", *alarms]))
     place = arguments.picture or arguments.output_dir / "posterior_collapse.png"
     picture(histories).savefig(place, dpi=110)

@@ -42,7 +42,34 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     return new_autoencoder(config.family, config.model)
 
 
-def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_channels: int) -> list[Clip]:
+def build_loader(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropLoader:
+    """This process's endless batches of random crops."""
+    source = load_audio_stream(
+        config.dataset_name,
+        config_name=config.dataset_config_name,
+        split=config.dataset_split,
+        data_files=config.data_files,
+        audio_column=config.audio_column,
+        revision=config.dataset_revision,
+    )
+    stream = CropStream(
+        source,
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
+        crop_length=round(config.segment_seconds * model.sampling_rate),
+        batch_size=config.train_batch_size,
+        seed=config.seed,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        max_items=config.max_train_samples,
+        max_bad_share=config.max_bad_share,
+    )
+    on_gpu = accelerator.device.type == "cuda"
+    return CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+
+
+def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:
     """The fixed validation set."""
     stream = load_audio_stream(
         config.validation_dataset_name,
@@ -51,8 +78,8 @@ def load_clips(config: AutoencoderTrainingConfig, sampling_rate: int, audio_chan
     )
     clips = whole_clips(
         stream.take(config.max_validation_samples),
-        sampling_rate=sampling_rate,
-        audio_channels=audio_channels,
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
         max_seconds=config.validation_seconds,
     )
     return [Clip(name, waveform) for name, waveform in clips]
@@ -82,51 +109,25 @@ def main(argv: Sequence[str]) -> None:
     # A frozen encoder gives no gradients to wait for.
     accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
-    sampling_rate, audio_channels = model.sampling_rate, model.config.audio_channels
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     ema = EMA(model.to(accelerator.device), config.ema_decay)
-    losses = {name: loss.to(accelerator.device) for name, loss in config.losses.build(sampling_rate).items()}
-    weights = config.build_weights(model.frame_rate)
-
-    source = load_audio_stream(
-        config.dataset_name,
-        config_name=config.dataset_config_name,
-        split=config.dataset_split,
-        data_files=config.data_files,
-        audio_column=config.audio_column,
-        revision=config.dataset_revision,
-    )
-    stream = CropStream(
-        source,
-        sampling_rate=sampling_rate,
-        audio_channels=audio_channels,
-        crop_length=round(config.segment_seconds * sampling_rate),
-        batch_size=config.train_batch_size,
-        seed=config.seed,
-        shuffle_buffer_size=config.shuffle_buffer_size,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        max_items=config.max_train_samples,
-        max_bad_share=config.max_bad_share,
-    )
-    on_gpu = accelerator.device.type == "cuda"
-    loader = CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
-    clips = load_clips(config, sampling_rate, audio_channels) if accelerator.is_main_process else []
+    loader = build_loader(config, model, accelerator)
+    clips = load_clips(config, model) if accelerator.is_main_process else []
 
     learners = {"model": prepare_learner(accelerator, model, config, config.learning_rate, config.max_train_steps)}
     discriminator, adversary = None, None
-    if config.adversarial:
-        options = config.adversarial
-        discriminator = options.build_discriminators(audio_channels)
+    if options := config.adversarial:
+        discriminator = options.build_discriminators(model.config.audio_channels)
         updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
         learner = prepare_learner(accelerator, discriminator, config, options.learning_rate, updates)
         learners["discriminator"] = learner
         adversary = Adversary(learner.module, options.build_loss(), options.start_step, options.update_interval)
+    losses = config.losses.build(model.sampling_rate)
     objective = AutoencoderObjective(
         learners["model"].module,
-        losses,
-        weights,
+        {name: loss.to(accelerator.device) for name, loss in losses.items()},
+        config.build_weights(model.frame_rate),
         adversary=adversary,
         balancer=config.balancer.build() if config.balancer else None,
         decoder_only_from_step=config.decoder_only_from_step,
@@ -140,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
     def validate_and_log(step: int) -> dict[str, float]:
         found = validate(ema.model, clips, accelerator.device)
         shown = config.num_validation_media
-        log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], sampling_rate, step)
+        log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], model.sampling_rate, step)
         if found.latents:
             log_latents(accelerator, found.latents, step)
             if step and (warning := collapse_warning(found.latents, config.min_active_share)):

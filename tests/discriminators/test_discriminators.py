@@ -146,7 +146,7 @@ def test_a_band_sees_only_its_own_frequencies():
 
 
 def test_bands_that_are_empty_are_refused():
-    with pytest.raises(ValueError, match="leave a band of 9 bins empty"):
+    with pytest.raises(ValueError, match="leave a band empty at window length 16, which has 9 bins"):
         MultiResolutionDiscriminator(window_lengths=(16,), band_edges=(0.01, 0.5))
 
 

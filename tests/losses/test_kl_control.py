@@ -74,9 +74,8 @@ def test_capacity_pushes_the_kl_towards_a_line():
     assert control(39) == 2.0, "capacity 3.9"
     assert control(41) == -2.0, "capacity 4.1"
     assert control(1000) == -2.0
-    for _ in range(100):
-        control.update([6.0, 6.0])
-    assert control(1000) == 2.0, "above the final capacity"
+    control.update([6.0, 6.0])
+    assert control(1000) == 2.0, "above the final capacity, at the first step that is"
 
 
 @pytest.mark.parametrize("start", [1e-5, 1e-1])
@@ -94,26 +93,25 @@ def test_a_controlled_kl_arrives_at_the_target_and_stays(start, exponent):
     assert all(rate == pytest.approx(1000.0, rel=0.05) for rate in rates[-500:])
 
 
-def test_a_rate_that_cannot_be_reached_leaves_the_weight_in_bounds():
-    for kl in (0.0, 1e6):
-        control = TargetRate(1000.0, frame_rate=50.0, weight=1e-3, gain=0.5)
-        for _ in range(10_000):
-            control.update([kl])
-        assert control(0) * (1 + 1e-9) >= 1e-3 / 1e4
-        assert control(0) <= 1e-3 * 1e4 * (1 + 1e-9)
+@pytest.mark.parametrize(("kl", "bound"), [(0.0, 1e-7), (1e6, 10.0)])
+def test_a_rate_that_cannot_be_reached_leaves_the_weight_at_its_bound(kl, bound):
+    control = TargetRate(1000.0, frame_rate=50.0, weight=1e-3)
+    for _ in range(10_000):
+        control.update([kl])
+    assert control(0) == pytest.approx(bound)
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "named"),
     [
-        lambda: FreeBits(1.0, bits=0.0),
-        lambda: CapacityAnnealing(1.0, nats=0.0, steps=5),
-        lambda: CapacityAnnealing(1.0, nats=5.0, steps=0),
-        lambda: TargetRate(0.0, frame_rate=50.0),
-        lambda: TargetRate(1000.0, frame_rate=0.0),
-        lambda: TargetRate(1000.0, frame_rate=50.0, weight=-1.0),
+        (lambda: FreeBits(1.0, bits=0.0), "`bits` is 0.0"),
+        (lambda: CapacityAnnealing(1.0, nats=0.0, steps=5), "`nats` is 0.0"),
+        (lambda: CapacityAnnealing(1.0, nats=5.0, steps=0), "`steps` 0"),
+        (lambda: TargetRate(0.0, frame_rate=50.0), "'bits_per_second': 0.0"),
+        (lambda: TargetRate(1000.0, frame_rate=math.nan), "'frame_rate': nan"),
+        (lambda: TargetRate(1000.0, frame_rate=50.0, weight=-1.0), "'weight': -1.0"),
     ],
 )
-def test_values_out_of_range_are_refused(make):
-    with pytest.raises(ValueError, match=r"is|positive"):
+def test_values_out_of_range_are_named(make, named):
+    with pytest.raises(ValueError, match=named):
         make()

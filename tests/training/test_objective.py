@@ -14,6 +14,7 @@ from hf_audio_vae.losses import (
     WaveformMSELoss,
 )
 from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
+from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
 
 LOSSES = {"waveform_l1": WaveformL1Loss(), "waveform_mse": WaveformMSELoss()}
 PLAIN = {"waveform_l1": 2.0, "waveform_mse": 3.0, "kl": 0.1}
@@ -83,25 +84,30 @@ def test_a_control_learns_the_mean_of_a_steps_batches_unless_the_step_was_left_o
 
 
 def test_balanced_terms_reach_the_waveform_by_their_shares_and_the_kl_by_its_weight(model, batches) -> None:
-    balancer = GradientBalancer()
-    objective = AutoencoderObjective(model, LOSSES, GAME, adversary=adversary(), balancer=balancer)
+    balancer, opponent = GradientBalancer(), adversary()
+    objective = AutoencoderObjective(model, LOSSES, GAME, adversary=opponent, balancer=balancer)
     accelerator = Accelerator(cpu=True)
     only_kl = gradients(model, objective(batches[0], 0).losses["model"])
     kl = gradients(model, 0.1 * model(batches[0].waveform).losses["kl"])
     torch.testing.assert_close(only_kl["encoder.conv2.weight_v"], kl["encoder.conv2.weight_v"])
     objective.end_step(accelerator, taken=True)
     assert balancer.steps.keys() == GAME.keys() - {"kl"}
-    balanced = gradients(model, objective(batches[0], 1).losses["model"])
-    assert all(bool(gradient.any()) for gradient in balanced.values())
+    made = reconstruction_step(model, batches[0], LOSSES)
+    terms = made.distances
+    terms |= adversarial_step(opponent.discriminator, batches[0].waveform, made.waveform, HingeLoss()).generator
+    scalar, _ = balancer(terms, {name: GAME[name] for name in terms}, made.waveform)
+    expected = gradients(model, scalar + 0.1 * made.regularisers["kl"].sum())
+    for name, gradient in gradients(model, objective(batches[0], 1).losses["model"]).items():
+        torch.testing.assert_close(gradient, expected[name])
 
 
 def test_balanced_with_the_encoder_frozen_there_is_nothing_beside_the_balance(model, batches) -> None:
     objective = AutoencoderObjective(model, LOSSES, PLAIN, balancer=GradientBalancer(), decoder_only_from_step=0)
     accelerator = Accelerator(cpu=True)
-    for step in (0, 1):
-        loss = objective(batches[0], step).losses["model"]
+    for step, anything in ((0, False), (1, True)):
+        reached = gradients(model, objective(batches[0], step).losses["model"])
         objective.end_step(accelerator, taken=True)
-    assert any(bool(gradient.any()) for gradient in gradients(model, loss).values() if gradient is not None)
+        assert any(bool(gradient.any()) for gradient in reached.values() if gradient is not None) == anything
 
 
 def test_its_state_holds_control_and_balancer(model, batches) -> None:

@@ -121,14 +121,14 @@ def test_on_a_fixed_pair_each_player_can_win(batch: CropBatch, loss, kind) -> No
     judge = DiscriminatorEnsemble(1, **kind)
     real, fake = batch.waveform[:1], batch.waveform[:1] + 0.1 * torch.randn(1, 1, 900)
     optimizer = torch.optim.Adam(judge.parameters(), 3e-3)
-    termss = []
+    rounds = []
     for _ in range(60):
-        termss.append(adversarial_step(judge, real, fake, loss))
+        rounds.append(adversarial_step(judge, real, fake, loss))
         optimizer.zero_grad()
-        termss[-1].discriminator.backward()
+        rounds[-1].discriminator.backward()
         optimizer.step()
-    assert termss[0].accuracy < 0.7
-    assert termss[-1].accuracy > 0.8
+    assert rounds[0].accuracy < 0.7
+    assert rounds[-1].accuracy > 0.8
     fake = fake.clone().requires_grad_()
     optimizer = torch.optim.Adam([fake], 3e-3)
     terms = []

@@ -166,7 +166,9 @@ def test_collapsed_latents_raise_the_alarm_in_one_line(tmp_path: Path) -> None:
     (line,) = [line for line in finished.stderr.splitlines() if "channels are active" in line]
     assert "0 of 2" in line
     assert "free_bits" in line
-    silent = run(command(write_recipe(tmp_path), tmp_path / "silent", "--min_active_share", "0"))
+    options = ("--weights.kl", "1e4", "--min_active_share", "0")
+    silent = run(command(write_recipe(tmp_path), tmp_path / "silent", *options))
+    assert silent.returncode == 0
     assert "channels are active" not in silent.stderr
 
 
@@ -217,7 +219,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path, changes
     for network in ("model", "discriminator") if "adversarial" in changes else ("model",):
         ours, theirs = (trained_weights(tmp_path / name, steps, network) for name in ("two", "one"))
         for name, weight in ours.items():
-            # Sums of another order differ by float32 rounding, 1e-7; 20 steps of Adam at 3e-4 let it grow tenfold.
+            # Sums of another order differ by float32 rounding, 1e-7; 20 steps of Adam let it grow up to a hundredfold.
             torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-5)
 
 

@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, arguments)
     statistics, seconds = encode_clips(model, arguments)
     if not seconds:
-        raise ValueError("the data set holds no items to encode; check its path and split.")
+        raise ValueError(
+            f"{arguments.dataset_name!r}, split {arguments.dataset_split!r}, holds no items to encode; check both."
+        )
     items = len(seconds)
     print(metrics_table({"value": statistics.summary()}))
     print(f"\n{channels_table(statistics)}\n")

@@ -11,7 +11,7 @@ from hf_audio_vae.discriminators.multi_resolution import MultiResolutionDiscrimi
 from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscriminator
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
-SUBFOLDER = "discriminator"  # where they lie beside an autoencoder
+DISCRIMINATOR_FOLDER = "discriminator"  # where they lie beside an autoencoder
 
 
 class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
@@ -75,9 +75,9 @@ def load_discriminators(
     folder = Path(pretrained_model_name_or_path)
     if not folder.is_dir():
         return DiscriminatorEnsemble.from_pretrained(
-            str(pretrained_model_name_or_path), subfolder=SUBFOLDER, revision=revision
+            str(pretrained_model_name_or_path), subfolder=DISCRIMINATOR_FOLDER, revision=revision
         )
     # With `subfolder`, diffusers would prefer the weights in the folder itself, the autoencoder's.
-    if not (folder / SUBFOLDER).is_dir():
-        raise OSError(f"{folder} has no folder {SUBFOLDER!r}; it was trained without discriminators.")
-    return DiscriminatorEnsemble.from_pretrained(folder / SUBFOLDER)
+    if not (folder / DISCRIMINATOR_FOLDER).is_dir():
+        raise OSError(f"{folder} has no folder {DISCRIMINATOR_FOLDER!r}; it was trained without discriminators.")
+    return DiscriminatorEnsemble.from_pretrained(folder / DISCRIMINATOR_FOLDER)

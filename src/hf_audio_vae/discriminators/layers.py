@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.audio.spectrogram import hann_window, stft
+from hf_audio_vae.audio.spectra import Spectra
+from hf_audio_vae.audio.spectrogram import hann_window
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
 
@@ -45,10 +46,8 @@ def spectrogram_planes(waveform: Tensor, window_length: int) -> Tensor:
 
     In float32; divided by the window's norm, so that white noise has the same level at every window length.
     """
-    window = hann_window(window_length, waveform.device)
-    with torch.autocast(waveform.device.type, enabled=False):
-        spectrum = stft(waveform.float(), window, max(window_length // 4, 1)) / torch.linalg.vector_norm(window)
-    spectrum = spectrum.transpose(-1, -2)  # (batch, n, bins, frames) -> (batch, n, frames, bins)
+    norm = torch.linalg.vector_norm(hann_window(window_length, waveform.device))
+    spectrum = Spectra(waveform).stft(window_length).transpose(-1, -2) / norm  # (batch, n, frames, bins)
     return torch.cat((spectrum.real, spectrum.imag), dim=1)
 
 

@@ -26,7 +26,8 @@ class MultiBandSpectrogramDiscriminator(nn.Module):
         self.edges = [0, *(int(edge * bins) for edge in band_edges), bins]
         if sorted(set(self.edges)) != self.edges:
             raise ValueError(
-                f"`band_edges` {band_edges} leave a band of {bins} bins empty; rise from 0 to 1 in fewer."
+                f"`band_edges` {band_edges} leave a band empty at window length {window_length}, which has {bins} "
+                f"bins; give rising shares between 0 and 1, fewer of them, or longer windows."
             )
         self.bands = nn.ModuleList(_band(2 * audio_channels, hidden_channels) for _ in self.edges[1:])
         self.last = WeightNormConv2d(hidden_channels, 1, (3, 3))
@@ -41,7 +42,7 @@ class MultiBandSpectrogramDiscriminator(nn.Module):
 
 
 class MultiResolutionDiscriminator(ModelMixin, ConfigMixin):
-    """Judges bands of complex spectrograms of several resolutions (Kumar et al., 2023, arXiv:2306.06546, section 3.3).
+    """Judges bands of complex spectrograms of several resolutions (Kumar et al., 2023, arXiv:2306.06546).
 
     Bands with weights of their own notice what a shared filter overlooks in the quiet high frequencies. Each has a 3x9
     convolution over (frames, bins), three with stride 2 over the bins, and a 3x3 one; a last 3x3 one scores their
@@ -79,7 +80,7 @@ class MultiResolutionDiscriminator(ModelMixin, ConfigMixin):
         )
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
-        """Score a waveform (batch, audio_channels, time); maps are (batch, channels, frames, bins of a band).
+        """Score a waveform (batch, audio_channels, time); maps are (batch, channels, frames, bins of a band / stride).
 
         Raises:
             ValueError: Wrong rank or channel count.

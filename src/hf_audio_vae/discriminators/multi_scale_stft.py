@@ -13,7 +13,8 @@ class MultiScaleSTFTDiscriminator(ModelMixin, ConfigMixin):
     """Judges complex spectrograms of several window lengths (Défossez et al., 2022, arXiv:2210.13438, section 3.4).
 
     Real and imaginary parts of all channels enter as planes of (frames, bins): a 3x9 convolution, three with stride 2
-    over the bins and dilations 1, 2, 4 over the frames, a 3x3 one, and a 3x3 one to the scores.
+    over the bins and dilations 1, 2, 4 over the frames, a 3x3 one, and a 3x3 one to the logits: the kernels of the
+    released code, where the paper says 3x8. Spectrograms are centred here.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
@@ -42,7 +43,7 @@ class MultiScaleSTFTDiscriminator(ModelMixin, ConfigMixin):
         self.scales = nn.ModuleList(_stack(2 * audio_channels, hidden_channels) for _ in window_lengths)
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
-        """Score a waveform (batch, audio_channels, time); maps are (batch, channels, frames, bins).
+        """Score a waveform (batch, audio_channels, time); maps are (batch, channels, frames, bins / stride).
 
         Raises:
             ValueError: Wrong rank or channel count.

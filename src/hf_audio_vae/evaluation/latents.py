@@ -122,7 +122,7 @@ class LatentStatistics:
 
     @property
     def effective_rank(self) -> float:
-        """Channels that equal, uncorrelated ones would need for the same spread: exp of the `eigenvalues`' entropy.
+        """How many equal, uncorrelated channels would have the same spread: exp of the `eigenvalues`' entropy.
 
         Roy & Vetterli, 2007, of the posterior mean's covariance. 0.0 if the posterior mean never changes.
         """

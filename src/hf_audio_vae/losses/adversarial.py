@@ -54,7 +54,7 @@ class LeastSquaresLoss:
 def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean absolute difference of feature maps, over layers, then over sub-discriminators; -> scalar.
 
-    Larsen et al., 2016 (arXiv:1512.09300); L1 as in MelGAN (arXiv:1910.06711), eq. 4.
+    Larsen et al., 2016 (arXiv:1512.09300); L1 as in MelGAN (Kumar et al., 2019, arXiv:1910.06711).
     """
     per_discriminator = [
         torch.stack([(y - x).abs().mean() for x, y in zip(*maps, strict=True)]).mean()

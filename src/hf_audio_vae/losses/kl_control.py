@@ -14,7 +14,7 @@ from torch import Tensor
 from hf_audio_vae.losses.kl import Schedule
 
 NATS_A_BIT = math.log(2)
-DECAY = 0.9  # of the running mean of the KL: it stands for the data set's, which one batch only hints at
+DECAY = 0.9  # of a running mean of the KL: it stands for the data set's, which one batch only hints at
 MAX_LOG_ERROR = 1.0
 MAX_LOG_CHANGE = math.log(1e4)
 
@@ -37,15 +37,16 @@ class KLControl(Protocol):
 
 
 class _MeasuredKL:
-    """Keeps a running mean of the KL of each channel."""
+    """Keeps a running mean of the KL of each channel; with a `decay` of 0 the last step's."""
 
-    def __init__(self) -> None:
+    def __init__(self, decay: float = DECAY) -> None:
+        self.decay = decay
         self.mean: list[float] | None = None
 
     def update(self, kl: Sequence[float]) -> None:
         """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
         before = self.mean if self.mean is not None else kl
-        self.mean = [DECAY * old + (1 - DECAY) * new for old, new in zip(before, kl, strict=True)]
+        self.mean = [self.decay * old + (1 - self.decay) * new for old, new in zip(before, kl, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running mean, fit for JSON."""
@@ -57,7 +58,7 @@ class _MeasuredKL:
 
 
 class FreeBits(_MeasuredKL):
-    """Leaves a latent channel alone while its KL is under `bits` a frame (Kingma et al., 2016, arXiv:1606.04934, C.8).
+    """Leaves a latent channel alone while its KL is under `bits` a frame (Kingma et al., 2016, arXiv:1606.04934).
 
     That is the gradient of ``weight * sum_c max(bits, E[KL_c])`` with the expectation over the data taken as a running
     mean.
@@ -72,8 +73,10 @@ class FreeBits(_MeasuredKL):
 
     def __init__(self, weight: float | Schedule, *, bits: float) -> None:
         super().__init__()
-        if bits <= 0:
-            raise ValueError(f"`bits` is {bits}; without free bits the weight is a plain number.")
+        if not 0 < bits < math.inf:
+            raise ValueError(
+                f"`bits` is {bits}; it has to be positive, without free bits the weight is a plain number."
+            )
         self.weight = weight
         self.bits = bits
 
@@ -89,7 +92,8 @@ class CapacityAnnealing(_MeasuredKL):
     """Holds the KL at a capacity that rises from 0 (Burgess et al., 2018, arXiv:1804.03599, eq. 8).
 
     The gradient of ``weight * |KL - C(step)|``, with `C` linear from 0 to `nats` in `steps`: the KL is pushed down
-    above the capacity and up below it. Whether it is above is read off a running mean.
+    above the capacity and up below it. Whether it is above is read off the step before: a weight that changes its sign
+    on a mean of many steps comes late, and overshoots.
 
     Args:
         weight (`float`): The paper's gamma.
@@ -101,9 +105,9 @@ class CapacityAnnealing(_MeasuredKL):
     """
 
     def __init__(self, weight: float, *, nats: float, steps: int) -> None:
-        super().__init__()
-        if nats <= 0 or steps < 1:
-            raise ValueError(f"`nats` is {nats} and `steps` {steps}; the capacity has to rise.")
+        super().__init__(decay=0.0)
+        if not 0 < nats < math.inf or steps < 1:
+            raise ValueError(f"`nats` is {nats} and `steps` {steps}; the capacity has to rise, in at least one step.")
         self.weight = weight
         self.nats = nats
         self.steps = steps
@@ -118,14 +122,14 @@ class TargetRate(_MeasuredKL):
     """Finds the weight at which the KL is a given rate, so that models of any size and loss can be compared.
 
     A proportional-integral controller, as in ControlVAE (Shao et al., 2020, arXiv:2004.05988), here of the logarithms:
-    with ``e = log(rate / target)``, cut to +-1, ``log weight = log start + gain * e + sum(e) / time``.
+    with ``e = log(rate / target)``, cut to +-1, ``log weight = log start + gain * e + sum(e) / integral_steps``.
 
     Args:
         bits_per_second (`float`): What the KL of all channels should come to.
         frame_rate (`float`): Latent frames a second.
         weight (`float`): Where to start; the weight stays within a factor of 10,000 of it.
         gain (`float`): Proportional answer.
-        time (`float`): Steps in which the weight changes e-fold under an error of e-fold.
+        integral_steps (`float`): Steps in which the weight changes e-fold under an error of e-fold.
 
     Raises:
         ValueError: A value is not positive.
@@ -138,29 +142,32 @@ class TargetRate(_MeasuredKL):
         frame_rate: float,
         weight: float = 1e-4,
         gain: float = 0.5,
-        time: float = 100.0,
+        integral_steps: float = 100.0,
     ) -> None:
         super().__init__()
-        if min(bits_per_second, frame_rate, weight, gain, time) <= 0:
-            raise ValueError(
-                f"every value has to be positive, got {bits_per_second} bit/s, {frame_rate} frames/s, "
-                f"`weight` {weight}, `gain` {gain}, `time` {time}."
-            )
+        numbers = {"bits_per_second": bits_per_second, "frame_rate": frame_rate, "weight": weight, "gain": gain}
+        wrong = {
+            name: number
+            for name, number in (numbers | {"integral_steps": integral_steps}).items()
+            if not 0 < number < math.inf
+        }
+        if wrong:
+            raise ValueError(f"{wrong} cannot be; give positive numbers.")
         self.bits_per_second = bits_per_second
         self.frame_rate = frame_rate
         self.weight = weight
         self.gain = gain
-        self.time = time
+        self.integral_steps = integral_steps
         self.integral = 0.0
 
     def __call__(self, step: int) -> float:
-        """Return the weight that the last measurements ask for; they count their steps themselves."""
+        """Return the weight that the measurements ask for; `step` is not used, each update is one."""
         return self.weight * math.exp(_bounded(self.integral + self.gain * self._error(), MAX_LOG_CHANGE))
 
     def update(self, kl: Sequence[float]) -> None:
         """Take a step's mean KL of each channel, in nats a frame, over all of its batches and processes."""
         super().update(kl)
-        self.integral = _bounded(self.integral + self._error() / self.time, MAX_LOG_CHANGE)
+        self.integral = _bounded(self.integral + self._error() / self.integral_steps, MAX_LOG_CHANGE)
 
     def _error(self) -> float:
         if self.mean is None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Timing:
         validation_steps (`int`): Between validations; there is one before the first step and one at the end.
         logging_steps (`int`): Between entries in the log.
         max_grad_norm (`float`): Where to clip the gradient's norm.
-        max_skipped_steps (`int`): Give up after this many steps in a row without a finite loss.
+        max_skipped_steps (`int`): Give up after this many steps in a row without finite loss and gradient.
         max_train_minutes (`float`, *optional*): Stop after this time, counted from the start or the resume.
     """
 
@@ -79,8 +79,8 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
                 progress.skipped_in_a_row = 0  # the checkpoint gets its full number of attempts when it is resumed
                 folder = run.save_checkpoint()
                 raise NonFiniteLossError(
-                    f"no finite loss in {timing.max_skipped_steps} steps in a row; the weights from before them are "
-                    f"in {folder}. Look at the items named above, lower the learning rate, or train in float32."
+                    f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights from "
+                    f"before them are in {folder}. Look at the items named above, lower the learning rate, or train in float32."
                 )
             continue
         progress.step += 1
@@ -119,14 +119,14 @@ def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, me
             step = run.objective(batch, run.progress.step)
             finite = all(bool(torch.isfinite(loss)) for loss in step.losses.values())
             if not finite:
-                _warn_not_finite("loss", step.losses.values(), batch.names)
+                _warn_not_finite("loss", step.losses, batch.names)
             good = good and not _any_process(run, not finite)
             if good:
                 for loss in step.losses.values():
                     accelerator.backward(loss)
                 meter.add(step.logged, batch.seconds)
             if last:
-                learners = [run.learners[name] for name in step.losses]
+                learners = {name: run.learners[name] for name in step.losses}
                 good = good and _move(accelerator, learners, max_grad_norm, names, meter)
                 run.objective.end_step(accelerator, taken=good)
             if last and good:
@@ -137,16 +137,19 @@ def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, me
 
 
 def _move(
-    accelerator: Accelerator, learners: list[Learner], max_grad_norm: float, names: list[str], meter: "_Meter"
+    accelerator: Accelerator, learners: dict[str, Learner], max_grad_norm: float, names: list[str], meter: "_Meter"
 ) -> bool:
     """Step every learner's optimiser; `False` if a gradient is not finite and none has moved."""
-    norms = [accelerator.clip_grad_norm_(learner.module.parameters(), max_grad_norm) for learner in learners]
+    norms = {
+        name: accelerator.clip_grad_norm_(learner.module.parameters(), max_grad_norm)
+        for name, learner in learners.items()
+    }
     # With a gradient scaler (fp16), infinite gradients are routine: the optimiser leaves the step out.
-    if accelerator.scaler is None and not all(bool(torch.isfinite(norm)) for norm in norms):
+    if accelerator.scaler is None and not all(bool(torch.isfinite(norm)) for norm in norms.values()):
         _warn_not_finite("gradient", norms, names)
         return False
-    for learner, norm in zip(learners, norms, strict=True):
-        with meter.measuring(learner, norm.item(), max_grad_norm):
+    for name, learner in learners.items():
+        with meter.measuring(learner, norms[name].item(), max_grad_norm):
             learner.optimizer.step()
         if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
             return False
@@ -154,8 +157,8 @@ def _move(
     return True
 
 
-def _warn_not_finite(what: str, values: Iterable[Tensor], names: list[str]) -> None:
-    shown = ", ".join(str(value.item()) for value in values)
+def _warn_not_finite(what: str, values: Mapping[str, Tensor], names: list[str]) -> None:
+    shown = ", ".join(f"{name} {value.item()}" for name, value in values.items())
     logger.warning(f"{what} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
 
 

@@ -64,7 +64,7 @@ class Adversary:
 
 
 class AutoencoderObjective:
-    """Reconstruction, regularisers, and the game with a discriminator if there is one.
+    """Reconstruction, regularisers, and adversarial terms if there is a discriminator.
 
     Args:
         model (`torch.nn.Module`): Autoencoder prepared by accelerate.
@@ -98,12 +98,12 @@ class AutoencoderObjective:
 
     def __call__(self, batch: CropBatch, step: int) -> StepLosses:
         """Compute the losses of the autoencoder and, when it learns, of the discriminator."""
-        decoder_only = self.decoder_only_from_step is not None and step >= self.decoder_only_from_step
+        decoder_only = self._decoder_only(step)
         if decoder_only:
             extract_model_from_parallel(self.model).encoder.requires_grad_(False)
         made = reconstruction_step(self.model, batch, self.losses)
-        game = self._play(batch.waveform, made.waveform, step)
-        of_waveform = made.distances | game.generator
+        adversarial = self._adversarial_terms(batch.waveform, made.waveform, step)
+        of_waveform = made.distances | adversarial.generator
         regularisers = {} if decoder_only else made.regularisers
         weights = self._weights_at(step)
         plain = weighted_sum(of_waveform | regularisers, weights)
@@ -114,9 +114,9 @@ class AutoencoderObjective:
             balanced, norms = self.balancer(of_waveform, shares, made.waveform)
             losses["model"] = balanced + weighted_sum(regularisers, weights)
             self._norms.append(norms)
-        if game.discriminator is not None:
-            losses["discriminator"] = game.discriminator
-        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | game.logged
+        if adversarial.discriminator is not None:
+            losses["discriminator"] = adversarial.discriminator
+        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | adversarial.logged
         if "kl" in regularisers:
             self._kl.append(regularisers["kl"].detach())
             logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean().to(plain.device)
@@ -145,7 +145,10 @@ class AutoencoderObjective:
         parts = {"kl": self.weights.get("kl"), "balancer": self.balancer}
         return {name: part for name, part in parts.items() if isinstance(part, KLControl | GradientBalancer)}
 
-    def _play(self, real: Tensor, fake: Tensor, step: int) -> AdversarialTerms:
+    def _decoder_only(self, step: int) -> bool:
+        return self.decoder_only_from_step is not None and step >= self.decoder_only_from_step
+
+    def _adversarial_terms(self, real: Tensor, fake: Tensor, step: int) -> AdversarialTerms:
         """Ask the discriminator, if it plays yet."""
         if self.adversary is None or step < self.adversary.start_step:
             return AdversarialTerms({})
@@ -159,6 +162,6 @@ class AutoencoderObjective:
         dormant: set[str] = set()
         if self.adversary and step < self.adversary.start_step:
             dormant |= set(ADVERSARIAL_TERMS)
-        if self.decoder_only_from_step is not None and step >= self.decoder_only_from_step:
+        if self._decoder_only(step):
             dormant |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS)
         return {name: w(step) if callable(w) else w for name, w in self.weights.items() if name not in dormant}

@@ -1,7 +1,7 @@
 """The parts of a recipe, each with `build`: names in YAML on one side, objects on the other."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     Tag,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from torch import nn
 
@@ -47,7 +48,7 @@ def _not_true(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_not_true)]
-Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Sizes = Annotated[tuple[Annotated[PositiveInt, BeforeValidator(_not_true)], ...], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -104,11 +105,11 @@ class LossOptions(Section):
 
 
 class AnnealedWeight(Section):
-    """A weight that rises from 0 to `weight` in `steps`."""
+    """A weight that rises from 0 to `weight` in `steps`; `cyclical` does so every `steps` anew."""
 
     schedule: Literal["linear", "cosine", "cyclical"]
     weight: float
-    steps: int
+    steps: PositiveInt
 
     def build(self) -> Schedule:
         """Return the schedule this describes."""
@@ -124,7 +125,7 @@ class FreeBitsWeight(Section):
     """A weight for those latent channels alone that use more than `free_bits` a frame."""
 
     free_bits: float = Field(gt=0)
-    weight: float | AnnealedWeight
+    weight: Number | AnnealedWeight
 
     def build(self) -> FreeBits:
         """Return the control this describes."""
@@ -224,6 +225,12 @@ class AdversarialOptions(Section):
     start_step: int = Field(0, ge=0, description="first step with discriminators")
     update_interval: int = Field(1, ge=1, description="steps from one update of the discriminators to the next")
     learning_rate: float = Field(1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> Self:
+        if self.pretrained_model_name_or_path is None and all(options is None for _, options in self.discriminators):
+            raise ValueError("`discriminators` is empty; name multi_period, multi_resolution or multi_scale_stft")
+        return self
 
     def build_loss(self) -> AdversarialLoss:
         """Return what the two players minimise."""

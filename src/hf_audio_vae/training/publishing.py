@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import HfApi
 
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
-from hf_audio_vae.discriminators.ensemble import SUBFOLDER as DISCRIMINATORS
+from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.config import AutoencoderTrainingConfig
@@ -19,7 +19,7 @@ PUBLISHED = [
     "metrics.json",
     "recipe.yaml",
     "README.md",
-    f"{DISCRIMINATORS}/*",
+    f"{DISCRIMINATOR_FOLDER}/*",
 ]
 
 
@@ -68,7 +68,7 @@ def write_model(
     folder = config.output_dir
     model.save_pretrained(folder)
     if discriminator is not None:
-        discriminator.save_pretrained(folder / DISCRIMINATORS)
+        discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     architecture = {name: value for name, value in model.config.items() if not name.startswith("_")}
     recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
     if discriminator is not None:

@@ -8,7 +8,7 @@ from accelerate.logging import get_logger
 from diffusers import ModelMixin
 from torch import nn
 
-from hf_audio_vae.discriminators.ensemble import SUBFOLDER as DISCRIMINATORS
+from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
@@ -118,7 +118,7 @@ class Run:
             )
         self.checkpoints.load(checkpoint)
         self.progress = Progress(**state["progress"])
-        self.objective.load_state_dict(state.get("objective", {}))  # older checkpoints had nothing to keep
+        self.objective.load_state_dict(state["objective"])
         self.loader.load_state_dict(state["loader"])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
@@ -129,4 +129,4 @@ class Run:
         self.ema.model.save_pretrained(folder / EMA_FOLDER)
         if "discriminator" in self.learners:
             discriminator = self.accelerator.unwrap_model(self.learners["discriminator"].module)
-            discriminator.save_pretrained(folder / DISCRIMINATORS)
+            discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
