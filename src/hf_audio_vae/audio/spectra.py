@@ -11,6 +11,11 @@ class Spectra:
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Signal, any time >= 1.
+
+    Example:
+        >>> spectra = Spectra(torch.randn(1, 2, 1000))
+        >>> spectra.stft(64).shape, spectra.stft(64) is spectra.stft(64)
+        (torch.Size([1, 2, 33, 63]), True)
     """
 
     def __init__(self, waveform: Tensor) -> None:

@@ -52,7 +52,11 @@ class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
             raise ValueError("an ensemble needs a discriminator: multi_period, multi_resolution or multi_scale_stft.")
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
-        """Score a waveform (batch, audio_channels, time) by all, in order."""
+        """Score a waveform (batch, audio_channels, time) by all, in order.
+
+        Raises:
+            ValueError: Wrong rank or channel count.
+        """
         outputs = [discriminator(waveform) for discriminator in self.children()]
         return DiscriminatorOutput(
             logits=[logits for output in outputs for logits in output.logits],
@@ -68,6 +72,9 @@ def load_discriminators(
     Args:
         pretrained_model_name_or_path (`str` or `Path`): The autoencoder's folder or Hub id.
         revision (`str`, *optional*): Version of a Hub model.
+
+    Returns:
+        `DiscriminatorEnsemble`: In evaluation mode.
 
     Raises:
         OSError: There are none, or the Hub cannot be reached.

@@ -205,6 +205,9 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
         statistics (`LatentStatistics`): Of a validation set.
         min_active_share (`float`): Share of the channels, 0 to 1, under which there is a warning.
 
+    Returns:
+        The warning, without a line break, or `None`.
+
     Raises:
         ValueError: `min_active_share` is no share, or no posterior has been added.
     """

@@ -24,7 +24,13 @@ class AdversarialLoss(Protocol):
 
 
 class HingeLoss:
-    """Real sound is pushed above 1, reconstructions below -1, none further (Lim & Ye, 2017, arXiv:1705.02894)."""
+    """Real sound is pushed above 1, reconstructions below -1, none further (Lim & Ye, 2017, arXiv:1705.02894).
+
+    Example:
+        >>> real, fake = [torch.tensor([0.5, 2.0])], [torch.tensor([0.0, -3.0])]  # one sub-discriminator, two scores
+        >>> HingeLoss().discriminator(real, fake), HingeLoss().generator(fake)
+        (tensor(0.7500), tensor(1.5000))
+    """
 
     boundary = 0.0
 
@@ -38,7 +44,12 @@ class HingeLoss:
 
 
 class LeastSquaresLoss:
-    """Real sound is pulled to 1, reconstructions to 0 (Mao et al., 2017, arXiv:1611.04076; HiFi-GAN, DAC)."""
+    """Real sound is pulled to 1, reconstructions to 0 (Mao et al., 2017, arXiv:1611.04076; HiFi-GAN, DAC).
+
+    Example:
+        >>> LeastSquaresLoss().generator([torch.tensor([1.0, 0.0])])
+        tensor(0.5000)
+    """
 
     boundary = 0.5
 
@@ -53,6 +64,8 @@ class LeastSquaresLoss:
 
 def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean absolute difference of feature maps, over layers, then over sub-discriminators; -> scalar.
+
+    Each list holds a list of maps for every sub-discriminator, of equal shapes on both sides.
 
     Larsen et al., 2016 (arXiv:1512.09300); L1 as in MelGAN (Kumar et al., 2019, arXiv:1910.06711).
     """

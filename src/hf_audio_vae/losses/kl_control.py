@@ -69,6 +69,12 @@ class FreeBits(_MeasuredKL):
 
     Raises:
         ValueError: `bits` is not positive.
+
+    Example:
+        >>> control = FreeBits(0.1, bits=1.0)
+        >>> control.update([0.2, 5.0])  # nats a frame, of two channels
+        >>> control(0)
+        tensor([0.0000, 0.1000])
     """
 
     def __init__(self, weight: float | Schedule, *, bits: float) -> None:
@@ -102,6 +108,12 @@ class CapacityAnnealing(_MeasuredKL):
 
     Raises:
         ValueError: A value is not positive.
+
+    Example:
+        >>> control = CapacityAnnealing(2.0, nats=10.0, steps=100)
+        >>> control.update([1.0, 3.0])  # 4 nats a frame
+        >>> control(30), control(50)  # the capacity is 3, then 5
+        (2.0, -2.0)
     """
 
     def __init__(self, weight: float, *, nats: float, steps: int) -> None:
@@ -133,6 +145,12 @@ class TargetRate(_MeasuredKL):
 
     Raises:
         ValueError: A value is not positive.
+
+    Example:
+        >>> control = TargetRate(1000.0, frame_rate=50.0, weight=1e-3)
+        >>> control.update([40.0])  # 2885 bits a second: too much, so the weight rises
+        >>> control(0) > 1e-3
+        True
     """
 
     def __init__(

@@ -80,8 +80,8 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
                 folder = run.save_checkpoint()
                 raise NonFiniteLossError(
                     f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights from "
-                    f"before them are in {folder}. Look at the items named above, lower the learning rate, or train in "
-                    f"float32."
+                    f"before them are in {folder}. Look at the items named above, lower the learning rate, or train "
+                    f"in float32."
                 )
             continue
         progress.step += 1

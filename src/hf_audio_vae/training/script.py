@@ -26,6 +26,9 @@ def start_accelerator(config: AutoencoderTrainingConfig, *, find_unused_paramete
     Args:
         config (`AutoencoderTrainingConfig`): Precision, accumulation, trackers, seed.
         find_unused_parameters (`bool`): Some parameters get no gradient in some steps.
+
+    Returns:
+        `accelerate.Accelerator`: To prepare models with; schedulers are stepped by hand.
     """
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,

@@ -42,6 +42,9 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
             posterior, `latent_dist`.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
+
+    Returns:
+        `Reconstruction`: The waveform and all terms.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     output = model(batch.waveform, sample_posterior=True, generator=generators)
@@ -92,6 +95,9 @@ def adversarial_step(
         fake (`torch.Tensor`, same shape): Their reconstructions, with their graph.
         loss (`AdversarialLoss`): Hinge or least squares.
         train_discriminator (`bool`): Compute the discriminator's loss, too.
+
+    Returns:
+        `AdversarialTerms`: The generator's terms and, if it is trained, the discriminator's loss and accuracy.
     """
     unwrapped = extract_model_from_parallel(discriminator)
     own_loss = own_accuracy = None

@@ -40,6 +40,12 @@ def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.devic
         model (`AutoencoderModel`): Autoencoder; its output has `sample`, `losses` and `latent_dist`.
         clips (`Sequence[Clip]`): The fixed set.
         device (`torch.device`): Where the model is.
+
+    Returns:
+        `ValidationResult`: Means, reconstructions and the latents' statistics.
+
+    Raises:
+        ValueError: There are no clips.
     """
     was_training = model.training
     model.eval()
