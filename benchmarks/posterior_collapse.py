@@ -4,6 +4,7 @@ python benchmarks/posterior_collapse.py --steps 300 --weight 0.5
 """
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def kl_weights(weight: float, steps: int) -> dict[str, Any]:
 
 def picture(histories: Mapping[str, History]) -> Figure:
     """Active share and KL by step."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     share, rate = figure.subplots(1, 2)
     for name, history in histories.items():
         steps = [row["step"] for row in history]
@@ -42,7 +43,7 @@ def picture(histories: Mapping[str, History]) -> Figure:
         rate.plot(steps, [row["bits_per_second"] / 1000 for row in history], marker=".")
     share.set(xlabel="step", ylabel="active share of latent channels", ylim=(-0.05, 1.05))
     rate.set(xlabel="step", ylabel="KL in kbit/s", yscale="symlog")
-    share.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small")
     return figure
 
 
@@ -60,7 +61,7 @@ def main() -> None:
         folder = arguments.output_dir / f"{name.replace(' ', '_').replace('/', '_')}-{arguments.steps}"
         histories[name] = train(folder, length | {"weights": WEIGHTS | {"kl": kl}})
         last = histories[name][-1]
-        said = [line for line in (folder / "log.txt").read_text().splitlines() if "the latents collapse" in line]
+        warnings = re.findall("the latents collapse: .*", (folder / "log.txt").read_text())
         rows.append(
             [
                 name,
@@ -69,7 +70,7 @@ def main() -> None:
                 *(last[column] for column in COLUMNS),
             ]
         )
-        alarms += [f"{name}: {said[-1]}"] if said else []
+        alarms += [f"{name}: {warnings[-1]}"] if warnings else []
     print(table(["KL weight", "active channels", "kbit/s", *(METRICS[column] for column in COLUMNS)], rows))
     print("\n".join(["", "the last alarm of each run that raised one:", *alarms]))
     place = arguments.picture or arguments.output_dir / "posterior_collapse.png"
