@@ -1,6 +1,6 @@
 """The same VAE with and without discriminators, at equal steps, on the real audio of this repository.
 
-python benchmarks/vae_vs_vae_gan.py --steps 1500
+python benchmarks/vae_vs_vae_gan.py --steps 1500 --seed 0
 """
 
 import argparse
@@ -52,20 +52,22 @@ def main() -> None:
     """Train both, print the table, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/vae_vs_vae_gan")
     parser.add_argument("--clip", type=Path, default=REPO / "data/held_out/speech_en_0890.flac")
-    parser.add_argument("--picture", type=Path, help="default: vae_vs_vae_gan.png in the output folder")
+    parser.add_argument("--picture", type=Path, help="default: vae_vs_vae_gan.png in the runs' folder")
     arguments = parser.parse_args()
-    steps = {"max_train_steps": arguments.steps, "ema_decay": 0.99}
+    common = {"max_train_steps": arguments.steps, "seed": arguments.seed, "ema_decay": 0.99}
     variants = {
-        "VAE": steps | {"weights": RECONSTRUCTION},
-        "VAE-GAN": steps | {"weights": GAME, "adversarial": ADVERSARIAL},
+        "VAE": common | {"weights": RECONSTRUCTION},
+        "VAE-GAN": common | {"weights": GAME, "adversarial": ADVERSARIAL},
     }
-    folders = {name: arguments.output_dir / f"{name.lower()}-{arguments.steps}" for name in variants}
+    place = arguments.output_dir / f"seed-{arguments.seed}"
+    folders = {name: place / f"{name.lower()}-{arguments.steps}" for name in variants}
     print(metrics_table({name: train(folders[name], changes)[-1] for name, changes in variants.items()}))
-    place = arguments.picture or arguments.output_dir / "vae_vs_vae_gan.png"
-    picture(arguments.clip, folders).savefig(place, dpi=110)
-    print(f"picture: {place}")
+    target = arguments.picture or place / "vae_vs_vae_gan.png"
+    picture(arguments.clip, folders).savefig(target, dpi=110)
+    print(f"picture: {target}")
 
 
 if __name__ == "__main__":
