@@ -119,6 +119,7 @@ def main(argv: Sequence[str]) -> None:
     discriminator, adversary = None, None
     if options := config.adversarial:
         discriminator = options.build_discriminators(model.config.audio_channels)
+        logger.info(f"discriminators: those of {options.pretrained_model_name_or_path or 'the recipe, new'}")
         updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
         learner = prepare_learner(accelerator, discriminator, config, options.learning_rate, updates)
         learners["discriminator"] = learner

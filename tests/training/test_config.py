@@ -144,7 +144,8 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         ),
         (["--weights.kl", "{schedule: linear, weight: 1, steps: 0}"], "weights.kl.schedule.steps: .*greater than 0"),
         (["--weights.kl", "{free_bits: 1, weight: true}"], "weights.kl.free_bits.weight.*needs a number"),
-        (["--weights.adversarial", "1"], "no section `adversarial`"),
+        (["--weights.adversarial", "1"], r"no section `adversarial`$"),
+        (["--weights.kl", "-1"], "weights.kl.number: .*greater than or equal to 0"),
         (["--weights.waveform_l1", "{free_bits: 1, weight: 1}"], "only `kl` can"),
         (["--weights.kl", "much"], "weights.kl.number: .*got 'much'"),
         (
@@ -160,6 +161,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: s
         parse(write_recipe(tmp_path), *arguments)
 
 
+def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("seed: 0\n\tmodel: {}\n")
+    with pytest.raises(ValueError, match="recipe.yaml is not YAML: .*line 2"):
+        parse(recipe)
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({k: v for k, v in RECIPE.items() if k != "dataset_name"}))
@@ -172,6 +180,8 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         parse_config(AutoencoderTrainingConfig, ["--help"])
     listed = capsys.readouterr().out
     assert all(f"--{name} " in listed for name in AutoencoderTrainingConfig.model_fields)
+    assert "--adversarial.discriminators.multi_period.periods " in listed
+    assert "--losses.waveform_l1 " in listed
 
 
 @pytest.mark.parametrize("recipe", sorted((REPO / "training/recipes").glob("*.yaml")), ids=lambda path: path.stem)

@@ -132,10 +132,12 @@ def test_a_gradient_that_is_not_finite_skips_the_step(folder: Path, tmp_path: Pa
     assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
 
 
-def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path) -> None:
+def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = start(folder, tmp_path / "out")
     timing = Timing(10**9, 10**9, 10**9, 10**9, 1.0, 3, max_train_minutes=0.02)
-    fit(run, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
+    with caplog.at_level(logging.INFO):
+        fit(run, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
+    assert "time is up after 0.02 min" in caplog.text
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
-    if arguments.card and not arguments.card.parent.is_dir():
-        raise ValueError(f"--card {arguments.card} is in no folder that exists.")
+    if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
+        raise ValueError(f"--card {arguments.card} is no file, or in no folder that exists.")
     model = load_model(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []

@@ -86,5 +86,8 @@ def load_discriminators(
         )
     # With `subfolder`, diffusers would prefer the weights in the folder itself, the autoencoder's.
     if not (folder / DISCRIMINATOR_FOLDER).is_dir():
-        raise OSError(f"{folder} has no folder {DISCRIMINATOR_FOLDER!r}; it was trained without discriminators.")
+        raise OSError(
+            f"{folder} has no folder {DISCRIMINATOR_FOLDER!r}; name the folder of an autoencoder that was trained "
+            f"with discriminators."
+        )
     return DiscriminatorEnsemble.from_pretrained(folder / DISCRIMINATOR_FOLDER)

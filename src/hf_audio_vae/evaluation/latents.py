@@ -219,8 +219,8 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
         return None
     return (
         f"the latents collapse: {count} of {channels} channels are active (their posterior mean has a variance of at "
-        f"least {ACTIVE_VARIANCE} over the data), under the share of {min_active_share:g} that is wanted; lower "
-        f"`weights.kl`, raise it slowly by a `schedule`, or grant every channel `free_bits`."
+        f"least {ACTIVE_VARIANCE} over the data), under the share of {min_active_share:g} that is wanted; if that "
+        f"lasts, lower `weights.kl`, raise it slowly by a `schedule`, or grant every channel `free_bits`."
     )
 
 

@@ -3,12 +3,13 @@
 train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --model.causal true
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from hf_audio_vae.losses import KLControl, Schedule
 from hf_audio_vae.training.options import (
@@ -39,6 +40,8 @@ MAY_CHANGE = {
     "max_bad_share",
     "validation_steps",
     "num_validation_media",
+    "max_validation_samples",
+    "validation_seconds",
     "min_active_share",
     "checkpointing_steps",
     "checkpoints_total_limit",
@@ -94,7 +97,7 @@ class AutoencoderTrainingConfig(Section):
     gradient_checkpointing: bool = False
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
     max_train_steps: int = Field(ge=1)
-    max_train_minutes: float | None = Field(None, gt=0)
+    max_train_minutes: float | None = Field(None, gt=0, description="stop after this time, wherever the run stands")
     learning_rate: float = Field(1e-4, gt=0)
     lr_scheduler: str = Field("constant_with_warmup", description="a name that diffusers' get_scheduler knows")
     lr_warmup_steps: int = Field(0, ge=0)
@@ -169,8 +172,13 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     try:
         return config_class.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        raise ValueError("the configuration is wrong:\n" + "\n".join(lines)) from None
+        raise ValueError("the configuration is wrong:\n" + "\n".join(map(_told, error.errors()))) from None
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """One line for an error; what concerns the whole recipe does not repeat it."""
+    place = ".".join(map(str, error["loc"]))
+    return f"  {place}: {error['msg']}, got {error['input']!r}" if place else f"  {error['msg']}"
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
@@ -191,7 +199,10 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"`--config` names {path}, which is not a file.")
-    return yaml.safe_load(path.read_text()) or {}
+    try:
+        return yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _override(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
@@ -211,7 +222,20 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_help(config_class: type[BaseModel]) -> None:
-    print("options: --config FILE, then any of these, each as `--key value`:")
-    for name, field in config_class.model_fields.items():
+    print("options: --config FILE, then any of these, each as `--key value`; a section left out is not used:")
+    for name, field in _flat_fields(config_class):
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
-        print(f"  --{name:32}{field.description or ''} ({default})")
+        print(f"  --{name:32} {field.description or ''} ({default})")
+
+
+def _flat_fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the options of a section and of the sections in it, by their full names."""
+    for name, field in section.model_fields.items():
+        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
+        yield prefix + name, field
+        for kind in inner:
+            yield from _flat_fields(kind, f"{prefix}{name}.")
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)

@@ -97,6 +97,8 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
             run.save_checkpoint()
             saved_at = progress.step
     bar.close()
+    if progress.step < timing.max_train_steps:
+        logger.info(f"time is up after {timing.max_train_minutes:g} min, at step {progress.step}")
     if progress.history[-1]["step"] != progress.step:
         _validate(run, validate)
     if saved_at != progress.step:

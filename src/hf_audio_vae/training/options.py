@@ -47,7 +47,7 @@ def _not_true(value: object) -> object:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_not_true)]
+Number = Annotated[float, BeforeValidator(_not_true), Field(ge=0)]
 Sizes = Annotated[tuple[Annotated[PositiveInt, BeforeValidator(_not_true)], ...], Field(min_length=1)]
 
 
@@ -108,7 +108,7 @@ class AnnealedWeight(Section):
     """A weight that rises from 0 to `weight` in `steps`; `cyclical` does so every `steps` anew."""
 
     schedule: Literal["linear", "cosine", "cyclical"]
-    weight: float
+    weight: Number
     steps: PositiveInt
 
     def build(self) -> Schedule:
@@ -137,8 +137,8 @@ class CapacityWeight(Section):
     """A weight that holds the KL at a capacity, which rises from 0 to `capacity_nats` a frame in `steps`."""
 
     capacity_nats: float = Field(gt=0)
-    steps: int = Field(ge=1)
-    weight: float
+    steps: PositiveInt
+    weight: Number
 
     def build(self) -> CapacityAnnealing:
         """Return the control this describes."""
