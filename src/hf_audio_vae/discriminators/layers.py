@@ -28,16 +28,17 @@ class FeatureStack(nn.Module):
         return feature_maps
 
 
-class ScoringStack(FeatureStack):
-    """A feature stack and one more convolution, from the last feature map to scores."""
+class ScoringStack(nn.Module):
+    """A feature stack and one more convolution, from the last feature map to logits."""
 
     def __init__(self, layers: Iterable[nn.Module], last: nn.Module, *, negative_slope: float) -> None:
-        super().__init__(layers, negative_slope=negative_slope)
+        super().__init__()
+        self.features = FeatureStack(layers, negative_slope=negative_slope)
         self.last = last
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
-        """(batch, channels, height, width) -> scores (batch, 1, height, width), feature maps."""
-        feature_maps = super().forward(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(batch, channels, height, width) -> logits (batch, 1, height, width), feature maps."""
+        feature_maps = self.features(x)
         return self.last(feature_maps[-1]), feature_maps
 
 
