@@ -34,11 +34,13 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     """A new model of the recipe's family, or a saved one to go on with."""
     if config.pretrained_model_name_or_path:
         logger.info(f"fine-tuning {config.pretrained_model_name_or_path}: its configuration replaces `model`")
-        return load_autoencoder(
+        model = load_autoencoder(
             config.pretrained_model_name_or_path,
             subfolder=config.pretrained_subfolder,
             revision=config.pretrained_revision,
         )
+        model.register_to_config(latents_mean=None, latents_std=None)  # they will not be those of the new weights
+        return model
     return new_autoencoder(config.family, config.model)
 
 

@@ -1,6 +1,11 @@
 """Audio autoencoders for the Hugging Face ecosystem."""
 
+from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
+
 from hf_audio_vae.models import WaveformVAE
+from hf_audio_vae.registration import register
 from hf_audio_vae.version import __version__
 
-__all__ = ["WaveformVAE", "__version__"]
+register()
+
+__all__ = ["ModelMixin", "WaveformVAE", "__version__"]

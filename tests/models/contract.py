@@ -29,12 +29,14 @@ def assert_equal_within_rounding(actual: Tensor, expected: Tensor, operations: i
 class AutoencoderContract:
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
-    A subclass names its class, one tiny configuration with every key, and another value for each key.
+    A subclass names its class, one tiny configuration with every key, another value for each key, and what has to
+    change with it for some.
     """
 
     model_class: type
     config: dict[str, Any]
     other_values: dict[str, Any]
+    changes_with: dict[str, dict[str, Any]] = {}
 
     def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
         """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
@@ -287,6 +289,32 @@ class AutoencoderContract:
             for actual, expected in zip(exported, (*Encode(model)(x), Decode(model)(z)), strict=True):
                 assert_equal_within_rounding(actual, expected)
 
+    # Statistics of the latents
+
+    def test_latents_are_normalised_by_channel_and_back(self):
+        model = self.tiny_model(torch.float64)
+        z = self.latents(model, 20, batch=2, dtype=torch.float64)
+        mean, std = (torch.tensor(self.config[name], dtype=z.dtype) for name in ("latents_mean", "latents_std"))
+        spread = z * std[:, None] + mean[:, None]
+        torch.testing.assert_close(model.normalize_latents(spread), z, rtol=0, atol=1e-14)
+        torch.testing.assert_close(model.denormalize_latents(z), spread, rtol=0, atol=1e-14)
+
+    def test_latents_without_statistics_are_left_as_they_are(self):
+        model = self.tiny_model(latents_mean=None, latents_std=None)
+        z = self.latents(model, 5)
+        assert torch.equal(model.normalize_latents(z), z)
+        assert torch.equal(model.denormalize_latents(z), z)
+
+    def test_statistics_that_do_not_fit_are_refused(self):
+        mean, std = self.config["latents_mean"], self.config["latents_std"]
+        for wrong, message in (
+            ({"latents_std": None}, "give both or neither"),
+            ({"latents_mean": (*mean, 0.0)}, f"has {len(mean) + 1} values.*one for each of the {len(mean)}"),
+            ({"latents_std": (0.0, *std[1:])}, "holds 0.0"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                self.tiny_model(**wrong)
+
     # Batches
 
     @torch.no_grad()
@@ -370,7 +398,7 @@ class AutoencoderContract:
         keys = [name for name in signature if name != "self"]
         stored = {name for name in self.tiny_model().config if not name.startswith("_")}
         assert set(keys) == stored == self.config.keys() == self.other_values.keys()
-        scalar = (int, float, bool, str)
+        scalar = (int, float, bool, str, type(None))
         for key in keys:
             default = signature[key].default
             assert all(isinstance(value, scalar) for value in as_tuple_of(default)), key
@@ -380,7 +408,7 @@ class AutoencoderContract:
     def test_every_key_changes_behaviour(self):
         model = self.tiny_model()
         for key, value in self.other_values.items():
-            other = self.tiny_model(**{key: value})
+            other = self.tiny_model(**{key: value, **self.changes_with.get(key, {})})
             if shapes(other) == shapes(model) and properties(other) == properties(model):
                 other.load_state_dict(model.state_dict())
                 x = self.waveform(9 * model.hop_length)

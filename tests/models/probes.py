@@ -41,5 +41,6 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in model.state_dict().items()}
 
 
-def properties(model: Any) -> tuple[float, ...]:
-    return model.hop_length, model.latent_channels, model.sampling_rate, model.frame_rate
+def properties(model: Any) -> tuple[Any, ...]:
+    normalized = model.normalize_latents(torch.zeros(1, model.latent_channels, 1)).flatten().tolist()
+    return model.hop_length, model.latent_channels, model.sampling_rate, model.frame_rate, normalized

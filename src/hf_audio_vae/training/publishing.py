@@ -69,7 +69,8 @@ def write_model(
     model.save_pretrained(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
-    architecture = {name: value for name, value in model.config.items() if not name.startswith("_")}
+    config_values = {name: value for name, value in model.config.items() if value is not None}
+    architecture = {name: value for name, value in config_values.items() if not name.startswith("_")}
     recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
     if discriminator is not None:
         kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import pad_to_frames
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
+from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
 from hf_audio_vae.modules.convolution import WeightNormConv1d
@@ -31,6 +32,11 @@ class WaveformVAEEncoderOutput(BaseOutput):
     """
 
     latent_dist: DiagonalGaussian | None = None
+
+    @property
+    def latents(self) -> Tensor:
+        """Most likely latents; `StableAudio3Pipeline` asks for them by this name."""
+        return self.latent_dist.mode()
 
 
 @dataclass
@@ -125,7 +131,7 @@ class WaveformDecoder(_Stack):
         self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
 
 
-class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
+class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMixin):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
@@ -142,9 +148,12 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         audio_channels (`int`): Channels of the waveform.
         sampling_rate (`int`): Samples a second the model was made for, in Hz.
         causal (`bool`): No frame of latents reads a sample after its own hop, no decoded sample a later frame.
+        latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
+            `normalize_latents`; measured by `training/encode_latents.py`.
+        latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, likewise.
 
     Raises:
-        ValueError: A number is not positive, or strides and multiples differ in count.
+        ValueError: A number is not positive, strides and multiples differ in count, or the statistics do not fit.
 
     Example:
         >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, decoder_input_channels=4, audio_channels=1, sampling_rate=16000)
@@ -168,6 +177,8 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         audio_channels: int = 2,
         sampling_rate: int = 44100,
         causal: bool = False,
+        latents_mean: tuple[float, ...] | None = None,
+        latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
         strides, multiples = tuple(downsampling_ratios), tuple(channel_multiples)
@@ -179,6 +190,7 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
                 f"`downsampling_ratios` {strides} and `channel_multiples` {multiples} have to name the same blocks: "
                 f"give one multiple a stride, and at least one of each."
             )
+        check_statistics(latents_mean, latents_std, decoder_input_channels)
         encoder_widths = (encoder_hidden_size, *(encoder_hidden_size * multiple for multiple in multiples))
         decoder_widths = (*(decoder_channels * multiple for multiple in multiples[::-1]), decoder_channels)
         self.encoder = WaveformEncoder(audio_channels, decoder_input_channels, encoder_widths, strides, causal)
@@ -187,10 +199,20 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, ConfigMixin):
         self.use_tiling = False
         self.tile_frames = self.default_tile_frames
 
+    def register_to_config(self, **arguments: object) -> None:
+        """Keep the arguments and, beside them, the latents' width under the name that `StableAudio3Pipeline` reads."""
+        super().register_to_config(**arguments)
+        self.config.latent_dim = self.latent_channels  # an attribute, no key: not saved, no argument
+
     @property
     def hop_length(self) -> int:
         """Samples a latent frame."""
         return math.prod(self.config.downsampling_ratios)
+
+    @property
+    def downsampling_ratio(self) -> int:
+        """`hop_length`, by the name that `StableAudio3Pipeline` reads."""
+        return self.hop_length
 
     @property
     def latent_channels(self) -> int:

@@ -1,0 +1,57 @@
+"""Latents with zero mean and unit variance in every channel: what a diffusion model learns and generates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_statistics(
+    latents_mean: Sequence[float] | None, latents_std: Sequence[float] | None, latent_channels: int
+) -> None:
+    """Raise `ValueError` unless both are missing or hold one number a channel, the standard deviations positive."""
+    if latents_mean is None and latents_std is None:
+        return
+    if latents_mean is None or latents_std is None:
+        raise ValueError(f"`latents_mean` is {latents_mean} and `latents_std` {latents_std}; give both or neither.")
+    if len(latents_mean) != latent_channels or len(latents_std) != latent_channels:
+        raise ValueError(
+            f"`latents_mean` has {len(latents_mean)} values and `latents_std` {len(latents_std)}; give one for each "
+            f"of the {latent_channels} latent channels."
+        )
+    if min(latents_std) <= 0:
+        raise ValueError(f"`latents_std` holds {min(latents_std)}; a channel that never changes cannot be scaled.")
+
+
+class NormalizedLatentsMixin:
+    """Normalisation by the statistics in a model's configuration, `latents_mean` and `latents_std` by channel."""
+
+    config: Any
+
+    def normalize_latents(self, latents: Tensor) -> Tensor:
+        """Return ``(latents - latents_mean) / latents_std``; without statistics, the latents as they are.
+
+        Args:
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): As `encode` gives them.
+
+        Returns:
+            `torch.Tensor`, same shape: Mean 0 and variance 1 in each channel over the data that was measured.
+        """
+        if self.config.latents_mean is None:
+            return latents
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalize_latents(self, latents: Tensor) -> Tensor:
+        """Undo `normalize_latents`: ``latents * latents_std + latents_mean``, for `decode`."""
+        if self.config.latents_mean is None:
+            return latents
+        mean, std = self._statistics(latents)
+        return latents * std + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, (latent_channels, 1) each."""
+        values = (self.config.latents_mean, self.config.latents_std)
+        mean, std = (torch.tensor(value, dtype=like.dtype, device=like.device)[:, None] for value in values)
+        return mean, std
