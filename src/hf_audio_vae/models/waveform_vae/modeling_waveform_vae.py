@@ -34,9 +34,9 @@ class WaveformVAEEncoderOutput(BaseOutput):
     latent_dist: DiagonalGaussian | None = None
 
     @property
-    def latents(self) -> Tensor:
+    def latents(self) -> Tensor | None:
         """Most likely latents; `StableAudio3Pipeline` asks for them by this name."""
-        return self.latent_dist.mode()
+        return None if self.latent_dist is None else self.latent_dist.mode()
 
 
 @dataclass
