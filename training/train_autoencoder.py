@@ -12,7 +12,7 @@ from accelerate.logging import get_logger
 from diffusers.optimization import get_scheduler
 from torch import nn
 
-from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream, whole_clips
+from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.latents import collapse_warning
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -44,7 +44,9 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     return new_autoencoder(config.family, config.model)
 
 
-def build_loader(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropLoader:
+def build_loader(
+    config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator
+) -> StreamLoader[CropBatch]:
     """This process's endless batches of random crops."""
     source = load_audio_stream(
         config.dataset_name,
@@ -68,7 +70,7 @@ def build_loader(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
         max_bad_share=config.max_bad_share,
     )
     on_gpu = accelerator.device.type == "cuda"
-    return CropLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+    return StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
 
 
 def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:

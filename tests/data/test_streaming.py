@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from hf_audio_vae.data import CropLoader, CropStream, EncodedAudio, TooManyBadItemsError, load_audio_stream
+from hf_audio_vae.data import CropStream, EncodedAudio, StreamLoader, TooManyBadItemsError, load_audio_stream
 from tests.data.sounds import RATE, encoded
 
 FILES = 23
@@ -34,7 +34,7 @@ def items_of(waveform: torch.Tensor) -> list[int]:
     return [round(100 * crop[0, 0].item()) for crop in waveform]
 
 
-def read(loader: CropLoader, batches: int) -> list[torch.Tensor]:
+def read(loader: StreamLoader, batches: int) -> list[torch.Tensor]:
     return [batch.waveform for batch in itertools.islice(loader, batches)]
 
 
@@ -48,7 +48,7 @@ def test_an_epoch_has_each_item_once_over_processes_and_workers(
     for rank in range(world_size):
         stream = stream_of(load_audio_stream(str(folder)), rank=rank, world_size=world_size)
         batches = epochs * FILES // 4 // world_size + (rank < epochs * FILES // 4 % world_size)
-        for waveform in read(CropLoader(stream, num_workers=num_workers), batches):
+        for waveform in read(StreamLoader(stream, num_workers=num_workers), batches):
             seen.update(items_of(waveform))
     # An odd number of batches ends in the middle of a global one: one process is a batch ahead at the seam.
     assert sum(seen.values()) == epochs * FILES
@@ -57,7 +57,7 @@ def test_an_epoch_has_each_item_once_over_processes_and_workers(
 
 
 def test_one_process_sees_each_item_once_in_every_epoch(folder: Path) -> None:
-    loader = CropLoader(stream_of(load_audio_stream(str(folder)), batch_size=1), num_workers=2)
+    loader = StreamLoader(stream_of(load_audio_stream(str(folder)), batch_size=1), num_workers=2)
     order = [items_of(waveform)[0] for waveform in read(loader, 3 * FILES)]
     epochs = [order[i * FILES : (i + 1) * FILES] for i in range(3)]
     assert all(sorted(epoch) == list(range(FILES)) for epoch in epochs)
@@ -71,8 +71,8 @@ def test_readers_of_shards_share_no_item(tmp_path: Path, shards: int, world_size
     owners: dict[int, set[tuple[int, int]]] = {}
     for rank in range(world_size):
         stream = stream_of(source, rank=rank, world_size=world_size, batch_size=1)
-        for batch in itertools.islice(CropLoader(stream, num_workers=num_workers), 40):
-            owners.setdefault(items_of(batch.waveform)[0], set()).add((rank, batch.reader))
+        for batch in itertools.islice(StreamLoader(stream, num_workers=num_workers), 40):
+            owners.setdefault(items_of(batch.waveform)[0], set()).add((rank, batch.origin.reader))
     assert set(owners) == set(range(FILES)), "no item is lost"
     assert all(len(readers) == 1 for readers in owners.values()), "no item has two readers"
 
@@ -85,7 +85,7 @@ def test_shards_that_do_not_divide_weigh_all_items_alike(
     counts: Counter[int] = Counter()
     for rank in range(world_size):
         stream = stream_of(source, rank=rank, world_size=world_size, batch_size=1)
-        for waveform in read(CropLoader(stream, num_workers=num_workers), 4 * FILES // world_size):
+        for waveform in read(StreamLoader(stream, num_workers=num_workers), 4 * FILES // world_size):
             counts.update(items_of(waveform))
     assert set(counts.values()) == {4}
 
@@ -96,7 +96,7 @@ def test_a_limit_means_the_first_items_whoever_reads_them(tmp_path: Path, world_
     seen: set[int] = set()
     for rank in range(world_size):
         stream = stream_of(source, rank=rank, world_size=world_size, batch_size=1, max_items=3)
-        for waveform in read(CropLoader(stream, num_workers=num_workers), 12):
+        for waveform in read(StreamLoader(stream, num_workers=num_workers), 12):
             seen.update(items_of(waveform))
     assert seen == {0, 2, 4}, "the first three of the first shard"
 
@@ -104,15 +104,15 @@ def test_a_limit_means_the_first_items_whoever_reads_them(tmp_path: Path, world_
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_batches_do_not_depend_on_workers(folder: Path, num_workers: int) -> None:
     source = load_audio_stream(str(folder))
-    alone = read(CropLoader(stream_of(source)), 13)
-    together = read(CropLoader(stream_of(source), num_workers=num_workers), 13)
+    alone = read(StreamLoader(stream_of(source)), 13)
+    together = read(StreamLoader(stream_of(source), num_workers=num_workers), 13)
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_two_processes_share_the_batch_of_one(folder: Path) -> None:
     source = load_audio_stream(str(folder))
-    whole = read(CropLoader(stream_of(source, batch_size=8)), 9)
-    halves = [read(CropLoader(stream_of(source, rank=rank, world_size=2)), 9) for rank in range(2)]
+    whole = read(StreamLoader(stream_of(source, batch_size=8)), 9)
+    halves = [read(StreamLoader(stream_of(source, rank=rank, world_size=2)), 9) for rank in range(2)]
     for one, *two in zip(whole, *halves, strict=True):
         assert sorted(items_of(one)) == sorted(items_of(torch.cat(two)))
 
@@ -121,11 +121,11 @@ def test_two_processes_share_the_batch_of_one(folder: Path) -> None:
 @pytest.mark.parametrize("shards", [1, 6])
 def test_resume_continues_at_the_next_batch(tmp_path: Path, num_workers: int, shards: int) -> None:
     source = sharded(tmp_path, shards)
-    straight = read(CropLoader(stream_of(source), num_workers=num_workers), 20)
+    straight = read(StreamLoader(stream_of(source), num_workers=num_workers), 20)
     for stop in (1, 7, 13):
-        first = CropLoader(stream_of(source), num_workers=num_workers)
+        first = StreamLoader(stream_of(source), num_workers=num_workers)
         read(first, stop)
-        second = CropLoader(stream_of(source), num_workers=num_workers)
+        second = StreamLoader(stream_of(source), num_workers=num_workers)
         second.load_state_dict(first.state_dict())
         rest = read(second, 20 - stop)
         assert all(torch.equal(a, b) for a, b in zip(straight[stop:], rest, strict=True))
@@ -133,13 +133,13 @@ def test_resume_continues_at_the_next_batch(tmp_path: Path, num_workers: int, sh
 
 def test_resume_with_another_layout_is_refused(folder: Path) -> None:
     source = load_audio_stream(str(folder))
-    state = CropLoader(stream_of(source), num_workers=2).state_dict()
+    state = StreamLoader(stream_of(source), num_workers=2).state_dict()
     with pytest.raises(ValueError, match="'dataloader_num_workers': 2.*'dataloader_num_workers': 0"):
-        CropLoader(stream_of(source)).load_state_dict(state)
+        StreamLoader(stream_of(source)).load_state_dict(state)
 
 
 def test_seeds_differ_between_crops_and_epochs(folder: Path) -> None:
-    batches = itertools.islice(CropLoader(stream_of(load_audio_stream(str(folder)))), 23)
+    batches = itertools.islice(StreamLoader(stream_of(load_audio_stream(str(folder)))), 23)
     seeds = [seed for batch in batches for seed in batch.seeds]
     assert len(set(seeds)) == len(seeds) == 4 * FILES
 
@@ -151,7 +151,7 @@ def test_bad_items_are_skipped_and_named_once(
     (folder / "07.wav").write_bytes(b"not audio")
     (folder / "13.wav").write_bytes(encoded(float("nan")))
     source = load_audio_stream(str(folder))
-    loader = CropLoader(stream_of(source, batch_size=1, max_bad_share=0.3), num_workers=num_workers)
+    loader = StreamLoader(stream_of(source, batch_size=1, max_bad_share=0.3), num_workers=num_workers)
     with caplog.at_level(logging.WARNING):
         order = [items_of(waveform)[0] for waveform in read(loader, 3 * 21)]
     assert Counter(order) == {i: 3 for i in range(FILES) if i not in (7, 13)}
@@ -165,8 +165,8 @@ def test_bad_items_are_skipped_and_named_once(
 def test_too_many_bad_items_end_the_run(folder: Path, num_workers: int) -> None:
     for i in range(0, FILES, 2):
         (folder / f"{i:02d}.wav").write_bytes(b"not audio")
-    loader = CropLoader(stream_of(load_audio_stream(str(folder))), num_workers=num_workers)
-    with pytest.raises(TooManyBadItemsError, match=r"cannot be decoded, more than `max_bad_share` 0\.1"):
+    loader = StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=num_workers)
+    with pytest.raises(TooManyBadItemsError, match=r"cannot be used, more than `max_bad_share` 0\.1"):
         read(loader, 40)
 
 
@@ -174,11 +174,11 @@ def test_a_data_set_of_bad_items_ends_the_run(folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(b"not audio")
     with pytest.raises(TooManyBadItemsError):
-        read(CropLoader(stream_of(load_audio_stream(str(folder)))), 1)
+        read(StreamLoader(stream_of(load_audio_stream(str(folder)))), 1)
 
 
 def test_an_empty_data_set_is_an_error() -> None:
     features = datasets.Features({"audio": EncodedAudio()})
     empty = datasets.IterableDataset.from_generator(lambda: iter(()), features=features)
     with pytest.raises(ValueError, match="holds no items"):
-        read(CropLoader(stream_of(empty)), 1)
+        read(StreamLoader(stream_of(empty)), 1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.data import CropBatch, CropLoader, CropStream, load_audio_stream
+from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream
 
 DATA = Path(__file__).parents[2] / "data/train"
 RATE = 8000
@@ -17,7 +17,7 @@ def batches() -> list[CropBatch]:
     stream = CropStream(
         load_audio_stream(str(DATA)), sampling_rate=RATE, audio_channels=1, crop_length=900, batch_size=4, seed=0
     )
-    return list(islice(CropLoader(stream), 3))
+    return list(islice(StreamLoader(stream), 3))
 
 
 @pytest.fixture

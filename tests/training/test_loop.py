@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.data import CropLoader, CropStream, load_audio_stream
+from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, WaveformL1Loss
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -75,7 +75,7 @@ def start(folder: Path, out: Path, spoil: Callable = lambda loss, step: loss) ->
     learner = Learner(*accelerator.prepare(model, optimizer, scheduler))
     objective = Spoilt(learner.module, {"waveform_l1": WaveformL1Loss()}, WEIGHTS)
     objective.spoil = spoil
-    return Run(accelerator, {"model": learner}, objective, CropLoader(stream), ema, Checkpoints(accelerator, out))
+    return Run(accelerator, {"model": learner}, objective, StreamLoader(stream), ema, Checkpoints(accelerator, out))
 
 
 def finite(model: torch.nn.Module) -> bool:

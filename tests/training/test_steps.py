@@ -4,6 +4,7 @@ from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch
+from hf_audio_vae.data.streaming import Origin
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, LeastSquaresLoss, MultiResolutionSTFTLoss, WaveformL1Loss, weighted_sum
 from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
@@ -39,7 +40,8 @@ def test_the_noise_of_a_crop_is_its_own(model: WaveformVAE, batch: CropBatch) ->
     whole = terms_of(model, batch)
     halves = []
     for part in (slice(0, 2), slice(2, 4)):
-        half = CropBatch(batch.waveform[part], RATE, batch.names[part], batch.seeds[part], 0, batch.position)
+        origin = Origin(batch.names[part], batch.seeds[part], 0, batch.origin.position)
+        half = CropBatch(origin, batch.waveform[part], RATE)
         halves.append(terms_of(model, half))
     for name, value in whole.items():
         torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2, rtol=1e-5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""An endless stream of batches of random crops: sharded, shuffled, and resumable at any batch, exactly.
+"""An endless stream of batches of random stretches: sharded, shuffled, and resumable at any batch, exactly.
 
 Who reads what. Every process of a run has the same number of workers, and each (process, worker) is a reader. Where
 the data set's shards can be dealt out evenly, each reads its own; shards should then be of like size, since a reader
@@ -7,23 +7,19 @@ through the epochs, belongs to process ``i % world_size``, and within it to the 
 then do not depend on how many workers there are, nor, as a whole, on how many processes. Either way a reader meets
 each of its items once an epoch, and the stream never ends: no process is left waiting for another's last batch.
 
-Where a crop lies, and its noise, depend on the seed, the epoch and the item's place in it.
+Where a stretch lies, and its noise, depend on the seed, the epoch and the item's place in it.
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar
 
 import datasets
 import fsspec.asyn
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
-from hf_audio_vae.audio.io import AudioDecodeError
-from hf_audio_vae.data.clips import EncodedItem, item_name, random_crop
 
 MIN_ITEMS_TO_JUDGE = 20
 
@@ -31,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class TooManyBadItemsError(RuntimeError):
-    """More of the data set than allowed cannot be decoded."""
+    """More of the data set than allowed cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -49,58 +45,67 @@ class Position:
     total: int = 0
 
 
-@dataclass
-class CropBatch:
-    """Crops on their way to a training step.
+@dataclass(frozen=True)
+class Origin:
+    """Where a batch comes from.
 
     Args:
-        waveform (`torch.Tensor` of shape `(batch, audio_channels, crop_length)`): The crops.
-        sampling_rate (`int`): Theirs, in Hz.
-        names (`list[str]`): Where each came from.
-        seeds (`list[int]`): A number for each crop that no other crop of the run has, for its noise.
+        names (`list[str]`): What each sample was made of.
+        seeds (`list[int]`): A number for each sample that no other of the run has, for its noise.
         reader (`int`): Worker that read them.
         position (`Position`): How far that worker had come after the last of them.
         skipped (`dict[str, str]`): Items passed over since the worker's last batch, with the reason.
     """
 
-    waveform: Tensor
-    sampling_rate: int
     names: list[str]
     seeds: list[int]
     reader: int
     position: Position
     skipped: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of sound in all crops together."""
-        return self.waveform.shape[0] * self.waveform.shape[-1] / self.sampling_rate
 
-    def to(self, device: torch.device) -> "CropBatch":
-        """Return the batch with its waveform on another device."""
-        return replace(self, waveform=self.waveform.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "CropBatch":
-        """Return the batch with its waveform in page-locked memory; the `DataLoader` calls this."""
-        return replace(self, waveform=self.waveform.pin_memory())
-
-
-class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
-    """Batches of random crops from a streamed data set, without end.
+@dataclass
+class StreamBatch:
+    """What every batch has, whatever is in it.
 
     Args:
-        source (`datasets.IterableDataset`): From `load_audio_stream`.
-        sampling_rate (`int`): Of the crops, in Hz.
-        audio_channels (`int`): Of the crops; see `convert_channels` for the rule.
-        crop_length (`int`): Samples a crop.
-        batch_size (`int`): Crops a batch, in this process.
+        origin (`Origin`): Where it comes from.
+    """
+
+    origin: Origin
+
+    @property
+    def names(self) -> list[str]:
+        """What each sample was made of."""
+        return self.origin.names
+
+    @property
+    def seeds(self) -> list[int]:
+        """A number for each sample that no other of the run has."""
+        return self.origin.seeds
+
+
+SampleT = TypeVar("SampleT")
+BatchT = TypeVar("BatchT", bound=StreamBatch)
+
+
+class BadItemError(ValueError):
+    """An item that nothing can be made of; the stream goes on without it."""
+
+
+class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[SampleT, BatchT]):
+    """Batches of what a subclass reads from each item of a streamed data set, without end.
+
+    Args:
+        source (`datasets.IterableDataset`): Where the items come from.
+        batch_size (`int`): Samples a batch, in this process.
         seed (`int`): Decides order and places.
         shuffle_buffer_size (`int`): Items to draw the next one from; 1 keeps the order. With data that comes as bytes
             (parquet, tar) that many encoded files are held in memory by each worker.
         rank (`int`): This process.
         world_size (`int`): Number of processes.
         max_items (`int`, *optional*): Use only the first so many items.
-        max_bad_share (`float`): Stop when more than this share of the items a reader has met cannot be decoded, judged
+        max_bad_share (`float`): Stop when more than this share of the items a reader has met cannot be used, judged
             from its 20th item on; a whole epoch without a good item ends the run whatever its length.
 
     Raises:
@@ -112,9 +117,6 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
         self,
         source: datasets.IterableDataset,
         *,
-        sampling_rate: int,
-        audio_channels: int,
-        crop_length: int,
         batch_size: int,
         seed: int,
         shuffle_buffer_size: int = 100,
@@ -125,9 +127,6 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
     ) -> None:
         self.source = source if max_items is None else source.take(max_items)
         self.max_items = max_items
-        self.sampling_rate = sampling_rate
-        self.audio_channels = audio_channels
-        self.crop_length = crop_length
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle_buffer_size = shuffle_buffer_size
@@ -137,7 +136,24 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
         self.first_reader = 0
         self.positions: dict[int, Position] = {}
 
-    def __iter__(self) -> Iterator[CropBatch | TooManyBadItemsError]:
+    @abstractmethod
+    def name(self, example: Mapping[str, Any]) -> str:
+        """Return what a log calls an item."""
+
+    @abstractmethod
+    def read(self, example: Mapping[str, Any], seed: int) -> SampleT:
+        """Make a sample of an item; `BadItemError` or `OSError` if it cannot be done."""
+
+    @abstractmethod
+    def collate(self, samples: list[SampleT], origin: Origin) -> BatchT:
+        """Put samples together."""
+
+    @property
+    @abstractmethod
+    def segment_length(self) -> int:
+        """Length of what is read of an item, in its own unit; a resumed run has to have the same."""
+
+    def __iter__(self) -> Iterator["BatchT | TooManyBadItemsError"]:
         worker = get_worker_info()
         num_workers = worker.num_workers if worker else 1
         if worker:
@@ -148,35 +164,29 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
         except TooManyBadItemsError as error:
             yield error  # raised in a worker, it would arrive wrapped in a traceback
 
-    def _batches(self, reader: int, num_workers: int) -> Iterator[CropBatch]:
-        batch: list[tuple[Tensor, str, int]] = []
+    def _batches(self, reader: int, num_workers: int) -> Iterator[BatchT]:
+        batch: list[tuple[SampleT, str, int]] = []
         skipped: dict[str, str] = {}
         judge = _Judge(self.max_bad_share)
-        for item, position in self._items(reader, num_workers):
-            if item is None:
+        for example, position in self._items(reader, num_workers):
+            if example is None:
                 judge.end_epoch()
                 continue
-            seed = self._crop_seed(reader, position, num_workers)
+            name, seed = self.name(example), self._seed(reader, position, num_workers)
             try:
-                crop, _ = random_crop(
-                    item,
-                    self.crop_length,
-                    seed,
-                    sampling_rate=self.sampling_rate,
-                    audio_channels=self.audio_channels,
-                )
-            except (AudioDecodeError, OSError) as error:
-                skipped[item_name(item)] = str(error)
-                judge.bad(item_name(item), str(error))
+                sample = self.read(example, seed)
+            except (BadItemError, OSError) as error:
+                skipped[name] = str(error)
+                judge.bad(name, str(error))
                 continue
             judge.good()
-            batch.append((crop, item_name(item), seed))
+            batch.append((sample, name, seed))
             if len(batch) == self.batch_size:
-                crops, names, seeds = (list(column) for column in zip(*batch, strict=True))
-                yield CropBatch(torch.stack(crops), self.sampling_rate, names, seeds, reader, position, skipped)
+                samples, names, seeds = (list(column) for column in zip(*batch, strict=True))
+                yield self.collate(samples, Origin(names, seeds, reader, position, skipped))
                 batch, skipped = [], {}
 
-    def _items(self, reader: int, num_workers: int) -> Iterator[tuple[EncodedItem | None, Position]]:
+    def _items(self, reader: int, num_workers: int) -> Iterator[tuple[dict[str, Any] | None, Position]]:
         """Yield this reader's items with the position after each, and `None` after each epoch."""
         readers = self.world_size * num_workers
         by_shard = self._by_shard(num_workers)
@@ -188,11 +198,11 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
         while True:
             index = 0
             # `iter` rather than `for`: it does not split the shards between workers once more.
-            for index, example in enumerate(self._shuffled(source, epoch).iter(batch_size=1), start=1):
+            for index, examples in enumerate(self._shuffled(source, epoch).iter(batch_size=1), start=1):
                 turn, rank = divmod(total + index - 1, self.world_size)
                 mine = by_shard or (rank == self.rank and turn // self.batch_size % num_workers == reader)
                 if mine and (epoch, index) > (start.epoch, start.index):
-                    yield example["audio"][0], Position(epoch, index, total + index)
+                    yield {name: column[0] for name, column in examples.items()}, Position(epoch, index, total + index)
             if index == 0:
                 raise ValueError("the data set holds no items (a shard of it, if it is split); check path and split.")
             total += index
@@ -202,8 +212,8 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
     def _by_shard(self, num_workers: int) -> bool:
         return self.max_items is None and self.source.num_shards % (self.world_size * num_workers) == 0
 
-    def _crop_seed(self, reader: int, position: Position, num_workers: int) -> int:
-        """Return a number that no other crop of the run has; unless shards are dealt out, whoever reads it."""
+    def _seed(self, reader: int, position: Position, num_workers: int) -> int:
+        """Return a number that no other sample of the run has; unless shards are dealt out, whoever reads it."""
         dealt = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
         entropy = [self.seed, position.epoch, dealt, position.index]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
@@ -217,7 +227,7 @@ class CropStream(IterableDataset["CropBatch | TooManyBadItemsError"]):
 
 
 class _Judge:
-    """Counts what could not be decoded and says when it is too much."""
+    """Counts what could not be used and says when it is too much."""
 
     def __init__(self, max_bad_share: float) -> None:
         self.max_bad_share = max_bad_share
@@ -241,38 +251,39 @@ class _Judge:
 
     def _stop(self) -> None:
         raise TooManyBadItemsError(
-            f"{self.bad_items} of {self.items} items cannot be decoded, more than `max_bad_share` "
+            f"{self.bad_items} of {self.items} items cannot be used, more than `max_bad_share` "
             f"{self.max_bad_share}; the last one is {self.last} Repair the data set or raise the limit."
         )
 
 
-class CropLoader:
-    """Iterates over a `CropStream` with worker processes and knows where it stands.
+class StreamLoader(Generic[BatchT]):
+    """Iterates over an `ItemStream` with worker processes and knows where it stands.
 
     Args:
-        stream (`CropStream`): What to read.
+        stream (`ItemStream`): What to read.
         num_workers (`int`): Worker processes; 0 reads in this one.
         pin_memory (`bool`): Put batches into page-locked memory, for a GPU.
     """
 
-    def __init__(self, stream: CropStream, *, num_workers: int = 0, pin_memory: bool = False) -> None:
+    def __init__(self, stream: ItemStream[Any, BatchT], *, num_workers: int = 0, pin_memory: bool = False) -> None:
         self.stream = stream
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.batches = 0
         self.skipped: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[CropBatch]:
+    def __iter__(self) -> Iterator[BatchT]:
         loader = DataLoader(self.stream, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory)
         for batch in loader:
             if isinstance(batch, TooManyBadItemsError):
                 raise batch
             self.batches += 1
-            self.stream.positions[batch.reader] = batch.position
-            for name, reason in batch.skipped.items():
+            origin = batch.origin
+            self.stream.positions[origin.reader] = origin.position
+            for name, reason in origin.skipped.items():
                 if name not in self.skipped:
-                    logger.warning("skipped an item that cannot be decoded, %s: %s", name, reason)
-            self.skipped |= batch.skipped
+                    logger.warning("skipped an item that cannot be used, %s: %s", name, reason)
+            self.skipped |= origin.skipped
             yield batch
 
     @property
@@ -293,7 +304,7 @@ class CropLoader:
         """Go on after the batch that `state` was taken at; nothing that was read before is decoded again.
 
         Raises:
-            ValueError: The run has other processes, workers, crops or seed: its batches would be others.
+            ValueError: The run has other processes, workers, segments or seed: its batches would be others.
         """
         if state["layout"] != self._layout:
             raise ValueError(
@@ -310,7 +321,7 @@ class CropLoader:
             "num_processes": self.stream.world_size,
             "dataloader_num_workers": self.num_workers,
             "train_batch_size": self.stream.batch_size,
-            "crop_length": self.stream.crop_length,
+            "segment_length": self.stream.segment_length,
             "shuffle_buffer_size": self.stream.shuffle_buffer_size,
             "seed": self.stream.seed,
         }

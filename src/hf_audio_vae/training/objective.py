@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
-from hf_audio_vae.data.streaming import CropBatch
+from hf_audio_vae.data.crops import CropBatch
 from hf_audio_vae.losses import AdversarialLoss, GradientBalancer, KLControl, Schedule, weighted_sum
 from hf_audio_vae.training.steps import (
     ADVERSARIAL_TERMS,

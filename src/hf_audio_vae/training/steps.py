@@ -9,7 +9,7 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.spectra import Spectra
-from hf_audio_vae.data.streaming import CropBatch
+from hf_audio_vae.data.crops import CropBatch
 from hf_audio_vae.losses.adversarial import AdversarialLoss, accuracy, feature_matching
 
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")

@@ -1,0 +1,103 @@
+"""Random crops of streamed audio."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio.io import AudioDecodeError
+from hf_audio_vae.data.clips import item_name, random_crop
+from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
+
+
+@dataclass
+class CropBatch(StreamBatch):
+    """Crops on their way to a training step.
+
+    Args:
+        origin (`Origin`): Where they come from.
+        waveform (`torch.Tensor` of shape `(batch, audio_channels, crop_length)`): The crops.
+        sampling_rate (`int`): Theirs, in Hz.
+    """
+
+    waveform: Tensor
+    sampling_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound in all crops together."""
+        return self.waveform.shape[0] * self.waveform.shape[-1] / self.sampling_rate
+
+    def to(self, device: torch.device) -> "CropBatch":
+        """Return the batch with its waveform on another device."""
+        return replace(self, waveform=self.waveform.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "CropBatch":
+        """Return the batch with its waveform in page-locked memory; the `DataLoader` calls this."""
+        return replace(self, waveform=self.waveform.pin_memory())
+
+
+class CropStream(ItemStream[Tensor, CropBatch]):
+    """Batches of random crops from a streamed data set, without end.
+
+    Args:
+        source (`datasets.IterableDataset`): From `load_audio_stream`.
+        sampling_rate (`int`): Of the crops, in Hz.
+        audio_channels (`int`): Of the crops; see `convert_channels` for the rule.
+        crop_length (`int`): Samples a crop.
+        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+    """
+
+    def __init__(
+        self,
+        source: datasets.IterableDataset,
+        *,
+        sampling_rate: int,
+        audio_channels: int,
+        crop_length: int,
+        batch_size: int,
+        seed: int,
+        shuffle_buffer_size: int = 100,
+        rank: int = 0,
+        world_size: int = 1,
+        max_items: int | None = None,
+        max_bad_share: float = 0.1,
+    ) -> None:
+        super().__init__(
+            source,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle_buffer_size=shuffle_buffer_size,
+            rank=rank,
+            world_size=world_size,
+            max_items=max_items,
+            max_bad_share=max_bad_share,
+        )
+        self.sampling_rate = sampling_rate
+        self.audio_channels = audio_channels
+        self.crop_length = crop_length
+
+    @property
+    def segment_length(self) -> int:
+        """Samples a crop."""
+        return self.crop_length
+
+    def name(self, example: Mapping[str, Any]) -> str:
+        """Return the item's path, or the checksum of its bytes."""
+        return item_name(example["audio"])
+
+    def read(self, example: Mapping[str, Any], seed: int) -> Tensor:
+        """Decode one crop, (audio_channels, crop_length)."""
+        wanted = {"sampling_rate": self.sampling_rate, "audio_channels": self.audio_channels}
+        try:
+            crop, _ = random_crop(example["audio"], self.crop_length, seed, **wanted)
+        except AudioDecodeError as error:
+            raise BadItemError(str(error)) from error
+        return crop
+
+    def collate(self, samples: list[Tensor], origin: Origin) -> CropBatch:
+        """Stack crops."""
+        return CropBatch(origin, torch.stack(samples), self.sampling_rate)
