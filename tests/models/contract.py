@@ -172,6 +172,27 @@ class AutoencoderContract:
         model.enable_tiling()
         assert_equal_within_rounding(model(x).sample, whole)
 
+    @torch.no_grad()
+    def test_a_signal_read_piece_by_piece_has_the_same_posterior(self):
+        model = self.tiny_model()
+        x = self.waveform(300 * model.hop_length + 1, batch=2)
+        whole = model.encode(x).latent_dist
+        model.enable_tiling(16)
+        longest = 0
+
+        def read(start: int, stop: int) -> Tensor:
+            nonlocal longest
+            longest = max(longest, stop - start)
+            return x[..., start:stop]
+
+        pieces = list(model.encode_chunks(read, x.shape[-1]))
+        assert [piece.mean.shape[-1] for piece in pieces] == 18 * [16] + [13]
+        assert longest < x.shape[-1]
+        assert_equal_within_rounding(torch.cat([piece.mean for piece in pieces], dim=-1), whole.mean)
+        assert_equal_within_rounding(torch.cat([piece.std for piece in pieces], dim=-1), whole.std)
+        with pytest.raises(ValueError, match=f"`waveform` has {x.shape[1] + 1} channels"):
+            next(model.encode_chunks(lambda start, stop: x[:, [0, *range(x.shape[1])], start:stop], x.shape[-1]))
+
     def test_the_memory_of_encoding_in_chunks_does_not_grow(self):
         model = self.tiny_model()
         model.enable_tiling(8)

@@ -28,47 +28,52 @@ def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_f
     Zeros continue `x` up to a whole frame, in its last window alone: a long signal is never copied.
     """
 
-    def window(start: int, stop: int) -> tuple[int, int]:
+    def read(start: int, stop: int) -> Tensor:
+        return x[..., start:stop]
+
+    chunks = encoded_chunks(encoder, read, x.shape[-1], hop_length, chunk_frames)
+    return _join(chunks, frame_count(x.shape[-1], hop_length))
+
+
+def encoded_chunks(
+    encoder: SpannedModule, read: Callable[[int, int], Tensor], time: int, hop_length: int, chunk_frames: int
+) -> Iterator[Tensor]:
+    """Yield ``encoder(x)`` in pieces of `chunk_frames`, (batch, out, frames), the last one perhaps shorter.
+
+    `read(start, stop)` returns these of the `time` samples of `x`, (batch, in, stop - start), so that it need not be
+    in memory as a whole.
+    """
+    frames = frame_count(time, hop_length)
+    for start, stop in _ranges(frames, chunk_frames):
         first, last = encoder.input_span(start, stop)  # samples
-        return first // hop_length, -(-last // hop_length)
-
-    def encode(samples: Tensor) -> Tensor:
-        return encoder(pad_to_frames(samples, hop_length))
-
-    frames = frame_count(x.shape[-1], hop_length)
-    return _run(encode, x, frames, chunk_frames, window, samples_in=hop_length, samples_out=1)
+        first, last = max(first // hop_length, 0), min(-(-last // hop_length), frames)  # whole frames
+        samples = read(first * hop_length, min(last * hop_length, time))
+        yield encoder(pad_to_frames(samples, hop_length))[..., start - first : stop - first]
 
 
 def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_frames: int) -> Tensor:
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
+    frames = z.shape[-1]
 
-    def window(start: int, stop: int) -> tuple[int, int]:
-        return decoder.input_span(start * hop_length, stop * hop_length)
+    def decoded_chunks() -> Iterator[Tensor]:
+        for start, stop in _ranges(frames, chunk_frames):
+            first, last = decoder.input_span(start * hop_length, stop * hop_length)  # frames
+            first, last = max(first, 0), min(last, frames)
+            yield decoder(z[..., first:last])[..., (start - first) * hop_length : (stop - first) * hop_length]
 
-    return _run(decoder, z, z.shape[-1], chunk_frames, window, samples_in=1, samples_out=hop_length)
+    return _join(decoded_chunks(), frames * hop_length)
 
 
-def _run(
-    module: Callable[[Tensor], Tensor],
-    x: Tensor,
-    frames: int,
-    chunk_frames: int,
-    window: Callable[[int, int], tuple[int, int]],
-    *,
-    samples_in: int,
-    samples_out: int,
-) -> Tensor:
-    for start, stop in _chunks(frames, chunk_frames):
-        first, last = window(start, stop)
-        first, last = max(first, 0), min(last, frames)
-        y = module(x[..., first * samples_in : last * samples_in])
-        if start == 0:
-            output = y.new_empty(*y.shape[:-1], frames * samples_out)
-        kept = y[..., (start - first) * samples_out : (stop - first) * samples_out]
-        output[..., start * samples_out : stop * samples_out] = kept
+def _join(chunks: Iterator[Tensor], length: int) -> Tensor:
+    place = 0
+    for chunk in chunks:
+        if place == 0:
+            output = chunk.new_empty(*chunk.shape[:-1], length)
+        output[..., place : place + chunk.shape[-1]] = chunk
+        place += chunk.shape[-1]
     return output
 
 
-def _chunks(frames: int, chunk_frames: int) -> Iterator[tuple[int, int]]:
+def _ranges(frames: int, chunk_frames: int) -> Iterator[tuple[int, int]]:
     for start in range(0, frames, chunk_frames):
         yield start, min(start + chunk_frames, frames)

@@ -1,7 +1,7 @@
 """Convolutional VAE on waveforms, a superset of diffusers' `AutoencoderOobleck` (Evans et al., arXiv:2407.14358)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from hf_audio_vae.audio.framing import pad_to_frames
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
+from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
@@ -273,6 +273,31 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         check_waveform(x, self.config.audio_channels)
         posterior = self._encode(x)
         return WaveformVAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    @apply_forward_hook
+    def encode_chunks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[DiagonalGaussian]:
+        """Encode a signal that is too long to be in memory, `tile_frames` at a time: the same posterior as `encode`'s.
+
+        Args:
+            read (`Callable[[int, int], torch.Tensor]`): `read(start, stop)` returns these samples, (batch,
+                audio_channels, stop - start). Those near the edges of chunks are asked for twice.
+            time (`int`): Samples there are.
+
+        Yields:
+            `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, tile_frames), the last ones
+            perhaps fewer.
+
+        Raises:
+            ValueError: As `encode`, for what `read` returns.
+        """
+
+        def checked(start: int, stop: int) -> Tensor:
+            waveform = read(start, stop)
+            check_waveform(waveform, self.config.audio_channels)
+            return waveform
+
+        for parameters in encoded_chunks(self.encoder, checked, time, self.hop_length, self.tile_frames):
+            yield DiagonalGaussian.from_parameters(parameters)
 
     @apply_forward_hook
     def decode(
