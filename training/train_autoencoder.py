@@ -6,19 +6,17 @@ accelerate launch training/train_autoencoder.py --config training/recipes/demo.y
 import math
 from collections.abc import Sequence
 
-import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from diffusers.optimization import get_scheduler
-from torch import nn
 
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.latents import collapse_warning
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
+from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.checkpoints import Checkpoints
-from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
-from hf_audio_vae.training.learner import Learner
+from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.publishing import publish
@@ -89,24 +87,6 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
     return [Clip(name, waveform) for name, waveform in clips]
 
 
-def prepare_learner(
-    accelerator: Accelerator, module: nn.Module, config: AutoencoderTrainingConfig, learning_rate: float, steps: int
-) -> Learner:
-    """A network with an optimiser and a schedule of its own."""
-    optimizer = torch.optim.AdamW(
-        module.parameters(),
-        lr=learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        weight_decay=config.adam_weight_decay,
-    )
-    lr_scheduler = get_scheduler(
-        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
-    )
-    parts = dict(module.named_children())
-    prepared, optimizer, lr_scheduler = accelerator.prepare(module, optimizer, lr_scheduler)
-    return Learner(prepared, optimizer, lr_scheduler, parts)
-
-
 def main(argv: Sequence[str]) -> None:
     """Build, train, publish."""
     config = parse_config(AutoencoderTrainingConfig, argv)
@@ -119,13 +99,18 @@ def main(argv: Sequence[str]) -> None:
     loader = build_loader(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
 
-    learners = {"model": prepare_learner(accelerator, model, config, config.learning_rate, config.max_train_steps)}
+    learner = prepare_learner(
+        accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
+    )
+    learners = {"model": learner}
     discriminator, adversary = None, None
     if options := config.adversarial:
         discriminator = options.build_discriminators(model.config.audio_channels)
         logger.info(f"discriminators: those of {options.pretrained_model_name_or_path or 'the recipe, new'}")
         updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
-        learner = prepare_learner(accelerator, discriminator, config, options.learning_rate, updates)
+        learner = prepare_learner(
+            accelerator, discriminator, config, learning_rate=options.learning_rate, steps=updates
+        )
         learners["discriminator"] = learner
         adversary = Adversary(learner.module, options.build_loss(), options.start_step, options.update_interval)
     losses = config.losses.build(model.sampling_rate)

@@ -19,7 +19,8 @@ from hf_audio_vae.losses import (
     MultiScaleMelLoss,
     TargetRate,
 )
-from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
+from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.options import (
     BalancerOptions,
     MelLossOptions,

@@ -9,9 +9,10 @@ from huggingface_hub import HfApi
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
-from hf_audio_vae.training.config import AutoencoderTrainingConfig, parse_config
+from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
+from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.publishing import push_folder, write_model
-from tests.training.hub import mock_hub
+from tests.hub import mock_hub
 from tests.training.runs import GAME, write_recipe
 
 HISTORY = [
@@ -65,7 +66,7 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
         )
         reader = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "read")],
-            env=os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"},
+            env=os.environ | hub.environment(tmp_path / "home"),
             capture_output=True,
             text=True,
         )

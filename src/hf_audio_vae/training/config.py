@@ -5,23 +5,13 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from hf_audio_vae.losses import KLControl, Schedule
-from hf_audio_vae.training.options import (
-    AdversarialOptions,
-    AnnealedWeight,
-    BalancerOptions,
-    LossOptions,
-    Section,
-    WeightOptions,
-    build_weight,
-)
-from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
+from hf_audio_vae.training.options import Section
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -31,66 +21,45 @@ def _unread_no(value: object) -> object:
     return "no" if value is False else value
 
 
-# What a resume may set anew: where and how long, and all that only watches.
-MAY_CHANGE = {
-    "output_dir",
-    "max_train_steps",
-    "max_train_minutes",
-    "max_skipped_steps",
-    "max_bad_share",
-    "validation_steps",
-    "num_validation_media",
-    "max_validation_samples",
-    "validation_seconds",
-    "min_active_share",
-    "checkpointing_steps",
-    "checkpoints_total_limit",
-    "resume_from_checkpoint",
-    "logging_steps",
-    "report_to",
-    "push_to_hub",
-    "hub_model_id",
-}
+class TrainingConfig(Section):
+    """What every training run is told, whatever it trains."""
 
-
-class AutoencoderTrainingConfig(Section):
-    """Everything a training run of an autoencoder is made from."""
+    # What a resume may set anew: where and how long, and all that only watches.
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output_dir",
+            "max_train_steps",
+            "max_train_minutes",
+            "max_skipped_steps",
+            "max_bad_share",
+            "validation_steps",
+            "max_validation_samples",
+            "checkpointing_steps",
+            "checkpoints_total_limit",
+            "resume_from_checkpoint",
+            "logging_steps",
+            "report_to",
+            "push_to_hub",
+            "hub_model_id",
+        }
+    )
 
     output_dir: Path = Field(description="where checkpoints, logs and the final model go")
     seed: int = 0
 
-    family: str = Field("WaveformVAE", description="model class, a name from the registry")
-    model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
-    pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
-    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
-    pretrained_revision: str | None = None
-
-    dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
-    dataset_config_name: str | None = None
+    dataset_name: str = Field(description="Hub id, or a folder")
     dataset_split: str = "train"
     dataset_revision: str | None = None
-    data_files: str | list[str] | None = None
-    audio_column: str | None = None
     max_train_samples: int | None = Field(None, description="use only the first so many items")
     segment_seconds: float = Field(gt=0, description="length of a crop")
     shuffle_buffer_size: int = Field(100, ge=1)
-    max_bad_share: float = Field(0.1, ge=0, le=1, description="stop when more of the items cannot be decoded")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="stop when more of the items cannot be used")
     dataloader_num_workers: int = Field(2, ge=0)
 
     validation_dataset_name: str
     validation_dataset_split: str = "train"
-    validation_data_files: str | list[str] | None = None
-    validation_seconds: float = Field(10.0, gt=0, description="how much of each validation item is used")
     max_validation_samples: int = Field(16, ge=1)
-    num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
     validation_steps: int = Field(1000, ge=1)
-    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer of the latent channels are active")
-
-    losses: LossOptions
-    weights: dict[str, WeightOptions]
-    adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
-    balancer: BalancerOptions | None = Field(None, description="make weights shares of the waveform's gradient")
-    decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
     train_batch_size: int = Field(8, ge=1, description="crops a batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1)
@@ -116,34 +85,9 @@ class AutoencoderTrainingConfig(Section):
     push_to_hub: bool = False
     hub_model_id: str | None = None
 
-    @model_validator(mode="after")
-    def _terms_have_weights(self) -> Self:
-        terms = {name for name, options in self.losses if options is not None}
-        if not terms:
-            raise ValueError("`losses` is empty; name at least one reconstruction loss")
-        terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
-        if without := sorted(terms - self.weights.keys()):
-            raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")
-        if self.adversarial is None and (idle := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
-            raise ValueError(f"`weights` has {idle}, but there is no section `adversarial`")
-        controlled = {name for name, w in self.weights.items() if not isinstance(w, float | AnnealedWeight)}
-        if wrong := sorted(controlled - {"kl"}):
-            raise ValueError(f"{wrong} cannot be controlled by rate, capacity or free bits; only `kl` can")
-        return self
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
-            raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
-        return self
-
     def lasting(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one it goes on with."""
-        return self.model_dump(mode="json", exclude=MAY_CHANGE)
-
-    def build_weights(self, frame_rate: float) -> dict[str, float | Schedule | KLControl]:
-        """Return the loss weights as numbers, schedules and controls, for a model of that many frames a second."""
-        return {name: build_weight(options, frame_rate) for name, options in self.weights.items()}
+        return self.model_dump(mode="json", exclude=set(self.may_change))
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:

@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
+
+from hf_audio_vae.training.config import TrainingConfig
 
 
 @dataclass(eq=False)
@@ -49,3 +53,29 @@ class Learner:
             changes = [new.detach() - old for new, old in zip(part.parameters(), before[name], strict=True)]
             norm = nn.utils.get_total_norm(before[name])
             into[f"update_to_weight/{name}"] = nn.utils.get_total_norm(changes) / norm
+
+
+def prepare_learner(
+    accelerator: Accelerator, module: nn.Module, config: TrainingConfig, *, learning_rate: float, steps: int
+) -> Learner:
+    """Give a network an AdamW optimiser and a schedule of its own, all prepared.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Of the run.
+        module (`torch.nn.Module`): What to train; what of it needs no gradient is left alone.
+        config (`TrainingConfig`): Adam's numbers and the kind of schedule.
+        learning_rate (`float`): Its rate after the warm-up.
+        steps (`int`): Steps it will make, for the schedule.
+    """
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        lr=learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        weight_decay=config.adam_weight_decay,
+    )
+    lr_scheduler = get_scheduler(
+        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
+    )
+    parts = dict(module.named_children())
+    prepared, optimizer, lr_scheduler = accelerator.prepare(module, optimizer, lr_scheduler)
+    return Learner(prepared, optimizer, lr_scheduler, parts)

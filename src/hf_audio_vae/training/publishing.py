@@ -11,7 +11,7 @@ from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel
-from hf_audio_vae.training.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 
 PUBLISHED = [
     "config.json",

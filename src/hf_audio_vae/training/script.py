@@ -14,17 +14,17 @@ from accelerate.utils import (
 )
 
 from hf_audio_vae.data.streaming import TooManyBadItemsError
-from hf_audio_vae.training.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.loop import NonFiniteLossError
 
 VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
 
 
-def start_accelerator(config: AutoencoderTrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
+def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
     """Join the other processes, set up the log, seed what is random.
 
     Args:
-        config (`AutoencoderTrainingConfig`): Precision, accumulation, trackers, seed.
+        config (`TrainingConfig`): Precision, accumulation, trackers, seed.
         find_unused_parameters (`bool`): Some parameters get no gradient in some steps.
 
     Returns:

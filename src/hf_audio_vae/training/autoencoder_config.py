@@ -1,0 +1,72 @@
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from hf_audio_vae.losses import KLControl, Schedule
+from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.options import (
+    AdversarialOptions,
+    AnnealedWeight,
+    BalancerOptions,
+    LossOptions,
+    WeightOptions,
+    build_weight,
+)
+from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
+
+
+class AutoencoderTrainingConfig(TrainingConfig):
+    """Everything a training run of an autoencoder is made from."""
+
+    may_change: ClassVar[frozenset[str]] = TrainingConfig.may_change | {
+        "num_validation_media",
+        "validation_seconds",
+        "min_active_share",
+    }
+
+    family: str = Field("WaveformVAE", description="model class, a name from the registry")
+    model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
+    pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
+    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
+    pretrained_revision: str | None = None
+
+    dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
+    dataset_config_name: str | None = None
+    data_files: str | list[str] | None = None
+    audio_column: str | None = None
+
+    validation_data_files: str | list[str] | None = None
+    validation_seconds: float = Field(10.0, gt=0, description="how much of each validation item is used")
+    num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
+    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer of the latent channels are active")
+
+    losses: LossOptions
+    weights: dict[str, WeightOptions]
+    adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
+    balancer: BalancerOptions | None = Field(None, description="make weights shares of the waveform's gradient")
+    decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
+
+    @model_validator(mode="after")
+    def _terms_have_weights(self) -> Self:
+        terms = {name for name, options in self.losses if options is not None}
+        if not terms:
+            raise ValueError("`losses` is empty; name at least one reconstruction loss")
+        terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
+        if without := sorted(terms - self.weights.keys()):
+            raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")
+        if self.adversarial is None and (idle := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
+            raise ValueError(f"`weights` has {idle}, but there is no section `adversarial`")
+        controlled = {name for name, w in self.weights.items() if not isinstance(w, float | AnnealedWeight)}
+        if wrong := sorted(controlled - {"kl"}):
+            raise ValueError(f"{wrong} cannot be controlled by rate, capacity or free bits; only `kl` can")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
+            raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
+        return self
+
+    def build_weights(self, frame_rate: float) -> dict[str, float | Schedule | KLControl]:
+        """Return the loss weights as numbers, schedules and controls, for a model of that many frames a second."""
+        return {name: build_weight(options, frame_rate) for name, options in self.weights.items()}
