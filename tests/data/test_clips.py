@@ -41,7 +41,11 @@ def test_short_file_is_continued_with_silence() -> None:
     assert bool((crop[:, RATE // 2 :] == 0).all())
 
 
-@pytest.mark.parametrize("bad", [b"not audio", b"", encoded(float("nan")), encoded(float("inf"))])
+@pytest.mark.parametrize(
+    "bad",
+    [b"not audio", b"", encoded(float("nan")), encoded(float("inf"))],
+    ids=["text", "nothing", "nan", "infinite"],  # the bytes themselves hold the time
+)
 def test_what_is_no_sound_is_refused(bad: bytes) -> None:
     with pytest.raises(AudioDecodeError):
         random_crop({"bytes": bad, "path": None}, 100, 0, sampling_rate=RATE, audio_channels=1)
@@ -75,6 +79,7 @@ def test_a_cut_mp3_is_refused_where_its_sound_ends() -> None:
         (encoded(float("nan")), "NaN"),
         (encoded(0.5, seconds=1 / 48000, rate=48000), "too short for one sample"),
     ],
+    ids=["text", "nan", "short"],
 )
 def test_a_bad_item_of_a_validation_set_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "broken.wav").write_bytes(content)

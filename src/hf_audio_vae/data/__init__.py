@@ -2,6 +2,8 @@
 
 from hf_audio_vae.data.clips import random_crop, whole_clips
 from hf_audio_vae.data.crops import CropBatch, CropStream
+from hf_audio_vae.data.latent_records import LatentsRecord, read_record
+from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
 from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
 from hf_audio_vae.data.streaming import StreamLoader, TooManyBadItemsError
 
@@ -9,9 +11,14 @@ __all__ = [
     "CropBatch",
     "CropStream",
     "EncodedAudio",
+    "LatentBatch",
+    "LatentStream",
+    "LatentsRecord",
     "StreamLoader",
     "TooManyBadItemsError",
     "load_audio_stream",
+    "load_latent_stream",
     "random_crop",
+    "read_record",
     "whole_clips",
 ]

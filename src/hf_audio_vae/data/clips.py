@@ -59,7 +59,7 @@ def random_crop(
         surplus = resampled_length(reader, sampling_rate) - crop_length
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
         count = min(crop_length, crop_length + surplus)
-        crop = _read(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+        crop = read_stretch(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
     return F.pad(crop, (0, crop_length - crop.shape[-1])), start
 
 
@@ -85,14 +85,28 @@ def whole_clips(
         try:
             with open_item(item) as reader:
                 count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
-                clip = _read(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+                clip = read_stretch(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
         except AudioDecodeError as error:
             raise AudioDecodeError(f"{item_name(item)}: {error}") from error
         yield PurePath(item_name(item)).stem, clip
 
 
-def _read(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
-    """Read a stretch and hold the file to its word: `count` finite samples, or `AudioDecodeError`."""
+def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
+    """Read a stretch and hold the file to its word.
+
+    Args:
+        reader (`AudioReader`): An opened file.
+        start (`int`): First sample wanted, counted at `sampling_rate`.
+        count (`int`): Samples wanted.
+        sampling_rate (`int`): Rate wanted, in Hz.
+        audio_channels (`int`): Channels wanted.
+
+    Returns:
+        Finite samples, (audio_channels, count); resampling may round the file's last one away.
+
+    Raises:
+        AudioDecodeError: There are fewer samples than the file claims, or they are not finite or cannot be converted.
+    """
     if count < 1:
         raise AudioDecodeError(f"it is too short for one sample at {sampling_rate} Hz.")
     try:

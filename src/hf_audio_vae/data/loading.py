@@ -31,6 +31,7 @@ def load_audio_stream(
     data_files: str | Sequence[str] | None = None,
     audio_column: str | None = None,
     revision: str | None = None,
+    keep_columns: bool = False,
 ) -> datasets.IterableDataset:
     """Stream the encoded audio of anything `datasets` can stream.
 
@@ -42,9 +43,11 @@ def load_audio_stream(
         data_files (`str` or a sequence, *optional*): Files for a builder.
         audio_column (`str`, *optional*): The column that holds audio; found by its type if there is just one.
         revision (`str`, *optional*): Version of a Hub data set.
+        keep_columns (`bool`): Keep what else there is to an item, such as a text or a label.
 
     Returns:
-        `datasets.IterableDataset` with one column, `"audio"`: `{"bytes": bytes | None, "path": str | None}`.
+        `datasets.IterableDataset` with a column `"audio"`: `{"bytes": bytes | None, "path": str | None}`; the only one
+        unless `keep_columns`.
 
     Raises:
         ValueError: No column, or more than one, holds audio, or `audio_column` is not there.
@@ -58,7 +61,9 @@ def load_audio_stream(
             f"`audio_column` {column!r} is not in {dataset_name!r}; its columns are {sorted(stream.features)}."
         )
     # Cast before anything maps the stream: from then on no step asks for a decoder.
-    stream = stream.cast_column(column, EncodedAudio()).select_columns([column])
+    stream = stream.cast_column(column, EncodedAudio())
+    if not keep_columns:
+        stream = stream.select_columns([column])
     return stream if column == "audio" else stream.rename_column(column, "audio")
 
 

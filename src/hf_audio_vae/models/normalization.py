@@ -1,6 +1,9 @@
 """Latents with zero mean and unit variance in every channel: what a diffusion model learns and generates."""
 
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +25,28 @@ def check_statistics(
         )
     if min(latents_std) <= 0:
         raise ValueError(f"`latents_std` holds {min(latents_std)}; a channel that never changes cannot be scaled.")
+
+
+def write_statistics(folder: Path, latents_mean: Sequence[float], latents_std: Sequence[float]) -> bool:
+    """Add statistics to the configuration of a saved model, unless it has some.
+
+    Args:
+        folder (`Path`): Of the model.
+        latents_mean (`Sequence[float]`): Mean of each latent channel.
+        latents_std (`Sequence[float]`): Standard deviation of each.
+
+    Returns:
+        `bool`: Whether they were written.
+    """
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    if config.get("latents_mean") is not None:
+        return False
+    config |= {"latents_mean": list(latents_mean), "latents_std": list(latents_std)}
+    partial = folder / ".config.json.partial"
+    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    os.replace(partial, path)
+    return True
 
 
 class NormalizedLatentsMixin:

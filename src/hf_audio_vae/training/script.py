@@ -41,11 +41,16 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
             DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
         ],
     )
+    start_log()
+    set_seed(config.seed)
+    return accelerator
+
+
+def start_log() -> None:
+    """Let the package and the script be heard, and of others what is a warning."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for name in ("hf_audio_vae", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
-    set_seed(config.seed)
-    return accelerator
 
 
 def main_or_exit(main: Callable[[list[str]], None]) -> None:

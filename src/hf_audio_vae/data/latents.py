@@ -1,0 +1,201 @@
+"""Random crops of pre-encoded latents, with what they are conditioned on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
+
+
+@dataclass(frozen=True)
+class LatentCrop:
+    """A stretch of one posterior.
+
+    Args:
+        mean (`torch.Tensor` of shape `(latent_channels, frames)`): Expected value.
+        std (`torch.Tensor`, same shape): Standard deviation.
+        class_label (`int`, *optional*): Index of its class.
+        prompt (`str`, *optional*): Its text.
+    """
+
+    mean: Tensor
+    std: Tensor
+    class_label: int | None = None
+    prompt: str | None = None
+
+
+@dataclass
+class LatentBatch(StreamBatch):
+    """Posteriors on their way to a training step, shorter ones continued with zeros.
+
+    Args:
+        origin (`Origin`): Where they come from.
+        mean (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Expected value.
+        std (`torch.Tensor`, same shape): Standard deviation.
+        mask (`torch.Tensor` of shape `(batch, frames)`): Bool, which frames there are.
+        frame_rate (`float`): Frames a second.
+        class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, the class of each.
+        prompts (`list[str]`, *optional*): The text of each.
+    """
+
+    mean: Tensor
+    std: Tensor
+    mask: Tensor
+    frame_rate: float
+    class_labels: Tensor | None = None
+    prompts: list[str] | None = None
+
+    @property
+    def durations(self) -> Tensor:
+        """Seconds of each item, (batch,)."""
+        return self.mask.sum(dim=1) / self.frame_rate
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound in all items together."""
+        return float(self.durations.sum())
+
+    def to(self, device: torch.device) -> "LatentBatch":
+        """Return the batch on another device."""
+        names = ("mean", "std", "mask", "class_labels")
+        tensors = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+
+
+def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: float) -> LatentBatch:
+    """Pad crops to the longest and put them together; none of them, or all, have a class and a text."""
+    lengths = torch.tensor([crop.mean.shape[1] for crop in crops])
+    frames = int(lengths.max())
+    labels = [crop.class_label for crop in crops if crop.class_label is not None]
+    prompts = [crop.prompt for crop in crops if crop.prompt is not None]
+    return LatentBatch(
+        origin,
+        mean=torch.stack([F.pad(crop.mean, (0, frames - crop.mean.shape[1])) for crop in crops]),
+        std=torch.stack([F.pad(crop.std, (0, frames - crop.std.shape[1])) for crop in crops]),
+        mask=torch.arange(frames)[None] < lengths[:, None],
+        frame_rate=frame_rate,
+        class_labels=torch.tensor(labels) if labels else None,
+        prompts=prompts or None,
+    )
+
+
+def load_latent_stream(
+    dataset_name: str, *, split: str = "train", revision: str | None = None
+) -> datasets.IterableDataset:
+    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its columns are tensors."""
+    stream = datasets.load_dataset(dataset_name, split=split, revision=revision, streaming=True)
+    return stream.with_format("torch")
+
+
+def class_names(stream: datasets.IterableDataset, label_column: str) -> tuple[str, ...]:
+    """Return the classes of a column: a `ClassLabel`'s names, or all values there are, sorted, by one pass through it.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    if label_column not in stream.features:
+        raise ValueError(f"`label_column` {label_column!r} is not there; the columns are {sorted(stream.features)}.")
+    feature = stream.features[label_column]
+    if isinstance(feature, datasets.ClassLabel):
+        return tuple(feature.names)
+    values = {str(example[label_column]) for example in stream.select_columns([label_column]).with_format(None)}
+    return tuple(sorted(values))
+
+
+class LatentStream(ItemStream[LatentCrop, LatentBatch]):
+    """Batches of random crops of latents from a streamed data set, without end.
+
+    Args:
+        source (`datasets.IterableDataset`): From `load_latent_stream`.
+        frame_rate (`float`): Latent frames a second.
+        segment_frames (`int`): Frames a crop, at most: a shorter row is taken whole.
+        label_column (`str`, *optional*): Column of the classes.
+        class_names (`Sequence[str]`): Those that `label_column` may hold.
+        text_column (`str`, *optional*): Column of the texts.
+        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+    """
+
+    def __init__(
+        self,
+        source: datasets.IterableDataset,
+        *,
+        frame_rate: float,
+        segment_frames: int,
+        batch_size: int,
+        seed: int,
+        label_column: str | None = None,
+        class_names: Sequence[str] = (),
+        text_column: str | None = None,
+        shuffle_buffer_size: int = 100,
+        rank: int = 0,
+        world_size: int = 1,
+        max_items: int | None = None,
+        max_bad_share: float = 0.1,
+    ) -> None:
+        super().__init__(
+            source,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle_buffer_size=shuffle_buffer_size,
+            rank=rank,
+            world_size=world_size,
+            max_items=max_items,
+            max_bad_share=max_bad_share,
+        )
+        self.frame_rate = frame_rate
+        self.segment_frames = segment_frames
+        self.label_column = label_column
+        self.class_names = tuple(class_names)
+        self.text_column = text_column
+
+    @property
+    def segment_length(self) -> int:
+        """Frames a crop."""
+        return self.segment_frames
+
+    def name(self, example: Mapping[str, Any]) -> str:
+        """Return the path of the item, and where in it the row starts."""
+        return f"{example['path']} from sample {int(example['start_sample'])}"
+
+    def read(self, example: Mapping[str, Any], seed: int) -> LatentCrop:
+        """Cut one crop."""
+        surplus = len(example["mean"]) - self.segment_frames
+        start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
+        return self.crop(example, start)
+
+    def crop(self, example: Mapping[str, Any], start: int) -> LatentCrop:
+        """Cut the crop that begins at frame `start`."""
+        # (frames, latent_channels) -> (latent_channels, frames)
+        mean, std = (example[name][start : start + self.segment_frames].T.contiguous() for name in ("mean", "std"))
+        if not bool(mean.isfinite().all() and std.isfinite().all()):
+            raise BadItemError("its latents are NaN or infinite; encode it anew, in float32.")
+        return LatentCrop(mean, std, self._class_label(example), self._prompt(example))
+
+    def collate(self, samples: list[LatentCrop], origin: Origin) -> LatentBatch:
+        """Pad and stack crops."""
+        return collate_latents(samples, origin, self.frame_rate)
+
+    def _class_label(self, example: Mapping[str, Any]) -> int | None:
+        if self.label_column is None:
+            return None
+        label = example[self.label_column]
+        value = label.item() if isinstance(label, Tensor) else label
+        if isinstance(self.source.features[self.label_column], datasets.ClassLabel):
+            value = self.class_names[int(value)] if value in range(len(self.class_names)) else value
+        if str(value) not in self.class_names:
+            raise BadItemError(f"its `{self.label_column}` is {value!r}, none of {list(self.class_names)}.")
+        return self.class_names.index(str(value))
+
+    def _prompt(self, example: Mapping[str, Any]) -> str | None:
+        if self.text_column is None:
+            return None
+        text = example[self.text_column]
+        if not isinstance(text, str):
+            raise BadItemError(f"its `{self.text_column}` is {text!r}, which is no text.")
+        return text

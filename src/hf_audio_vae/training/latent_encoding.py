@@ -1,0 +1,264 @@
+"""A data set of sound to a data set of latents: parallel, resumable, in bounded memory.
+
+The unit of work is a file: `items_per_file` consecutive items of one shard of the source. What is in it depends on
+nothing else, so any number of processes write the same files, and a file that is there is finished: it is written
+under a hidden name and renamed. What it adds to the statistics stands in its footer; the sum is taken at the end, in
+the files' order, and is the same to the bit however often the work was interrupted.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_audio_vae.audio.io import AudioDecodeError
+from hf_audio_vae.audio.resampling import resampled_length
+from hf_audio_vae.data.clips import item_name, open_item, read_stretch
+from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.latents import ChannelMoments
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.modules.distributions import DiagonalGaussian
+
+FOOTER = "hf_audio_vae"
+Row = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """What a file holds.
+
+    Args:
+        rows (`int`): Its rows.
+        items (`int`): Items of the source that they are made of.
+        seconds (`float`): Seconds of sound.
+        skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
+        moments (`ChannelMoments`): Of its latents.
+    """
+
+    rows: int = 0
+    items: int = 0
+    seconds: float = 0.0
+    skipped: dict[str, str] = field(default_factory=dict)
+    moments: ChannelMoments = field(default_factory=ChannelMoments)
+
+    def add(self, other: "Tally") -> None:
+        """Take in another file's."""
+        self.rows += other.rows
+        self.items += other.items
+        self.seconds += other.seconds
+        self.skipped |= other.skipped
+        self.moments.merge(other.moments)
+
+    def to_json(self) -> str:
+        """Return it as text for a file's footer."""
+        return json.dumps(vars(self) | {"moments": self.moments.state_dict()})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Tally":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(**values | {"moments": ChannelMoments.from_state_dict(values["moments"])})
+
+
+def encode_dataset(
+    model: AutoencoderModel,
+    source: datasets.IterableDataset,
+    folder: Path,
+    record: LatentsRecord,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[float], object] = lambda seconds: None,
+) -> float:
+    """Write this process's share of the files that are not there yet.
+
+    Args:
+        model (`AutoencoderModel`): Encoder, in evaluation mode; works `tile_frames` at a time.
+        source (`datasets.IterableDataset`): From `load_audio_stream(..., keep_columns=True)`.
+        folder (`Path`): Of the data set; files go into `data/` in it.
+        record (`LatentsRecord`): How to encode.
+        rank (`int`): This process.
+        world_size (`int`): Number of processes.
+        progress (`Callable`): Called with the seconds of sound of every row that is written.
+
+    Returns:
+        `float`: Seconds of sound that were encoded in this call.
+
+    Raises:
+        ValueError: The columns of the source are not known, or clash with those of latents.
+    """
+    if source.features is None:
+        raise ValueError("the columns of the data set are not known before it is read; give it a schema, or parquet.")
+    others = {name: feature for name, feature in source.features.items() if name != "audio"}
+    features = latent_features(record.latent_channels, others)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    encoded = 0.0
+    for path, examples in _files(source, folder / "data", record.items_per_file, rank, world_size):
+        with _FileWriter(path, features) as writer:
+            for example in examples:
+                _encode_item(model, example, record.max_row_seconds, writer, progress)
+        encoded += writer.tally.seconds
+    return encoded
+
+
+def tally(folder: Path) -> Tally:
+    """Sum up all files, in their order."""
+    total = Tally()
+    for path in sorted((folder / "data").glob("*.parquet")):
+        total.add(Tally.from_json(pq.read_metadata(path).metadata[FOOTER.encode()]))
+    return total
+
+
+def completed(record: LatentsRecord, total: Tally) -> LatentsRecord:
+    """Return the record of a data set whose files are all written.
+
+    Raises:
+        ValueError: There are no latents in them.
+    """
+    if not total.rows:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(total.skipped.items())[:3])
+        raise ValueError(f"none of the items could be encoded. {reasons or 'The data set is empty.'}")
+    return replace(
+        record,
+        rows=total.rows,
+        items=total.items,
+        seconds=total.seconds,
+        skipped=total.skipped,
+        latents_mean=total.moments.mean.tolist(),
+        latents_std=total.moments.std.tolist(),
+    )
+
+
+def _files(
+    source: datasets.IterableDataset, folder: Path, items_per_file: int, rank: int, world_size: int
+) -> Iterator[tuple[Path, Iterator[Mapping[str, Any]]]]:
+    """Yield the files that this process has to write, each with its items; these have to be used up before the next.
+
+    Shards are dealt out if there are enough of them, so that each is read by one process; else all processes read all
+    of them and files are dealt out.
+    """
+    by_shard = source.num_shards >= world_size
+    turn = 0
+    for shard in range(source.num_shards):
+        if by_shard and shard % world_size != rank:
+            continue
+        part = source.shard(source.num_shards, shard) if source.num_shards > 1 else source
+        examples = iter(part)
+        number = 0
+        while (first := next(examples, None)) is not None:
+            items = _first_and_next(first, examples, items_per_file)
+            path = folder / f"train-{shard:05d}-{number:06d}.parquet"  # what `datasets` takes for the split
+            if (by_shard or turn % world_size == rank) and not path.exists():
+                yield path, items
+            for _ in items:
+                pass  # another process's, or there already
+            number += 1
+            turn += 1
+
+
+def _first_and_next(first: Any, rest: Iterator[Any], count: int) -> Iterator[Any]:
+    yield first
+    for _ in range(count - 1):
+        item = next(rest, None)
+        if item is None:
+            return
+        yield item
+
+
+class _FileWriter:
+    """A parquet file that is there when it is whole."""
+
+    def __init__(self, path: Path, features: datasets.Features) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.features = features
+        self.tally = Tally()
+
+    def __enter__(self) -> "_FileWriter":
+        self._writer = pq.ParquetWriter(self.partial, self.features.arrow_schema)
+        return self
+
+    def write(self, row: Row, seconds: float) -> None:
+        """Add a row: one group, so that a reader needs no more memory than the writer."""
+        ordered = {name: row[name] for name in self.features}
+        table = datasets.Dataset.from_list([ordered], features=self.features).data.table
+        self._writer.write_table(table.cast(self.features.arrow_schema))
+        self.tally.rows += 1
+        self.tally.seconds += seconds
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._writer.add_key_value_metadata({FOOTER: self.tally.to_json()})
+        self._writer.close()
+        if kind is None:
+            os.replace(self.partial, self.path)
+        else:
+            self.partial.unlink()
+
+
+def _encode_item(
+    model: AutoencoderModel,
+    example: Mapping[str, Any],
+    max_row_seconds: float,
+    writer: _FileWriter,
+    progress: Callable[[float], object],
+) -> None:
+    """Write an item's rows; of one that breaks off, those before."""
+    others = {name: value for name, value in example.items() if name != "audio"}
+    name = item_name(example["audio"])
+    row_frames = max(round(max_row_seconds * model.frame_rate), 1)
+    rows = 0
+    try:
+        for posterior, start, count in _encode_rows(model, example, row_frames):
+            mean, std = (value[0].float().cpu() for value in (posterior.mean, posterior.std))
+            writer.tally.moments.add(mean, std)
+            # (latent_channels, frames) -> (frames, latent_channels)
+            own = {"mean": mean.T.numpy(), "std": std.T.numpy(), "frames": mean.shape[1], "path": name}
+            seconds = count / model.sampling_rate
+            writer.write(others | own | {"start_sample": start, "num_samples": count}, seconds)
+            progress(seconds)
+            rows += 1
+    except (AudioDecodeError, OSError) as error:
+        writer.tally.skipped[name] = str(error)
+    writer.tally.items += rows > 0
+
+
+def _encode_rows(
+    model: AutoencoderModel, example: Mapping[str, Any], row_frames: int
+) -> Iterator[tuple[DiagonalGaussian, int, int]]:
+    """Yield posteriors of at most `row_frames`, each with the first sample of its stretch and their number."""
+    wanted = {"sampling_rate": model.sampling_rate, "audio_channels": model.config.audio_channels}
+    with open_item(example["audio"]) as reader:
+        time = resampled_length(reader, model.sampling_rate)
+        if time < 1:
+            raise AudioDecodeError(f"it is too short for one sample at {model.sampling_rate} Hz.")
+
+        def read(start: int, stop: int) -> Tensor:
+            waveform = read_stretch(reader, start, stop - start, **wanted)
+            waveform = F.pad(waveform, (0, stop - start - waveform.shape[-1]))  # what resampling rounded away
+            return waveform[None].to(model.device, model.dtype)
+
+        start = 0
+        for posterior in _regrouped(model.encode_chunks(read, time), row_frames):
+            count = min(posterior.mean.shape[-1] * model.hop_length, time - start)
+            yield posterior, start, count
+            start += count
+
+
+def _regrouped(chunks: Iterator[DiagonalGaussian], frames: int) -> Iterator[DiagonalGaussian]:
+    """Yield the same frames in groups of another size."""
+    held: list[Tensor] = []
+    for chunk in chunks:
+        held = [torch.cat([*held, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
+        while held[0].shape[-1] >= frames:
+            yield DiagonalGaussian(*held[0][..., :frames].chunk(2, dim=1))
+            held = [held[0][..., frames:]]
+    if held and held[0].shape[-1]:
+        yield DiagonalGaussian(*held[0].chunk(2, dim=1))

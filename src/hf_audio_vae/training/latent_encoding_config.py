@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from pydantic import Field
+
+from hf_audio_vae.training.options import Section
+
+
+class LatentEncodingConfig(Section):
+    """Everything that latents of a data set are made from."""
+
+    model: str = Field(description="folder or Hub id of the autoencoder; a folder gets the statistics in its config")
+    model_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
+    model_revision: str | None = None
+
+    dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
+    dataset_config_name: str | None = None
+    dataset_split: str = "train"
+    dataset_revision: str | None = None
+    data_files: str | list[str] | None = None
+    audio_column: str | None = None
+    output_dir: Path = Field(description="where the latents go; machines have to share it")
+
+    items_per_file: int = Field(100, ge=1, description="what a killed run has to do again, at most, in each process")
+    max_row_seconds: float = Field(60.0, gt=0, description="longer items go on in a new row")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="fail when more of the items cannot be decoded")
+
+    def source(self) -> dict[str, str]:
+        """Name what is encoded, for the record."""
+        names = ("dataset_name", "dataset_config_name", "dataset_split", "dataset_revision", "data_files")
+        values = {name: getattr(self, name) for name in (*names, "audio_column")}
+        return {name: str(value) for name, value in values.items() if value is not None}

@@ -1,0 +1,108 @@
+import itertools
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+
+from hf_audio_vae.data import LatentBatch, LatentStream, StreamLoader, TooManyBadItemsError, load_latent_stream
+from hf_audio_vae.data.latents import class_names
+from tests.data.latent_data import CHANNELS, write_latents
+
+LENGTHS = [7, 30, 100, 12, 20, 55]
+KINDS = {"kind": (datasets.Value("string"), ["drum", "voice", "drum", "note", "voice", "note"])}
+TEXTS = {"text": (datasets.Value("string"), [f"sound number {i}" for i in range(6)])}
+
+
+def stream_of(folder: Path, **options) -> LatentStream:
+    defaults = {"frame_rate": 100.0, "segment_frames": 20, "batch_size": 6, "seed": 1, "shuffle_buffer_size": 3}
+    return LatentStream(load_latent_stream(str(folder)), **(defaults | options))
+
+
+def read(stream: LatentStream, batches: int) -> list[LatentBatch]:
+    return list(itertools.islice(StreamLoader(stream), batches))
+
+
+def rows_of(batch: LatentBatch) -> list[int]:
+    return [round(mean[0, 0].item()) // 1000 for mean in batch.mean]
+
+
+def test_a_crop_is_a_stretch_of_its_row_and_a_short_row_is_whole(tmp_path: Path) -> None:
+    for batch in read(stream_of(write_latents(tmp_path / "latents", LENGTHS)), 20):
+        assert batch.mean.shape == batch.std.shape == (6, CHANNELS, 20)
+        for row, mean, std, mask in zip(rows_of(batch), batch.mean, batch.std, batch.mask, strict=True):
+            frames = min(LENGTHS[row], 20)
+            assert mask.tolist() == frames * [True] + (20 - frames) * [False]
+            start = mean[0, 0]
+            assert torch.equal(mean[:, :frames], (start + torch.arange(frames)).expand(CHANNELS, -1))
+            assert 0 <= start - 1000 * row <= LENGTHS[row] - frames
+            assert not mean[:, frames:].any()
+            assert torch.equal(std[:, :frames], torch.full((CHANNELS, frames), 0.5))
+
+
+def test_crops_lie_everywhere_in_a_long_row(tmp_path: Path) -> None:
+    stream = stream_of(write_latents(tmp_path / "latents", [100]), batch_size=1)
+    starts = {round(batch.mean[0, 0, 0].item()) for batch in read(stream, 600)}
+    assert {0, 80} <= starts, "the first and the last place that fit"
+    assert len(starts) > 70
+
+
+def test_a_batch_is_as_long_as_its_longest_item(tmp_path: Path) -> None:
+    (batch,) = read(stream_of(write_latents(tmp_path / "latents", [3, 5, 4]), batch_size=3), 1)
+    assert batch.mean.shape == (3, CHANNELS, 5)
+    assert sorted(batch.durations.tolist()) == pytest.approx([0.03, 0.04, 0.05])
+    assert batch.seconds == pytest.approx(0.12)
+
+
+def test_classes_and_texts_stay_with_their_latents(tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "latents", LENGTHS, KINDS | TEXTS)
+    names = class_names(load_latent_stream(str(folder)), "kind")
+    assert names == ("drum", "note", "voice")
+    stream = stream_of(folder, label_column="kind", class_names=names, text_column="text")
+    for batch in read(stream, 3):
+        for row, label, prompt in zip(rows_of(batch), batch.class_labels, batch.prompts, strict=True):
+            assert names[label] == KINDS["kind"][1][row]
+            assert prompt == f"sound number {row}"
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "expected"),
+    [
+        (datasets.ClassLabel(names=["b", "a", "never"]), [0, 1, 1], ("b", "a", "never")),
+        (datasets.Value("int64"), [7, 3, 7], ("3", "7")),
+    ],
+)
+def test_numbered_classes_have_names(tmp_path: Path, feature: object, values: list, expected: tuple) -> None:
+    folder = write_latents(tmp_path / "latents", [5, 5, 5], {"label": (feature, values)})
+    names = class_names(load_latent_stream(str(folder)), "label")
+    assert names == expected
+    (batch,) = read(stream_of(folder, label_column="label", class_names=names, batch_size=3), 1)
+    told = [names[label] for label in batch.class_labels]
+    by_row = ["b", "a", "a"] if "b" in expected else ["7", "3", "7"]
+    assert told == [by_row[row] for row in rows_of(batch)]
+
+
+def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "latents", [5])
+    with pytest.raises(ValueError, match="'kind' is not there; the columns are.*'mean'"):
+        class_names(load_latent_stream(str(folder)), "kind")
+
+
+def test_an_item_without_its_class_or_text_is_named(tmp_path: Path) -> None:
+    others = {"kind": (datasets.Value("string"), ["a", "b"]), "text": (datasets.Value("string"), [None, "x"])}
+    folder = write_latents(tmp_path / "latents", [5, 5], others)
+    stream = stream_of(folder, label_column="kind", class_names=("a",), text_column="text", batch_size=1)
+    with pytest.raises(TooManyBadItemsError, match=r"`kind` is 'b', none of \['a'\]|`text` is None"):
+        read(stream, 1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_resume_continues_at_the_next_batch(tmp_path: Path, num_workers: int) -> None:
+    folder = write_latents(tmp_path / "latents", LENGTHS)
+    straight = [b.mean for b in itertools.islice(StreamLoader(stream_of(folder), num_workers=num_workers), 9)]
+    first = StreamLoader(stream_of(folder), num_workers=num_workers)
+    list(itertools.islice(first, 4))
+    second = StreamLoader(stream_of(folder), num_workers=num_workers)
+    second.load_state_dict(first.state_dict())
+    rest = [batch.mean for batch in itertools.islice(second, 5)]
+    assert all(torch.equal(a, b) for a, b in zip(straight[4:], rest, strict=True))

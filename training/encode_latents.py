@@ -1,0 +1,130 @@
+"""Encode a data set of sound into a data set of latents, and measure them channel by channel.
+
+accelerate launch training/encode_latents.py --model outputs/demo --dataset_name data/train --output_dir LATENTS
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import InitProcessGroupKwargs
+from tqdm.auto import tqdm
+
+from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream, read_record
+from hf_audio_vae.data.latent_records import RECORD_FILE
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.normalization import write_statistics
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.latent_encoding import completed, encode_dataset, tally
+from hf_audio_vae.training.latent_encoding_config import LatentEncodingConfig
+from hf_audio_vae.training.script import main_or_exit, start_log
+
+logger = get_logger(__name__)
+
+
+def load_model(config: LatentEncodingConfig, device: torch.device) -> AutoencoderModel:
+    """The encoder, working in chunks."""
+    model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
+    model.enable_tiling()
+    return model.to(device).eval()
+
+
+def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> LatentsRecord:
+    """What is going to be done."""
+    return LatentsRecord(
+        model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        weights=weights_fingerprint(model),
+        family=type(model).__name__,
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
+        hop_length=model.hop_length,
+        latent_channels=model.latent_channels,
+        source=config.source(),
+        items_per_file=config.items_per_file,
+        max_row_seconds=config.max_row_seconds,
+    )
+
+
+def begin(folder: Path, record: LatentsRecord) -> None:
+    """Write the record, or go on with a data set that was begun by the same."""
+    if (folder / RECORD_FILE).is_file():
+        differing = read_record(folder).differences(record)
+        if differing:
+            raise ValueError(
+                f"{folder} holds latents made with another {', '.join(differing)}; choose another `--output_dir`."
+            )
+        logger.info(f"going on in {folder}: files that are there are finished")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds something else than latents; choose another `--output_dir`.")
+    else:
+        record.write(folder)
+
+
+def finish(config: LatentEncodingConfig, record: LatentsRecord) -> None:
+    """Measure what all processes wrote, complete the record, tell the model."""
+    total = tally(config.output_dir)
+    bad = len(total.skipped) / max(total.items + len(total.skipped), 1)
+    for name, reason in total.skipped.items():
+        logger.warning(f"left out, at least in part, {name}: {reason}")
+    if bad > config.max_bad_share:
+        raise TooManyBadItemsError(
+            f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; repair "
+            f"the data set, or raise the limit: what is encoded stays."
+        )
+    record = completed(record, total)
+    record.write(config.output_dir)
+    logger.info(f"{record.items} items, {record.seconds:.1f} s, in {record.rows} rows: {config.output_dir}")
+    folder = Path(config.model) / (config.model_subfolder or "")
+    if not folder.is_dir():
+        logger.info(f"the statistics are in {RECORD_FILE}; training reads them there, {config.model} is as it was")
+    elif write_statistics(folder, total.moments.mean.tolist(), total.moments.std.tolist()):
+        logger.info(f"latents_mean and latents_std are now in {folder}'s config")
+    else:
+        logger.info(f"{folder}'s config has statistics already and keeps them: a denoiser may rely on them")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Encode, measure, record."""
+    config = parse_config(LatentEncodingConfig, argv)
+    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
+    start_log()
+    model = load_model(config, accelerator.device)
+    source = load_audio_stream(
+        config.dataset_name,
+        config_name=config.dataset_config_name,
+        split=config.dataset_split,
+        data_files=config.data_files,
+        audio_column=config.audio_column,
+        revision=config.dataset_revision,
+        keep_columns=True,
+    )
+    record = new_record(config, model)
+    if accelerator.is_main_process:
+        begin(config.output_dir, record)
+    accelerator.wait_for_everyone()
+    started = time.monotonic()
+    with torch.no_grad(), tqdm(unit="s of sound", disable=not accelerator.is_main_process, mininterval=0.5) as bar:
+        encoded = encode_dataset(
+            model,
+            source,
+            config.output_dir,
+            record,
+            rank=accelerator.process_index,
+            world_size=accelerator.num_processes,
+            progress=bar.update,
+        )
+    seconds = accelerator.reduce(torch.tensor(encoded, device=accelerator.device), "sum").item()  # waits for all
+    elapsed = time.monotonic() - started
+    logger.info(f"{seconds:.1f} s of sound in {elapsed:.1f} s: {seconds / elapsed:.1f} times real time")
+    if accelerator.is_main_process:
+        finish(config, record)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
