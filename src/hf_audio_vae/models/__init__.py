@@ -6,7 +6,10 @@ from pathlib import Path
 
 import torch
 
+from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
+
+__all__ = ["FAMILIES", "AutoencoderModel", "LatentConditioner", "WaveformVAE", "load_autoencoder", "new_autoencoder"]
 
 FAMILIES = {"WaveformVAE": WaveformVAE}
 # Classes of other libraries whose folders a family of ours reads as they are.

@@ -1,0 +1,79 @@
+"""What training and pipelines do alike with a denoiser of diffusers and a text encoder of transformers."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import StableAudioDiTModel
+from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from diffusers.utils import logging
+from torch import Tensor
+
+from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditionerOutput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_PROMPT_TOKENS = 128
+
+logger = logging.get_logger(__name__)
+
+
+def denoise(
+    transformer: StableAudioDiTModel,
+    latents: Tensor,
+    times: Tensor,
+    condition: LatentConditionerOutput,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Ask a denoiser.
+
+    Args:
+        transformer (`StableAudioDiTModel`): Denoiser.
+        latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Noisy.
+        times (`torch.Tensor` of shape `(batch,)`): How noisy, from 0 to 1.
+        condition (`LatentConditionerOutput`): Of the batch.
+        mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, frames that there are; others are not seen.
+
+    Returns:
+        `torch.Tensor` of shape `(batch, latent_channels, frames)`: What it tells.
+    """
+    places = torch.arange(latents.shape[-1] + 1, device=latents.device)  # one for the global token
+    rotary_width = transformer.config.attention_head_dim // 2
+    rotary = get_1d_rotary_pos_embed(rotary_width, places, use_real=True, repeat_interleave_real=False)
+    return transformer(
+        latents,
+        times,
+        encoder_hidden_states=condition.encoder_hidden_states,
+        encoder_attention_mask=condition.encoder_attention_mask,
+        global_hidden_states=condition.global_hidden_states,
+        rotary_embedding=rotary,
+        attention_mask=mask,
+        return_dict=False,
+    )[0]
+
+
+@torch.no_grad()
+def encode_prompts(
+    tokenizer: "PreTrainedTokenizerBase",
+    text_encoder: "PreTrainedModel",
+    prompts: list[str],
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Encode texts, at most `MAX_PROMPT_TOKENS` tokens of each.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): The text encoder's.
+        text_encoder (`PreTrainedModel`): Encoder whose first output is its last hidden state, such as T5's.
+        prompts (`list[str]`): Texts.
+        device (`torch.device`): Where to.
+
+    Returns:
+        States (batch, tokens, width) and a bool mask (batch, tokens).
+    """
+    limit = min(tokenizer.model_max_length, MAX_PROMPT_TOKENS)
+    tokens = tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    lengths = [len(ids) for ids in tokenizer(prompts).input_ids]
+    if max(lengths) > limit:
+        logger.warning(f"a prompt has {max(lengths)} tokens, of which only the first {limit} are used.")
+    input_ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
+    return text_encoder(input_ids, attention_mask=mask)[0], mask.bool()

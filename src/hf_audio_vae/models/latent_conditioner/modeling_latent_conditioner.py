@@ -1,0 +1,101 @@
+from dataclasses import dataclass
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+DURATION_FEATURES = 256
+PER_SECOND = 100.0  # durations are told apart to about a hundredth of a second
+
+
+@dataclass
+class LatentConditionerOutput(BaseOutput):
+    """Output of `LatentConditioner`: what a `StableAudioDiTModel` is conditioned on, by the names it has there.
+
+    Args:
+        encoder_hidden_states (`torch.Tensor` of shape `(batch, tokens, hidden_size)`): For cross-attention.
+        encoder_attention_mask (`torch.Tensor` of shape `(batch, tokens)`): Bool, which tokens there are.
+        global_hidden_states (`torch.Tensor` of shape `(batch, 1, hidden_size)`): For the sequence's first token.
+    """
+
+    encoder_hidden_states: Tensor | None = None
+    encoder_attention_mask: Tensor | None = None
+    global_hidden_states: Tensor | None = None
+
+
+class LatentConditioner(ModelMixin, ConfigMixin):
+    """Turns a duration and, if the model has them, a class and a text into what a denoiser is conditioned on.
+
+    The duration is always there. A class and a text that are left out, for guidance or by an item that has none, leave
+    no token: the denoiser then sees the duration alone.
+
+    Args:
+        hidden_size (`int`): Width of the tokens: `cross_attention_input_dim` and `global_states_input_dim` of the
+            `StableAudioDiTModel`.
+        class_names (`tuple[str, ...]`): Names of the classes; none for a model without.
+        text_hidden_size (`int`, *optional*): Width of the text encoder's states; none for a model without text.
+
+    Example:
+        >>> conditioner = LatentConditioner(8, class_names=("drum", "voice"))
+        >>> condition = conditioner(torch.tensor([1.5, 2.0]), class_labels=torch.tensor([0, 1]))
+        >>> condition.encoder_hidden_states.shape, condition.encoder_attention_mask.tolist()
+        (torch.Size([2, 2, 8]), [[True, True], [True, True]])
+    """
+
+    @register_to_config
+    def __init__(
+        self, hidden_size: int = 768, class_names: tuple[str, ...] = (), text_hidden_size: int | None = None
+    ) -> None:
+        super().__init__()
+        if len(set(class_names)) < len(class_names):
+            raise ValueError(f"`class_names` {tuple(class_names)} has one name twice; give each class its own.")
+        self.duration_features = Timesteps(DURATION_FEATURES, True, 0, scale=PER_SECOND)
+        self.duration_embedding = TimestepEmbedding(DURATION_FEATURES, hidden_size)
+        self.class_embedding = nn.Embedding(len(class_names), hidden_size) if class_names else None
+        self.text_projection = nn.Linear(text_hidden_size, hidden_size) if text_hidden_size else None
+
+    def forward(
+        self,
+        durations: Tensor,
+        *,
+        class_labels: Tensor | None = None,
+        text_hidden_states: Tensor | None = None,
+        text_attention_mask: Tensor | None = None,
+        dropped: Tensor | None = None,
+    ) -> LatentConditionerOutput:
+        """Embed what is given.
+
+        Args:
+            durations (`torch.Tensor` of shape `(batch,)`): Seconds.
+            class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`.
+            text_hidden_states (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`, *optional*): Text.
+            text_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*): Which tokens there are; all,
+                if not given.
+            dropped (`torch.Tensor` of shape `(batch,)`, *optional*): Bool, items that lose their class and text.
+
+        Raises:
+            ValueError: A class or a text for a model without.
+        """
+        batch = len(durations)
+        kept = torch.ones(batch, dtype=torch.bool, device=durations.device) if dropped is None else ~dropped
+        duration = self.duration_embedding(self.duration_features(durations).to(self.dtype))  # (batch, hidden_size)
+        tokens, masks, total = [duration[:, None]], [torch.ones_like(kept)[:, None]], duration
+        if class_labels is not None:
+            if self.class_embedding is None:
+                raise ValueError("`class_labels` are given, but this model was trained without classes.")
+            embedded = self.class_embedding(class_labels)
+            tokens.append(embedded[:, None])
+            masks.append(kept[:, None])
+            total = total + embedded * kept[:, None]
+        if text_hidden_states is not None:
+            if self.text_projection is None:
+                raise ValueError("a text is given, but this model was trained without texts.")
+            tokens.append(self.text_projection(text_hidden_states.to(self.dtype)))
+            there = torch.ones_like(text_hidden_states[..., 0], dtype=torch.bool)
+            if text_attention_mask is not None:
+                there = text_attention_mask.bool()
+            masks.append(there & kept[:, None])
+        return LatentConditionerOutput(torch.cat(tokens, dim=1), torch.cat(masks, dim=1), total[:, None])
