@@ -1,4 +1,4 @@
-"""A Hub on loopback that keeps the rules an upload and a download meet: repositories, commits, resolving a file."""
+"""A Hub on loopback that keeps the rules an upload and a download meet: repositories, commits, trees, files."""
 
 import base64
 import hashlib
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 COMMIT = "0" * 39 + "1"
 
@@ -19,6 +20,15 @@ class MockHub(ThreadingHTTPServer):
         self.files: dict[str, dict[str, bytes]] = {}
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
 
+    def add(self, repo_id: str, folder: Path) -> None:
+        """Make a repository of all that lies in a folder."""
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        self.files[repo_id] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Variables of a process that takes this for the Hub, and `home` for its cache."""
+        return {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+
 
 @contextmanager
 def mock_hub() -> Iterator[MockHub]:
@@ -29,13 +39,18 @@ def mock_hub() -> Iterator[MockHub]:
         hub.shutdown()
 
 
+def blob_id(content: bytes) -> str:
+    """The name that git, and with it the Hub, has for a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: MockHub
 
     def log_message(self, *arguments: object) -> None:
         pass
 
-    def answer(self, body: bytes | dict, status: int = 200, **headers: str) -> None:
+    def answer(self, body: bytes | dict | list, status: int = 200, **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
@@ -73,14 +88,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         parts = self.path.split("?")[0].strip("/").split("/")
-        if parts[:2] == ["api", "models"] and "/".join(parts[2:4]) in self.server.files:
-            repo_id = "/".join(parts[2:4])
-            siblings = [{"rfilename": path} for path in self.server.files[repo_id]]
-            self.answer({"id": repo_id, "modelId": repo_id, "sha": COMMIT, "siblings": siblings, "tags": []})
+        repo_id = "/".join(parts[2:4])
+        if parts[:2] == ["api", "models"] and repo_id in self.server.files:
+            files = self.server.files[repo_id]
+            if parts[4:5] == ["tree"]:
+                self.answer([{"type": "file", "path": p, "size": len(c), "oid": blob_id(c)} for p, c in files.items()])
+            else:
+                siblings = [{"rfilename": path} for path in files]
+                self.answer({"id": repo_id, "modelId": repo_id, "sha": COMMIT, "siblings": siblings, "tags": []})
         elif parts[2:3] == ["resolve"] and "/".join(parts[4:]) in self.server.files.get("/".join(parts[:2]), {}):
             content = self.server.files["/".join(parts[:2])]["/".join(parts[4:])]
-            etag = hashlib.sha256(content).hexdigest()
-            self.answer(content, ETag=f'"{etag}"', X_Repo_Commit=COMMIT)
+            self.answer(content, ETag=f'"{blob_id(content)}"', X_Repo_Commit=COMMIT)
         else:
             self.answer({"error": "Entry not found"}, 404, X_Error_Code="EntryNotFound")
 
