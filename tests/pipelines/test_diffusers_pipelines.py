@@ -13,6 +13,7 @@ from torch import Tensor
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
 from tests.hub import mock_hub
+from tests.models.contract import assert_equal_within_rounding
 from tests.pipelines.parts import (
     FRAMES,
     LATENT_CHANNELS,
@@ -51,11 +52,6 @@ def seeded_weights() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-def assert_equal_within_rounding(actual: Tensor, expected: Tensor) -> None:
-    """Allow float32 some hundred roundings, of the layers and of the scheduler's steps down from noise at 80."""
-    torch.testing.assert_close(actual, expected, rtol=0, atol=3e-5 * float(expected.abs().max()))
 
 
 @every_vae
