@@ -2,10 +2,11 @@
 
 from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
 
-from hf_audio_vae.models import WaveformVAE
+from hf_audio_vae.models import LatentConditioner, WaveformVAE
+from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.registration import register
 from hf_audio_vae.version import __version__
 
 register()
 
-__all__ = ["ModelMixin", "WaveformVAE", "__version__"]
+__all__ = ["AudioLatentDiffusionPipeline", "LatentConditioner", "ModelMixin", "WaveformVAE", "__version__"]

@@ -7,6 +7,7 @@ import math
 from typing import Protocol
 
 import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, SchedulerMixin
 from torch import Tensor
 
 
@@ -24,6 +25,9 @@ class DiffusionProcess(Protocol):
 
     def linear_guess(self, noisy: Tensor, times: Tensor) -> Tensor:
         """Return the best linear guess of the target by one who sees each number by itself, same shape."""
+
+    def scheduler(self) -> SchedulerMixin:
+        """Return a new scheduler of diffusers' that goes the way back."""
 
 
 class RectifiedFlow:
@@ -54,6 +58,9 @@ class RectifiedFlow:
         t = _by_item(times)
         return (2 * t - 1) / ((1 - t) ** 2 + t**2) * noisy
 
+    def scheduler(self) -> SchedulerMixin:
+        return FlowMatchEulerDiscreteScheduler()
+
 
 class VPrediction:
     """A quarter turn, ``cos(πt/2) x + sin(πt/2) ε``, whose direction is told (Salimans & Ho, 2022, arXiv:2202.00512).
@@ -74,6 +81,15 @@ class VPrediction:
 
     def linear_guess(self, noisy: Tensor, times: Tensor) -> Tensor:
         return torch.zeros_like(noisy)
+
+    def scheduler(self) -> SchedulerMixin:
+        return DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+            clip_sample=False,
+        )
 
 
 def masked_mse(estimate: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ import torch
 from diffusers import StableAudioDiTModel
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from diffusers.utils import logging
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditionerOutput
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 MAX_PROMPT_TOKENS = 128
 
@@ -55,7 +55,7 @@ def denoise(
 @torch.no_grad()
 def encode_prompts(
     tokenizer: "PreTrainedTokenizerBase",
-    text_encoder: "PreTrainedModel",
+    text_encoder: nn.Module,
     prompts: list[str],
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ def encode_prompts(
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): The text encoder's.
-        text_encoder (`PreTrainedModel`): Encoder whose first output is its last hidden state, such as T5's.
+        text_encoder (`torch.nn.Module`): Encoder whose first output is its last hidden state, such as T5's.
         prompts (`list[str]`): Texts.
         device (`torch.device`): Where to.
 

@@ -1,0 +1,303 @@
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin, StableAudioDiTModel
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.denoising import denoise, encode_prompts
+from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
+from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
+    LatentConditioner,
+    LatentConditionerOutput,
+)
+from hf_audio_vae.pipelines.noise_levels import NoiseLevels
+from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_ranges
+
+ValueT = TypeVar("ValueT")
+ClassLabels = int | str | Sequence[int | str]
+OUTPUT_TYPES = ("pt", "np", "latent")
+
+
+class AudioLatentDiffusionPipeline(DiffusionPipeline):
+    """Generates sound in the latents of an autoencoder, from nothing, a class or a text; varies and repairs sound.
+
+    Args:
+        vae (`WaveformVAE`): Autoencoder; the denoiser works on its latents, normalised by its statistics.
+        transformer (`StableAudioDiTModel`): Denoiser; `sample_size` latent frames are the longest that it generates.
+        scheduler (`SchedulerMixin`): For a denoiser of rectified flow `FlowMatchEulerDiscreteScheduler` or another for
+            flows; for one of v `DDIMScheduler`, `DPMSolverMultistepScheduler` or another with `alphas_cumprod` and
+            `prediction_type="v_prediction"`.
+        conditioner (`LatentConditioner`): What conditions the denoiser.
+        text_encoder (`PreTrainedModel`, *optional*): Encoder of texts, such as `T5EncoderModel`.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): Its tokenizer.
+    """
+
+    model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
+    _optional_components = ["text_encoder", "tokenizer"]
+    _callback_tensor_inputs = ["latents"]
+
+    def __init__(
+        self,
+        vae: AutoencoderModel,
+        transformer: StableAudioDiTModel,
+        scheduler: SchedulerMixin,
+        conditioner: LatentConditioner,
+        text_encoder: PreTrainedModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+            conditioner=conditioner,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+        )
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the sound, in Hz."""
+        return self.vae.sampling_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest sound it makes."""
+        return self.transformer.config.sample_size / self.vae.frame_rate
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        class_labels: ClassLabels | None = None,
+        *,
+        audio_end_in_s: float | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 4.0,
+        num_waveforms_per_prompt: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        init_audio: Tensor | None = None,
+        init_audio_sampling_rate: int | None = None,
+        strength: float | None = None,
+        mask: TimeRange | Sequence[TimeRange] | None = None,
+        output_type: str = "pt",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[DiffusionPipeline, int, Tensor, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> AudioPipelineOutput | tuple[Tensor | np.ndarray]:
+        """Generate sound, vary it (`init_audio`), or generate some stretches of it anew (`init_audio` and `mask`).
+
+        Args:
+            prompt (`str` or `list[str]`, *optional*): Texts, for a model that was trained with texts.
+            class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for one with classes.
+            audio_end_in_s (`float`, *optional*): Seconds to generate; those of `init_audio`, or `max_seconds`.
+            num_inference_steps (`int`): Steps from noise to sound.
+            guidance_scale (`float`): How far to go from what the model does without class and text towards what it
+                does with them, which is 1 (Ho & Salimans, 2022, arXiv:2207.12598). Without them it has no effect.
+            num_waveforms_per_prompt (`int`): Sounds for each text or class.
+            generator (`torch.Generator` or a list, one a sound, *optional*): Where noise comes from.
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`, *optional*): Standard noise to start
+                from instead.
+            init_audio (`torch.Tensor`, *optional*): Sound to start from, of shape (audio_channels, time) or (batch,
+                audio_channels, time).
+            init_audio_sampling_rate (`int`, *optional*): Its rate in Hz, to have it checked.
+            strength (`float`, *optional*): How much of the way from noise to sound to go again, in (0, 1]: near 0
+                `init_audio` stays as it is, at 1 nothing of it is left but what `mask` keeps. 1 with a mask, 0.7
+                without.
+            mask (`(float, float)` or a sequence of them, *optional*): From where to where `init_audio` is generated
+                anew, in seconds; the rest of it stays. What lies beyond its end has to be in it.
+            output_type (`str`): `"pt"`, `"np"`, or `"latent"` for normalised latents.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            callback_on_step_end (`Callable`, *optional*): Called as `(pipeline, step, timestep, {"latents": ...})`
+                after each step; returns a dictionary, whose `"latents"` replace them.
+            callback_on_step_end_tensor_inputs (`Sequence[str]`): What the callback gets; only `"latents"` there are.
+
+        Returns:
+            `AudioPipelineOutput` with `audios` of shape (batch, audio_channels, time), or a tuple of them.
+
+        Raises:
+            ValueError: An argument is out of range, or the model was not trained for it.
+        """
+        self._check(num_inference_steps, strength, output_type, callback_on_step_end_tensor_inputs)
+        prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
+        waveform = init_audio[None] if init_audio is not None and init_audio.ndim == 2 else init_audio
+        batch = len(prompts or labels or ()) or num_waveforms_per_prompt * (1 if waveform is None else len(waveform))
+        seconds = self._seconds(waveform, audio_end_in_s)
+        ranges = time_ranges(mask, seconds)
+        init = self._initial_latents(waveform, init_audio_sampling_rate, seconds, ranges, batch)
+        frames = frame_count(round(seconds * self.sampling_rate), self.vae.hop_length)
+        noise = self._noise(latents, (batch, self.vae.latent_channels, frames), generator)
+        kept = kept_frames(ranges, frames, self.vae.frame_rate).to(noise.device)
+        guided = guidance_scale != 1 and (prompts is not None or labels is not None)
+        condition = self._embed(prompts, labels, seconds, batch, copies=2 if guided else 1)
+
+        self.scheduler.set_timesteps(num_inference_steps, device=noise.device)
+        levels = NoiseLevels(self.scheduler)
+        strength = (1.0 if ranges else 0.7) if strength is None else strength
+        timesteps = levels.timesteps(1.0 if init is None else strength)
+        latents = levels.start(init, noise, timesteps[0])
+        with self.progress_bar(total=len(timesteps)) as bar:
+            for step, timestep in enumerate(timesteps):
+                told = self._tell(latents, levels, timestep, condition, guidance_scale)
+                latents = self.scheduler.step(told, timestep, latents, return_dict=False)[0]
+                if init is not None and ranges:
+                    following = timesteps[step + 1] if step + 1 < len(timesteps) else None
+                    latents = torch.where(kept, levels.noisy(init, noise, following), latents)
+                if callback_on_step_end is not None:
+                    latents = callback_on_step_end(self, step, timestep, {"latents": latents}).pop("latents", latents)
+                bar.update()
+
+        audio = self._decode(latents, round(seconds * self.sampling_rate), output_type)
+        self.maybe_free_model_hooks()
+        return AudioPipelineOutput(audios=audio) if return_dict else (audio,)
+
+    def _check(
+        self, num_inference_steps: int, strength: float | None, output_type: str, callback_inputs: Sequence[str]
+    ) -> None:
+        if num_inference_steps < 1:
+            raise ValueError(f"`num_inference_steps` is {num_inference_steps}; it has to be 1 or more.")
+        if strength is not None and not 0 < strength <= 1:
+            raise ValueError(f"`strength` is {strength}; it has to be more than 0, and at most 1.")
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"`output_type` is {output_type!r}, none of {OUTPUT_TYPES}.")
+        if unknown := set(callback_inputs) - set(self._callback_tensor_inputs):
+            raise ValueError(f"the callback cannot get {sorted(unknown)}, only {self._callback_tensor_inputs}.")
+
+    def _conditions(
+        self, prompt: str | list[str] | None, class_labels: ClassLabels | None, per_prompt: int
+    ) -> tuple[list[str] | None, list[int] | None]:
+        """Return texts and classes, one for each sound, or `None` where there are none."""
+        names = tuple(self.conditioner.config.class_names)
+        if prompt is not None and (self.conditioner.config.text_hidden_size is None or self.text_encoder is None):
+            raise ValueError("`prompt` is given, but the model was trained without texts, or has no text encoder.")
+        if class_labels is not None and not names:
+            raise ValueError(f"`class_labels` is {class_labels!r}, but the model was trained without classes.")
+        if per_prompt < 1:
+            raise ValueError(f"`num_waveforms_per_prompt` is {per_prompt}; it has to be 1 or more.")
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        given = [class_labels] if isinstance(class_labels, int | str) else class_labels
+        labels = None if given is None else [_class_index(label, names) for label in given]
+        if prompts is not None and labels is not None and len(prompts) != len(labels):
+            raise ValueError(f"there are {len(prompts)} prompts and {len(labels)} classes; give as many of each.")
+        if prompts == [] or labels == []:
+            raise ValueError("the list of prompts or classes is empty; give at least one, or leave it out.")
+        return _repeated(prompts, per_prompt), _repeated(labels, per_prompt)
+
+    def _seconds(self, waveform: Tensor | None, audio_end_in_s: float | None) -> float:
+        """Return how long a sound to make."""
+        longest = self.max_seconds if waveform is None else waveform.shape[-1] / self.sampling_rate
+        seconds = longest if audio_end_in_s is None else audio_end_in_s
+        sample = 1 / self.sampling_rate
+        if not sample <= seconds <= self.max_seconds + sample / 2:
+            raise ValueError(
+                f"{seconds:g} s are wanted; the model makes from one sample to {self.max_seconds:g} s, the length of "
+                f"what it was trained on. Give an `audio_end_in_s` within that."
+            )
+        return seconds
+
+    def _initial_latents(
+        self,
+        waveform: Tensor | None,
+        sampling_rate: int | None,
+        seconds: float,
+        ranges: Sequence[TimeRange],
+        batch: int,
+    ) -> Tensor | None:
+        """Encode and normalise what to start from, continued with silence, for each sound of the batch."""
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        if waveform is None:
+            if ranges:
+                raise ValueError("`mask` is given without `init_audio`; there is nothing around it to keep.")
+            return None
+        check_waveform(waveform, self.vae.config.audio_channels)
+        if batch % len(waveform):
+            raise ValueError(f"`init_audio` holds {len(waveform)} sounds for {batch}; give one, or one for each.")
+        length, time = waveform.shape[-1] / self.sampling_rate, round(seconds * self.sampling_rate)
+        missing = time - waveform.shape[-1]
+        if missing > 0 and not any(start <= length and end + 1e-6 >= seconds for start, end in ranges):
+            raise ValueError(
+                f"`init_audio` has {length:g} s and {seconds:g} are wanted; let `mask` hold what comes after it, "
+                f"({length:g}, {seconds:g}), or leave out `audio_end_in_s`."
+            )
+        waveform = F.pad(waveform[..., :time], (0, max(missing, 0)))
+        posterior = self.vae.encode(waveform.to(self._execution_device, self.vae.dtype)).latent_dist
+        latents = self.vae.normalize_latents(posterior.mode()).to(self.transformer.dtype)
+        return latents.repeat_interleave(batch // len(latents), dim=0)
+
+    def _noise(
+        self,
+        latents: Tensor | None,
+        shape: tuple[int, int, int],
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> Tensor:
+        device, dtype = self._execution_device, self.transformer.dtype
+        if isinstance(generator, list) and len(generator) != shape[0]:
+            raise ValueError(
+                f"there are {len(generator)} generators for {shape[0]} sounds; give one, or one for each."
+            )
+        if latents is None:
+            return randn_tensor(shape, generator=generator, device=device, dtype=dtype)
+        if latents.shape != shape:
+            raise ValueError(f"`latents` has shape {tuple(latents.shape)}; noise for these sounds has {shape}.")
+        return latents.to(device, dtype)
+
+    def _embed(
+        self, prompts: list[str] | None, labels: list[int] | None, seconds: float, batch: int, *, copies: int
+    ) -> LatentConditionerOutput:
+        """Condition each sound; with two copies the first is without class and text, for guidance."""
+        device = self._execution_device
+        text, text_mask = None, None
+        if prompts is not None:
+            text, text_mask = encode_prompts(self.tokenizer, self.text_encoder, prompts, device)
+            text, text_mask = text.repeat(copies, 1, 1), text_mask.repeat(copies, 1)
+        return self.conditioner(
+            torch.full((copies * batch,), seconds, device=device),
+            class_labels=None if labels is None else torch.tensor(copies * labels, device=device),
+            text_hidden_states=text,
+            text_attention_mask=text_mask,
+            dropped=torch.arange(copies * batch, device=device) < (copies - 1) * batch,
+        )
+
+    def _tell(
+        self,
+        latents: Tensor,
+        levels: NoiseLevels,
+        timestep: Tensor,
+        condition: LatentConditionerOutput,
+        guidance_scale: float,
+    ) -> Tensor:
+        """Ask the denoiser, with guidance for both copies at once."""
+        copies = len(condition["global_hidden_states"]) // len(latents)
+        scaled = self.scheduler.scale_model_input(latents, timestep) if levels.scales_input else latents
+        time = levels.time(timestep).to(latents).expand(copies * len(latents))
+        told = denoise(self.transformer, scaled.repeat(copies, 1, 1), time, condition)
+        if copies == 1:
+            return told
+        without, within = told.chunk(2)
+        return without + guidance_scale * (within - without)
+
+    def _decode(self, latents: Tensor, time: int, output_type: str) -> Tensor | np.ndarray:
+        if output_type == "latent":
+            return latents
+        audio = self.vae.decode(self.vae.denormalize_latents(latents.to(self.vae.dtype))).sample[..., :time]
+        return audio.float().cpu().numpy() if output_type == "np" else audio
+
+
+def _class_index(label: int | str, names: tuple[str, ...]) -> int:
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    raise ValueError(f"`class_labels` holds {label!r}; the classes are {list(names)}, 0 to {len(names) - 1}.")
+
+
+def _repeated(values: list[ValueT] | None, times: int) -> list[ValueT] | None:
+    return None if values is None else [value for value in values for _ in range(times)]
