@@ -115,7 +115,7 @@ def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, me
     names: list[str] = []
     good, last = True, False
     while not last:
-        batch = next(batches)
+        batch = next(batches).to(accelerator.device)
         names += batch.names
         with accelerator.accumulate(*(learner.module for learner in run.learners.values())):
             last = accelerator.sync_gradients

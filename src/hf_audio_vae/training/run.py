@@ -3,6 +3,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from diffusers import ModelMixin
@@ -10,6 +11,7 @@ from torch import nn
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.denoiser import Denoiser
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import Objective
@@ -19,10 +21,13 @@ EMA_FOLDER = "ema"
 
 
 class Batch(Protocol):
-    """What the loop has to know of a batch: where its items came from, and how much sound it is."""
+    """What the loop has to know of a batch: where its items came from, how much sound it is, how to move it."""
 
     names: list[str]
     seconds: float
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
 
 
 class ResumableLoader(Protocol):
@@ -78,7 +83,7 @@ class Run:
     learners: dict[str, Learner]
     objective: Objective
     loader: ResumableLoader
-    ema: EMA[ModelMixin]
+    ema: EMA[ModelMixin | Denoiser]
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
