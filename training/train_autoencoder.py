@@ -5,6 +5,7 @@ accelerate launch training/train_autoencoder.py --config training/recipes/demo.y
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -19,7 +20,7 @@ from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
-from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.publishing import MODEL_FILES, publish, write_model
 from hf_audio_vae.training.run import Run
 from hf_audio_vae.training.script import main_or_exit, start_accelerator
 from hf_audio_vae.training.tracking import log_latents, log_reconstructions
@@ -140,7 +141,8 @@ def main(argv: Sequence[str]) -> None:
 
     fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
     if accelerator.is_main_process:
-        publish(ema.model, config, run.progress.history, discriminator)
+        write = partial(write_model, ema.model, config, run.progress.history, discriminator=discriminator)
+        publish(write, config, run.progress.history, MODEL_FILES)
     accelerator.end_training()
 
 

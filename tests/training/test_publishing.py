@@ -11,7 +11,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.publishing import push_folder, write_model
+from hf_audio_vae.training.publishing import MODEL_FILES, push_folder, write_model
 from tests.hub import mock_hub
 from tests.training.runs import GAME, write_recipe
 
@@ -40,7 +40,7 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
     with mock_hub() as hub:
         api = HfApi(endpoint=hub.endpoint, token="hf_mock")
         repo_id = api.create_repo("my-vae").repo_id
-        push_folder(folder, repo_id, api)
+        push_folder(folder, repo_id, api, MODEL_FILES)
         assert repo_id == "someone/my-vae"
         assert set(hub.files[repo_id]) == {
             "README.md",

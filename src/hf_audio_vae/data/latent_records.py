@@ -66,6 +66,16 @@ class LatentsRecord:
         """Whether all files are written."""
         return self.rows is not None
 
+    def check_weights(self, weights: str, dataset_name: str) -> None:
+        """Raise `ValueError` unless all files are written, by a model with these weights (their fingerprint)."""
+        if not self.complete:
+            raise ValueError(f"{dataset_name} is not complete: encode_latents.py was broken off; start it again.")
+        if self.weights != weights:
+            raise ValueError(
+                f"the latents in {dataset_name} were encoded by {self.model}, with other weights than the autoencoder "
+                f"given; name that model, or encode them anew."
+            )
+
     def differences(self, other: "LatentsRecord") -> list[str]:
         """Return what two records say differently of how the latents were made, by name."""
         names = {f.name for f in fields(self)} - {"model"}  # it may have moved: its weights tell

@@ -93,12 +93,14 @@ def load_latent_stream(
     return stream.with_format("torch")
 
 
-def class_names(stream: datasets.IterableDataset, label_column: str) -> tuple[str, ...]:
+def class_names(stream: datasets.IterableDataset, label_column: str | None) -> tuple[str, ...]:
     """Return the classes of a column: a `ClassLabel`'s names, or all values there are, sorted, by one pass through it.
 
     Raises:
         ValueError: There is no such column.
     """
+    if label_column is None:
+        return ()
     if label_column not in stream.features:
         raise ValueError(f"`label_column` {label_column!r} is not there; the columns are {sorted(stream.features)}.")
     feature = stream.features[label_column]

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,15 +30,28 @@ def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rat
     Returns:
         `matplotlib.figure.Figure`: Frequency in kHz over seconds, level in dB of a full-scale sine.
     """
+    rows = {"original": original, "reconstruction": reconstruction, "residual": original - reconstruction}
+    return spectrogram_figure(rows, sampling_rate, title)
+
+
+def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, title: str = "") -> "Figure":
+    """Draw the spectrograms of waveforms under each other, on one scale.
+
+    Args:
+        waveforms (`Mapping[str, torch.Tensor]`): (audio_channels, time) each, by name; channels are averaged.
+        sampling_rate (`int`): In Hz.
+        title (`str`): Line above the picture.
+
+    Returns:
+        `matplotlib.figure.Figure`: Frequency in kHz over seconds, level in dB of a full-scale sine.
+    """
     from matplotlib.figure import Figure
 
-    rows = {"original": original, "reconstruction": reconstruction, "residual": original - reconstruction}
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    panels = figure.subplots(len(rows), 1, sharex=True, sharey=True)
-    seconds, nyquist_khz = original.shape[-1] / sampling_rate, sampling_rate / 2000
-    for panel, (name, waveform) in zip(panels, rows.items(), strict=True):
+    figure = Figure(figsize=(9, 1 + 2 * len(waveforms)), layout="constrained")
+    panels = figure.subplots(len(waveforms), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, (name, waveform) in zip(panels, waveforms.items(), strict=True):
         level = log_spectrogram(waveform.detach().float().cpu().mean(dim=0))  # (bins, frames)
-        extent = (0.0, seconds, 0.0, nyquist_khz)
+        extent = (0.0, waveform.shape[-1] / sampling_rate, 0.0, sampling_rate / 2000)
         image = panel.imshow(
             level.numpy(), origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
         )

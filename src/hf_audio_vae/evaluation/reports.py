@@ -48,6 +48,13 @@ LATENT_METRICS = {  # what `LatentStatistics.summary` returns
     "mismatch_nats": "Gaussian mismatch with the prior (nats a frame, ↓)",
     "mean_std": "std of a channel, mean (prior: 1)",
 }
+DIFFUSION_METRICS = {  # what a validation of latent diffusion returns
+    "denoising_loss": "denoising loss (↓)",
+    "linear_guess_loss": "that of the best linear guess",
+    "loss_ratio": "loss / linear guess (↓)",
+    "generated_mean_distance": "generated latents: a channel's mean off by, in std (↓)",
+    "generated_std_factor": "generated latents: a channel's std off by a factor of (1 is right)",
+}
 CHANNEL_FIGURES = {
     "kl_nats": "KL (nats a frame)",
     "bits_per_second": "bits a second",
@@ -76,7 +83,7 @@ def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
 
     A metric that a column lacks is a dash there.
     """
-    labels = METRICS | LATENT_METRICS
+    labels = METRICS | LATENT_METRICS | DIFFUSION_METRICS
     names = [name for name in labels if any(name in values for values in columns.values())]
     rows: list[list[str | float]] = [
         [labels[name], *(values.get(name, "–") for values in columns.values())] for name in names
@@ -156,4 +163,41 @@ A channel is active if the variance of its posterior mean over the data is at le
 2016); the effective rank is that of the covariance of these means (Roy & Vetterli, 2007), the mismatch the KL from the
 prior of the Gaussian with mean and covariance of all latents, a lower bound of the marginal KL (Hoffman & Johnson,
 2016).
+"""
+
+
+def pipeline_card(*, title: str, call: str, summary: Mapping[str, str | float], metrics: Mapping[str, float]) -> str:
+    """Return the card of a latent diffusion pipeline.
+
+    Args:
+        title (`str`): Heading.
+        call (`str`): Arguments that generate a sound with it.
+        summary (`Mapping`): What it is: one row each.
+        metrics (`Mapping`): Measured values, by the names in `DIFFUSION_METRICS`.
+    """
+    rows: list[list[str | float]] = [
+        [DIFFUSION_METRICS[name], metrics[name]] for name in DIFFUSION_METRICS if name in metrics
+    ]
+    return f"""---
+library_name: diffusers
+tags: [audio, text-to-audio, latent-diffusion, hf-audio-vae]
+---
+
+# {title}
+
+```python
+from hf_audio_vae import AudioLatentDiffusionPipeline
+
+pipeline = AudioLatentDiffusionPipeline.from_pretrained("{title}")
+waveform = pipeline({call}).audios[0]  # (audio_channels, time) at pipeline.sampling_rate
+```
+
+{table(["", "value"], list(summary.items()))}
+
+Measured on held-out latents, each item at the same draws of noise and time:
+
+{table(["metric", "value"], rows)}
+
+The linear guess sees each number by itself: who is not better knows nothing of sound but the scale of its latents.
+Generated channels are compared with the data's, the worst of them.
 """

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hf_audio_vae.evaluation.latents import LatentStatistics
-from hf_audio_vae.evaluation.plots import figure_pixels, latents_figure, reconstruction_figure
+from hf_audio_vae.evaluation.plots import figure_pixels, latents_figure, reconstruction_figure, spectrogram_figure
 from hf_audio_vae.training.validation import Clip
 
 
@@ -33,6 +33,14 @@ def log_reconstructions(
         pictures[f"{clip.name}/spectrogram"] = figure_pixels(figure)
     log_audio(accelerator, waveforms, sampling_rate, step)
     log_pictures(accelerator, pictures, step)
+
+
+def log_generated(accelerator: Accelerator, waveforms: Sequence[Tensor], sampling_rate: int, step: int) -> None:
+    """Log generated waveforms, (audio_channels, time) each, as sound and in one picture."""
+    named = {f"generated/{number}": waveform for number, waveform in enumerate(waveforms)}
+    log_audio(accelerator, named, sampling_rate, step)
+    figure = spectrogram_figure(named, sampling_rate, f"step {step}")
+    log_pictures(accelerator, {"generated/spectrograms": figure_pixels(figure)}, step)
 
 
 def log_latents(accelerator: Accelerator, latents: LatentStatistics, step: int) -> None:

@@ -1,0 +1,134 @@
+"""What one step of latent diffusion computes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from hf_audio_vae.data.latents import LatentBatch
+from hf_audio_vae.losses.diffusion import DiffusionProcess, masked_mse
+from hf_audio_vae.training.objective import StepLosses
+
+EncodePrompts = Callable[[list[str]], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class DenoisingErrors:
+    """How far off a batch was.
+
+    Args:
+        denoiser (`torch.Tensor` of shape `(batch,)`): Mean squared error of each item, over its frames.
+        linear_guess (`torch.Tensor` of shape `(batch,)`): That of the best linear guess from each number by itself:
+            who is not better knows nothing of sound but the scale of its latents.
+    """
+
+    denoiser: Tensor
+    linear_guess: Tensor
+
+
+def diffusion_step(
+    denoiser: nn.Module,
+    batch: LatentBatch,
+    process: DiffusionProcess,
+    *,
+    normalize: Callable[[Tensor], Tensor],
+    encode_prompts: EncodePrompts | None = None,
+    condition_dropout: float = 0.0,
+) -> DenoisingErrors:
+    """Draw latents from their posteriors, add noise, let the denoiser tell, and measure.
+
+    All that is random of an item comes from its own seed and fits its own length: neither the batch it sits in, nor
+    the device, nor the number of processes changes it.
+
+    Args:
+        denoiser (`torch.nn.Module`): A `Denoiser`, possibly wrapped.
+        batch (`LatentBatch`): Posteriors on the denoiser's device.
+        process (`DiffusionProcess`): The way from latents to noise.
+        normalize (`Callable`): The autoencoder's `normalize_latents`.
+        encode_prompts (`Callable`, *optional*): Turns the batch's texts into states and a mask.
+        condition_dropout (`float`): Share of the items that lose class and text, for classifier-free guidance.
+
+    Returns:
+        `DenoisingErrors`: Of each item.
+    """
+    posterior_noise, noise, uniform, drops = _draw(batch)
+    latents = normalize(batch.mean + batch.std * posterior_noise)
+    times = process.times(uniform)
+    noisy, target = process.noisy(latents, noise, times), process.target(latents, noise, times)
+    told = denoiser(
+        noisy,
+        times,
+        batch.mask,
+        batch.durations,
+        class_labels=batch.class_labels,
+        text=encode_prompts(batch.prompts) if encode_prompts and batch.prompts else None,
+        dropped=drops < condition_dropout,
+    )
+    linear = process.linear_guess(noisy, times)
+    return DenoisingErrors(
+        masked_mse(told.float(), target, batch.mask), masked_mse(linear, target, batch.mask).detach()
+    )
+
+
+def _draw(batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return noise twice, (batch, latent_channels, frames), 0 where an item is padded, and uniform numbers twice."""
+    noises, uniforms = [], []
+    channels, longest = batch.mean.shape[1:]
+    for seed, frames in zip(batch.seeds, batch.mask.sum(dim=1).tolist(), strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        noises.append(F.pad(torch.randn(2, channels, frames, generator=generator), (0, longest - frames)))
+        uniforms.append(torch.rand(2, generator=generator))
+    first, second = torch.stack(noises, dim=1).to(batch.mean.device)
+    uniform, other = torch.stack(uniforms, dim=1).to(batch.mean.device)
+    return first, second, uniform, other
+
+
+class DiffusionObjective:
+    """The denoiser's mean squared error.
+
+    Args:
+        denoiser (`torch.nn.Module`): Prepared by accelerate.
+        process, normalize, encode_prompts, condition_dropout: As in `diffusion_step`.
+    """
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        process: DiffusionProcess,
+        *,
+        normalize: Callable[[Tensor], Tensor],
+        encode_prompts: EncodePrompts | None = None,
+        condition_dropout: float = 0.0,
+    ) -> None:
+        self.denoiser = denoiser
+        self.process = process
+        self.normalize = normalize
+        self.encode_prompts = encode_prompts
+        self.condition_dropout = condition_dropout
+
+    def __call__(self, batch: LatentBatch, step: int) -> StepLosses:
+        """Compute a batch's loss."""
+        errors = diffusion_step(
+            self.denoiser,
+            batch,
+            self.process,
+            normalize=self.normalize,
+            encode_prompts=self.encode_prompts,
+            condition_dropout=self.condition_dropout,
+        )
+        loss = errors.denoiser.mean()
+        return StepLosses({"model": loss}, {"loss": loss, "loss_of_linear_guess": errors.linear_guess.mean()})
+
+    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
+        """Nothing changes from step to step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Expect nothing."""

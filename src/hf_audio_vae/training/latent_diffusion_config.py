@@ -1,0 +1,62 @@
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hf_audio_vae.losses.diffusion import DiffusionProcess, RectifiedFlow, VPrediction
+from hf_audio_vae.training.config import TrainingConfig
+
+DERIVED = ("sample_size", "in_channels", "out_channels", "cross_attention_input_dim", "global_states_input_dim")
+
+
+class LatentDiffusionTrainingConfig(TrainingConfig):
+    """Everything a training run of latent diffusion is made from."""
+
+    may_change: ClassVar[frozenset[str]] = TrainingConfig.may_change | {
+        "num_validation_sounds",
+        "validation_inference_steps",
+        "validation_guidance_scale",
+    }
+
+    vae_name_or_path: str = Field(description="the autoencoder that encoded the latents, folder or Hub id")
+    vae_subfolder: str | None = Field(None, description="where in it the autoencoder is, `vae` in a pipeline")
+    vae_revision: str | None = None
+
+    dataset_name: str = Field(description="latents that encode_latents.py wrote, folder or Hub id")
+    validation_dataset_name: str = Field(description="latents that are not trained on")
+    validation_dataset_revision: str | None = None
+    label_column: str | None = Field(None, description="condition on the classes in this column")
+    text_column: str | None = Field(None, description="condition on the texts in this column")
+    text_encoder_name_or_path: str | None = Field(None, description="T5 encoder and tokenizer, folder or Hub id")
+    text_encoder_revision: str | None = None
+
+    process: Literal["rectified_flow", "v_prediction"] = "rectified_flow"
+    logit_normal: bool = Field(True, description="train rectified flow at times that favour the middle")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of items without class and text")
+
+    transformer: dict[str, Any] = Field(default_factory=dict, description="arguments of StableAudioDiTModel")
+    conditioner_hidden_size: int = Field(768, ge=1, description="width of the tokens that condition it")
+    pretrained_model_name_or_path: str | None = Field(None, description="go on with the networks of this pipeline")
+    pretrained_revision: str | None = None
+
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.99
+
+    num_validation_sounds: int = Field(
+        4, ge=0, description="sounds generated and logged, like the first held-out items"
+    )
+    validation_inference_steps: int = Field(50, ge=1)
+    validation_guidance_scale: float = 4.0
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if derived := sorted(self.transformer.keys() & set(DERIVED)):
+            raise ValueError(
+                f"`transformer` has {derived}, which follow from the autoencoder and the rest; leave them out"
+            )
+        if (self.text_column is None) != (self.text_encoder_name_or_path is None):
+            raise ValueError("`text_column` and `text_encoder_name_or_path` go together; give both or neither")
+        return self
+
+    def build_process(self) -> DiffusionProcess:
+        """Return the way from latents to noise."""
+        return VPrediction() if self.process == "v_prediction" else RectifiedFlow(logit_normal=self.logit_normal)

@@ -1,0 +1,84 @@
+"""How a denoiser does on latents it has not been trained on, and whether what it generates is like the data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio_vae.data.latents import LatentBatch, LatentStream, collate_latents
+from hf_audio_vae.data.streaming import Origin, Position
+from hf_audio_vae.latents import ChannelMoments
+from hf_audio_vae.losses.diffusion import DiffusionProcess
+from hf_audio_vae.training.diffusion import EncodePrompts, diffusion_step
+
+DRAWS = 8  # of noise and time for each item
+
+
+def first_crops(stream: LatentStream, count: int) -> list[LatentBatch]:
+    """Take the start of each of the first `count` rows, a batch each: the fixed set of a validation."""
+    batches = []
+    for example in stream.source.take(count):
+        origin = Origin([stream.name(example)], [0], 0, Position())
+        batches.append(collate_latents([stream.crop(example, 0)], origin, stream.frame_rate))
+    return batches
+
+
+@torch.no_grad()
+def denoising_metrics(
+    denoiser: nn.Module,
+    batches: Sequence[LatentBatch],
+    process: DiffusionProcess,
+    *,
+    normalize: Callable[[Tensor], Tensor],
+    encode_prompts: EncodePrompts | None,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the denoiser's mean loss on fixed items at fixed noise and times, and the best linear guess's.
+
+    Args:
+        denoiser (`torch.nn.Module`): A `Denoiser`.
+        batches (`Sequence[LatentBatch]`): From `first_crops`.
+        process (`DiffusionProcess`): The way from latents to noise.
+        normalize (`Callable`): The autoencoder's `normalize_latents`.
+        encode_prompts (`Callable`, *optional*): Turns texts into states and a mask.
+        device (`torch.device`): Where the denoiser is.
+    """
+    was_training = denoiser.training
+    denoiser.eval()
+    if not batches:
+        raise ValueError("the data set for validation holds no latents; check its path and split.")
+    losses, guesses = [], []
+    for number, batch in enumerate(batches):
+        for draw in range(DRAWS):
+            seeded = replace(batch, origin=replace(batch.origin, seeds=[DRAWS * number + draw])).to(device)
+            errors = diffusion_step(denoiser, seeded, process, normalize=normalize, encode_prompts=encode_prompts)
+            losses.append(errors.denoiser.item())
+            guesses.append(errors.linear_guess.item())
+    denoiser.train(was_training)
+    loss, guess = sum(losses) / len(losses), sum(guesses) / len(guesses)
+    return {"denoising_loss": loss, "linear_guess_loss": guess, "loss_ratio": loss / guess}
+
+
+def generation_metrics(
+    generated: Sequence[Tensor], batches: Sequence[LatentBatch], normalize: Callable[[Tensor], Tensor]
+) -> dict[str, float]:
+    """Compare generated latents with those of data, by channel, and return how far off the worst is.
+
+    Args:
+        generated (`Sequence[torch.Tensor]`): Normalised latents, (latent_channels, frames) each.
+        batches (`Sequence[LatentBatch]`): The data they should be like.
+        normalize (`Callable`): The autoencoder's `normalize_latents`.
+
+    Returns:
+        By how many of the data's standard deviations a mean is off, and by what factor a standard deviation is.
+    """
+    made, data = ChannelMoments(), ChannelMoments()
+    for latents in generated:
+        made.add(latents, torch.zeros_like(latents))
+    for batch in batches:
+        for mean, std, mask in zip(batch.mean, batch.std, batch.mask, strict=True):
+            centre, reach = normalize(mean[None, :, mask])[0], normalize((mean + std)[None, :, mask])[0]
+            data.add(centre, reach - centre)
+    distance, factor = made.distance(data)
+    return {"generated_mean_distance": distance, "generated_std_factor": factor}

@@ -1,0 +1,178 @@
+"""Train latent diffusion on what encode_latents.py wrote; the result is an AudioLatentDiffusionPipeline.
+
+accelerate launch training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
+
+from hf_audio_vae.data import LatentBatch, LatentStream, StreamLoader, load_latent_stream, read_record
+from hf_audio_vae.data.latents import class_names
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models.denoising import encode_prompts
+from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
+from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.denoiser import Denoiser, new_denoiser
+from hf_audio_vae.training.diffusion import DiffusionObjective
+from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.latent_validation import denoising_metrics, first_crops, generation_metrics
+from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.loop import Timing, fit
+from hf_audio_vae.training.publishing import PIPELINE_FILES, publish, write_pipeline
+from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.script import main_or_exit, start_accelerator
+from hf_audio_vae.training.tracking import log_generated
+
+logger = get_logger(__name__)
+
+
+def load_vae(config: LatentDiffusionTrainingConfig) -> AutoencoderModel:
+    """The autoencoder that encoded the latents, with their statistics."""
+    vae = load_autoencoder(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
+    weights = weights_fingerprint(vae)
+    record = read_record(config.dataset_name, config.dataset_revision)
+    record.check_weights(weights, config.dataset_name)
+    held_out = config.validation_dataset_name
+    read_record(held_out, config.validation_dataset_revision).check_weights(weights, held_out)
+    if vae.config.latents_mean is None:
+        vae.register_to_config(latents_mean=record.latents_mean, latents_std=record.latents_std)
+    return vae.eval().requires_grad_(False)
+
+
+def load_text_encoder(
+    config: LatentDiffusionTrainingConfig, device: torch.device
+) -> tuple[T5EncoderModel | None, PreTrainedTokenizerBase | None]:
+    """The frozen text encoder and its tokenizer, if there is text."""
+    if config.text_encoder_name_or_path is None:
+        return None, None
+    name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
+    encoder = T5EncoderModel.from_pretrained(name, revision=revision).eval().requires_grad_(False)
+    encoder.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
+    return encoder, AutoTokenizer.from_pretrained(name, revision=revision)
+
+
+def build_streams(
+    config: LatentDiffusionTrainingConfig, vae: AutoencoderModel, accelerator: Accelerator
+) -> tuple[LatentStream, LatentStream]:
+    """This process's latents to train on, and those that are held out."""
+    source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
+    held_out = load_latent_stream(
+        config.validation_dataset_name,
+        split=config.validation_dataset_split,
+        revision=config.validation_dataset_revision,
+    )
+    stream = partial(
+        LatentStream,
+        frame_rate=vae.frame_rate,
+        segment_frames=round(config.segment_seconds * vae.frame_rate),
+        label_column=config.label_column,
+        class_names=class_names(source, config.label_column),
+        text_column=config.text_column,
+        batch_size=config.train_batch_size,
+        seed=config.seed,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        max_bad_share=config.max_bad_share,
+    )
+    return stream(source, max_items=config.max_train_samples), stream(held_out)
+
+
+def build_denoiser(
+    config: LatentDiffusionTrainingConfig, vae: AutoencoderModel, stream: LatentStream, text_width: int | None
+) -> Denoiser:
+    """New networks, or those of a pipeline to go on with."""
+    if config.pretrained_model_name_or_path is None:
+        return new_denoiser(
+            vae.latent_channels,
+            stream.segment_frames,
+            config.transformer,
+            conditioner_hidden_size=config.conditioner_hidden_size,
+            class_names=stream.class_names,
+            text_hidden_size=text_width,
+        )
+    logger.info(f"going on with {config.pretrained_model_name_or_path}: its networks replace `transformer`")
+    denoiser = Denoiser.from_pretrained(config.pretrained_model_name_or_path, revision=config.pretrained_revision)
+    denoiser.check_fits(vae.latent_channels, stream.class_names, text_width)
+    return denoiser
+
+
+def generate_like(
+    pipeline: AudioLatentDiffusionPipeline, batch: LatentBatch, seed: int, config: LatentDiffusionTrainingConfig
+) -> torch.Tensor:
+    """Normalised latents, (latent_channels, frames), of a sound with the class, text and length of another."""
+    (latents,) = pipeline(
+        batch.prompts,
+        None if batch.class_labels is None else batch.class_labels.tolist(),
+        audio_end_in_s=batch.durations.item(),
+        num_inference_steps=config.validation_inference_steps,
+        guidance_scale=config.validation_guidance_scale,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="latent",
+        return_dict=False,
+    )
+    return latents[0]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Build, train, publish."""
+    config = parse_config(LatentDiffusionTrainingConfig, argv)
+    accelerator = start_accelerator(config)
+    device, process = accelerator.device, config.build_process()
+    vae = load_vae(config).to(device)
+    text_encoder, tokenizer = load_text_encoder(config, device)
+    stream, held_out = build_streams(config, vae, accelerator)
+    denoiser = build_denoiser(config, vae, stream, text_encoder.config.d_model if text_encoder else None)
+    if config.gradient_checkpointing:
+        denoiser.transformer.enable_gradient_checkpointing()
+    ema = EMA(denoiser.to(device), config.ema_decay)
+    pipeline = AudioLatentDiffusionPipeline(
+        vae, ema.model.transformer, process.scheduler(), ema.model.conditioner, text_encoder, tokenizer
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    learner = prepare_learner(
+        accelerator, denoiser, config, learning_rate=config.learning_rate, steps=config.max_train_steps
+    )
+    encode = partial(encode_prompts, tokenizer, text_encoder, device=device) if tokenizer and text_encoder else None
+    terms = {"normalize": vae.normalize_latents, "encode_prompts": encode}
+    objective = DiffusionObjective(learner.module, process, **terms, condition_dropout=config.condition_dropout)
+    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
+    on_gpu = device.type == "cuda"
+    loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
+    run = Run(accelerator, {"model": learner}, objective, loader, ema, checkpoints, config.lasting())
+    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
+        run.resume(checkpoint)
+    unseen, seen = ([], [])
+    if accelerator.is_main_process:
+        unseen = first_crops(held_out, config.max_validation_samples)
+        seen = first_crops(stream, config.num_validation_sounds)
+
+    def validate_and_log(step: int) -> dict[str, float]:
+        metrics = denoising_metrics(ema.model, unseen, process, **terms, device=device)
+        if not seen:
+            return metrics
+        latents = [generate_like(pipeline, batch, seed, config) for seed, batch in enumerate(seen)]
+        with torch.no_grad():
+            sounds = [vae.decode(vae.denormalize_latents(made[None])).sample[0].cpu() for made in latents]
+        log_generated(accelerator, sounds, vae.sampling_rate, step)
+        return metrics | generation_metrics(latents, seen, vae.normalize_latents)
+
+    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
+    if accelerator.is_main_process:
+        history = run.progress.history
+        publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
