@@ -72,3 +72,11 @@ def test_a_copy_keeps_dtype_and_weights_and_is_not_training():
 def test_what_oobleck_cannot_express_is_refused_with_the_reason(changes, reason):
     with pytest.raises(ValueError, match=reason):
         to_oobleck(model_of(**changes))
+
+
+def test_statistics_are_left_out_with_a_warning(caplog):
+    to_oobleck(model_of())
+    assert not caplog.records
+    oobleck = to_oobleck(model_of(latents_mean=(1.0,) * 4, latents_std=(2.0,) * 4))
+    assert "`latents_mean` and `latents_std` are left out: an AutoencoderOobleck" in caplog.text
+    assert "latents_mean" not in oobleck.config

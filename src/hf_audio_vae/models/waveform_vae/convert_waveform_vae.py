@@ -1,10 +1,16 @@
+import logging
+
 from diffusers import AutoencoderOobleck
 
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 
+logger = logging.getLogger(__name__)
+
 
 def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
     """Copy a model into diffusers' own class, for readers who do not have this package.
+
+    Statistics of the latents, which that class has no place for, are left out with a warning.
 
     Args:
         model (`WaveformVAE`): A model whose configuration `AutoencoderOobleck` can express.
@@ -21,16 +27,13 @@ def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
         'AutoencoderOobleck'
     """
     config = model.config
-    odd_strides = [stride for stride in config.downsampling_ratios if stride % 2]
-    if config.causal:
-        raise ValueError("`causal=True` cannot be written as an AutoencoderOobleck, which pads on both sides.")
-    if odd_strides:
-        raise ValueError(f"odd strides {odd_strides} cannot be written as an AutoencoderOobleck, which drops samples.")
+    check_layout(model, "an AutoencoderOobleck")
     if config.encoder_hidden_size != 2 * config.decoder_input_channels:
         raise ValueError(
             f"`encoder_hidden_size` {config.encoder_hidden_size} cannot be written as an AutoencoderOobleck, which "
             f"needs twice the `decoder_input_channels`: {2 * config.decoder_input_channels}."
         )
+    warn_of_statistics(model, "an AutoencoderOobleck has no place for them")
     oobleck = AutoencoderOobleck(
         encoder_hidden_size=config.encoder_hidden_size,
         downsampling_ratios=list(config.downsampling_ratios),
@@ -40,5 +43,21 @@ def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
         audio_channels=config.audio_channels,
         sampling_rate=config.sampling_rate,
     )
-    oobleck.load_state_dict(model.state_dict())
-    return oobleck.to(device=model.device, dtype=model.dtype).eval()
+    # Assigned, for device and dtype too: diffusers' `to` with a dtype warns of modules to keep in float32, of none.
+    oobleck.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+    return oobleck.eval()
+
+
+def check_layout(model: WaveformVAE, target: str) -> None:
+    """Raise `ValueError` unless the model pads on both sides and has even strides, as every Oobleck does."""
+    odd_strides = [stride for stride in model.config.downsampling_ratios if stride % 2]
+    if model.config.causal:
+        raise ValueError(f"`causal=True` cannot be written as {target}, which pads on both sides.")
+    if odd_strides:
+        raise ValueError(f"odd strides {odd_strides} cannot be written as {target}, which drops samples.")
+
+
+def warn_of_statistics(model: WaveformVAE, reason: str) -> None:
+    """Warn that `latents_mean` and `latents_std` are left out, if the model has them."""
+    if model.config.latents_mean is not None:
+        logger.warning(f"`latents_mean` and `latents_std` are left out: {reason}.")
