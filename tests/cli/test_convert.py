@@ -1,0 +1,167 @@
+"""The verb `convert`, on a small random model in each of the formats."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderOobleck
+from torch import Tensor
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
+    load_stable_audio_tools,
+    save_stable_audio_tools,
+)
+from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
+
+FORMATS = ("hf_audio_vae", "oobleck", "stable-audio-tools")
+LOADERS = {
+    "hf_audio_vae": WaveformVAE.from_pretrained,
+    "oobleck": AutoencoderOobleck.from_pretrained,
+    "stable-audio-tools": load_stable_audio_tools,
+}
+
+
+def model_of(**changes: object) -> WaveformVAE:
+    arguments = {
+        "encoder_hidden_size": 8,
+        "downsampling_ratios": (2, 4),
+        "channel_multiples": (1, 2),
+        "decoder_channels": 6,
+        "decoder_input_channels": 4,
+        "audio_channels": 1,
+        "sampling_rate": 16000,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WaveformVAE(**{**arguments, **changes})
+        for parameter in model.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same model in every format, and what is refused."""
+    root = tmp_path_factory.mktemp("models")
+    model_of().save_pretrained(root / "hf_audio_vae")
+    to_oobleck(model_of()).save_pretrained(root / "oobleck")
+    save_stable_audio_tools(model_of(), root / "stable-audio-tools")
+    model_of(causal=True).save_pretrained(root / "causal")
+    model_of(downsampling_ratios=(2, 5)).save_pretrained(root / "odd")
+    AutoencoderOobleck(6, [2, 4], [1, 2], 6, 4, 1, 16000).save_pretrained(root / "narrow")
+    for name in ("tanh", "bare"):
+        shutil.copytree(root / "stable-audio-tools", root / name)
+    edit_config(root / "tanh/model_config.json", decoder={"final_tanh": True})
+    (root / "bare/model_config.json").unlink()
+    return {path.name: path for path in root.iterdir()}
+
+
+def edit_config(path: Path, **changes: Mapping[str, object]) -> None:
+    config = json.loads(path.read_text())
+    for side, values in changes.items():
+        config["model"][side]["config"].update(values)
+    path.write_text(json.dumps(config))
+
+
+def weights_of(folder: Path, format_name: str) -> dict[str, Tensor]:
+    return LOADERS[format_name](folder).state_dict()
+
+
+def assert_same_weights(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in actual.items())
+
+
+@pytest.mark.parametrize(("source", "target"), [(a, b) for a in FORMATS for b in FORMATS if a != b])
+def test_every_format_becomes_every_other_with_equal_weights(
+    source: str, target: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.joinpath("empty").mkdir()
+    for destination in (tmp_path / "new/folder", tmp_path / "empty"):
+        assert main(["convert", str(folders[source]), str(destination), "--from", source, "--to", target]) == 0
+        assert_same_weights(weights_of(destination, target), model_of().state_dict())
+        assert LOADERS[target](destination).config["sampling_rate"] == 16000
+        assert f"{destination}: {target}, 0.0 M parameters, 16000 Hz" in capsys.readouterr().out
+
+
+def test_checkpoint_files_are_read_and_written(folders: dict[str, Path], tmp_path: Path) -> None:
+    written = tmp_path / "vae.ckpt"
+    assert main(["convert", str(folders["oobleck"]), str(written), "--from", "oobleck", "--to", FORMATS[2]]) == 0
+    (tmp_path / "model_config.json").rename(tmp_path / "other.json")
+    options = ["--config", str(tmp_path / "other.json"), "--from", FORMATS[2], "--to", FORMATS[0]]
+    assert main(["convert", str(written), str(tmp_path / "back"), *options]) == 0
+    assert_same_weights(weights_of(tmp_path / "back", FORMATS[0]), model_of().state_dict())
+
+
+def test_a_component_of_a_pipeline_is_named_by_its_subfolder(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["oobleck"], tmp_path / "pipeline/vae")
+    options = ["--subfolder", "vae", "--from", "oobleck", "--to", "hf_audio_vae"]
+    assert main(["convert", str(tmp_path / "pipeline"), str(tmp_path / "new"), *options]) == 0
+    assert_same_weights(weights_of(tmp_path / "new", "hf_audio_vae"), model_of().state_dict())
+
+
+def test_statistics_are_kept_where_there_is_a_place_for_them(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "diffusion"
+    shutil.copytree(folders["stable-audio-tools"], source)
+    config = json.loads((source / "model_config.json").read_text())
+    config["model"] = {"pretransform": {"type": "autoencoder", "scale": 1.5, "config": config["model"]}}
+    (source / "model_config.json").write_text(json.dumps(config | {"model_type": "diffusion_cond"}))
+    for target, warns in (("hf_audio_vae", False), ("oobleck", True)):
+        assert main(["convert", str(source), str(tmp_path / target), "--from", FORMATS[2], "--to", target]) == 0
+        assert ("`latents_mean` and `latents_std` are left out" in caplog.text) == warns
+    assert WaveformVAE.from_pretrained(tmp_path / "hf_audio_vae").config.latents_std == [1.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "formats", "options", "message"),
+    [
+        ("oobleck", "oobleck oobleck", [], "--from and --to are both oobleck"),
+        ("oobleck", "oobleck hf_audio_vae", ["--config", "c.json"], "--config has no meaning with --from oobleck"),
+        ("stable-audio-tools", "stable-audio-tools oobleck", ["--subfolder", "vae"], "--subfolder has no meaning"),
+        ("stable-audio-tools", "stable-audio-tools oobleck", ["--revision", "main"], "--revision has no meaning"),
+        ("/nowhere", "hf_audio_vae oobleck", [], "no model can be loaded from '/nowhere'"),
+        ("/nowhere", "oobleck hf_audio_vae", [], "no model can be loaded from '/nowhere'"),
+        ("/nowhere", "stable-audio-tools oobleck", [], "/nowhere is no file, and no folder with model.safetensors"),
+        ("hf_audio_vae", "oobleck stable-audio-tools", [], "holds WaveformVAE, not AutoencoderOobleck"),
+        ("oobleck", "hf_audio_vae stable-audio-tools", [], "holds AutoencoderOobleck, not WaveformVAE"),
+        ("narrow", "oobleck hf_audio_vae", [], "`encoder_hidden_size` of 6, so that it encodes to 3 latent channels"),
+        ("causal", "hf_audio_vae oobleck", [], "`causal=True` cannot be written as an AutoencoderOobleck"),
+        ("odd", "hf_audio_vae stable-audio-tools", [], "odd strides [5] cannot be written as a stable-audio-tools"),
+        ("tanh", "stable-audio-tools hf_audio_vae", [], "`decoder.config.final_tanh` is True"),
+        ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json to describe the checkpoint"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    source: str,
+    formats: str,
+    options: list[str],
+    message: str,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source_format, target_format = formats.split()
+    directions = ["--from", source_format, "--to", target_format]
+    assert main(["convert", str(folders.get(source, source)), str(tmp_path / "new"), *directions, *options]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae convert: ")]
+    assert message in error
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("destination", ["taken", "taken/file"])
+def test_a_destination_that_holds_something_is_refused(
+    destination: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/file").write_text("mine")
+    directions = ["--from", "oobleck", "--to", "hf_audio_vae"]
+    assert main(["convert", str(folders["oobleck"]), str(tmp_path / destination), *directions]) == 2
+    assert f"{destination} exists and is not empty" in capsys.readouterr().err
+    assert (tmp_path / "taken/file").read_text() == "mine"
