@@ -208,6 +208,10 @@ class Model(nn.Module):
         ("class math: pass", "`math` in .*second is defined in .*second, elsewhere import math; rename"),
         ("import torch as math", "`math` in .*second is import torch as math, elsewhere import math; rename"),
         ("from numpy import half as HALF", "`HALF` .* is from numpy import half as HALF, elsewhere defined in"),
+        (
+            "if nn:\n    import cmath as math",
+            "`math` in .*second is defined in .*second, elsewhere import math; rename",
+        ),
         ("def abs(x): return x", "`abs` in .*second is defined in .*second, elsewhere a builtin; rename"),
         ("from {package}.first import HALF as H", "HALF as H`; import names .* do not rename them"),
         ("from .first import HALF", r"from .first import HALF`; import names from the full name"),

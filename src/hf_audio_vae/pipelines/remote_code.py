@@ -141,9 +141,9 @@ class _Module:
                     )
 
     def definitions(self) -> list[str]:
-        """Names that the module itself gives a meaning to."""
+        """Names that the module itself gives a meaning to, be it by an import in a branch."""
         symbols = symtable.symtable(self.body(), self.name, "exec").get_symbols()
-        return [symbol.get_name() for symbol in symbols if symbol.is_assigned()]
+        return [symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()]
 
     def body(self) -> str:
         """All but the imports, under a comment with the module's name and docstring."""
