@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 BIN = $(VENV)/bin
 DEMO ?= outputs/demo
 DEMO_OPTIONS ?=
+GENERATOR ?= outputs/generator
+GENERATOR_OPTIONS ?=
+LATENTS ?= outputs/latents
 
 # glibc gives freed activations back to the system after every layer and takes page faults to get them again. Keeping
 # them makes training on a CPU several times as fast.
@@ -12,7 +15,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test style quality env
+.PHONY: demo generate test style quality env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -26,6 +29,18 @@ demo: env  ## Train on the audio in data/train, reconstruct sound that was held 
 	$(BIN)/python training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir $(DEMO) $(DEMO_OPTIONS)
 	$(BIN)/hf-audio-vae reconstruct data/held_out/music_musicbox.ogg data/held_out/speech_en_0890.flac \
 		--model $(DEMO) --output_dir $(DEMO)/reconstructions
+
+generate: env  ## Encode the sound with the demo's model, train a denoiser on its latents, generate sound
+	test -f $(DEMO)/config.json || $(MAKE) demo
+	rm -rf $(GENERATOR) $(LATENTS)
+	for split in train held_out; do \
+		$(BIN)/python training/encode_latents.py --model $(DEMO) --dataset_name data/$$split \
+			--output_dir $(LATENTS)/$$split || exit 1; \
+	done
+	$(BIN)/python training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml \
+		--vae_name_or_path $(DEMO) --output_dir $(GENERATOR) $(GENERATOR_OPTIONS)
+	$(BIN)/hf-audio-vae generate $(GENERATOR) --class_label effect music note speech \
+		--beside data/held_out/music_rock_war_guitar.ogg --output_dir $(GENERATOR)/generated
 
 test: env  ## Run the whole suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

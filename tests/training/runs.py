@@ -1,8 +1,10 @@
 """Real runs of the training script, as small as they come."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 REPO = Path(__file__).parents[2]
 SCRIPT = str(REPO / "training/train_autoencoder.py")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 RECIPE = {
     "seed": 3,
@@ -78,8 +81,7 @@ def write_recipe(folder: Path, **changes: object) -> Path:
 
 
 def command(recipe: Path, output_dir: Path, *options: str, launcher: tuple[str, ...] = ()) -> list[str]:
-    program = [sys.executable, *launcher, SCRIPT] if launcher else [sys.executable, SCRIPT]
-    return [*program, "--config", str(recipe), "--output_dir", str(output_dir), *options]
+    return [sys.executable, *launcher, SCRIPT, "--config", str(recipe), "--output_dir", str(output_dir), *options]
 
 
 def environment() -> dict[str, str]:
@@ -103,3 +105,17 @@ def published_weights(output_dir: Path) -> dict[str, torch.Tensor]:
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def kill_when(arguments: list[str], ready: Path) -> None:
+    """Start a run and kill it, without a chance to clean up, as soon as a path exists."""
+    process = subprocess.Popen(
+        arguments, env=environment(), cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 100
+    while not ready.exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()

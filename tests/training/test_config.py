@@ -2,6 +2,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from hf_audio_vae.discriminators import (
@@ -21,6 +22,8 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.denoiser import new_denoiser
+from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
 from hf_audio_vae.training.options import (
     BalancerOptions,
     MelLossOptions,
@@ -185,7 +188,24 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--losses.waveform_l1 " in listed
 
 
-@pytest.mark.parametrize("recipe", sorted((REPO / "training/recipes").glob("*.yaml")), ids=lambda path: path.stem)
+RECIPES = sorted((REPO / "training/recipes").glob("*.yaml"))
+DIFFUSION = [path for path in RECIPES if path.stem.startswith("latent-diffusion")]
+
+
+@pytest.mark.parametrize("recipe", DIFFUSION, ids=lambda path: path.stem)
+def test_recipes_of_latent_diffusion_build_networks_and_train_on_nothing_held_out(recipe: Path) -> None:
+    config = parse_config(LatentDiffusionTrainingConfig, ["--config", str(recipe)])
+    with torch.device("meta"):
+        denoiser = new_denoiser(
+            8, 100, config.transformer, conditioner_hidden_size=8, class_names=(), text_hidden_size=None
+        )
+    assert denoiser.transformer.config.num_layers == config.transformer["num_layers"]
+    assert config.build_process().scheduler().config.num_train_timesteps == 1000
+    assert "held_out" not in config.dataset_name
+    assert "held_out" in config.validation_dataset_name
+
+
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in DIFFUSION], ids=lambda path: path.stem)
 def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", str(recipe)])
     terms = {name for name, options in config.losses if options is not None} | {"kl"}

@@ -20,7 +20,7 @@ from hf_audio_vae.data import load_audio_stream, read_record
 from hf_audio_vae.training.latent_encoding import encode_dataset, tally
 from tests.data.latent_data import record
 from tests.memory import PeakBytes
-from tests.training.runs import REPO, environment
+from tests.training.runs import REPO, TWO_PROCESSES, environment, run
 
 SCRIPT = str(REPO / "training/encode_latents.py")
 RATE = 8000
@@ -165,10 +165,6 @@ def command(model: Path, source: Path, output_dir: Path, *options: str, launcher
     return [sys.executable, *launcher, SCRIPT, *arguments, "--items_per_file", "2", *options]
 
 
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A saved model, and the latents of the sound in the repository by one undisturbed run."""
@@ -236,8 +232,7 @@ def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
 
 def test_two_real_processes_lose_nothing(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     model, expected = undisturbed
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    finished = run(command(model, REPO / "data/held_out", tmp_path, launcher=launcher))
+    finished = run(command(model, REPO / "data/held_out", tmp_path, launcher=TWO_PROCESSES))
     assert finished.returncode == 0, finished.stderr
     assert files_in(tmp_path) == files_in(expected)
     assert read_record(tmp_path).latents_std == read_record(expected).latents_std

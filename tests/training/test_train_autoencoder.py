@@ -20,9 +20,11 @@ from tests.training.runs import (
     GAME,
     RECIPE,
     REPO,
+    TWO_PROCESSES,
     command,
     environment,
     equal,
+    kill_when,
     published_weights,
     run,
     trained_weights,
@@ -30,21 +32,6 @@ from tests.training.runs import (
 )
 
 # `accelerate launch --cpu --num_processes 2` starts a single process: on CPUs it leaves launching to others.
-TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-
-
-def kill_when(arguments: list[str], ready: Path) -> None:
-    """Start a run and kill it, without a chance to clean up, as soon as a path exists."""
-    process = subprocess.Popen(
-        arguments, env=environment(), cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 100
-    while not ready.exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ VERBS = {
     "decode": "decode latents to sound files",
     "evaluate": "measure a model on a data set, write its card",
     "inspect": "describe a model's latents on a data set, channel by channel",
+    "generate": "generate sound with a latent diffusion pipeline",
     "convert": "convert a model to or from another library's format",
 }
 

@@ -1,0 +1,69 @@
+"""Generate sound with an AudioLatentDiffusionPipeline: from nothing, a class or a text, or from a sound that is there.
+
+Writes one .wav each, and generated.png with their spectrograms, under that of --beside if one is named. With
+--init_audio a sound is varied; with --mask, too, only the stretch from START to END is made anew.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio import write_audio
+from hf_audio_vae.cli.sound import read_for
+from hf_audio_vae.evaluation.plots import spectrogram_figure
+from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a pipeline")
+    parser.add_argument("--prompt", help="text to generate for")
+    parser.add_argument("--class_label", nargs="+", default=[], help="names of classes to generate, one sound each")
+    parser.add_argument("--seconds", type=float, help="how long a sound; the longest there is, if not given")
+    parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
+    parser.add_argument("--num_inference_steps", type=int, default=50)
+    parser.add_argument("--guidance_scale", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init_audio", type=Path, help="sound to start from")
+    parser.add_argument("--strength", type=float, help="how much of it to change, from 0 to 1")
+    parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to make anew")
+    parser.add_argument("--beside", type=Path, help="real sound to draw beside those generated")
+    parser.add_argument("--output_dir", type=Path, default=Path("generated"))
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> None:
+    """Carry out the verb."""
+    pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
+    pipeline.vae.enable_tiling()
+    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    labels = arguments.class_label or None
+    prompts = None if arguments.prompt is None else [arguments.prompt] * (len(labels) if labels else 1)
+    audios = pipeline(
+        prompts,
+        labels,
+        audio_end_in_s=arguments.seconds,
+        num_waveforms_per_prompt=arguments.num_waveforms,
+        num_inference_steps=arguments.num_inference_steps,
+        guidance_scale=arguments.guidance_scale,
+        generator=torch.Generator().manual_seed(arguments.seed),
+        init_audio=read_for(pipeline.vae, arguments.init_audio) if arguments.init_audio else None,
+        strength=arguments.strength,
+        mask=tuple(arguments.mask) if arguments.mask else None,
+        return_dict=False,
+    )[0]
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    shown: dict[str, Tensor] = {}
+    if arguments.beside:
+        shown[f"real: {arguments.beside.stem}"] = read_for(pipeline.vae, arguments.beside)[:, : audios.shape[-1]]
+    for number, audio in enumerate(audios):
+        name = labels[number // arguments.num_waveforms] if labels else "generated"
+        target = arguments.output_dir / f"{number:02d}-{name.replace('/', '-')}.wav"
+        write_audio(target, audio, pipeline.sampling_rate)
+        shown[f"generated: {name}"] = shown.get(f"generated: {name}", audio)
+        print(f"{target}: {audio.shape[-1] / pipeline.sampling_rate:.3f} s at {pipeline.sampling_rate} Hz")
+    picture = arguments.output_dir / "generated.png"
+    spectrogram_figure(shown, pipeline.sampling_rate).savefig(picture, dpi=120)
+    print(f"spectrograms: {picture}")
