@@ -1,4 +1,4 @@
-"""Runs of the training script under a name, each made once: what is finished is read, what was broken off goes on."""
+"""Runs of the training scripts under a name, each made once: what is finished is read, what was broken off goes on."""
 
 import json
 import subprocess
@@ -10,20 +10,23 @@ from typing import Any
 import yaml
 
 REPO = Path(__file__).parents[1]
-DEMO = REPO / "training/recipes/demo.yaml"
+DEMO = "demo"
+SCRIPTS = {DEMO: "train_autoencoder.py", "latent-diffusion-demo": "train_latent_diffusion.py"}
 
 
-def train(output_dir: Path, changes: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Train the demo's model with changes to its recipe; return the metrics of every validation.
+def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO) -> list[dict[str, float]]:
+    """Train a recipe's model with changes to it; return the metrics of every validation.
 
     Args:
         output_dir (`Path`): Where the run's folder goes.
-        changes (`Mapping`): Values that replace those of `demo.yaml`, whole sections at once.
+        changes (`Mapping`): Values that replace those of the recipe, whole sections at once.
+        recipe_name (`str`): Which one, a key of `SCRIPTS`.
 
     Raises:
         ValueError: The folder holds a run of another recipe.
     """
-    recipe = yaml.safe_load(DEMO.read_text()) | {"max_train_minutes": None} | dict(changes)
+    recipe = yaml.safe_load((REPO / f"training/recipes/{recipe_name}.yaml").read_text())
+    recipe |= {"max_train_minutes": None} | dict(changes)
     text = yaml.safe_dump(recipe | {"output_dir": str(output_dir), "resume_from_checkpoint": "latest"})
     path = output_dir / "run.yaml"
     if path.exists() and path.read_text() != text:
@@ -31,7 +34,7 @@ def train(output_dir: Path, changes: Mapping[str, Any]) -> list[dict[str, float]
     if not (output_dir / "metrics.json").exists():
         output_dir.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        script = [sys.executable, str(REPO / "training/train_autoencoder.py"), "--config", str(path)]
+        script = [sys.executable, str(REPO / "training" / SCRIPTS[recipe_name]), "--config", str(path)]
         with (output_dir / "log.txt").open("a") as log:
             subprocess.run(script, check=True, cwd=REPO, stdout=log, stderr=log)
     return json.loads((output_dir / "metrics.json").read_text())

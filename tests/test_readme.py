@@ -11,7 +11,9 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "README.md").read_text(), flags=re.DOTALL)
-SHORT = "--max_train_steps 2 --max_validation_samples 1 --validation_seconds 0.5 --train_batch_size 1"
+SHORT = "--max_train_steps 2 --max_validation_samples 1 --train_batch_size 1"
+SHORT_DEMO = f"{SHORT} --validation_seconds 0.5"
+SHORT_GENERATOR = f"{SHORT} --num_validation_sounds 1 --validation_inference_steps 2"
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +30,12 @@ def shortened(line: str) -> str:
     """The same command with less to do; nothing else about it changes."""
     if line.startswith("make test"):
         return line.replace("make", "make -n", 1)  # this is the test
-    if line.startswith("make demo"):
+    if line.startswith(("make demo", "make generate")):
         # The environment is the one that runs the tests.
-        installed = f"{sys.prefix}/.installed"
-        return f'make -o env -o {installed} demo VENV={sys.prefix} DEMO_OPTIONS="{SHORT}"'
+        make = f"make -o env -o {sys.prefix}/.installed {line.split()[1]} VENV={sys.prefix}"
+        return f'{make} DEMO_OPTIONS="{SHORT_DEMO}" GENERATOR_OPTIONS="{SHORT_GENERATOR}"'
     if line.startswith("accelerate launch"):
-        return f"{line} {SHORT} --mixed_precision no --dataloader_num_workers 0"
+        return f"{line} {SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
     return line
 
 
@@ -55,4 +57,5 @@ def test_blocks_run_in_order(checkout: Path) -> None:
             assert finished.returncode == 0, f"{command[-1]}\n{finished.stdout}\n{finished.stderr}"
     assert (checkout / "outputs/demo/reconstructions/music_musicbox.png").exists()
     assert (checkout / "outputs/decoded/music_musicbox.wav").exists()
+    assert (checkout / "outputs/generator/generated/00-effect.wav").exists()
     assert (checkout / "outputs/finer/config.json").exists()

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
+from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, WaveformL1Loss
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -141,6 +141,16 @@ def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path, caplog: p
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()
+
+
+def test_every_batch_goes_to_the_device_of_the_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[torch.device] = []
+    monkeypatch.setattr(CropBatch, "to", lambda batch, device: moved.append(device) or batch)
+    run = start(folder, tmp_path / "out")
+    fit(run, timing=TIMING, validate=lambda step: {})
+    assert moved == 12 * [run.accelerator.device]
 
 
 @pytest.mark.parametrize("spoilt", ["model", "discriminator"])
