@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from diffusers import (
 from torch import Tensor
 
 from hf_audio_vae import AudioLatentDiffusionPipeline
+from tests.hub import mock_hub
 from tests.pipelines.latent_parts import (
     CHANNELS,
     FRAMES,
@@ -37,7 +41,7 @@ FLOWS = [
 VS = [
     v_scheduler(),
     DPMSolverMultistepScheduler(**V_PREDICTION),
-    DDIMScheduler(**V_PREDICTION | {"clip_sample": False}),
+    DDIMScheduler(**V_PREDICTION | {"clip_sample": False, "beta_schedule": "linear"}),
 ]
 SCHEDULERS = [*((scheduler, True) for scheduler in FLOWS), *((scheduler, False) for scheduler in VS)]
 NAMES = ("drum", "voice", "note")
@@ -219,6 +223,30 @@ def test_loading_gives_back_what_was_saved(conditioning: str, tmp_path: Path) ->
     arguments |= {"prompt": "a drum"} if conditioning in ("text", "both") else {}
     # Equal weights elsewhere in memory may be multiplied in another order.
     torch.testing.assert_close(audio_of(loaded, **arguments), audio_of(pipeline, **arguments), rtol=0, atol=1e-6)
+
+
+READER = """
+import sys, torch
+from hf_audio_vae import AudioLatentDiffusionPipeline
+
+pipeline = AudioLatentDiffusionPipeline.from_pretrained("someone/generator")
+generator = torch.Generator().manual_seed(0)
+audio = pipeline("a drum", "note", audio_end_in_s=1.0, num_inference_steps=4, generator=generator)
+torch.save(audio.audios, sys.argv[1])
+"""
+
+
+def test_a_pipeline_on_the_hub_gives_the_same_audio(tmp_path: Path) -> None:
+    pipeline = latent_diffusion(class_names=NAMES, text=True)
+    pipeline.save_pretrained(tmp_path / "generator")
+    with mock_hub() as hub:
+        hub.add("someone/generator", tmp_path / "generator")
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | hub.environment(tmp_path / "home")
+        command = [sys.executable, "-c", READER, str(tmp_path / "audio.pt")]
+        reader = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert reader.returncode == 0, reader.stderr
+    audio = audio_of(pipeline, "a drum", "note")
+    torch.testing.assert_close(torch.load(tmp_path / "audio.pt"), audio, rtol=0, atol=1e-6)
 
 
 def test_half_precision_stays_near(tmp_path: Path) -> None:
