@@ -1,6 +1,6 @@
 """Latent diffusion by rectified flow and by v-prediction, on the latents that `make generate` leaves.
 
-python benchmarks/latent_diffusion.py --steps 600
+python benchmarks/latent_diffusion.py --steps 320
 
 Prints what both lose on held-out latents beside the best linear guess, before and after training, and how far the
 channels of sounds they generate are from those of the data they should be like: the worst channel's mean in standard
@@ -20,7 +20,7 @@ PROCESSES = ("rectified_flow", "v_prediction")
 def main() -> None:
     """Train what is not trained yet, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=320)
     parser.add_argument("--sounds", type=int, default=32, help="generated at the end, like the first of the data")
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/latent_diffusion")
     arguments = parser.parse_args()
