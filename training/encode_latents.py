@@ -73,8 +73,8 @@ def finish(config: LatentEncodingConfig, record: LatentsRecord) -> None:
         logger.warning(f"left out, at least in part, {name}: {reason}")
     if bad > config.max_bad_share:
         raise TooManyBadItemsError(
-            f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; repair "
-            f"the data set, or raise the limit: what is encoded stays."
+            f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
+            f"the limit to do without them, or repair the data set and encode it into another `--output_dir`."
         )
     record = completed(record, total)
     record.write(config.output_dir)

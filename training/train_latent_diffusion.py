@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
-from hf_audio_vae.data import LatentBatch, LatentStream, StreamLoader, load_latent_stream, read_record
+from hf_audio_vae.data import LatentStream, StreamLoader, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.denoising import encode_prompts
@@ -23,7 +23,7 @@ from hf_audio_vae.training.denoiser import Denoiser, new_denoiser
 from hf_audio_vae.training.diffusion import DiffusionObjective
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.latent_validation import denoising_metrics, first_crops, generation_metrics
+from hf_audio_vae.training.latent_validation import denoising_metrics, first_crops, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.publishing import PIPELINE_FILES, publish, write_pipeline
@@ -78,12 +78,12 @@ def build_streams(
         text_column=config.text_column,
         batch_size=config.train_batch_size,
         seed=config.seed,
-        shuffle_buffer_size=config.shuffle_buffer_size,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         max_bad_share=config.max_bad_share,
     )
-    return stream(source, max_items=config.max_train_samples), stream(held_out)
+    train = stream(source, max_items=config.max_train_samples, shuffle_buffer_size=config.shuffle_buffer_size)
+    return train, stream(held_out, shuffle_buffer_size=1)
 
 
 def build_denoiser(
@@ -100,26 +100,13 @@ def build_denoiser(
             text_hidden_size=text_width,
         )
     logger.info(f"going on with {config.pretrained_model_name_or_path}: its networks replace `transformer`")
-    denoiser = Denoiser.from_pretrained(config.pretrained_model_name_or_path, revision=config.pretrained_revision)
+    denoiser = Denoiser.from_pretrained(
+        config.pretrained_model_name_or_path,
+        subfolder=config.pretrained_subfolder or "",
+        revision=config.pretrained_revision,
+    )
     denoiser.check_fits(vae.latent_channels, stream.class_names, text_width)
     return denoiser
-
-
-def generate_like(
-    pipeline: AudioLatentDiffusionPipeline, batch: LatentBatch, seed: int, config: LatentDiffusionTrainingConfig
-) -> torch.Tensor:
-    """Normalised latents, (latent_channels, frames), of a sound with the class, text and length of another."""
-    (latents,) = pipeline(
-        batch.prompts,
-        None if batch.class_labels is None else batch.class_labels.tolist(),
-        audio_end_in_s=batch.durations.item(),
-        num_inference_steps=config.validation_inference_steps,
-        guidance_scale=config.validation_guidance_scale,
-        generator=torch.Generator().manual_seed(seed),
-        output_type="latent",
-        return_dict=False,
-    )
-    return latents[0]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -138,6 +125,12 @@ def main(argv: Sequence[str]) -> None:
         vae, ema.model.transformer, process.scheduler(), ema.model.conditioner, text_encoder, tokenizer
     )
     pipeline.set_progress_bar_config(disable=True)
+    generate = partial(
+        generate_like,
+        pipeline,
+        num_inference_steps=config.validation_inference_steps,
+        guidance_scale=config.validation_guidance_scale,
+    )
 
     learner = prepare_learner(
         accelerator, denoiser, config, learning_rate=config.learning_rate, steps=config.max_train_steps
@@ -161,7 +154,7 @@ def main(argv: Sequence[str]) -> None:
         metrics = denoising_metrics(ema.model, unseen, process, **terms, device=device)
         if not seen:
             return metrics
-        latents = [generate_like(pipeline, batch, seed, config) for seed, batch in enumerate(seen)]
+        latents = [generate(batch, seed) for seed, batch in enumerate(seen)]
         with torch.no_grad():
             sounds = [vae.decode(vae.denormalize_latents(made[None])).sample[0].cpu() for made in latents]
         log_generated(accelerator, sounds, vae.sampling_rate, step)

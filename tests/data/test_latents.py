@@ -82,8 +82,18 @@ def test_numbered_classes_have_names(tmp_path: Path, feature: object, values: li
     assert told == [by_row[row] for row in rows_of(batch)]
 
 
+def test_held_out_classes_that_are_numbered_otherwise_keep_their_names(tmp_path: Path) -> None:
+    others = {"label": (datasets.ClassLabel(names=["snare", "tom"]), [0, 1])}
+    folder = write_latents(tmp_path / "latents", [5, 5], others)
+    stream = stream_of(folder, label_column="label", class_names=("kick", "snare", "tom"), batch_size=2)
+    (batch,) = read(stream, 1)
+    assert [batch.class_labels[rows_of(batch).index(row)] for row in (0, 1)] == [1, 2]
+
+
 def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = write_latents(tmp_path / "latents", [5])
+    with pytest.raises(ValueError, match="`text_column` 'txt' is not there"):
+        stream_of(folder, text_column="txt")
     with pytest.raises(ValueError, match="'kind' is not there; the columns are.*'mean'"):
         class_names(load_latent_stream(str(folder)), "kind")
 

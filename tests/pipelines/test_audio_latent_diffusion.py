@@ -15,6 +15,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
+    PNDMScheduler,
 )
 from torch import Tensor
 
@@ -183,6 +184,23 @@ def test_a_seed_is_a_sound_and_noise_can_be_given() -> None:
     torch.testing.assert_close(several[1:], audio, rtol=0, atol=1e-5)
 
 
+def test_a_seed_is_a_sound_by_schedulers_that_add_noise_on_the_way() -> None:
+    for scheduler in (
+        FlowMatchEulerDiscreteScheduler(stochastic_sampling=True),
+        DPMSolverMultistepScheduler(**V_PREDICTION, algorithm_type="sde-dpmsolver++"),
+    ):
+        pipeline = latent_diffusion(scheduler)
+        assert torch.equal(audio_of(pipeline), audio_of(pipeline))
+
+
+def test_a_duration_is_told_in_whole_frames_as_in_training() -> None:
+    pipeline = latent_diffusion()
+    told = []
+    pipeline.conditioner.register_forward_pre_hook(lambda module, arguments: told.append(arguments[0].item()))
+    audio_of(pipeline, audio_end_in_s=0.51)
+    assert told == pytest.approx([11 * HOP / RATE])
+
+
 def test_outputs_are_tensors_arrays_or_latents() -> None:
     pipeline = latent_diffusion()
     audio = audio_of(pipeline)
@@ -312,6 +330,8 @@ def test_conditions_that_do_not_fit_are_refused(options: dict[str, Any], message
     [
         (DDPMScheduler(), "`prediction_type` 'epsilon'"),
         (EulerDiscreteScheduler(prediction_type="epsilon"), "`prediction_type` 'epsilon'"),
+        (EulerDiscreteScheduler(prediction_type="v_prediction"), "EulerDiscreteScheduler goes another way"),
+        (PNDMScheduler(prediction_type="v_prediction"), "PNDMScheduler goes another way"),
     ],
 )
 def test_a_scheduler_that_does_not_fit_is_refused(scheduler: Any, message: str) -> None:

@@ -160,6 +160,27 @@ def test_an_item_that_cannot_be_decoded_is_left_out_and_named(sounds: Path, tmp_
     assert Path(name).name == "2.wav"
 
 
+def test_what_the_model_makes_nothing_finite_of_is_left_out_of_rows_and_statistics(
+    sounds: Path, tmp_path: Path
+) -> None:
+    samples = np.full(RATE // 10, 3e38, dtype=np.float32)  # finite, but not after a layer
+    soundfile.write(sounds / "2.wav", samples, RATE, "FLOAT")
+    rows = encoded_by(tmp_path / "out", load_audio_stream(str(sounds)))
+    total = tally(tmp_path / "out")
+    assert len(rows) == total.items == 6
+    assert "NaN or infinite" in next(iter(total.skipped.values()))
+    assert bool(total.moments.std.isfinite().all())
+
+
+def test_a_file_that_cannot_be_written_is_no_bad_item(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        encoded_by(tmp_path / "out", load_audio_stream(str(sounds)))
+    assert not list((tmp_path / "out/data").iterdir())
+
+
 def command(model: Path, source: Path, output_dir: Path, *options: str, launcher: tuple[str, ...] = ()) -> list[str]:
     arguments = ["--model", str(model), "--dataset_name", str(source), "--output_dir", str(output_dir)]
     return [sys.executable, *launcher, SCRIPT, *arguments, "--items_per_file", "2", *options]

@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 FORMAT = "hf_audio_vae.latent_dataset.v1"
 RECORD_FILE = "latents.json"
@@ -120,7 +120,7 @@ def read_record(dataset_name: str | Path, revision: str | None = None) -> Latent
     """
     path = Path(dataset_name) / RECORD_FILE
     if not Path(dataset_name).is_dir():
-        with contextlib.suppress(EntryNotFoundError):
+        with contextlib.suppress(RemoteEntryNotFoundError):
             path = Path(hf_hub_download(str(dataset_name), RECORD_FILE, repo_type="dataset", revision=revision))
     if not path.is_file():
         raise ValueError(

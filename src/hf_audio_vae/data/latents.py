@@ -1,6 +1,6 @@
 """Random crops of pre-encoded latents, with what they are conditioned on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,9 +63,16 @@ class LatentBatch(StreamBatch):
 
     def to(self, device: torch.device) -> "LatentBatch":
         """Return the batch on another device."""
-        names = ("mean", "std", "mask", "class_labels")
-        tensors = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "LatentBatch":
+        """Return the batch in page-locked memory; the `DataLoader` calls this."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> "LatentBatch":
+        labels = None if self.class_labels is None else change(self.class_labels)
+        mean, std, mask = map(change, (self.mean, self.std, self.mask))
+        return replace(self, mean=mean, std=std, mask=mask, class_labels=labels)
 
 
 def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: float) -> LatentBatch:
@@ -101,13 +108,17 @@ def class_names(stream: datasets.IterableDataset, label_column: str | None) -> t
     """
     if label_column is None:
         return ()
-    if label_column not in stream.features:
-        raise ValueError(f"`label_column` {label_column!r} is not there; the columns are {sorted(stream.features)}.")
+    _check_column(stream, label_column, "label_column")
     feature = stream.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         return tuple(feature.names)
     values = {str(example[label_column]) for example in stream.select_columns([label_column]).with_format(None)}
     return tuple(sorted(values))
+
+
+def _check_column(stream: datasets.IterableDataset, column: str, option: str) -> None:
+    if column not in stream.features:
+        raise ValueError(f"`{option}` {column!r} is not there; the columns are {sorted(stream.features)}.")
 
 
 class LatentStream(ItemStream[LatentCrop, LatentBatch]):
@@ -121,6 +132,9 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         class_names (`Sequence[str]`): Those that `label_column` may hold.
         text_column (`str`, *optional*): Column of the texts.
         batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+
+    Raises:
+        ValueError: There is no such column.
     """
 
     def __init__(
@@ -150,6 +164,9 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
             max_items=max_items,
             max_bad_share=max_bad_share,
         )
+        for option, column in (("label_column", label_column), ("text_column", text_column)):
+            if column is not None:
+                _check_column(source, column, option)
         self.frame_rate = frame_rate
         self.segment_frames = segment_frames
         self.label_column = label_column
@@ -188,8 +205,9 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
             return None
         label = example[self.label_column]
         value = label.item() if isinstance(label, Tensor) else label
-        if isinstance(self.source.features[self.label_column], datasets.ClassLabel):
-            value = self.class_names[int(value)] if value in range(len(self.class_names)) else value
+        feature = self.source.features[self.label_column]
+        if isinstance(feature, datasets.ClassLabel) and value in range(len(feature.names)):
+            value = feature.names[int(value)]  # another data set may number them otherwise
         if str(value) not in self.class_names:
             raise BadItemError(f"its `{self.label_column}` is {value!r}, none of {list(self.class_names)}.")
         return self.class_names.index(str(value))

@@ -198,7 +198,7 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         while True:
             index = 0
             # `iter` rather than `for`: it does not split the shards between workers once more.
-            for index, examples in enumerate(self._shuffled(source, epoch).iter(batch_size=1), start=1):
+            for index, examples in enumerate(self.shuffled(source, epoch).iter(batch_size=1), start=1):
                 turn, rank = divmod(total + index - 1, self.world_size)
                 mine = by_shard or (rank == self.rank and turn // self.batch_size % num_workers == reader)
                 if mine and (epoch, index) > (start.epoch, start.index):
@@ -218,7 +218,8 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         entropy = [self.seed, position.epoch, dealt, position.index]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
-    def _shuffled(self, source: datasets.IterableDataset, epoch: int) -> datasets.IterableDataset:
+    def shuffled(self, source: datasets.IterableDataset, epoch: int) -> datasets.IterableDataset:
+        """Return a source in the order of an epoch."""
         if self.shuffle_buffer_size <= 1:
             return source
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])

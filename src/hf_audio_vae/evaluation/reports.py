@@ -194,10 +194,10 @@ waveform = pipeline({call}).audios[0]  # (audio_channels, time) at pipeline.samp
 
 {table(["", "value"], list(summary.items()))}
 
-Measured on held-out latents, each item at the same draws of noise and time:
+Losses are of held-out latents, each item at the same draws of noise and time:
 
 {table(["metric", "value"], rows)}
 
 The linear guess sees each number by itself: who is not better knows nothing of sound but the scale of its latents.
-Generated channels are compared with the data's, the worst of them.
+Generated latents, with classes, texts and lengths of training data, are compared with that, at the worst channel.
 """

@@ -1,6 +1,7 @@
 """Latents with zero mean and unit variance in every channel: what a diffusion model learns and generates."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ def check_statistics(
             f"`latents_mean` has {len(latents_mean)} values and `latents_std` {len(latents_std)}; give one for each "
             f"of the {latent_channels} latent channels."
         )
+    if not all(map(math.isfinite, (*latents_mean, *latents_std))):
+        raise ValueError(f"`latents_mean` {latents_mean} or `latents_std` {latents_std} is not finite; measure anew.")
     if min(latents_std) <= 0:
         raise ValueError(f"`latents_std` holds {min(latents_std)}; a channel that never changes cannot be scaled.")
 

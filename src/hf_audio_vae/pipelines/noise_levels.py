@@ -1,5 +1,6 @@
 """What schedulers of different kinds have in common for a denoiser that knows times from 0, sound, to 1, noise."""
 
+import inspect
 import math
 
 import torch
@@ -14,7 +15,7 @@ class NoiseLevels:
         scheduler (`SchedulerMixin`): After its `set_timesteps`; one for flows, or one with `alphas_cumprod`.
 
     Raises:
-        ValueError: It is of another kind, or predicts something else than velocities.
+        ValueError: It is of another kind, such as those that work on ``x + σ ε``, or predicts something else.
     """
 
     def __init__(self, scheduler: SchedulerMixin) -> None:
@@ -26,11 +27,16 @@ class NoiseLevels:
                 f"{type(scheduler).__name__} has the `prediction_type` {scheduler.config.get('prediction_type')!r}; "
                 f"give a scheduler for flows, or one with 'v_prediction'."
             )
-        if not self.flows and not hasattr(scheduler, "alphas_cumprod"):
+        # Some let the latents grow with the noise rather than give way to it; some begin with steps of another kind.
+        scale, steps = getattr(scheduler, "init_noise_sigma", 1.0), len(scheduler.timesteps)
+        expected = scheduler.order * (scheduler.num_inference_steps - 1) + 1
+        if scale != 1 or steps != expected or not (self.flows or hasattr(scheduler, "alphas_cumprod")):
             raise ValueError(
-                f"{type(scheduler).__name__} has no `alphas_cumprod`, so its noise levels are not known; use "
-                f"FlowMatchEulerDiscreteScheduler, DDIMScheduler or DPMSolverMultistepScheduler."
+                f"{type(scheduler).__name__} goes another way from noise to sound than denoisers are trained on here; "
+                f"use FlowMatchEulerDiscreteScheduler, or for v DDIMScheduler or DPMSolverMultistepScheduler."
             )
+        # Where noise is added on the way, it comes from the caller's generator.
+        self.takes_generator = "generator" in inspect.signature(scheduler.step).parameters
 
     def timesteps(self, strength: float) -> Tensor:
         """Return the last part of the scheduler's timesteps: all at a `strength` of 1, at least one."""
@@ -59,6 +65,15 @@ class NoiseLevels:
 
     def start(self, latents: Tensor | None, noise: Tensor, timestep: Tensor) -> Tensor:
         """Return what the first of the timesteps starts from: noise, with latents in it if there are some."""
-        if latents is not None:
-            return self.noisy(latents, noise, timestep)
-        return noise * float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        return noise if latents is None else self.noisy(latents, noise, timestep)
+
+    def step(
+        self,
+        told: Tensor,
+        timestep: Tensor,
+        latents: Tensor,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> Tensor:
+        """Go one step of the way; (batch, latent_channels, frames) -> same."""
+        options = {"generator": generator} if self.takes_generator else {}
+        return self.scheduler.step(told, timestep, latents, return_dict=False, **options)[0]

@@ -32,8 +32,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         vae (`WaveformVAE`): Autoencoder; the denoiser works on its latents, normalised by its statistics.
         transformer (`StableAudioDiTModel`): Denoiser; `sample_size` latent frames are the longest that it generates.
         scheduler (`SchedulerMixin`): For a denoiser of rectified flow `FlowMatchEulerDiscreteScheduler` or another for
-            flows; for one of v `DDIMScheduler`, `DPMSolverMultistepScheduler` or another with `alphas_cumprod` and
-            `prediction_type="v_prediction"`.
+            flows; for one of v `DDIMScheduler`, `DPMSolverMultistepScheduler` or another that keeps the variance, with
+            `alphas_cumprod` and `prediction_type="v_prediction"`.
         conditioner (`LatentConditioner`): What conditions the denoiser.
         text_encoder (`PreTrainedModel`, *optional*): Encoder of texts, such as `T5EncoderModel`.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Its tokenizer.
@@ -137,7 +137,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         noise = self._noise(latents, (batch, self.vae.latent_channels, frames), generator)
         kept = kept_frames(ranges, frames, self.vae.frame_rate).to(noise.device)
         guided = guidance_scale != 1 and (prompts is not None or labels is not None)
-        condition = self._embed(prompts, labels, seconds, batch, copies=2 if guided else 1)
+        duration = frames / self.vae.frame_rate  # whole frames, as in training
+        condition = self._embed(prompts, labels, duration, batch, copies=2 if guided else 1)
 
         self.scheduler.set_timesteps(num_inference_steps, device=noise.device)
         levels = NoiseLevels(self.scheduler)
@@ -147,7 +148,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         with self.progress_bar(total=len(timesteps)) as bar:
             for step, timestep in enumerate(timesteps):
                 told = self._tell(latents, levels, timestep, condition, guidance_scale)
-                latents = self.scheduler.step(told, timestep, latents, return_dict=False)[0]
+                latents = levels.step(told, timestep, latents, generator)
                 if init is not None and ranges:
                     following = timesteps[step + 1] if step + 1 < len(timesteps) else None
                     latents = torch.where(kept, levels.noisy(init, noise, following), latents)

@@ -57,7 +57,7 @@ def diffusion_step(
     """
     posterior_noise, noise, uniform, drops = _draw(batch)
     latents = normalize(batch.mean + batch.std * posterior_noise)
-    times = process.times(uniform)
+    times = process.times(uniform).to(batch.mean.device)  # not every device has what that takes
     noisy, target = process.noisy(latents, noise, times), process.target(latents, noise, times)
     told = denoiser(
         noisy,
@@ -83,8 +83,8 @@ def _draw(batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         noises.append(F.pad(torch.randn(2, channels, frames, generator=generator), (0, longest - frames)))
         uniforms.append(torch.rand(2, generator=generator))
     first, second = torch.stack(noises, dim=1).to(batch.mean.device)
-    uniform, other = torch.stack(uniforms, dim=1).to(batch.mean.device)
-    return first, second, uniform, other
+    uniform, other = torch.stack(uniforms, dim=1)
+    return first, second, uniform, other.to(batch.mean.device)
 
 
 class DiffusionObjective:

@@ -36,14 +36,13 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     transformer: dict[str, Any] = Field(default_factory=dict, description="arguments of StableAudioDiTModel")
     conditioner_hidden_size: int = Field(768, ge=1, description="width of the tokens that condition it")
     pretrained_model_name_or_path: str | None = Field(None, description="go on with the networks of this pipeline")
+    pretrained_subfolder: str | None = Field(None, description="where in it the networks are, `ema` in a checkpoint")
     pretrained_revision: str | None = None
 
     adam_beta1: float = 0.9
     adam_beta2: float = 0.99
 
-    num_validation_sounds: int = Field(
-        4, ge=0, description="sounds generated and logged, like the first held-out items"
-    )
+    num_validation_sounds: int = Field(4, ge=0, description="sounds generated, logged and compared with training data")
     validation_inference_steps: int = Field(50, ge=1)
     validation_guidance_scale: float = 4.0
 

@@ -210,30 +210,34 @@ def _encode_item(
     writer: _FileWriter,
     progress: Callable[[float], object],
 ) -> None:
-    """Write an item's rows; of one that breaks off, those before."""
+    """Write an item's rows; of one that breaks off, those before. What cannot be read for now is no such item."""
     others = {name: value for name, value in example.items() if name != "audio"}
     name = item_name(example["audio"])
-    row_frames = max(round(max_row_seconds * model.frame_rate), 1)
-    rows = 0
-    try:
-        for posterior, start, count in _encode_rows(model, example, row_frames):
-            mean, std = (value[0].float().cpu() for value in (posterior.mean, posterior.std))
-            writer.tally.moments.add(mean, std)
-            # (latent_channels, frames) -> (frames, latent_channels)
-            own = {"mean": mean.T.numpy(), "std": std.T.numpy(), "frames": mean.shape[1], "path": name}
-            seconds = count / model.sampling_rate
-            writer.write(others | own | {"start_sample": start, "num_samples": count}, seconds)
-            progress(seconds)
-            rows += 1
-    except (AudioDecodeError, OSError) as error:
-        writer.tally.skipped[name] = str(error)
-    writer.tally.items += rows > 0
+    rows = _encode_rows(model, example, max(round(max_row_seconds * model.frame_rate), 1))
+    written = 0
+    while True:
+        try:
+            row = next(rows, None)
+        except AudioDecodeError as error:
+            writer.tally.skipped[name] = str(error)
+            break
+        if row is None:
+            break
+        mean, std, start, count = row
+        # (latent_channels, frames) -> (frames, latent_channels)
+        own = {"mean": mean.T.numpy(), "std": std.T.numpy(), "frames": mean.shape[1], "path": name}
+        seconds = count / model.sampling_rate
+        writer.write(others | own | {"start_sample": start, "num_samples": count}, seconds)
+        writer.tally.moments.add(mean, std)
+        progress(seconds)
+        written += 1
+    writer.tally.items += written > 0
 
 
 def _encode_rows(
     model: AutoencoderModel, example: Mapping[str, Any], row_frames: int
-) -> Iterator[tuple[DiagonalGaussian, int, int]]:
-    """Yield posteriors of at most `row_frames`, each with the first sample of its stretch and their number."""
+) -> Iterator[tuple[Tensor, Tensor, int, int]]:
+    """Yield mean and std, (latent_channels, frames), of at most `row_frames`, the first sample and their number."""
     wanted = {"sampling_rate": model.sampling_rate, "audio_channels": model.config.audio_channels}
     with open_item(example["audio"]) as reader:
         time = resampled_length(reader, model.sampling_rate)
@@ -247,8 +251,11 @@ def _encode_rows(
 
         start = 0
         for posterior in _regrouped(model.encode_chunks(read, time), row_frames):
-            count = min(posterior.mean.shape[-1] * model.hop_length, time - start)
-            yield posterior, start, count
+            mean, std = (value[0].float().cpu() for value in (posterior.mean, posterior.std))
+            if not bool(mean.isfinite().all() and std.isfinite().all()):
+                raise AudioDecodeError("the model makes latents of it that are NaN or infinite.")
+            count = min(mean.shape[-1] * model.hop_length, time - start)
+            yield mean, std, start, count
             start += count
 
 

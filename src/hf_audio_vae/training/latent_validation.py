@@ -4,24 +4,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from accelerate.logging import get_logger
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, collate_latents
-from hf_audio_vae.data.streaming import Origin, Position
+from hf_audio_vae.data.streaming import BadItemError, Origin, Position
 from hf_audio_vae.latents import ChannelMoments
 from hf_audio_vae.losses.diffusion import DiffusionProcess
 from hf_audio_vae.training.diffusion import EncodePrompts, diffusion_step
 
+logger = get_logger(__name__)
 DRAWS = 8  # of noise and time for each item
 
 
 def first_crops(stream: LatentStream, count: int) -> list[LatentBatch]:
-    """Take the start of each of the first `count` rows, a batch each: the fixed set of a validation."""
-    batches = []
-    for example in stream.source.take(count):
+    """Take the start of `count` rows, a batch each: the first in the stream's order, without those that are bad."""
+    batches: list[LatentBatch] = []
+    for example in stream.shuffled(stream.source, 0):
+        if len(batches) == count:
+            break
+        try:
+            crop = stream.crop(example, 0)
+        except BadItemError as error:
+            logger.warning(f"passed over {stream.name(example)}: {error}")
+            continue
         origin = Origin([stream.name(example)], [0], 0, Position())
-        batches.append(collate_latents([stream.crop(example, 0)], origin, stream.frame_rate))
+        batches.append(collate_latents([crop], origin, stream.frame_rate))
     return batches
+
+
+@torch.no_grad()
+def generate_like(
+    pipeline: DiffusionPipeline, batch: LatentBatch, seed: int, *, num_inference_steps: int, guidance_scale: float
+) -> Tensor:
+    """Generate normalised latents, (latent_channels, frames), with the class, text and length of one item."""
+    (latents,) = pipeline(
+        batch.prompts,
+        None if batch.class_labels is None else batch.class_labels.tolist(),
+        audio_end_in_s=int(batch.mask.sum()) / batch.frame_rate,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="latent",
+        return_dict=False,
+    )
+    return latents[0]
 
 
 @torch.no_grad()

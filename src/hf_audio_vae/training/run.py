@@ -116,10 +116,12 @@ class Run:
         theirs, ours = state["recipe"], self.recipe
         changed = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
         if changed:
+            remedy = f"`--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}`"
+            if "discriminator" in self.learners:
+                remedy += f" and `--adversarial.pretrained_model_name_or_path {checkpoint}`"
             raise ValueError(
                 f"{checkpoint} was made with another {', '.join(changed)}; resume with the same, or start from its "
-                f"weights with `--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}` and "
-                f"those of its discriminators with `--adversarial.pretrained_model_name_or_path {checkpoint}`."
+                f"weights with {remedy}."
             )
         self.checkpoints.load(checkpoint)
         self.progress = Progress(**state["progress"])
