@@ -37,7 +37,7 @@ def load_model(config: LatentEncodingConfig, device: torch.device) -> Autoencode
 def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> LatentsRecord:
     """What is going to be done."""
     return LatentsRecord(
-        model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        model=config.model,
         weights=weights_fingerprint(model),
         family=type(model).__name__,
         sampling_rate=model.sampling_rate,

@@ -1,7 +1,7 @@
 """Generate sound with an AudioLatentDiffusionPipeline: from nothing, a class or a text, or from a sound that is there.
 
-Writes one .wav each, and generated.png with their spectrograms, under that of --beside if one is named. With
---init_audio a sound is varied; with --mask, too, only the stretch from START to END is made anew.
+Writes one .wav each, and generated.png with the spectrogram of the first of each class, under that of --beside if one
+is named. With --init_audio a sound is varied; with --mask, too, only the stretch from START to END is made anew.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a pipeline")
     parser.add_argument("--prompt", help="text to generate for")
     parser.add_argument("--class_label", nargs="+", default=[], help="names of classes to generate, one sound each")
-    parser.add_argument("--seconds", type=float, help="how long a sound; the longest there is, if not given")
+    parser.add_argument("--seconds", type=float, help="how long a sound; if not given, as --init_audio or the longest")
     parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
     parser.add_argument("--num_inference_steps", type=int, default=50)
     parser.add_argument("--guidance_scale", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
-    parser.add_argument("--strength", type=float, help="how much of it to change, from 0 to 1")
+    parser.add_argument("--strength", type=float, help="how much to change, to 1; 0.7, with --mask 1, if not given")
     parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to make anew")
     parser.add_argument("--beside", type=Path, help="real sound to draw beside those generated")
     parser.add_argument("--output_dir", type=Path, default=Path("generated"))

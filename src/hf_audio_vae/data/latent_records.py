@@ -28,13 +28,14 @@ class LatentsRecord:
         audio_channels (`int`): Channels of that sound.
         hop_length (`int`): Samples a frame.
         latent_channels (`int`): Width of the latents.
-        source (`dict[str, str]`): The data set that was encoded: name, configuration, split, revision, files.
+        source (`dict[str, str]`): The data set that was encoded: name and, if given, configuration, split, revision,
+            files and audio column.
         items_per_file (`int`): Items of the source that one file holds.
         max_row_seconds (`float`): Where longer items go on in a new row.
         rows (`int`, *optional*): Rows in all files; `None` until all of them are written.
         items (`int`, *optional*): Items of the source that they are made of.
         seconds (`float`, *optional*): Seconds of sound that they hold.
-        skipped (`dict[str, str]`): Items that could not be decoded, with the reason.
+        skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
         latents_mean (`list[float]`, *optional*): Mean of each channel over all frames.
         latents_std (`list[float]`, *optional*): Standard deviation of each.
     """

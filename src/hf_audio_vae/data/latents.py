@@ -95,7 +95,7 @@ def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: flo
 def load_latent_stream(
     dataset_name: str, *, split: str = "train", revision: str | None = None
 ) -> datasets.IterableDataset:
-    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its columns are tensors."""
+    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its numbers are tensors."""
     stream = datasets.load_dataset(dataset_name, split=split, revision=revision, streaming=True)
     return stream.with_format("torch")
 

@@ -1,11 +1,12 @@
 """An endless stream of batches of random stretches: sharded, shuffled, and resumable at any batch, exactly.
 
 Who reads what. Every process of a run has the same number of workers, and each (process, worker) is a reader. Where
-the data set's shards can be dealt out evenly, each reads its own; shards should then be of like size, since a reader
-starts its next epoch when it is through. Otherwise all list every item and each decodes its own: item `i`, counted on
-through the epochs, belongs to process ``i % world_size``, and within it to the worker whose turn the batch is. Batches
-then do not depend on how many workers there are, nor, as a whole, on how many processes. Either way a reader meets
-each of its items once an epoch, and the stream never ends: no process is left waiting for another's last batch.
+the data set's shards can be dealt out evenly, and `max_items` is not set, each reads its own; shards should then be of
+like size, since a reader starts its next epoch when it is through. Otherwise all list every item and each decodes its
+own: item `i`, counted on through the epochs, belongs to process ``i % world_size``, and within it to the worker whose
+turn the batch is. Batches then do not depend on how many workers there are, nor, as a whole, on how many processes.
+Either way a reader meets each of its items once an epoch, and the stream never ends: no process is left waiting for
+another's last batch.
 
 Where a stretch lies, and its noise, depend on the seed, the epoch and the item's place in it.
 """
@@ -213,7 +214,7 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         return self.max_items is None and self.source.num_shards % (self.world_size * num_workers) == 0
 
     def _seed(self, reader: int, position: Position, num_workers: int) -> int:
-        """Return a number that no other sample of the run has; unless shards are dealt out, whoever reads it."""
+        """Return a number that no other sample has; whoever reads it has the same, unless shards are dealt out."""
         dealt = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
         entropy = [self.seed, position.epoch, dealt, position.index]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)

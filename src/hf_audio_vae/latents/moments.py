@@ -31,14 +31,14 @@ class ChannelMoments:
         return (self._squares / self.frames).sqrt()
 
     def add(self, mean: Tensor, std: Tensor) -> None:
-        """Take in a posterior, `mean` and `std` of shape (latent_channels, frames), frames >= 1."""
+        """Take in a posterior, `mean` and `std` (latent_channels, frames); `ValueError` if it has other channels."""
         mean, std = mean.detach().cpu().double(), std.detach().cpu().double()
         center = mean.mean(dim=1)
         squares = (mean - center[:, None]).square().sum(dim=1) + std.square().sum(dim=1)
         self._merge(mean.shape[1], center, squares)
 
     def merge(self, other: "ChannelMoments") -> None:
-        """Take in what another has seen."""
+        """Take in what another has seen; `ValueError` if it has other channels."""
         if other.frames:
             self._merge(other.frames, other.mean, other._squares)
 

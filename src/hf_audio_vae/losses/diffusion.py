@@ -18,7 +18,7 @@ class DiffusionProcess(Protocol):
         """Map numbers that are uniform in [0, 1) to the times to train at, same shape."""
 
     def noisy(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Return how far the latents are gone; (batch, latent_channels, frames) and times (batch,)."""
+        """Return the latents as they are at times (batch,) of the way; (batch, latent_channels, frames) -> same."""
 
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Return what the denoiser has to tell, same shape."""

@@ -98,11 +98,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         Args:
             prompt (`str` or `list[str]`, *optional*): Texts, for a model that was trained with texts.
             class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for one with classes.
-            audio_end_in_s (`float`, *optional*): Seconds to generate; those of `init_audio`, or `max_seconds`.
+            audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`; if not given, those of
+                `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
             num_inference_steps (`int`): Steps from noise to sound.
             guidance_scale (`float`): How far to go from what the model does without class and text towards what it
                 does with them, which is 1 (Ho & Salimans, 2022, arXiv:2207.12598). Without them it has no effect.
-            num_waveforms_per_prompt (`int`): Sounds for each text or class.
+            num_waveforms_per_prompt (`int`): Sounds for each text or class, or for each `init_audio`, or in all.
             generator (`torch.Generator` or a list, one a sound, *optional*): Where noise comes from.
             latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`, *optional*): Standard noise to start
                 from instead.
@@ -121,10 +122,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs (`Sequence[str]`): What the callback gets; only `"latents"` there are.
 
         Returns:
-            `AudioPipelineOutput` with `audios` of shape (batch, audio_channels, time), or a tuple of them.
+            `AudioPipelineOutput` with `audios`, or `(audios,)`: (batch, audio_channels, time), a `torch.Tensor` or for
+            `"np"` a `numpy.ndarray`; for `"latent"` normalised latents (batch, latent_channels, frames).
 
         Raises:
-            ValueError: An argument is out of range, or the model was not trained for it.
+            ValueError: An argument is out of range, the model was not trained for it, or the scheduler goes another
+                way than the denoiser was trained on.
         """
         self._check(num_inference_steps, strength, output_type, callback_on_step_end_tensor_inputs)
         prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)

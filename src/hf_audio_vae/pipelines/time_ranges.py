@@ -17,7 +17,7 @@ def time_ranges(mask: TimeRange | Sequence[TimeRange] | None, seconds: float) ->
     Raises:
         ValueError: A range is out of order, or not within 0 to `seconds`.
     """
-    if mask is None:
+    if mask is None or len(mask) == 0:
         return []
     ranges = cast(list[TimeRange], [mask] if isinstance(mask[0], int | float) else list(mask))
     for start, end in ranges:

@@ -41,8 +41,8 @@ def diffusion_step(
 ) -> DenoisingErrors:
     """Draw latents from their posteriors, add noise, let the denoiser tell, and measure.
 
-    All that is random of an item comes from its own seed and fits its own length: neither the batch it sits in, nor
-    the device, nor the number of processes changes it.
+    All that is random of an item comes from its own seed and fits its own length: neither the batch it sits in nor the
+    device changes it.
 
     Args:
         denoiser (`torch.nn.Module`): A `Denoiser`, possibly wrapped.

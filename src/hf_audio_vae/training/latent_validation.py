@@ -71,6 +71,9 @@ def denoising_metrics(
         normalize (`Callable`): The autoencoder's `normalize_latents`.
         encode_prompts (`Callable`, *optional*): Turns texts into states and a mask.
         device (`torch.device`): Where the denoiser is.
+
+    Raises:
+        ValueError: There are no batches.
     """
     was_training = denoiser.training
     denoiser.eval()

@@ -38,6 +38,9 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         class_names (`tuple[str, ...]`): Names of the classes; none for a model without.
         text_hidden_size (`int`, *optional*): Width of the text encoder's states; none for a model without text.
 
+    Raises:
+        ValueError: A name stands twice in `class_names`.
+
     Example:
         >>> conditioner = LatentConditioner(8, class_names=("drum", "voice"))
         >>> condition = conditioner(torch.tensor([1.5, 2.0]), class_labels=torch.tensor([0, 1]))
