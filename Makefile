@@ -39,7 +39,7 @@ generate: env  ## Encode the sound with the demo's model, train a denoiser on it
 	done
 	$(BIN)/python training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml \
 		--vae_name_or_path $(DEMO) --output_dir $(GENERATOR) $(GENERATOR_OPTIONS)
-	$(BIN)/hf-audio-vae generate $(GENERATOR) --class_label effect music note speech \
+	$(BIN)/hf-audio-vae generate $(GENERATOR) --class_label effect music note speech --guidance_scale 2 \
 		--beside data/held_out/loop_breakbeat.flac --output_dir $(GENERATOR)/generated
 
 test: env  ## Run the whole suite

@@ -62,5 +62,7 @@ def test_an_items_error_does_not_depend_on_its_padding() -> None:
 
 def test_padding_that_is_not_finite_leaves_no_trace() -> None:
     estimate = torch.tensor([[[1.0, torch.nan]]], requires_grad=True)
-    masked_mse(estimate, torch.zeros(1, 1, 2), torch.tensor([[True, False]])).sum().backward()
+    error = masked_mse(estimate, torch.zeros(1, 1, 2), torch.tensor([[True, False]])).sum()
+    error.backward()
+    assert error == 1.0
     assert estimate.grad[0, 0, 0] == 2.0

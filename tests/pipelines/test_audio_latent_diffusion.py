@@ -85,6 +85,17 @@ def test_a_denoiser_that_knows_the_scale_generates_noise_of_that_scale(scheduler
     assert abs(latents.mean()) < 0.05
 
 
+@pytest.mark.parametrize(("scheduler", "flows"), SCHEDULERS, ids=lambda value: type(value).__name__)
+def test_a_denoiser_that_knows_the_sound_leads_to_it_from_another_at_any_strength(scheduler: Any, flows: bool) -> None:
+    denoiser = transformer(KnowsTheSound)
+    denoiser.sound, denoiser.flows = noise(1, CHANNELS, FRAMES).double(), flows
+    pipeline = latent_diffusion(scheduler, denoiser=denoiser)
+    options = {"init_audio": 0.3 * noise(1, 2 * RATE), "num_inference_steps": 20, "audio_end_in_s": None}
+    for strength in (0.05, 0.5):
+        made = audio_of(pipeline, **options, strength=strength, output_type="latent")
+        torch.testing.assert_close(made, denoiser.sound.float(), rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("scheduler", [FlowMatchEulerDiscreteScheduler(), v_scheduler()])
 def test_strength_is_how_far_a_sound_is_changed(scheduler: Any) -> None:
     pipeline = latent_diffusion(scheduler)

@@ -42,8 +42,6 @@ class NoiseLevels:
         """Return the last part of the scheduler's timesteps: all at a `strength` of 1, at least one."""
         steps = self.scheduler.num_inference_steps
         first = (steps - max(math.ceil(strength * steps), 1)) * self.scheduler.order
-        if first and hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(first)
         return self.scheduler.timesteps[first:]
 
     def time(self, timestep: Tensor) -> Tensor:
