@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import datasets
 import torch
 from torch import Tensor
 
@@ -40,6 +39,7 @@ class CropBatch(StreamBatch):
         return replace(self, waveform=self.waveform.pin_memory())
 
 
+@dataclass(eq=False, kw_only=True)
 class CropStream(ItemStream[Tensor, CropBatch]):
     """Batches of random crops from a streamed data set, without end.
 
@@ -51,34 +51,9 @@ class CropStream(ItemStream[Tensor, CropBatch]):
         batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
     """
 
-    def __init__(
-        self,
-        source: datasets.IterableDataset,
-        *,
-        sampling_rate: int,
-        audio_channels: int,
-        crop_length: int,
-        batch_size: int,
-        seed: int,
-        shuffle_buffer_size: int = 100,
-        rank: int = 0,
-        world_size: int = 1,
-        max_items: int | None = None,
-        max_bad_share: float = 0.1,
-    ) -> None:
-        super().__init__(
-            source,
-            batch_size=batch_size,
-            seed=seed,
-            shuffle_buffer_size=shuffle_buffer_size,
-            rank=rank,
-            world_size=world_size,
-            max_items=max_items,
-            max_bad_share=max_bad_share,
-        )
-        self.sampling_rate = sampling_rate
-        self.audio_channels = audio_channels
-        self.crop_length = crop_length
+    sampling_rate: int
+    audio_channels: int
+    crop_length: int
 
     @property
     def segment_length(self) -> int:

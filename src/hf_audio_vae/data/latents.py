@@ -121,6 +121,7 @@ def _check_column(stream: datasets.IterableDataset, column: str, option: str) ->
         raise ValueError(f"`{option}` {column!r} is not there; the columns are {sorted(stream.features)}.")
 
 
+@dataclass(eq=False, kw_only=True)
 class LatentStream(ItemStream[LatentCrop, LatentBatch]):
     """Batches of random crops of latents from a streamed data set, without end.
 
@@ -129,7 +130,7 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         frame_rate (`float`): Latent frames a second.
         segment_frames (`int`): Frames a crop, at most: a shorter row is taken whole.
         label_column (`str`, *optional*): Column of the classes.
-        class_names (`Sequence[str]`): Those that `label_column` may hold.
+        class_names (`tuple[str, ...]`): Those that `label_column` may hold.
         text_column (`str`, *optional*): Column of the texts.
         batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
 
@@ -137,41 +138,17 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         ValueError: There is no such column.
     """
 
-    def __init__(
-        self,
-        source: datasets.IterableDataset,
-        *,
-        frame_rate: float,
-        segment_frames: int,
-        batch_size: int,
-        seed: int,
-        label_column: str | None = None,
-        class_names: Sequence[str] = (),
-        text_column: str | None = None,
-        shuffle_buffer_size: int = 100,
-        rank: int = 0,
-        world_size: int = 1,
-        max_items: int | None = None,
-        max_bad_share: float = 0.1,
-    ) -> None:
-        super().__init__(
-            source,
-            batch_size=batch_size,
-            seed=seed,
-            shuffle_buffer_size=shuffle_buffer_size,
-            rank=rank,
-            world_size=world_size,
-            max_items=max_items,
-            max_bad_share=max_bad_share,
-        )
-        for option, column in (("label_column", label_column), ("text_column", text_column)):
+    frame_rate: float
+    segment_frames: int
+    label_column: str | None = None
+    class_names: tuple[str, ...] = ()
+    text_column: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, column in (("label_column", self.label_column), ("text_column", self.text_column)):
             if column is not None:
-                _check_column(source, column, option)
-        self.frame_rate = frame_rate
-        self.segment_frames = segment_frames
-        self.label_column = label_column
-        self.class_names = tuple(class_names)
-        self.text_column = text_column
+                _check_column(self.source, column, option)
 
     @property
     def segment_length(self) -> int:

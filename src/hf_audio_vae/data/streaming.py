@@ -14,7 +14,7 @@ Where a stretch lies, and its noise, depend on the seed, the epoch and the item'
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 import datasets
@@ -94,6 +94,7 @@ class BadItemError(ValueError):
     """An item that nothing can be made of; the stream goes on without it."""
 
 
+@dataclass(eq=False)
 class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[SampleT, BatchT]):
     """Batches of what a subclass reads from each item of a streamed data set, without end.
 
@@ -114,26 +115,19 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         ValueError: On iteration, the data set is empty.
     """
 
-    def __init__(
-        self,
-        source: datasets.IterableDataset,
-        *,
-        batch_size: int,
-        seed: int,
-        shuffle_buffer_size: int = 100,
-        rank: int = 0,
-        world_size: int = 1,
-        max_items: int | None = None,
-        max_bad_share: float = 0.1,
-    ) -> None:
-        self.source = source if max_items is None else source.take(max_items)
-        self.max_items = max_items
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle_buffer_size = shuffle_buffer_size
-        self.rank = rank
-        self.world_size = world_size
-        self.max_bad_share = max_bad_share
+    source: datasets.IterableDataset
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    shuffle_buffer_size: int = 100
+    rank: int = 0
+    world_size: int = 1
+    max_items: int | None = None
+    max_bad_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.max_items is not None:
+            self.source = self.source.take(self.max_items)
         self.first_reader = 0
         self.positions: dict[int, Position] = {}
 

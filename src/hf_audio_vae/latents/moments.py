@@ -1,8 +1,16 @@
 import math
-from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+
+
+class MomentsState(TypedDict):
+    """What a `ChannelMoments` keeps: frames, and by channel the mean and the sum of squared deviations from it."""
+
+    frames: int
+    mean: list[float]
+    squares: list[float]
 
 
 class ChannelMoments:
@@ -42,15 +50,15 @@ class ChannelMoments:
         if other.frames:
             self._merge(other.frames, other.mean, other._squares)
 
-    def state_dict(self) -> dict[str, int | list[float]]:
+    def state_dict(self) -> MomentsState:
         """Return all there is, fit for JSON, which keeps every bit of a float64."""
         return {"frames": self.frames, "mean": self.mean.tolist(), "squares": self._squares.tolist()}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, int | Sequence[float]]) -> "ChannelMoments":
+    def from_state_dict(cls, state: MomentsState) -> "ChannelMoments":
         """Return what `state_dict` was taken of."""
         moments = cls()
-        moments.frames = int(state["frames"])  # type: ignore[arg-type]
+        moments.frames = state["frames"]
         moments.mean = torch.tensor(state["mean"], dtype=torch.float64)
         moments._squares = torch.tensor(state["squares"], dtype=torch.float64)
         return moments

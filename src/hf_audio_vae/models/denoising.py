@@ -72,8 +72,9 @@ def encode_prompts(
     """
     limit = min(tokenizer.model_max_length, MAX_PROMPT_TOKENS)
     tokens = tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    lengths = [len(ids) for ids in tokenizer(prompts).input_ids]
-    if max(lengths) > limit:
-        logger.warning(f"a prompt has {max(lengths)} tokens, of which only the first {limit} are used.")
+    if tokens["input_ids"].shape[1] == limit:
+        longest = max(len(ids) for ids in tokenizer(prompts).input_ids)
+        if longest > limit:
+            logger.warning(f"a prompt has {longest} tokens, of which only the first {limit} are used.")
     input_ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
     return text_encoder(input_ids, attention_mask=mask)[0], mask.bool()

@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from hf_audio_vae.models import denoising
+from hf_audio_vae.models.denoising import MAX_PROMPT_TOKENS, encode_prompts
+from tests.pipelines.latent_parts import latent_diffusion
+
+
+def test_a_prompt_that_is_too_long_is_cut_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(denoising.logger, "warning", said.append)
+    pipeline = latent_diffusion(text=True)
+    parts = (pipeline.tokenizer, pipeline.text_encoder)
+    exact = " ".join(["drum"] * (MAX_PROMPT_TOKENS - 1))  # and the end
+    states, mask = encode_prompts(*parts, [exact, "a drum"], torch.device("cpu"))
+    assert states.shape[:2] == mask.shape == (2, MAX_PROMPT_TOKENS)
+    assert mask.sum(dim=1).tolist() == [MAX_PROMPT_TOKENS, 3]
+    assert not said
+    states, _ = encode_prompts(*parts, [f"{exact} a drum"], torch.device("cpu"))
+    assert states.shape[1] == MAX_PROMPT_TOKENS
+    assert said == ["a prompt has 130 tokens, of which only the first 128 are used."]
