@@ -1,5 +1,6 @@
 """Metrics, pictures and reports."""
 
+from hf_audio_vae.evaluation.codes import CodeStatistics, usage_warning
 from hf_audio_vae.evaluation.latents import LatentStatistics, collapse_warning
 from hf_audio_vae.evaluation.metrics import (
     mel_spectrogram_distance,
@@ -10,6 +11,7 @@ from hf_audio_vae.evaluation.metrics import (
 from hf_audio_vae.evaluation.plots import latents_figure, reconstruction_figure
 
 __all__ = [
+    "CodeStatistics",
     "LatentStatistics",
     "collapse_warning",
     "latents_figure",
@@ -18,4 +20,5 @@ __all__ = [
     "reconstruction_figure",
     "reconstruction_metrics",
     "si_sdr",
+    "usage_warning",
 ]
