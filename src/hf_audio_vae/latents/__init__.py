@@ -1,6 +1,19 @@
-"""Latents on their own."""
+"""Latents and codes on their own."""
 
 from hf_audio_vae.latents.moments import ChannelMoments
 from hf_audio_vae.latents.storage import LatentsInfo, load_latents, save_latents
+from hf_audio_vae.latents.token_storage import CodesInfo, load_tokens, save_tokens
+from hf_audio_vae.latents.tokens import CodeTokens
+from hf_audio_vae.latents.upsampling_tokens import UpsamplingTokens
 
-__all__ = ["ChannelMoments", "LatentsInfo", "load_latents", "save_latents"]
+__all__ = [
+    "ChannelMoments",
+    "CodeTokens",
+    "CodesInfo",
+    "LatentsInfo",
+    "UpsamplingTokens",
+    "load_latents",
+    "load_tokens",
+    "save_latents",
+    "save_tokens",
+]

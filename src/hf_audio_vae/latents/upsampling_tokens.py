@@ -1,0 +1,90 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.latents.tokens import BOS, IGNORED, SEPARATOR, CodeTokens
+
+
+@dataclass(frozen=True)
+class UpsamplingTokens:
+    """Windows of a coarse and a fine level of codes as tokens: begin, coarse codes, separator, fine codes.
+
+    A causal language model of these writes the fine codes of a window that the coarse ones are given for (the
+    upsamplers of Jukebox, Dhariwal et al., 2020, as one stream). Windows have no end token: the coarse codes tell how
+    long they are.
+
+    Args:
+        coarse_sizes (`tuple[int, ...]`): Codes in each codebook of the coarse level.
+        fine_sizes (`tuple[int, ...]`): Codes in each codebook of the fine level.
+        unit_frames (`tuple[int, int]`): Coarse and fine frames of the shortest stretch in which both are whole; `(1,
+            4)` where a coarse frame is four fine ones.
+
+    Raises:
+        ValueError: A codebook has no codes, or a unit no frames.
+
+    Example:
+        >>> tokens = UpsamplingTokens((3,), (8,), (1, 2))
+        >>> ids, labels = tokens.example([torch.tensor([[2, 0]]), torch.tensor([[7, 6, 1, 0]])], ended=True)
+        >>> ids.tolist()
+        [1, 7, 5, 4, 15, 14, 9, 8]
+        >>> labels.tolist()
+        [-100, -100, -100, -100, 15, 14, 9, 8]
+    """
+
+    coarse_sizes: tuple[int, ...]
+    fine_sizes: tuple[int, ...]
+    unit_frames: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name in ("coarse_sizes", "fine_sizes", "unit_frames"):
+            object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
+        if len(self.unit_frames) != 2 or min(self.unit_frames) < 1:
+            raise ValueError(f"`unit_frames` is {self.unit_frames}; give coarse and fine frames, at least 1 each.")
+        _ = self.fine  # checks the sizes
+
+    @property
+    def coarse(self) -> CodeTokens:
+        """Tokens of the coarse level."""
+        return CodeTokens(self.coarse_sizes)
+
+    @property
+    def fine(self) -> CodeTokens:
+        """Tokens of the fine level, their ids behind those of the coarse one."""
+        return CodeTokens(self.fine_sizes, first_id=self.coarse.vocab_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids there are, special tokens included."""
+        return self.fine.vocab_size
+
+    def length(self, num_units: int) -> int:
+        """Return the tokens of a window of so many units, begin and separator included."""
+        coarse, fine = (num_units * frames for frames in self.unit_frames)
+        return 2 + coarse * len(self.coarse_sizes) + fine * len(self.fine_sizes)
+
+    def prompt(self, coarse: Tensor) -> Tensor:
+        """Return what the fine codes of a window follow on, of its coarse codes (num_codebooks, frames)."""
+        return torch.cat([torch.tensor([BOS]), self.coarse.body(coarse), torch.tensor([SEPARATOR])])
+
+    def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
+        """Return ids and labels to train on, (length,) each, of coarse and fine codes; only the fine ones are learnt.
+
+        Args:
+            parts (`Sequence[torch.Tensor]`): Coarse and fine codes of a window, (num_codebooks, frames) each.
+            ended (`bool`): Whether the sound ends with the window, which makes no difference.
+
+        Raises:
+            ValueError: The two are not of the same stretch, or not of these sizes.
+        """
+        coarse, fine = parts
+        units, rest = divmod(coarse.shape[1], self.unit_frames[0])
+        if rest or fine.shape[1] != units * self.unit_frames[1]:
+            raise ValueError(
+                f"{coarse.shape[1]} coarse frames do not go with {fine.shape[1]} fine ones; a window has "
+                f"{self.unit_frames[0]} and {self.unit_frames[1]}, or a multiple of both."
+            )
+        prompt = self.prompt(coarse)
+        body = self.fine.body(fine)
+        return torch.cat([prompt, body]), torch.cat([torch.full_like(prompt, IGNORED), body])

@@ -1,0 +1,69 @@
+"""A language model that knows nothing writes codes, because it can write nothing else."""
+
+from typing import get_args
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from hf_audio_vae.latents import CodeTokens
+from hf_audio_vae.latents.constraint import CodeConstraint
+from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
+
+SIZES = (4, 9, 2)
+
+
+def ignorant(tokens: CodeTokens) -> GPT2LMHeadModel:
+    torch.manual_seed(0)
+    ids = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    config = GPT2Config(vocab_size=tokens.vocab_size, n_embd=8, n_layer=1, n_head=1, n_positions=64, **ids)
+    return GPT2LMHeadModel(config).eval()
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_with_a_number_of_frames_every_sequence_is_exactly_so_long(order: Order) -> None:
+    tokens = CodeTokens(SIZES, order)
+    start = torch.full((4, 1), BOS)
+    constraint = CodeConstraint(tokens, num_frames=7)
+    torch.manual_seed(1)
+    made = ignorant(tokens).generate(start, do_sample=True, max_new_tokens=60, logits_processor=[constraint])
+    codes = [tokens.decode(ids) for ids in made]
+    assert all(item.shape == (3, 7) for item in codes)
+    assert len({str(item.tolist()) for item in codes}) == 4, "it is drawn, not forced"
+    assert made.shape[1] == tokens.length(7)
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_without_one_they_end_at_whole_frames(order: Order) -> None:
+    tokens = CodeTokens(SIZES, order)
+    torch.manual_seed(3)
+    made = ignorant(tokens).generate(
+        torch.full((16, 1), BOS), do_sample=True, max_new_tokens=60, logits_processor=[CodeConstraint(tokens)]
+    )
+    finished = [ids for ids in made if EOS in ids]
+    lengths = {tokens.decode(ids).shape[1] for ids in finished}
+    assert len(finished) > 8
+    assert len(lengths) > 2
+    for ids in finished:
+        stop = ids.tolist().index(EOS) + 1
+        assert torch.equal(tokens.encode(tokens.decode(ids)), ids[:stop]), "nothing was cut"
+        assert not ids[stop:].any()
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -> None:
+    tokens = CodeTokens(SIZES, order)
+    known = torch.stack([torch.stack([torch.randint(size, (3,)) for size in SIZES]) for _ in range(2)])
+    constraint = CodeConstraint(tokens, num_frames=5, known=known)
+    made = ignorant(tokens).generate(
+        torch.full((2, 1), BOS), do_sample=True, max_new_tokens=60, logits_processor=[constraint]
+    )
+    for ids, given in zip(made, known, strict=True):
+        assert torch.equal(tokens.decode(ids)[:, :3], given)
+
+
+def test_more_known_than_wanted_is_refused() -> None:
+    known = torch.zeros(1, 3, 4, dtype=torch.int64)
+    for num_frames in (None, 3):
+        with pytest.raises(ValueError, match="4 frames are known of"):
+            CodeConstraint(CodeTokens(SIZES), num_frames=num_frames, known=known)
