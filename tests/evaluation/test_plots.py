@@ -7,7 +7,13 @@ from torch import Tensor
 
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.audio.spectrogram import log_spectrogram
-from hf_audio_vae.evaluation import LatentStatistics, latents_figure, reconstruction_figure
+from hf_audio_vae.evaluation import (
+    CodeStatistics,
+    LatentStatistics,
+    codes_figure,
+    latents_figure,
+    reconstruction_figure,
+)
 from hf_audio_vae.evaluation.plots import ACTIVE, INACTIVE, figure_pixels
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
@@ -170,5 +176,58 @@ def test_the_numbers_of_any_count_of_channels_do_not_overlap(channels):
     assert figure_pixels(figure).shape == (1000, 1100, 3)
     assert figure.get_suptitle() == "the latents"
     for axes in figure.axes[:3]:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 + 3 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def codes(num_codebooks: int, size: int = 16, frames: int = 400) -> CodeStatistics:
+    """The first codebook has one code, each of the others more of them, some more frequent than others."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.arange(1, size + 1).double() ** torch.linspace(-40, 0, num_codebooks)[:, None].double()
+    statistics = CodeStatistics((size,) * num_codebooks, tuple(50.0 + i for i in range(num_codebooks)))
+    drawn = torch.multinomial(weights, frames, replacement=True, generator=generator)
+    statistics.add([level[None, None] for level in drawn])
+    return statistics
+
+
+@pytest.mark.parametrize("num_codebooks", [1, 5])
+def test_usage_and_perplexity_stand_side_by_side(num_codebooks):
+    statistics = codes(num_codebooks)
+    shares = codes_figure(statistics).axes[0]
+    drawn = heights(shares)
+    assert drawn[:num_codebooks] == pytest.approx(statistics.usage.tolist())
+    assert drawn[num_codebooks:] == pytest.approx((statistics.perplexity / 16).tolist())
+    (expected,) = (one for one in shares.collections if hasattr(one, "get_segments"))
+    assert [line[0, 1] for line in expected.get_segments()] == pytest.approx(statistics.uniform_usage.tolist())
+    assert f"{int(statistics.dead_codes.sum())} of {16 * num_codebooks} codes never used" in shares.get_title()
+
+
+def test_the_entropy_is_drawn_within_the_bitrate():
+    statistics = codes(5)
+    bits = codes_figure(statistics).axes[1]
+    drawn = heights(bits)
+    assert drawn[:5] == pytest.approx(statistics.nominal_bits_per_second.tolist())
+    assert drawn[5:] == pytest.approx(statistics.entropy_bits_per_second.tolist())
+    assert f"{statistics.bitrate_efficiency:.1%}" in bits.get_title()
+
+
+def test_the_codes_that_were_used_are_drawn_by_falling_share():
+    statistics = codes(5)
+    frequencies = codes_figure(statistics).axes[2]
+    lines = [line for line in frequencies.lines if line.get_marker() == "."]
+    assert len(lines) == 5
+    for line, counts in zip(lines, statistics.counts, strict=True):
+        used = [count / 400 * 16 for count in sorted(counts.tolist(), reverse=True) if count]
+        assert line.get_ydata().tolist() == pytest.approx(used)
+        assert line.get_xdata().tolist() == pytest.approx([(rank + 1) / 16 for rank in range(len(used))])
+
+
+@pytest.mark.parametrize("num_codebooks", [1, 9, 64, 200])
+@pytest.mark.filterwarnings("error")
+def test_the_numbers_of_any_count_of_codebooks_do_not_overlap(num_codebooks):
+    figure = codes_figure(codes(num_codebooks), title="the codes")
+    assert figure_pixels(figure).shape == (900, 1100, 3)
+    assert figure.get_suptitle() == "the codes"
+    for axes in figure.axes[:2]:
         boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
         assert all(left.x1 + 3 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))

@@ -8,11 +8,12 @@ from hf_audio_vae.evaluation.metrics import (
     reconstruction_metrics,
     si_sdr,
 )
-from hf_audio_vae.evaluation.plots import latents_figure, reconstruction_figure
+from hf_audio_vae.evaluation.plots import codes_figure, latents_figure, reconstruction_figure
 
 __all__ = [
     "CodeStatistics",
     "LatentStatistics",
+    "codes_figure",
     "collapse_warning",
     "latents_figure",
     "mel_spectrogram_distance",

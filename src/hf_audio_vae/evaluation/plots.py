@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.spectrogram import log_spectrogram
+from hf_audio_vae.evaluation.codes import CodeStatistics
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
 
 if TYPE_CHECKING:
@@ -100,9 +101,53 @@ def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
     kurtosis.autoscale_view()
     kurtosis.set_ylabel("excess kurtosis")
     for panel in (bits, spread, kurtosis):
-        _number_channels(panel, order.tolist())
+        _number(panel, order.tolist())
     kurtosis.set_xlabel("latent channel")
     _draw_spectrum(spectrum, statistics)
+    figure.suptitle(title)
+    return figure
+
+
+def codes_figure(statistics: CodeStatistics, title: str = "") -> "Figure":
+    """Draw how much of each codebook is used, what its codes carry, and how often each comes.
+
+    Args:
+        statistics (`CodeStatistics`): Of a data set.
+        title (`str`): Line above the picture.
+
+    Returns:
+        `matplotlib.figure.Figure`: By codebook, usage beside the most that so few frames let expect, perplexity as a
+        share of the codebook, and the codes' entropy within their bitrate; below, the codes' shares, the most frequent
+        first, relative to equal shares.
+
+    Raises:
+        ValueError: No codes have been added.
+    """
+    from matplotlib.figure import Figure
+
+    sizes = torch.tensor(statistics.codebook_sizes)
+    places = np.arange(len(sizes))
+    figure = Figure(figsize=(11, 9), layout="constrained")
+    shares, bits, frequencies = figure.subplots(3, 1)
+    shares.bar(places - 0.2, statistics.usage.numpy(), width=0.4, color=ACTIVE, label="usage")
+    perplexity = (statistics.perplexity / sizes).numpy()
+    shares.bar(places + 0.2, perplexity, width=0.4, color="tab:cyan", label="perplexity")
+    expected = statistics.uniform_usage.numpy()
+    shares.hlines(expected, places - 0.4, places, color="black", label="usage expected of equally likely codes")
+    shares.set_ylim(0, 1.05)
+    shares.set_ylabel("share of\nthe codebook")
+    shares.legend(loc="lower right", fontsize="small", ncols=3)
+    dead = int(statistics.dead_codes.sum())
+    shares.set_title(f"{dead} of {int(sizes.sum())} codes never used", fontsize="medium")
+    bits.bar(places, statistics.nominal_bits_per_second.numpy(), color="0.85", label="bitrate")
+    bits.bar(places, statistics.entropy_bits_per_second.numpy(), color=ACTIVE, label="entropy of the codes")
+    bits.set_ylabel("bits a second")
+    bits.set_title(f"{statistics.bitrate_efficiency:.1%} of the bitrate are used", fontsize="medium")
+    bits.legend(loc="lower right", fontsize="small", ncols=2)
+    for panel in (shares, bits):
+        _number(panel, list(range(len(sizes))))
+    bits.set_xlabel("codebook")
+    _draw_frequencies(frequencies, statistics)
     figure.suptitle(title)
     return figure
 
@@ -116,8 +161,8 @@ def figure_pixels(figure: "Figure") -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _number_channels(panel: "Axes", order: list[int]) -> None:
-    """Write the channels' numbers in their order, as many as fit."""
+def _number(panel: "Axes", order: list[int]) -> None:
+    """Write the numbers of channels or codebooks in their order, as many as fit."""
     step = math.ceil(len(order) / MAX_TICKS)
     labels = [str(channel) for channel in order[::step]]
     panel.set_xticks(range(0, len(order), step), labels, fontsize=7, rotation=90 if step > 1 else 0)
@@ -137,4 +182,24 @@ def _draw_spectrum(panel: "Axes", statistics: LatentStatistics) -> None:
     panel.axvline(rank, color="tab:orange", label=f"effective rank {rank:.1f}")
     panel.set_ylabel("eigenvalue of\nthe means' covariance")
     panel.set_xlabel("principal axis")
+    panel.legend(loc="upper right", fontsize="small")
+
+
+def _draw_frequencies(panel: "Axes", statistics: CodeStatistics) -> None:
+    """Each codebook's shares, sorted, times its size: 1 is an equal share; codes never used have no place."""
+    from matplotlib import colormaps
+
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(statistics.codebook_sizes)))
+    for codebook, (counts, size) in enumerate(zip(statistics.counts, statistics.codebook_sizes, strict=True)):
+        used = counts[counts > 0].sort(descending=True).values.double()
+        ranks = np.arange(1, len(used) + 1) / size
+        panel.plot(ranks, (used / used.sum() * size).numpy(), ".-", color=colors[codebook], markersize=3)
+    panel.axhline(1, color="black", linewidth=0.8, linestyle="--", label="equal shares")
+    panel.plot([], [], color=colors[0], label="codebook 0")
+    if len(colors) > 1:
+        panel.plot([], [], color=colors[-1], label=f"codebook {len(colors) - 1}")
+    panel.set_yscale("log")
+    panel.set_xlim(0, 1.01)
+    panel.set_ylabel("share of a code,\n1: equal shares")
+    panel.set_xlabel("rank of the code, as a share of the codebook")
     panel.legend(loc="upper right", fontsize="small")
