@@ -1,0 +1,144 @@
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.quantization.processes import draw_over_processes, sum_over_processes
+from hf_audio_vae.modules.quantization.search import nearest
+
+KMEANS_ITERATIONS = 10
+
+
+class Codebook(nn.Module):
+    """Vectors that stand for the codes: how the nearest is found, and how they learn.
+
+    By `"gradient"` the vectors are parameters, taught by a loss. By `"ema"` they are the means of what was coded by
+    them, as running averages (van den Oord et al., 2017, appendix A.1): ``N ← γ N + (1 - γ) n``,
+    ``m ← γ m + (1 - γ) Σ x``, ``e = m / N``; a code that nothing ever fell to stays where it is.
+
+    In training, the first batch starts the vectors by k-means, and every batch may restart some: a code is dead when
+    its running count `N` falls below `restart_share` of the average over all codes; it is put onto a vector drawn
+    uniformly from the batch, with the average as its count. All of this is over the batches of all processes
+    together, so their codebooks stay identical, and draws from a generator seeded by the number of updates, so that a
+    resumed run goes on as it would have.
+
+    Args:
+        size (`int`): Number of codes.
+        dim (`int`): Dimensions of a vector.
+        cosine (`bool`): The nearest is the one at the smallest angle (Yu et al., 2021, arXiv:2110.04627), not the one
+            at the smallest distance.
+        learning (`"gradient"` or `"ema"`): What teaches the vectors.
+        decay (`float`): γ, of the counts and, for `"ema"`, of the means.
+        restart_share (`float`, *optional*): Where a code is dead; `None` restarts none.
+        kmeans_start (`bool`): Start from the first batch of training.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    counts: Tensor
+    sums: Tensor
+    updates: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        cosine: bool = False,
+        learning: Literal["gradient", "ema"] = "ema",
+        decay: float = 0.99,
+        restart_share: float | None = 0.05,
+        kmeans_start: bool = True,
+    ) -> None:
+        super().__init__()
+        if size < 1 or dim < 1:
+            raise ValueError(f"a codebook has {size} codes of {dim} dimensions; it needs at least 1 of both.")
+        if learning not in ("gradient", "ema"):
+            raise ValueError(f"`learning` is {learning!r}; a codebook learns by 'gradient' or by 'ema'.")
+        if not 0 <= decay < 1:
+            raise ValueError(f"`decay` is {decay}; it is the share of a running average that is kept, in [0, 1).")
+        if restart_share is not None and not 0 < restart_share < 1:
+            raise ValueError(f"`restart_share` is {restart_share}; give a share in (0, 1), or None for no restarts.")
+        self.size, self.dim = size, dim
+        self.cosine, self.learning, self.decay = cosine, learning, decay
+        self.restart_share, self.kmeans_start = restart_share, kmeans_start
+        vectors = torch.randn(size, dim)
+        if learning == "gradient":
+            self.vectors = nn.Parameter(vectors)
+        else:
+            self.register_buffer("vectors", vectors)
+            self.register_buffer("sums", vectors.clone())
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, {self.dim}, cosine={self.cosine}, learning={self.learning!r}"
+
+    def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the code of each of `x` (n, dim), int64 (n,), and bool (n,): whether it is finite, so has one."""
+        return nearest(x, self.vectors, cosine=self.cosine)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return the vectors of codes, int64 (...) -> (..., dim)."""
+        return F.embedding(codes, self.vectors)
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        """Begin with the centres that k-means finds in the first data (n, dim); without it, as random as made."""
+        if self.updates > 0:
+            return
+        x = x[x.isfinite().all(dim=1)].to(self.vectors.dtype)
+        total = sum_over_processes(torch.tensor(float(len(x)), device=x.device))
+        if total == 0:
+            return  # all is padding; the next batch may hold something
+        self.counts.fill_(total.item() / self.size)
+        if self.kmeans_start:
+            self.vectors.copy_(draw_over_processes(x, self.size, seed=0)[0])
+            for _ in range(KMEANS_ITERATIONS):
+                counts, sums = self._totals(x, self.search(x)[0])
+                self.vectors.copy_(_means(sums, counts, self.vectors))
+            self.counts.copy_(counts)
+        if self.learning == "ema":
+            self.sums.copy_(self.vectors * self.counts[:, None])
+        self.updates.fill_(1)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor, codes: Tensor) -> None:
+        """Take in a batch: what was coded (n, dim), and its codes (n,); what is not finite teaches nothing."""
+        finite = x.isfinite().all(dim=1)
+        x, codes = x[finite].to(self.vectors.dtype), codes[finite]
+        counts, sums = self._totals(x, codes)
+        self.counts.lerp_(counts, 1 - self.decay)
+        if self.learning == "ema":
+            self.sums.lerp_(sums, 1 - self.decay)
+            self.vectors.copy_(_means(self.sums, self.counts, self.vectors))
+        if self.restart_share is not None:
+            self._restart(x, self.restart_share)
+        self.updates.add_(1)
+
+    def _totals(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each code was chosen (size,), and the sum of what it was chosen for (size, dim)."""
+        counted = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        totals = x.new_zeros(self.size, self.dim + 1).index_add_(0, codes, counted)
+        sum_over_processes(totals)
+        return totals[:, -1], totals[:, :-1]
+
+    def _restart(self, x: Tensor, share: float) -> None:
+        average = self.counts.mean()
+        dead = (self.counts < share * average).nonzero()[:, 0]
+        if not len(dead):
+            return
+        rows, there = draw_over_processes(x, len(dead), seed=int(self.updates))
+        dead, rows = dead[there], rows[there]
+        self.vectors[dead] = rows
+        self.counts[dead] = average
+        if self.learning == "ema":
+            self.sums[dead] = rows * average
+
+
+def _means(sums: Tensor, counts: Tensor, otherwise: Tensor) -> Tensor:
+    """Sums over counts, (size, dim); `otherwise` where there is (almost) nothing to divide."""
+    enough = counts > torch.finfo(counts.dtype).tiny * 1e6
+    return torch.where(enough[:, None], sums / counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None], otherwise)

@@ -1,0 +1,99 @@
+import math
+from itertools import accumulate
+from operator import mul
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.convolution import WeightNormConv1d
+from hf_audio_vae.modules.quantization.gradients import straight_through
+from hf_audio_vae.modules.quantization.output import QuantizerOutput
+from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, check_finite
+
+MARGIN = 1e-3  # of the outer levels, so that tanh reaches them
+
+
+class FiniteScalarQuantizer(Quantizer):
+    """A few numbers a frame, each rounded to one of some levels (Mentzer et al., 2023, arXiv:2309.15505).
+
+    There is no codebook to learn or to collapse, and no loss: the numbers' grid is the codebook. A number is bounded
+    by tanh and rounded; the code counts in the mixed base of the levels, the first level changing fastest.
+
+    Args:
+        channels (`int`): Of the latents, projected to as many numbers as there are levels.
+        levels (`tuple[int, ...]`): Values each number can take, 2 or more.
+
+    Raises:
+        ValueError: There are no levels, or one has less than 2 values.
+    """
+
+    def __init__(self, channels: int, levels: tuple[int, ...]) -> None:
+        super().__init__()
+        if not levels or min(levels) < 2:
+            raise ValueError(f"`levels` is {levels}; give at least one number, and each of them 2 values or more.")
+        self.channels, self.levels = channels, tuple(levels)
+        self.in_proj: nn.Module = nn.Identity()
+        self.out_proj: nn.Module = nn.Identity()
+        if len(levels) != channels:
+            self.in_proj = WeightNormConv1d(channels, len(levels), 1)
+            self.out_proj = WeightNormConv1d(len(levels), channels, 1)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes, the product of the levels, in a tuple of one."""
+        return (math.prod(self.levels),)
+
+    def forward(
+        self,
+        latents: Tensor,
+        mask: Tensor | None = None,
+        num_codebooks: int | None = None,
+        generator: Generators = None,
+    ) -> QuantizerOutput:
+        """Quantize; there is nothing to learn, to draw or to lose, so `mask` and `generator` change nothing."""
+        self.checked_count(num_codebooks)
+        bounded = self._bound(self.in_proj(latents))
+        digits = bounded.detach().round()
+        quantized = self.out_proj(straight_through(bounded / self._halves(bounded), self._values(digits)))
+        return QuantizerOutput(quantized, self._codes(digits.nan_to_num()))
+
+    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Return the codes, int64 (batch, 1, frames); raises as `Quantizer.encode`."""
+        self.checked_count(num_codebooks)
+        with torch.no_grad():
+            bounded = self._bound(self.in_proj(latents))
+        check_finite(bounded.isfinite().all(dim=1))
+        return self._codes(bounded.round())
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return what codes (batch, 1, frames) stand for, (batch, channels, frames)."""
+        weight = next(self.parameters(), None)
+        levels = self._column(self.levels, codes)
+        digits = codes // self._bases(codes) % levels - levels // 2
+        return self.out_proj(self._values(digits.to(torch.get_default_dtype() if weight is None else weight.dtype)))
+
+    def _bound(self, x: Tensor) -> Tensor:
+        """Squeeze numbers (batch, dim, frames) to where they round to so many integers, those around zero."""
+        levels = self._column(self.levels, x)
+        half = (levels - 1) * (1 + MARGIN) / 2
+        offset = (levels % 2 == 0) * 0.5  # an even number of integers has none in its middle
+        return torch.tanh(x + torch.atanh(offset / half)) * half - offset
+
+    def _values(self, digits: Tensor) -> Tensor:
+        """Integers to values in [-1, 1]."""
+        return digits / self._halves(digits)
+
+    def _halves(self, like: Tensor) -> Tensor:
+        return self._column(tuple(level // 2 for level in self.levels), like)
+
+    def _codes(self, digits: Tensor) -> Tensor:
+        """(batch, dim, frames) -> (batch, 1, frames)."""
+        whole = digits.to(torch.int64) + self._column(tuple(level // 2 for level in self.levels), digits.long())
+        return (whole * self._bases(whole)).sum(dim=1, keepdim=True)
+
+    def _bases(self, like: Tensor) -> Tensor:
+        return self._column(tuple(accumulate(self.levels[:-1], mul, initial=1)), like)
+
+    @staticmethod
+    def _column(values: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
