@@ -14,6 +14,34 @@ def check_latents(latents: Tensor, latent_channels: int) -> None:
     _check(latents, "latents", "(batch, latent_channels, frames)", latent_channels, "encode them with this model, or")
 
 
+def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless `codes` are whole numbers (batch, n, frames), indices of the first n codebooks."""
+    if codes.ndim != 3:
+        raise ValueError(
+            f"`audio_codes` has shape {tuple(codes.shape)}, expected (batch, num_codebooks, frames); "
+            f"add or merge dimensions."
+        )
+    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+        raise ValueError(f"`audio_codes` has dtype {codes.dtype}; pass the int64 codes that `encode` returns.")
+    if 0 in codes.shape:
+        raise ValueError(f"`audio_codes` has shape {tuple(codes.shape)}, which is empty; pass at least one of each.")
+    if codes.shape[1] > len(codebook_sizes):
+        raise ValueError(
+            f"`audio_codes` has {codes.shape[1]} codebooks, the model {len(codebook_sizes)}; "
+            f"encode them with this model, or load a {codes.shape[1]}-codebook model."
+        )
+    if torch.compiler.is_compiling():
+        return
+    for place, size in enumerate(codebook_sizes[: codes.shape[1]]):
+        lowest, highest = (int(value) for value in codes[:, place].aminmax())
+        if lowest < 0 or highest >= size:
+            wrong = lowest if lowest < 0 else highest
+            raise ValueError(
+                f"`audio_codes` holds {wrong} for codebook {place}, which has the codes 0 to {size - 1}; leave out "
+                f"what is no code, such as padding or the special tokens of a language model."
+            )
+
+
 def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
     """Raise `ValueError` if a sampling rate is given and is not the model's."""
     if sampling_rate is not None and sampling_rate != expected:

@@ -17,3 +17,17 @@ class Snake1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inverse_magnitude = (self.beta.exp() + 1e-9).reciprocal()
         return x + inverse_magnitude * torch.sin(self.alpha.exp() * x).square()
+
+
+class LinearSnake1d(nn.Module):
+    """Snake as DAC has it, ``x + sin²(α x) / α`` with α itself learned; (batch, channels, time) -> same.
+
+    Kumar et al., 2023 (arXiv:2306.06546). α may be negative in published weights, so it has no logarithm.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).square()

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+PAD_MODES = ("constant", "reflect")  # zeros, or the signal mirrored
+
 
 class _WeightNorm(nn.Module):
     """Holds a convolution's weight as direction `weight_v` and length `weight_g` per slice of the first dimension.
@@ -34,11 +36,42 @@ class _WeightNorm(nn.Module):
         return self.weight_v * (self.weight_g / length)
 
 
-class WeightNormConv1d(_WeightNorm):
-    """Convolution padded with zeros; (batch, in_channels, time) -> (batch, out_channels, time / stride).
+class _Downsampling:
+    """Paddings of a convolution over time and the inputs it reads; the class that inherits it has the weight."""
+
+    def _place(self, kernel_size: int, *, stride: int, dilation: int, causal: bool, pad_mode: str) -> None:
+        if pad_mode not in PAD_MODES:
+            raise ValueError(f"`pad_mode` {pad_mode!r} is none of {PAD_MODES}.")
+        self.stride = stride
+        self.dilation = dilation
+        self.reach = dilation * (kernel_size - 1) + 1  # inputs from the first one read to the last
+        padding = self.reach - stride
+        self.left = padding if causal else math.ceil(padding / 2)
+        self.right = padding - self.left
+        self.reflect = pad_mode == "reflect" and padding > 0
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        in_convolution = self.left == self.right and not self.reflect
+        if self.reflect:
+            x = _reflect(x, self.left, self.right)
+        elif not in_convolution:
+            x = F.pad(x, (self.left, self.right))
+        return F.conv1d(x, weight, bias, self.stride, self.left if in_convolution else 0, self.dilation)
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        if self.reflect:
+            start = max(start, 0)  # an output before the first one stands for one that is mirrored, which is named too
+        first, last = start * self.stride - self.left, (stop - 1) * self.stride - self.left + self.reach
+        if self.reflect and first < 0:  # inputs before the first one are those as far after it; what is mirrored at
+            return 0, max(last, 1 - first)  # the end is among those that are read anyway: no layer pads more there
+        return first, last
+
+
+class WeightNormConv1d(_Downsampling, _WeightNorm):
+    """Convolution over time; (batch, in_channels, time) -> (batch, out_channels, time / stride).
 
     `time` has to be a multiple of `stride`. A causal layer pads on the left only: output n then reads no input after
-    its own stride, ``(n + 1) * stride - 1``.
+    its own stride, ``(n + 1) * stride - 1``. Padding is zeros (`"constant"`) or the mirrored signal (`"reflect"`).
     """
 
     def __init__(
@@ -51,27 +84,68 @@ class WeightNormConv1d(_WeightNorm):
         dilation: int = 1,
         causal: bool = False,
         bias: bool = True,
+        pad_mode: str = "constant",
     ) -> None:
         super().__init__(nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias))
-        self.stride = stride
-        self.dilation = dilation
-        self.reach = dilation * (kernel_size - 1) + 1  # inputs from the first one read to the last
-        padding = self.reach - stride
-        self.left = padding if causal else math.ceil(padding / 2)
-        self.right = padding - self.left
+        self._place(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        symmetric = self.left == self.right
-        if not symmetric:
-            x = F.pad(x, (self.left, self.right))
-        padding = self.left if symmetric else 0
-        return F.conv1d(x, self.weight(), self.bias, self.stride, padding, self.dilation)
+        return self._convolve(x, self.weight(), self.bias)
+
+
+class GroupNormConv1d(_Downsampling, nn.Module):
+    """`WeightNormConv1d` with a plain weight, its output normalised over channels and time together.
+
+    Wu & He, 2018 (arXiv:1803.08494), with one group. An output depends on all of the signal: no chunks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        causal: bool = False,
+        pad_mode: str = "constant",
+    ) -> None:
+        super().__init__()
+        reference = nn.Conv1d(in_channels, out_channels, kernel_size)
+        self.weight, self.bias = reference.weight, reference.bias
+        self.norm = nn.GroupNorm(1, out_channels)
+        self._place(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self._convolve(x, self.weight, self.bias))
+
+
+def _reflect(x: Tensor, left: int, right: int) -> Tensor:
+    """Mirror a signal at its ends, without the end samples; (..., time) -> (..., left + time + right).
+
+    As in EnCodec, zeros continue a signal that is too short for that, and the end is cut by as many samples.
+    """
+    missing = max(left, right) + 1 - x.shape[-1]
+    if missing <= 0:
+        return F.pad(x, (left, right), mode="reflect")
+    padded = F.pad(F.pad(x, (0, missing)), (left, right), mode="reflect")
+    return padded[..., : padded.shape[-1] - missing]
+
+
+class _Upsampling:
+    """Where a transposed convolution with a kernel of two strides is cut, and the inputs that it reads."""
+
+    def _place(self, stride: int, causal: bool) -> None:
+        self.stride = stride
+        self.cut_left = 0 if causal else math.ceil(stride / 2)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return start * self.stride - self.left, (stop - 1) * self.stride - self.left + self.reach
+        first = (start + self.cut_left) // self.stride - 1
+        last = (stop - 1 + self.cut_left) // self.stride
+        return first, last + 1
 
 
-class WeightNormConvTranspose1d(_WeightNorm):
+class WeightNormConvTranspose1d(_Upsampling, _WeightNorm):
     """Upsampling by `stride` with a kernel of two strides; (batch, in, time) -> (batch, out, time * stride).
 
     The full transposed convolution has one stride too many. It is cut on both sides, half a stride each (one sample
@@ -80,8 +154,7 @@ class WeightNormConvTranspose1d(_WeightNorm):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
         super().__init__(nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride))
-        self.stride = stride
-        self.cut_left = 0 if causal else math.ceil(stride / 2)
+        self._place(stride, causal)
 
     def forward(self, x: Tensor) -> Tensor:
         cut_both = min(self.cut_left, self.stride - self.cut_left)  # what the convolution itself can leave out
@@ -89,10 +162,20 @@ class WeightNormConvTranspose1d(_WeightNorm):
         full = F.conv_transpose1d(x, self.weight(), self.bias, self.stride, cut_both)
         return full[..., start : start + x.shape[-1] * self.stride]
 
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        first = (start + self.cut_left) // self.stride - 1
-        last = (stop - 1 + self.cut_left) // self.stride
-        return first, last + 1
+
+class GroupNormConvTranspose1d(_Upsampling, nn.Module):
+    """`WeightNormConvTranspose1d` with a plain weight; normalised, as in EnCodec, before it is cut."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
+        super().__init__()
+        reference = nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride)
+        self.weight, self.bias = reference.weight, reference.bias
+        self.norm = nn.GroupNorm(1, out_channels)
+        self._place(stride, causal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        full = self.norm(F.conv_transpose1d(x, self.weight, self.bias, self.stride))
+        return full[..., self.cut_left : self.cut_left + x.shape[-1] * self.stride]
 
 
 class WeightNormConv2d(_WeightNorm):

@@ -1,0 +1,171 @@
+import math
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class WaveformVQVAEConfig(PreTrainedConfig):
+    """Configuration of a `WaveformVQVAE`; by default, DAC at 44.1 kHz with k-means and restarts.
+
+    Args:
+        audio_channels (`int`): Channels of the waveform.
+        sampling_rate (`int`): Samples a second the model was made for, in Hz.
+        encoder_hidden_size (`int`): Channels after the encoder's first layer; each block doubles them.
+        decoder_hidden_size (`int`): Channels after the decoder's first layer; each block halves them.
+        downsampling_ratios (`tuple[int, ...]`): Strides of the encoder's blocks; the decoder's, reversed.
+        hidden_size (`int`): Channels of the latents.
+        activation (`str`): `"snake"`, with one learned frequency a channel, or `"elu"`.
+        kernel_size (`int`): Taps of the first convolution of encoder and decoder.
+        encoder_last_kernel_size (`int`): Taps of the encoder's last convolution.
+        decoder_last_kernel_size (`int`): Taps of the decoder's last convolution.
+        residual_kernel_size (`int`): Taps of the dilated convolution of a residual unit.
+        residual_dilations (`tuple[int, ...]`): Its dilation in each of a block's residual units.
+        residual_compression (`int`): How many times narrower a residual unit is inside.
+        residual_shortcut (`bool`): A 1-tap convolution, rather than the input itself, goes around a residual unit.
+        norm (`str`): `"weight_norm"`, or `"time_group_norm"`: normalise the output of each convolution over all
+            channels and all of the signal, which can be neither causal nor cut into chunks.
+        causal (`bool`): No frame reads a sample after its own hop, no decoded sample a later frame.
+        pad_mode (`str`): How convolutions continue the signal: `"constant"` with zeros, `"reflect"` mirrored.
+        num_lstm_layers (`int`): Of an LSTM over the frames, in the encoder and in the decoder; 0 for none.
+        final_tanh (`bool`): Bound the decoded waveform to (-1, 1).
+        normalize (`bool`): Divide each waveform by its loudness (RMS of the channels' mean) before it is encoded, and
+            multiply what is decoded by it. Codes then come with `audio_scales`.
+        num_codebooks (`int`): Residual quantizers in a row.
+        codebook_size (`int`): Codes of each codebook.
+        codebook_dim (`int`, *optional*): Dimension in which the nearest code is searched; `hidden_size`, without
+            projections, if `None`.
+        cosine (`bool`): Compare directions rather than distances.
+        codebook_learning (`str`): Codebooks learn by `"gradient"` or are moving averages, `"ema"`.
+        ema_decay (`float`): Of these averages.
+        restart_share (`float`, *optional*): A code that is used less than this share of the average is moved to a
+            latent of the batch; never, if `None`.
+        kmeans_start (`bool`): Codebooks start as k-means of the first batch.
+        quantizer_dropout (`float`): Share of the items that train with a random number of codebooks.
+        rotation_trick (`bool`): The gradient is rotated from code to latent, rather than passed as it is.
+        fsq_levels (`tuple[int, ...]`, *optional*): Finite scalar quantization instead of codebooks: the number of
+            values in each dimension. `num_codebooks` is then 1, `codebook_size` the product.
+
+    Raises:
+        ValueError: A number is out of range, a name unknown, or two keys contradict each other.
+
+    Example:
+        >>> config = WaveformVQVAEConfig(downsampling_ratios=(2, 4), num_codebooks=4)
+        >>> config.hop_length, config.num_codebooks
+        (8, 4)
+    """
+
+    model_type = "waveform_vqvae"
+
+    audio_channels: int = 1
+    sampling_rate: int = 44100
+    encoder_hidden_size: int = 64
+    decoder_hidden_size: int = 1536
+    downsampling_ratios: list[int] | tuple[int, ...] = (2, 4, 8, 8)
+    hidden_size: int = 1024
+    activation: str = "snake"
+    kernel_size: int = 7
+    encoder_last_kernel_size: int = 3
+    decoder_last_kernel_size: int = 7
+    residual_kernel_size: int = 7
+    residual_dilations: list[int] | tuple[int, ...] = (1, 3, 9)
+    residual_compression: int = 1
+    residual_shortcut: bool = False
+    norm: str = "weight_norm"
+    causal: bool = False
+    pad_mode: str = "constant"
+    num_lstm_layers: int = 0
+    final_tanh: bool = True
+    normalize: bool = False
+    num_codebooks: int = 9
+    codebook_size: int = 1024
+    codebook_dim: int | None = 8
+    cosine: bool = True
+    codebook_learning: str = "gradient"
+    ema_decay: float = 0.99
+    restart_share: float | None = 0.05
+    kmeans_start: bool = True
+    quantizer_dropout: float = 0.5
+    rotation_trick: bool = False
+    fsq_levels: list[int] | tuple[int, ...] | None = None
+
+    def __post_init__(self, **kwargs: object) -> None:
+        """Make tuples of JSON's lists, then check what the types do not say."""
+        self.downsampling_ratios = tuple(self.downsampling_ratios)
+        self.residual_dilations = tuple(self.residual_dilations)
+        self.fsq_levels = None if self.fsq_levels is None else tuple(self.fsq_levels)
+        super().__post_init__(**kwargs)
+        self._check_numbers()
+        self._check_names()
+        self._check_quantizer()
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a frame."""
+        return math.prod(self.downsampling_ratios)
+
+    def _check_numbers(self) -> None:
+        positive = (
+            "audio_channels",
+            "sampling_rate",
+            "encoder_hidden_size",
+            "decoder_hidden_size",
+            "downsampling_ratios",
+            "hidden_size",
+            "kernel_size",
+            "encoder_last_kernel_size",
+            "decoder_last_kernel_size",
+            "residual_kernel_size",
+            "residual_dilations",
+            "residual_compression",
+            "num_codebooks",
+            "codebook_size",
+        )
+        for name in positive:
+            value = getattr(self, name)
+            if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
+                raise ValueError(f"`{name}` is {value}; it has to be 1 or more.")
+        if not self.downsampling_ratios:
+            raise ValueError("`downsampling_ratios` is empty; name at least one stride.")
+        if self.num_lstm_layers < 0:
+            raise ValueError(f"`num_lstm_layers` is {self.num_lstm_layers}; it has to be 0 or more.")
+        for name, blocks in (("encoder_hidden_size", 0), ("decoder_hidden_size", len(self.downsampling_ratios))):
+            narrowest = getattr(self, name) // 2**blocks
+            if narrowest < self.residual_compression:
+                raise ValueError(
+                    f"`{name}` {getattr(self, name)} leaves {narrowest} channels after {blocks} blocks, less than the "
+                    f"`residual_compression` {self.residual_compression} divides; make it wider."
+                )
+
+    def _check_names(self) -> None:
+        known = {
+            "activation": ("snake", "elu"),
+            "norm": ("weight_norm", "time_group_norm"),
+            "pad_mode": ("constant", "reflect"),
+            "codebook_learning": ("gradient", "ema"),
+        }
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}, none of {values}.")
+        if self.causal and self.norm == "time_group_norm":
+            raise ValueError(
+                '`norm="time_group_norm"` reads the whole signal and cannot be `causal`; take "weight_norm".'
+            )
+
+    def _check_quantizer(self) -> None:
+        if self.codebook_dim is not None and self.codebook_dim < 1:
+            raise ValueError(f"`codebook_dim` is {self.codebook_dim}; it has to be 1 or more, or None.")
+        if not 0 <= self.quantizer_dropout <= 1:
+            raise ValueError(f"`quantizer_dropout` is {self.quantizer_dropout}; it is a share, between 0 and 1.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` is {self.ema_decay}; it has to be at least 0 and less than 1.")
+        if self.fsq_levels is None:
+            return
+        codes = math.prod(self.fsq_levels)
+        if not self.fsq_levels or min(self.fsq_levels) < 2:
+            raise ValueError(f"`fsq_levels` is {self.fsq_levels}; name 2 or more values for each dimension.")
+        if (self.num_codebooks, self.codebook_size) != (1, codes):
+            raise ValueError(
+                f"`fsq_levels` {self.fsq_levels} make one codebook of {codes} codes, but `num_codebooks` is "
+                f"{self.num_codebooks} and `codebook_size` {self.codebook_size}; set them to 1 and {codes}."
+            )

@@ -1,0 +1,277 @@
+"""SEANet, the convolutional encoder and decoder that SoundStream, EnCodec and DAC share but for the choice of layers.
+
+Tagliasacchi et al., 2020 (arXiv:2009.02095); Défossez et al., 2022 (arXiv:2210.13438); Kumar et al., 2023
+(arXiv:2306.06546).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.convolution import (
+    GroupNormConv1d,
+    GroupNormConvTranspose1d,
+    WeightNormConv1d,
+    WeightNormConvTranspose1d,
+)
+
+Conv1d = WeightNormConv1d | GroupNormConv1d
+ConvTranspose1d = WeightNormConvTranspose1d | GroupNormConvTranspose1d
+
+
+@dataclass(frozen=True)
+class SEANetLayers:
+    """The layers that an encoder and its decoder are made of.
+
+    Args:
+        activation (`Callable[[int], nn.Module]`): Makes the nonlinearity of so many channels.
+        group_norm (`bool`): Plain weights and group norm after each convolution, rather than weight norm.
+        causal (`bool`): Convolutions read no input after their own stride.
+        pad_mode (`str`): `"constant"` for zeros, `"reflect"` for the mirrored signal.
+        residual_kernel_size (`int`): Taps of a residual unit's first convolution.
+        residual_dilations (`tuple[int, ...]`): Its dilation in each of a block's residual units.
+        residual_compression (`int`): How many times narrower a residual unit is inside.
+        residual_shortcut (`bool`): A convolution of one tap, rather than the input itself, goes around a unit.
+    """
+
+    activation: Callable[[int], nn.Module]
+    group_norm: bool
+    causal: bool
+    pad_mode: str
+    residual_kernel_size: int
+    residual_dilations: tuple[int, ...]
+    residual_compression: int
+    residual_shortcut: bool
+
+    def conv(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
+    ) -> Conv1d:
+        kind = GroupNormConv1d if self.group_norm else WeightNormConv1d
+        return kind(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            causal=self.causal,
+            pad_mode=self.pad_mode,
+        )
+
+    def conv_transpose(self, in_channels: int, out_channels: int, *, stride: int) -> ConvTranspose1d:
+        kind = GroupNormConvTranspose1d if self.group_norm else WeightNormConvTranspose1d
+        return kind(in_channels, out_channels, stride=stride, causal=self.causal)
+
+    def residual_units(self, channels: int) -> nn.ModuleList:
+        return nn.ModuleList(SEANetUnit(channels, dilation, self) for dilation in self.residual_dilations)
+
+
+class SEANetUnit(nn.Module):
+    """Activation, dilated convolution, activation, 1-tap convolution, plus the input; (batch, channels, time) -> same.
+
+    The convolutions are `residual_compression` times narrower in between.
+    """
+
+    def __init__(self, channels: int, dilation: int, layers: SEANetLayers) -> None:
+        super().__init__()
+        width = channels // layers.residual_compression
+        self.activation1 = layers.activation(channels)
+        self.conv1 = layers.conv(channels, width, layers.residual_kernel_size, dilation=dilation)
+        self.activation2 = layers.activation(width)
+        self.conv2 = layers.conv(width, channels, 1)
+        self.shortcut = layers.conv(channels, channels, 1) if layers.residual_shortcut else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(self.activation1(x))
+        return self.shortcut(x) + self.conv2(self.activation2(y))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return self.conv1.input_span(start, stop)
+
+
+class SEANetEncoderBlock(nn.Module):
+    """Residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
+        super().__init__()
+        self.units = layers.residual_units(in_channels)
+        self.activation = layers.activation(in_channels)
+        self.conv = layers.conv(in_channels, out_channels, 2 * stride, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for unit in self.units:
+            x = unit(x)
+        return self.conv(self.activation(x))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return _span((*self.units, self.conv), start, stop)
+
+
+class SEANetDecoderBlock(nn.Module):
+    """Upsampling, then residual units; (batch, in_channels, time) -> (batch, out_channels, time * stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
+        super().__init__()
+        self.activation = layers.activation(in_channels)
+        self.conv = layers.conv_transpose(in_channels, out_channels, stride=stride)
+        self.units = layers.residual_units(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.activation(x))
+        for unit in self.units:
+            x = unit(x)
+        return x
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return _span((self.conv, *self.units), start, stop)
+
+
+class SkipLSTM(nn.Module):
+    """LSTM over time, plus its input; (batch, channels, time) -> same. An output depends on all before it."""
+
+    def __init__(self, channels: int, num_layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, channels, num_layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(2, 0, 1)  # (time, batch, channels)
+        return (self.lstm(x)[0] + x).permute(1, 2, 0)
+
+
+class _Stack(nn.Module):
+    """What encoder and decoder share: blocks that change the rate, their activations perhaps computed again."""
+
+    blocks: Any  # nn.ModuleList of SEANetEncoderBlock or SEANetDecoderBlock
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Tensor]
+
+    def _run_blocks(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, x)
+            else:
+                x = block(x)
+        return x
+
+
+class SEANetEncoder(_Stack):
+    """(batch, audio_channels, frames * hop_length) -> latents (batch, latent_channels, frames).
+
+    Args:
+        audio_channels (`int`): Channels of the waveform.
+        latent_channels (`int`): Channels of the latents.
+        width (`int`): Channels after the first layer; each block doubles them.
+        strides (`tuple[int, ...]`): Of the blocks, in order.
+        layers (`SEANetLayers`): What it is made of.
+        kernel_size (`int`): Taps of the first convolution.
+        last_kernel_size (`int`): Taps of the last.
+        num_lstm_layers (`int`): Of an LSTM after the blocks; 0 for none.
+    """
+
+    def __init__(
+        self,
+        audio_channels: int,
+        latent_channels: int,
+        width: int,
+        strides: tuple[int, ...],
+        layers: SEANetLayers,
+        *,
+        kernel_size: int,
+        last_kernel_size: int,
+        num_lstm_layers: int,
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**i for i in range(len(strides) + 1)]
+        self.conv1 = layers.conv(audio_channels, width, kernel_size)
+        self.blocks = nn.ModuleList(
+            SEANetEncoderBlock(widths[i], widths[i + 1], stride, layers) for i, stride in enumerate(strides)
+        )
+        self.lstm = SkipLSTM(widths[-1], num_lstm_layers) if num_lstm_layers else nn.Identity()
+        self.activation = layers.activation(widths[-1])
+        self.conv2 = layers.conv(widths[-1], latent_channels, last_kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(self.downsample(x))
+
+    def downsample(self, x: Tensor) -> Tensor:
+        """Go to the rate of the frames; (batch, audio_channels, time) -> (batch, width, frames)."""
+        return self._run_blocks(self.conv1(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Make latents of what `downsample` returns."""
+        return self.conv2(self.activation(self.lstm(x)))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Samples that the latents [start, stop) read, if there is no LSTM."""
+        return self.downsample_span(*self.conv2.input_span(start, stop))
+
+    def downsample_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Samples that the frames [start, stop) of `downsample` read."""
+        return _span((self.conv1, *self.blocks), start, stop)
+
+
+class SEANetDecoder(_Stack):
+    """Latents (batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length).
+
+    Args:
+        audio_channels (`int`): Channels of the waveform.
+        latent_channels (`int`): Channels of the latents.
+        width (`int`): Channels after the first layer; each block halves them, rounded down.
+        strides (`tuple[int, ...]`): Of the blocks, in order.
+        layers (`SEANetLayers`): What it is made of.
+        kernel_size (`int`): Taps of the first convolution.
+        last_kernel_size (`int`): Taps of the last.
+        num_lstm_layers (`int`): Of an LSTM before the blocks; 0 for none.
+        final_tanh (`bool`): Bound the waveform to (-1, 1).
+    """
+
+    def __init__(
+        self,
+        audio_channels: int,
+        latent_channels: int,
+        width: int,
+        strides: tuple[int, ...],
+        layers: SEANetLayers,
+        *,
+        kernel_size: int,
+        last_kernel_size: int,
+        num_lstm_layers: int,
+        final_tanh: bool,
+    ) -> None:
+        super().__init__()
+        widths = [width // 2**i for i in range(len(strides) + 1)]
+        self.conv1 = layers.conv(latent_channels, width, kernel_size)
+        self.lstm = SkipLSTM(width, num_lstm_layers) if num_lstm_layers else nn.Identity()
+        self.blocks = nn.ModuleList(
+            SEANetDecoderBlock(widths[i], widths[i + 1], stride, layers) for i, stride in enumerate(strides)
+        )
+        self.activation = layers.activation(widths[-1])
+        self.conv2 = layers.conv(widths[-1], audio_channels, last_kernel_size)
+        self.bound = nn.Tanh() if final_tanh else nn.Identity()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.upsample(self.begin(z))
+
+    def begin(self, z: Tensor) -> Tensor:
+        """Do what is done at the rate of the frames; (batch, latent_channels, frames) -> (batch, width, frames)."""
+        return self.lstm(self.conv1(z))
+
+    def upsample(self, x: Tensor) -> Tensor:
+        """Make a waveform of what `begin` returns."""
+        return self.bound(self.conv2(self.activation(self._run_blocks(x))))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Latents that the samples [start, stop) read, if there is no LSTM."""
+        return self.conv1.input_span(*self.upsample_span(start, stop))
+
+    def upsample_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Frames of what `begin` returns that the samples [start, stop) read."""
+        return _span((*self.blocks, self.conv2), start, stop)
+
+
+def _span(layers: Iterable[Any], start: int, stop: int) -> tuple[int, int]:
+    for layer in reversed(tuple(layers)):
+        start, stop = layer.input_span(start, stop)
+    return start, stop
