@@ -15,7 +15,6 @@ from accelerate.utils import InitProcessGroupKwargs
 from tqdm.auto import tqdm
 
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream, read_record
-from hf_audio_vae.data.latent_records import RECORD_FILE
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
@@ -52,7 +51,7 @@ def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> Latents
 
 def begin(folder: Path, record: LatentsRecord) -> None:
     """Write the record, or go on with a data set that was begun by the same."""
-    if (folder / RECORD_FILE).is_file():
+    if (folder / record.file).is_file():
         differing = read_record(folder).differences(record)
         if differing:
             raise ValueError(
@@ -81,7 +80,7 @@ def finish(config: LatentEncodingConfig, record: LatentsRecord) -> None:
     logger.info(f"{record.items} items, {record.seconds:.1f} s, in {record.rows} rows: {config.output_dir}")
     folder = Path(config.model) / (config.model_subfolder or "")
     if not folder.is_dir():
-        logger.info(f"the statistics are in {RECORD_FILE}; training reads them there, {config.model} is as it was")
+        logger.info(f"the statistics are in {record.file}; training reads them there, {config.model} is as it was")
     elif write_statistics(folder, total.moments.mean.tolist(), total.moments.std.tolist()):
         logger.info(f"latents_mean and latents_std are now in {folder}'s config")
     else:

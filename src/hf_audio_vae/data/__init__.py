@@ -1,6 +1,8 @@
 """Streamed data sets to crops."""
 
 from hf_audio_vae.data.clips import random_crop, whole_clips
+from hf_audio_vae.data.code_records import CodesRecord
+from hf_audio_vae.data.codes import CodeStream, TokenBatch, tokenize_dataset
 from hf_audio_vae.data.crops import CropBatch, CropStream
 from hf_audio_vae.data.latent_records import LatentsRecord, read_record
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
@@ -8,6 +10,8 @@ from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
 from hf_audio_vae.data.streaming import StreamLoader, TooManyBadItemsError
 
 __all__ = [
+    "CodeStream",
+    "CodesRecord",
     "CropBatch",
     "CropStream",
     "EncodedAudio",
@@ -15,10 +19,12 @@ __all__ = [
     "LatentStream",
     "LatentsRecord",
     "StreamLoader",
+    "TokenBatch",
     "TooManyBadItemsError",
     "load_audio_stream",
     "load_latent_stream",
     "random_crop",
     "read_record",
+    "tokenize_dataset",
     "whole_clips",
 ]
