@@ -1,4 +1,3 @@
-import torch
 from torch import Tensor
 
 QUIETEST = 1e-8  # added, so that silence can be divided by it

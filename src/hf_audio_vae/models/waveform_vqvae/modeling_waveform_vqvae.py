@@ -6,87 +6,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
-from transformers.utils import ModelOutput
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness
+from hf_audio_vae.models.waveform_vqvae.outputs import (
+    WaveformVQVAEDecoderOutput,
+    WaveformVQVAEEncoderOutput,
+    WaveformVQVAEOutput,
+)
 from hf_audio_vae.models.waveform_vqvae.padding import by_length, valid_mask
-from hf_audio_vae.modules.activations import LinearSnake1d
+from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers, start_weights
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
-from hf_audio_vae.modules.convolution import (
-    GroupNormConv1d,
-    GroupNormConvTranspose1d,
-    WeightNormConv1d,
-    WeightNormConvTranspose1d,
-)
-from hf_audio_vae.modules.quantization import (
-    Codebook,
-    FiniteScalarQuantizer,
-    Quantizer,
-    ResidualVectorQuantizer,
-    VectorQuantizer,
-)
-from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder, SEANetLayers
-
-ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {"snake": LinearSnake1d, "elu": lambda channels: nn.ELU()}
-
-
-@dataclass
-class WaveformVQVAEEncoderOutput(ModelOutput):
-    """Output of `WaveformVQVAE.encode`.
-
-    Args:
-        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Indices into the codebooks, int64; 0
-            where there is only padding.
-        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True where there is sound;
-            `None` if no padding was marked.
-        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What each waveform was divided by, if the
-            model normalizes; `decode` takes it.
-    """
-
-    audio_codes: Tensor | None = None
-    audio_codes_mask: Tensor | None = None
-    audio_scales: Tensor | None = None
-
-
-@dataclass
-class WaveformVQVAEDecoderOutput(ModelOutput):
-    """Output of `WaveformVQVAE.decode`.
-
-    Args:
-        audio_values (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
-    """
-
-    audio_values: Tensor | None = None
-
-
-@dataclass
-class WaveformVQVAEOutput(ModelOutput):
-    """Output of `WaveformVQVAE.forward`.
-
-    Args:
-        audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input;
-            0 where there is padding.
-        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): What `encode` returns.
-        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): What `encode` returns.
-        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"commitment"`
-            of the latents to their codes and, where the gradient teaches them, `"codebook"`, the reverse: squared
-            differences, averaged over dimensions and frames, summed over codebooks. Empty for FSQ.
-    """
-
-    audio_values: Tensor | None = None
-    audio_codes: Tensor | None = None
-    audio_codes_mask: Tensor | None = None
-    losses: dict[str, Tensor] | None = None
-
-    @property
-    def sample(self) -> Tensor | None:
-        """`audio_values`, by the name that the variational families have for it."""
-        return self.audio_values
+from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
+from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
 
 @dataclass(frozen=True)
@@ -136,7 +71,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
     def __init__(self, config: WaveformVQVAEConfig) -> None:
         super().__init__(config)
         strides = tuple(config.downsampling_ratios)
-        layers = _layers(config)
+        layers = seanet_layers(config)
         self.encoder = SEANetEncoder(
             config.audio_channels,
             config.hidden_size,
@@ -147,7 +82,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
             last_kernel_size=config.encoder_last_kernel_size,
             num_lstm_layers=config.num_lstm_layers,
         )
-        self.quantizer: Quantizer = _quantizer(config)
+        self.quantizer: Quantizer = new_quantizer(config)
         self.decoder = SEANetDecoder(
             config.audio_channels,
             config.hidden_size,
@@ -166,22 +101,8 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start a module as torch starts a convolution, DAC its Snakes, and a codebook without data."""
-        if isinstance(module, WeightNormConv1d | WeightNormConvTranspose1d):
-            _init_convolution(module.weight_v, module.bias)
-            init.copy_(module.weight_g, torch.linalg.vector_norm(module.weight_v, dim=(1, 2), keepdim=True))
-        elif isinstance(module, GroupNormConv1d | GroupNormConvTranspose1d):
-            _init_convolution(module.weight, module.bias)
-        elif isinstance(module, nn.GroupNorm | nn.LSTM):
-            module.reset_parameters()
-        elif isinstance(module, LinearSnake1d):
-            init.ones_(module.alpha)
-        elif isinstance(module, Codebook):
-            init.normal_(module.vectors)
-            init.ones_(module.counts)
-            init.zeros_(module.updates)
-            if module.learning == "ema":
-                init.copy_(module.sums, module.vectors)
+        """Start what was not loaded; transformers calls this for every module."""
+        start_weights(module)
 
     @property
     def hop_length(self) -> int:
@@ -451,46 +372,3 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
 
     def _in_tiles(self, frames: int) -> bool:
         return self.use_tiling and frames > self.tile_frames
-
-
-def _layers(config: WaveformVQVAEConfig) -> SEANetLayers:
-    return SEANetLayers(
-        activation=ACTIVATIONS[config.activation],
-        group_norm=config.norm == "time_group_norm",
-        causal=config.causal,
-        pad_mode=config.pad_mode,
-        residual_kernel_size=config.residual_kernel_size,
-        residual_dilations=tuple(config.residual_dilations),
-        residual_compression=config.residual_compression,
-        residual_shortcut=config.residual_shortcut,
-    )
-
-
-def _quantizer(config: WaveformVQVAEConfig) -> Quantizer:
-    if config.fsq_levels is not None:
-        return FiniteScalarQuantizer(config.hidden_size, tuple(config.fsq_levels))
-    dim = config.hidden_size if config.codebook_dim is None else config.codebook_dim
-    codebooks = (
-        Codebook(
-            config.codebook_size,
-            dim,
-            cosine=config.cosine,
-            learning=config.codebook_learning,
-            decay=config.ema_decay,
-            restart_share=config.restart_share,
-            kmeans_start=config.kmeans_start,
-        )
-        for _ in range(config.num_codebooks)
-    )
-    return ResidualVectorQuantizer(
-        (VectorQuantizer(config.hidden_size, codebook, rotation=config.rotation_trick) for codebook in codebooks),
-        dropout=config.quantizer_dropout,
-    )
-
-
-def _init_convolution(weight: Tensor, bias: Tensor | None) -> None:
-    """As torch does it."""
-    init.kaiming_uniform_(weight, a=math.sqrt(5))
-    if bias is not None:
-        bound = 1 / math.sqrt(weight[0].numel())
-        init.uniform_(bias, -bound, bound)

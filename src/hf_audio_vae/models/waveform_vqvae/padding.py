@@ -1,4 +1,4 @@
-"""Batches of sounds of different lengths: items are coded in groups of equal length, so that none hears its padding."""
+"""Batches of sounds of different lengths: items are coded in groups of equal length, so none hears its padding."""
 
 from collections.abc import Callable
 

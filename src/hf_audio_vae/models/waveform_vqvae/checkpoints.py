@@ -1,0 +1,105 @@
+"""What reading and writing the checkpoints of other codecs share: weight norm's spellings, files, names that fit."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
+
+
+def read_torch_file(path: Path) -> dict[str, object]:
+    """Read a file of `torch.save`; `ValueError` unless it is a dictionary of no more than tensors and numbers."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
+            f"`weights_only=False` and save no more than its tensors, numbers and names."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__} and no dictionary; give a checkpoint.")
+    return content
+
+
+def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name: Callable[[str], str]) -> None:
+    """Load weights of another codec into a model; what only the model has stays as it is.
+
+    Args:
+        model (`WaveformVQVAE`): Made from the checkpoint's configuration.
+        weights (`Mapping[str, torch.Tensor]`): Weight norm in either of torch's spellings, or fused.
+        their_name (`Callable[[str], str]`): Their name for ours, in the older spelling of weight norm; empty for what
+            they do not have.
+
+    Raises:
+        ValueError: A weight is missing, unknown, or has another shape.
+    """
+    state = model.state_dict()
+    theirs = split_weights({_older_spelling(name): value for name, value in weights.items()})
+    names = {name: their_name(name) for name in state if their_name(name)}
+    remedy = "give the configuration that it was made with"
+    if differing := sorted(theirs.keys() ^ set(names.values())):
+        where = "unknown to the configuration" if differing[0] in theirs else "missing from the checkpoint"
+        raise ValueError(f"{differing[0]} is {where}, one of {len(differing)} names that differ; {remedy}.")
+    for ours, name in names.items():
+        value = theirs[name].reshape(()) if ours.endswith(".updates") else theirs[name]
+        shape, needed = tuple(value.shape), tuple(state[ours].shape)
+        if shape != needed:
+            raise ValueError(f"{name} has the shape {shape}, by the configuration {needed}; {remedy}.")
+        state[ours] = value.to(state[ours].dtype)
+    for name in state.keys() - names.keys():
+        if name.endswith(".updates"):
+            state[name] = torch.ones_like(state[name])  # codebooks that are there do not start from data
+    model.load_state_dict(state)
+    model.eval()
+
+
+def split_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Write fused weights of convolutions outside group norm as length and direction; leave what is split already."""
+    fused = {name for name, value in weights.items() if name.endswith(".weight") and value.ndim == 3}
+    normalized = {name for name in fused if f"{_parent(name)}.norm.weight" in weights}
+    result = {}
+    for name, value in weights.items():
+        if name not in fused - normalized:
+            result[name] = value
+            continue
+        length = torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True)
+        result[f"{name}_g"] = length
+        result[f"{name}_v"] = torch.where(length == 0, torch.ones_like(value), value)  # of no length: any direction
+    return result
+
+
+def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Write weights of weight norm, given as length and direction, as they are used."""
+    result = {}
+    for name, value in weights.items():
+        if name.endswith(".weight_v"):
+            length = torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True)
+            result[f"{_parent(name)}.weight"] = value * (weights[f"{_parent(name)}.weight_g"] / length)
+        elif not name.endswith(".weight_g"):
+            result[name] = value
+    return result
+
+
+def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> None:
+    """Raise `ValueError` for the first key of the configuration that is not what another codec always has."""
+    for key, value in needed.items():
+        if getattr(model.config, key) != value:
+            raise ValueError(
+                f"`{key}` {getattr(model.config, key)!r} cannot be written as {target}, which has {value!r}."
+            )
+    size = model.config.codebook_size
+    if size & (size - 1):
+        raise ValueError(f"`codebook_size` {size} cannot be written as {target}, which needs a power of 2.")
+
+
+def _older_spelling(name: str) -> str:
+    return name.replace("parametrizations.weight.original0", "weight_g").replace(
+        "parametrizations.weight.original1", "weight_v"
+    )
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]

@@ -1,0 +1,58 @@
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class WaveformVQVAEEncoderOutput(ModelOutput):
+    """Output of `WaveformVQVAE.encode`.
+
+    Args:
+        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Indices into the codebooks, int64; 0
+            where there is only padding.
+        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True where there is sound;
+            `None` if no padding was marked.
+        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What each waveform was divided by, if the
+            model normalizes; `decode` takes it.
+    """
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    audio_scales: Tensor | None = None
+
+
+@dataclass
+class WaveformVQVAEDecoderOutput(ModelOutput):
+    """Output of `WaveformVQVAE.decode`.
+
+    Args:
+        audio_values (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
+    """
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class WaveformVQVAEOutput(ModelOutput):
+    """Output of `WaveformVQVAE.forward`.
+
+    Args:
+        audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input;
+            0 where there is padding.
+        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): What `encode` returns.
+        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): What `encode` returns.
+        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"commitment"`
+            of the latents to their codes and, where the gradient teaches them, `"codebook"`, the reverse: squared
+            differences, averaged over dimensions and frames, summed over codebooks. Empty for FSQ.
+    """
+
+    audio_values: Tensor | None = None
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+
+    @property
+    def sample(self) -> Tensor | None:
+        """`audio_values`, by the name that the variational families have for it."""
+        return self.audio_values
