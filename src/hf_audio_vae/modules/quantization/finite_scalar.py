@@ -3,7 +3,7 @@ from itertools import accumulate
 from operator import mul
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.quantization.gradients import straight_through
@@ -32,11 +32,8 @@ class FiniteScalarQuantizer(Quantizer):
         if not levels or min(levels) < 2:
             raise ValueError(f"`levels` is {levels}; give at least one number, and each of them 2 values or more.")
         self.channels, self.levels = channels, tuple(levels)
-        self.in_proj: nn.Module = nn.Identity()
-        self.out_proj: nn.Module = nn.Identity()
-        if len(levels) != channels:
-            self.in_proj = WeightNormConv1d(channels, len(levels), 1)
-            self.out_proj = WeightNormConv1d(len(levels), channels, 1)
+        self.in_proj = WeightNormConv1d(channels, len(levels), 1)
+        self.out_proj = WeightNormConv1d(len(levels), channels, 1)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -67,10 +64,9 @@ class FiniteScalarQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return what codes (batch, 1, frames) stand for, (batch, channels, frames)."""
-        weight = next(self.parameters(), None)
         levels = self._column(self.levels, codes)
         digits = codes // self._bases(codes) % levels - levels // 2
-        return self.out_proj(self._values(digits.to(torch.get_default_dtype() if weight is None else weight.dtype)))
+        return self.out_proj(self._values(digits.to(self.out_proj.weight_v.dtype)))
 
     def _bound(self, x: Tensor) -> Tensor:
         """Squeeze numbers (batch, dim, frames) to where they round to so many integers, those around zero."""

@@ -16,8 +16,8 @@ def nearest(x: Tensor, vectors: Tensor, *, cosine: bool = False) -> tuple[Tensor
     """Find for each of `x` its nearest vector by Euclidean distance, or by angle.
 
     ``|x - v|²`` and ``|v|² / 2 - x · v`` have the same argmin, and of the second only the product depends on `x`; by
-    angle, lengths count for nothing and `v` is normalised. Half precision is searched in float32. Of vectors that are
-    equally near, the first one is taken.
+    angle, lengths count for nothing and `v` is normalised. Half precision is searched in float32. Of vectors whose
+    scores are equal, the first one is taken.
 
     Args:
         x (`torch.Tensor` of shape `(n, dim)`): What to look for.

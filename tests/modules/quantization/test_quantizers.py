@@ -1,0 +1,383 @@
+"""What holds for every quantizer, and the formulas of each."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.quantization import (
+    Codebook,
+    FiniteScalarQuantizer,
+    Quantizer,
+    ResidualVectorQuantizer,
+    VectorQuantizer,
+)
+
+CHANNELS = 6
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def latents(batch: int = 3, frames: int = 20, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(batch, CHANNELS, frames, generator=seeded(seed), dtype=dtype)
+
+
+def randomized(quantizer: Quantizer) -> Quantizer:
+    """Every number random, codebooks as if trained."""
+    quantizer.double()
+    generator = seeded(1)
+    for tensor in (*quantizer.parameters(), *(b for n, b in quantizer.named_buffers() if n.endswith("vectors"))):
+        tensor.data.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
+    for module in quantizer.modules():
+        if isinstance(module, Codebook):
+            module.updates.fill_(1)
+            module.counts.fill_(20)
+            if module.learning == "ema":
+                module.sums.copy_(module.vectors * 20)
+    return quantizer
+
+
+def vq(dim: int = CHANNELS, *, size: int = 32, rotation: bool = False, **options: object) -> VectorQuantizer:
+    return VectorQuantizer(CHANNELS, Codebook(size, dim, **options), rotation=rotation)
+
+
+def rvq(count: int = 4, dim: int = CHANNELS, dropout: float = 0.0, **options: object) -> ResidualVectorQuantizer:
+    return ResidualVectorQuantizer([vq(dim, **options) for _ in range(count)], dropout=dropout)
+
+
+def dac(count: int = 4, dropout: float = 0.0) -> ResidualVectorQuantizer:
+    return rvq(count, 3, dropout, cosine=True, learning="gradient", restart_share=None)
+
+
+KINDS = {
+    "plain": lambda: vq(),
+    "plain, projected": lambda: vq(2),
+    "plain, by gradient": lambda: vq(learning="gradient"),
+    "plain, by angle": lambda: vq(cosine=True),
+    "plain, rotation": lambda: vq(2, rotation=True),
+    "residual": lambda: rvq(),
+    "residual, projected": lambda: rvq(dim=2),
+    "residual, as DAC": dac,
+    "residual, groups of codes": lambda: rvq(2, size=128),
+    "finite scalar": lambda: FiniteScalarQuantizer(CHANNELS, (8, 5, 5, 3)),
+    "finite scalar, as many levels as channels": lambda: FiniteScalarQuantizer(CHANNELS, (2, 3, 4, 5, 6, 7)),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+def test_three_ways_agree(kind):
+    quantizer = randomized(KINDS[kind]()).eval()
+    x = latents()
+    output = quantizer(x)
+    codes = quantizer.encode(x)
+    assert codes.dtype == torch.int64
+    assert codes.shape == (3, len(quantizer.codebook_sizes), 20)
+    assert torch.equal(output.codes, codes)
+    assert torch.equal(output.quantized, quantizer.decode(codes))
+    for q, size in enumerate(quantizer.codebook_sizes):
+        assert 0 <= codes[:, q].min() <= codes[:, q].max() < size
+    assert len(codes.unique()) > 3
+
+
+@every_kind
+def test_evaluation_changes_nothing(kind):
+    quantizer = randomized(KINDS[kind]()).eval()
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    quantizer(latents())
+    quantizer.encode(latents())
+    assert all(torch.equal(before[name], value) for name, value in quantizer.state_dict().items())
+
+
+@every_kind
+def test_latents_that_are_not_finite_have_no_code(kind):
+    quantizer = randomized(KINDS[kind]()).eval()
+    x = latents()
+    x[1, 2, 3] = torch.nan
+    with pytest.raises(ValueError, match="1 of 60 latent vectors are NaN or infinite.*encode in float32"):
+        quantizer.encode(x)
+    output = quantizer(x)  # training goes on to see a loss that is not finite
+    values = list(output.losses.values()) or [output.quantized.sum()]
+    assert all(value.isnan() for value in values)
+
+
+@every_kind
+def test_only_so_many_codebooks_as_there_are(kind):
+    quantizer = randomized(KINDS[kind]()).eval()
+    count = len(quantizer.codebook_sizes)
+    for wrong in (0, count + 1):
+        for call in (quantizer.encode, quantizer):
+            with pytest.raises(ValueError, match=f"`num_codebooks` is {wrong}.*1 to {count}"):
+                call(latents(), num_codebooks=wrong)
+
+
+@every_kind
+def test_padding_teaches_and_costs_nothing(kind):
+    """The same valid frames with other padding: equal losses, equal codebooks."""
+    mask = torch.arange(20) < torch.tensor([20, 13, 5])[:, None]
+    results = []
+    for seed in (1, 2):
+        quantizer = randomized(KINDS[kind]()).train()
+        padded = torch.where(mask[:, None], latents(), 10 * latents(seed=seed))
+        output = quantizer(padded, mask)
+        results.append((output.losses, {name: value.clone() for name, value in quantizer.named_buffers()}))
+    for one, other in zip(*results, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-12, atol=1e-12)
+
+
+@every_kind
+def test_padding_does_not_count_for_a_codebooks_start(kind):
+    mask = torch.arange(20) < torch.tensor([20, 13, 5])[:, None]
+    states = []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            quantizer = KINDS[kind]().double().train()
+        quantizer(torch.where(mask[:, None], latents(), 10 * latents(seed=seed)), mask)
+        states.append(quantizer.state_dict())
+    for name in states[0]:
+        torch.testing.assert_close(states[0][name], states[1][name], rtol=1e-12, atol=1e-12)
+
+
+def reference(quantizer: VectorQuantizer, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Quantized, commitment and codebook loss as the papers write them, and the codes; straight through."""
+    rows = quantizer.in_proj(x).transpose(1, 2)  # (batch, frames, dim)
+    vectors = quantizer.codebook.vectors
+    if quantizer.codebook.cosine:
+        distances = torch.cdist(F.normalize(rows, dim=2), F.normalize(vectors, dim=1).expand(len(x), -1, -1))
+    else:
+        distances = torch.cdist(rows, vectors.expand(len(x), -1, -1))
+    codes = distances.argmin(dim=2)
+    chosen = vectors[codes]
+    commitment = (rows - chosen.detach()).square().mean()
+    codebook = (chosen - rows.detach()).square().mean()
+    passed = rows + (chosen - rows).detach()
+    return quantizer.out_proj(passed.transpose(1, 2)), commitment, codebook, codes
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("dim", [CHANNELS, 2])
+def test_gradients_of_vector_quantization_match_the_written_out_formulas(dim, cosine):
+    gradients = []
+    weight = latents(seed=5)
+    for written_out in (False, True):
+        quantizer = randomized(vq(dim, cosine=cosine, learning="gradient", restart_share=None)).train()
+        x = latents().requires_grad_()
+        if written_out:
+            quantized, commitment, codebook, codes = reference(quantizer, x)
+        else:
+            output = quantizer(x)
+            quantized, codes = output.quantized, output.codes[:, 0]
+            commitment, codebook = output.losses["commitment"], output.losses["codebook"]
+        ((quantized * weight).sum() + 0.7 * commitment + 1.3 * codebook).backward()
+        found = {name: p.grad for name, p in quantizer.named_parameters()} | {"latents": x.grad, "codes": codes}
+        gradients.append(found)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name in gradients[0]:
+        torch.testing.assert_close(gradients[0][name], gradients[1][name], rtol=1e-11, atol=1e-12)
+    assert all(value.any() for value in gradients[0].values())
+
+
+@pytest.mark.parametrize(
+    "make", [rvq, lambda: rvq(dim=2, learning="gradient"), dac], ids=["plain", "projected", "dac"]
+)
+def test_residual_quantization_is_one_after_the_other(make):
+    gradients = []
+    weight = latents(seed=5)
+    for written_out in (False, True):
+        quantizer = randomized(make()).train()
+        for module in quantizer.quantizers:
+            module.codebook.restart_share = None
+        x = latents().requires_grad_()
+        if written_out:
+            residual, total, loss, codes = x, 0.0, 0.0, []
+            for stage in quantizer.quantizers:
+                quantized, commitment, codebook, code = reference(stage, residual)
+                residual, total = residual - quantized, total + quantized
+                loss = loss + commitment + (codebook if stage.codebook.learning == "gradient" else 0)
+                codes.append(code)
+            codes = torch.stack(codes, dim=1)
+        else:
+            output = quantizer(x)
+            total, codes, loss = output.quantized, output.codes, sum(output.losses.values())
+        ((total * weight).sum() + loss).backward()
+        gradients.append({name: p.grad for name, p in quantizer.named_parameters()} | {"x": x.grad, "codes": codes})
+    for name in gradients[0]:
+        torch.testing.assert_close(gradients[0][name], gradients[1][name], rtol=1e-10, atol=1e-11)
+
+
+def test_residual_codes_are_those_of_the_plain_formula_in_the_few_dimensions_too():
+    quantizer = randomized(dac(9)).eval()
+    x = latents(frames=200)
+    residual, expected = x, []
+    for stage in quantizer.quantizers:
+        quantized, *_, code = reference(stage, residual)
+        residual = residual - quantized
+        expected.append(code)
+    assert torch.equal(quantizer.encode(x), torch.stack(expected, dim=1))
+
+
+def test_fewer_codebooks_are_the_first_ones():
+    for make in (rvq, dac):
+        quantizer = randomized(make()).eval()
+        codes = quantizer.encode(latents())
+        for count in (1, 2, 3):
+            assert torch.equal(quantizer.encode(latents(), num_codebooks=count), codes[:, :count])
+            output = quantizer(latents(), num_codebooks=count)
+            assert torch.equal(output.codes, codes[:, :count])
+            assert torch.equal(output.quantized, quantizer.decode(codes[:, :count]))
+
+
+def test_more_codebooks_come_nearer():
+    quantizer = rvq(4).double().train()
+    x = latents(frames=200)
+    for _ in range(20):
+        quantizer(x)
+    quantizer.eval()
+    errors = [(quantizer(x, num_codebooks=n).quantized - x).square().mean().item() for n in (1, 2, 3, 4)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[3] < errors[0] / 4
+
+
+def test_codes_to_vectors_to_codes():
+    """Residual codes come back where each codebook is finer than the cells of the one before."""
+    quantizer = rvq(3, size=64)
+    randomized(quantizer).eval()
+    codes = torch.randint(64, (2, 3, 30), generator=seeded())
+    for stage, scale in zip(quantizer.quantizers, (1.0, 1e-3, 1e-6), strict=True):
+        stage.codebook.vectors.mul_(scale)
+    assert torch.equal(quantizer.encode(quantizer.decode(codes)), codes)
+    plain = randomized(vq()).eval()
+    codes = torch.randint(32, (2, 1, 30), generator=seeded())
+    assert torch.equal(plain.encode(plain.decode(codes)), codes)
+
+
+def test_dropout_decodes_an_item_from_a_number_of_first_codebooks_drawn_by_its_own_generator():
+    quantizer = randomized(rvq(4, dropout=1.0)).train()
+    for stage in quantizer.quantizers:
+        stage.codebook.restart_share, stage.codebook.decay = None, 0.999
+    x = latents(batch=40)
+    output = quantizer(x, generator=[seeded(i) for i in range(40)])
+    quantizer.eval()
+    depths = []
+    for item in range(40):
+        options = [quantizer.decode(output.codes[item : item + 1, :n]) for n in (1, 2, 3, 4)]
+        distances = [(option - output.quantized[item : item + 1]).abs().max().item() for option in options]
+        depths.append(1 + min(range(4), key=distances.__getitem__))
+    assert set(depths) == {1, 2, 3, 4}
+    alone = randomized(rvq(4, dropout=1.0)).train()(x[7:8], generator=[seeded(7)])
+    torch.testing.assert_close(alone.quantized, output.quantized[7:8], rtol=0, atol=1e-9)
+
+
+def test_dropout_spares_the_share_of_items_it_says():
+    quantizer = randomized(rvq(8, dropout=0.25))
+    quantizer.train()
+    depths = quantizer._depths(latents(batch=2000, frames=1), 8, seeded())
+    whole = (depths == 8).double().mean().item()
+    expected = 0.75 + 0.25 / 8
+    assert abs(whole - expected) < 4 * math.sqrt(expected * (1 - expected) / 2000)
+    assert depths.min() == 1
+    quantizer.eval()
+    assert quantizer._depths(latents(), 8, seeded()) is None
+
+
+def test_a_codebook_that_is_dropped_learns_nothing_and_costs_nothing():
+    quantizer = randomized(rvq(3, dropout=1.0)).train()
+    quantizer._depths = lambda x, count, generator: torch.tensor([1, 1, 1])
+    before = quantizer.quantizers[1].codebook.counts.clone()
+    output = quantizer(latents())
+    torch.testing.assert_close(quantizer.quantizers[1].codebook.counts, 0.99 * before, rtol=1e-12, atol=0)
+    first = randomized(rvq(3)).train()(latents(), num_codebooks=1)
+    torch.testing.assert_close(output.losses["commitment"], first.losses["commitment"], rtol=1e-12, atol=0)
+
+
+def test_codebooks_start_each_with_what_those_before_left_over():
+    quantizer = rvq(3, size=16).double().train()
+    x = latents(frames=100)
+    with torch.no_grad():
+        residual = x
+        quantizer(x)
+        quantizer.eval()
+        powers = []
+        for stage in quantizer.quantizers:
+            powers.append(residual.square().mean().item())
+            residual = residual - stage.vectors_of(stage.search(residual)[0])
+    for stage, power in zip(quantizer.quantizers, powers, strict=True):
+        assert stage.codebook.vectors.square().mean() < 1.5 * power
+
+
+# Finite scalars
+
+
+def unprojected(levels: tuple[int, ...]) -> FiniteScalarQuantizer:
+    quantizer = FiniteScalarQuantizer(len(levels), levels).double()
+    for projection in (quantizer.in_proj, quantizer.out_proj):
+        projection.weight_v.data = torch.eye(len(levels), dtype=torch.float64)[:, :, None]
+        projection.weight_g.data.fill_(1)
+        projection.bias.data.zero_()
+    return quantizer
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (2, 2), (3,), (7, 4)])
+def test_every_code_of_finite_scalars_comes_back(levels):
+    quantizer = unprojected(levels).eval()
+    size = math.prod(levels)
+    assert quantizer.codebook_sizes == (size,)
+    codes = torch.arange(size)[None, None]
+    values = quantizer.decode(codes)
+    for number, level in enumerate(levels):
+        steps = torch.arange(level) - level // 2
+        assert torch.equal(values[0, number].unique(), steps.double() / (level // 2))
+    assert len(values[0].T.unique(dim=0)) == size
+    half = torch.tensor([(level - 1) * 1.001 / 2 for level in levels], dtype=torch.float64)[:, None]
+    offset = torch.tensor([0.5 * (level % 2 == 0) for level in levels], dtype=torch.float64)[:, None]
+    integers = values[0] * torch.tensor([level // 2 for level in levels])[:, None]
+    before = torch.atanh((integers + offset) / half) - torch.atanh(offset / half)  # the bound, turned round
+    assert torch.equal(quantizer.encode(before[None]), codes)
+    assert values[0, 0, 0] < values[0, 0, 1]  # the first level changes fastest
+
+
+def test_finite_scalars_cover_all_levels_and_pass_the_gradient_of_the_bound():
+    quantizer = unprojected((5, 4))
+    x = torch.linspace(-6, 6, 400, dtype=torch.float64).expand(1, 2, 400).clone().requires_grad_()
+    output = quantizer(x)
+    assert len(output.codes.unique()) >= 5
+    assert output.quantized[0, 0].unique().tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert output.quantized[0, 1].unique().tolist() == [-1, -0.5, 0, 0.5]
+    output.quantized[0, 0].sum().backward()
+    half = 4 * 1.001 / 2
+    expected = (1 - torch.tanh(x.detach()[0, 0]).square()) * half / 2
+    torch.testing.assert_close(x.grad[0, 0], expected, rtol=1e-12, atol=1e-15)
+    assert output.losses == {}
+
+
+# Construction
+
+
+def test_wrong_constructions_are_refused():
+    with pytest.raises(ValueError, match="no quantizers"):
+        ResidualVectorQuantizer([])
+    with pytest.raises(ValueError, match="some project and some do not"):
+        ResidualVectorQuantizer([vq(), vq(2)])
+    with pytest.raises(ValueError, match="`dropout` is 1.5"):
+        rvq(dropout=1.5)
+    with pytest.raises(ValueError, match="2 values or more"):
+        FiniteScalarQuantizer(4, (8, 1))
+
+
+def test_under_autocast_half_precision_is_only_what_passes():
+    quantizer = rvq(2, 3, learning="gradient").train()
+    encoder = nn.Conv1d(CHANNELS, CHANNELS, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = quantizer(encoder(latents(dtype=torch.float32)))
+        loss = output.quantized.float().square().mean() + sum(output.losses.values())
+    loss.backward()
+    assert all(value.dtype == torch.float32 for value in output.losses.values())
+    assert encoder.weight.grad.isfinite().all()
+    assert encoder.weight.grad.any()
