@@ -37,8 +37,8 @@ def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name
         ValueError: A weight is missing, unknown, or has another shape.
     """
     state = model.state_dict()
-    theirs = split_weights({_older_spelling(name): value for name, value in weights.items()})
     names = {name: their_name(name) for name in state if their_name(name)}
+    theirs = _split({_older_spelling(name): value for name, value in weights.items()}, set(names.values()))
     remedy = "give the configuration that it was made with"
     if differing := sorted(theirs.keys() ^ set(names.values())):
         where = "unknown to the configuration" if differing[0] in theirs else "missing from the checkpoint"
@@ -54,21 +54,6 @@ def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name
             state[name] = torch.ones_like(state[name])  # codebooks that are there do not start from data
     model.load_state_dict(state)
     model.eval()
-
-
-def split_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Write fused weights of convolutions outside group norm as length and direction; leave what is split already."""
-    fused = {name for name, value in weights.items() if name.endswith(".weight") and value.ndim == 3}
-    normalized = {name for name in fused if f"{_parent(name)}.norm.weight" in weights}
-    result = {}
-    for name, value in weights.items():
-        if name not in fused - normalized:
-            result[name] = value
-            continue
-        length = torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True)
-        result[f"{name}_g"] = length
-        result[f"{name}_v"] = torch.where(length == 0, torch.ones_like(value), value)  # of no length: any direction
-    return result
 
 
 def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -93,6 +78,19 @@ def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> N
     size = model.config.codebook_size
     if size & (size - 1):
         raise ValueError(f"`codebook_size` {size} cannot be written as {target}, which needs a power of 2.")
+
+
+def _split(weights: Mapping[str, Tensor], names: set[str]) -> dict[str, Tensor]:
+    """Write weights as length and direction where `names` asks for these."""
+    result = {}
+    for name, value in weights.items():
+        if f"{name}_g" not in names:
+            result[name] = value
+            continue
+        length = torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True)
+        result[f"{name}_g"] = length
+        result[f"{name}_v"] = torch.where(length == 0, torch.ones_like(value), value)  # of no length: any direction
+    return result
 
 
 def _older_spelling(name: str) -> str:

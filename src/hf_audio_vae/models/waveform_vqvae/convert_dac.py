@@ -135,7 +135,7 @@ def to_dac(model: WaveformVQVAE) -> DacModel:
     Raises:
         ValueError: A key of the configuration has a value that no DAC has.
     """
-    _check(model)
+    codebook_dim = _check(model)
     config = model.config
     dac = DacModel(
         DacConfig(
@@ -145,26 +145,28 @@ def to_dac(model: WaveformVQVAE) -> DacModel:
             downsampling_ratios=list(config.downsampling_ratios),
             n_codebooks=config.num_codebooks,
             codebook_size=config.codebook_size,
-            codebook_dim=config.codebook_dim,
+            codebook_dim=codebook_dim,
             quantizer_dropout=config.quantizer_dropout,
         )
     )
     named = {_transformers_name(name): value for name, value in model.state_dict().items()}
     named.pop("", None)
-    dac.load_state_dict(fuse_weights(named))
-    return dac.to(model.dtype).eval()
+    dac.load_state_dict({name: value.detach().clone() for name, value in fuse_weights(named).items()}, assign=True)
+    return dac.eval()
 
 
-def _check(model: WaveformVQVAE) -> None:
+def _check(model: WaveformVQVAE) -> int:
+    """Refuse what no DAC has; return the dimension that its codebooks then have."""
     target = "a DAC"
     config = model.config
     refuse(model, ALWAYS, target)
     widest = config.encoder_hidden_size * 2 ** len(config.downsampling_ratios)
     refuse(model, {"hidden_size": widest}, target)
-    if config.codebook_dim in (None, config.hidden_size):
+    if config.codebook_dim is None or config.codebook_dim == config.hidden_size:
         raise ValueError(
             f"`codebook_dim` {config.codebook_dim} cannot be written as {target}, which projects to fewer dimensions."
         )
+    return config.codebook_dim
 
 
 def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig:

@@ -1,0 +1,256 @@
+"""EnCodec, read and written: transformers' `EncodecModel`, and the files of the encodec package."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EncodecConfig, EncodecModel
+
+from hf_audio_vae.models.waveform_vqvae.checkpoints import load_renamed, read_torch_file, refuse
+from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
+from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
+
+# What every EnCodec has, by our keys; training apart.
+ALWAYS: dict[str, Any] = {
+    "activation": "elu",
+    "final_tanh": False,
+    "cosine": False,
+    "fsq_levels": None,
+}
+TRAINED_LIKE_ENCODEC: dict[str, Any] = {
+    "codebook_learning": "ema",
+    "ema_decay": 0.99,
+    "restart_share": 0.05,
+    "quantizer_dropout": 1.0,
+}
+# The configurations that go with the package's files, by the start of their names.
+ORIGINALS = {"encodec_24khz": EncodecConfig()}
+CODEBOOK = {"vectors": "embed", "sums": "embed_avg", "counts": "cluster_size", "updates": "inited"}
+
+
+def load_encodec(source: str | Path) -> WaveformVQVAE:
+    """Read an EnCodec: a file of the encodec package, or a folder or Hub id of transformers.
+
+    Args:
+        source (`str` or `Path`): A file by the package's own name, such as `encodec_24khz-d7cc33bc.th`, since it does
+            not hold its configuration; else a folder or Hub id.
+
+    Returns:
+        `WaveformVQVAE`: As `from_encodec`.
+
+    Raises:
+        ValueError: As `from_encodec`; or the file's name or content is not known.
+        OSError: There is no such folder or repository.
+    """
+    path = Path(source)
+    if not path.is_file():
+        return from_encodec(EncodecModel.from_pretrained(str(source), dtype=torch.float32))
+    known = next((name for name in ORIGINALS if path.name.startswith(name)), None)
+    if known is None:
+        raise ValueError(
+            f"{path.name} does not say which EnCodec it is: its name starts with none of {sorted(ORIGINALS)}; give "
+            f"the file the name it was published by, or convert it to transformers' `EncodecModel` first."
+        )
+    model = WaveformVQVAE(_config(ORIGINALS[known]))
+    weights = {name: value for name, value in read_torch_file(path).items() if isinstance(value, torch.Tensor)}
+    load_renamed(model, weights, lambda name: _original_name(_transformers_name(name, model.config)))
+    return model
+
+
+def save_encodec(model: WaveformVQVAE, path: str | Path) -> None:
+    """Write a model as a file of the encodec package: its weights alone, the package's code has the configuration.
+
+    Args:
+        model (`WaveformVQVAE`): As for `to_encodec`.
+        path (`str` or `Path`): The file; `.th` by custom.
+
+    Raises:
+        ValueError: As `to_encodec`; or the file exists.
+    """
+    if Path(path).exists():
+        raise ValueError(f"{path} would be overwritten; name another file.")
+    _check(model)
+    weights = {name: value.cpu() for name, value in _named(model).items()}
+    torch.save({_original_name(name): value for name, value in weights.items()}, path)
+
+
+def from_encodec(encodec: EncodecModel) -> WaveformVQVAE:
+    """Copy transformers' EnCodec.
+
+    Args:
+        encodec (`EncodecModel`): One that codes a waveform as one piece.
+
+    Returns:
+        `WaveformVQVAE`: In evaluation mode. With all codebooks, those of EnCodec's highest bandwidth, it has the same
+        codes and sound for whole frames; the rest of a frame is filled with zeros, where EnCodec mirrors the signal.
+
+    Raises:
+        ValueError: The configuration asks for what a `WaveformVQVAE` does not compute.
+    """
+    model = WaveformVQVAE(_config(encodec.config))
+    load_renamed(model, encodec.state_dict(), lambda name: _transformers_name(name, model.config))
+    return model
+
+
+def to_encodec(model: WaveformVQVAE) -> EncodecModel:
+    """Copy a model into transformers' own class, for readers who do not have this package.
+
+    How its codebooks learned is left out. Its bandwidths are those of 1, 2, 4, ... and all codebooks.
+
+    Args:
+        model (`WaveformVQVAE`): One whose configuration an EnCodec can express.
+
+    Returns:
+        `EncodecModel`: In evaluation mode, with the same codes and sound for whole frames.
+
+    Raises:
+        ValueError: A key of the configuration has a value that no EnCodec has.
+    """
+    _check(model)
+    config = model.config
+    growth = config.residual_dilations[1] if len(config.residual_dilations) > 1 else 2
+    encodec = EncodecModel(
+        EncodecConfig(
+            target_bandwidths=_bandwidths(config),
+            sampling_rate=config.sampling_rate,
+            audio_channels=config.audio_channels,
+            normalize=config.normalize,
+            hidden_size=config.hidden_size,
+            num_filters=config.encoder_hidden_size,
+            num_residual_layers=len(config.residual_dilations),
+            upsampling_ratios=list(config.downsampling_ratios[::-1]),
+            norm_type=config.norm,
+            kernel_size=config.kernel_size,
+            last_kernel_size=config.encoder_last_kernel_size,
+            residual_kernel_size=config.residual_kernel_size,
+            dilation_growth_rate=growth,
+            use_causal_conv=config.causal,
+            pad_mode=config.pad_mode,
+            compress=config.residual_compression,
+            num_lstm_layers=config.num_lstm_layers,
+            codebook_size=config.codebook_size,
+            codebook_dim=config.hidden_size,
+            use_conv_shortcut=config.residual_shortcut,
+        )
+    )
+    newer = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    weights = _named(model)
+    if config.norm == "weight_norm":
+        weights = {re.sub(r"weight_[gv]$", lambda found: newer[found[0]], name): v for name, v in weights.items()}
+    encodec.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
+    return encodec.eval()
+
+
+def _config(theirs: EncodecConfig) -> WaveformVQVAEConfig:
+    impossible = {"chunk_length_s": None, "trim_right_ratio": 1.0, "codebook_dim": theirs.hidden_size}
+    for key, value in impossible.items():
+        if getattr(theirs, key) != value:
+            raise ValueError(
+                f"`{key}` {getattr(theirs, key)} is nothing a `WaveformVQVAE` does; it can be read with {value}"
+                + (", which codes a waveform as one piece instead of in segments." if "chunk" in key else ".")
+            )
+    ratios = tuple(theirs.upsampling_ratios)[::-1]
+    return WaveformVQVAEConfig(
+        **ALWAYS,
+        **TRAINED_LIKE_ENCODEC,
+        audio_channels=theirs.audio_channels,
+        sampling_rate=theirs.sampling_rate,
+        encoder_hidden_size=theirs.num_filters,
+        decoder_hidden_size=theirs.num_filters * 2 ** len(ratios),
+        downsampling_ratios=ratios,
+        hidden_size=theirs.hidden_size,
+        kernel_size=theirs.kernel_size,
+        encoder_last_kernel_size=theirs.last_kernel_size,
+        decoder_last_kernel_size=theirs.last_kernel_size,
+        residual_kernel_size=theirs.residual_kernel_size,
+        residual_dilations=tuple(theirs.dilation_growth_rate**unit for unit in range(theirs.num_residual_layers)),
+        residual_compression=theirs.compress,
+        residual_shortcut=theirs.use_conv_shortcut,
+        norm=theirs.norm_type,
+        causal=theirs.use_causal_conv,
+        pad_mode=theirs.pad_mode,
+        num_lstm_layers=theirs.num_lstm_layers,
+        normalize=theirs.normalize,
+        num_codebooks=theirs.num_quantizers,
+        codebook_size=theirs.codebook_size,
+        codebook_dim=None,
+    )
+
+
+def _check(model: WaveformVQVAE) -> None:
+    config, target = model.config, "an EnCodec"
+    needed = dict(ALWAYS)
+    if config.codebook_dim != config.hidden_size:
+        needed["codebook_dim"] = None
+    dilations = config.residual_dilations
+    growth = dilations[1] if len(dilations) > 1 else 2
+    needed["residual_dilations"] = tuple(growth**unit for unit in range(len(dilations)))
+    needed["decoder_hidden_size"] = config.encoder_hidden_size * 2 ** len(config.downsampling_ratios)
+    needed["decoder_last_kernel_size"] = config.encoder_last_kernel_size
+    refuse(model, needed, target)
+    if config.num_lstm_layers < 1 or config.audio_channels > 2:
+        raise ValueError(
+            f"`num_lstm_layers` {config.num_lstm_layers} and `audio_channels` {config.audio_channels} cannot be "
+            f"written as {target}, which has an LSTM and at most 2 channels."
+        )
+
+
+def _bandwidths(config: WaveformVQVAEConfig) -> list[float]:
+    """Kilobits a second of 1, 2, 4, ... and all codebooks, as EnCodec counts: whole frames and bits."""
+    counts = [1 << place for place in range((config.num_codebooks - 1).bit_length())] + [config.num_codebooks]
+    per_codebook = math.ceil(config.sampling_rate / config.hop_length) * math.ceil(math.log2(config.codebook_size))
+    kilobits = [count * per_codebook / 1000 for count in counts]
+    # EnCodec divides again and rounds down: what came out a little too low is raised to where it does not lose one.
+    return [
+        value if int(1000 * value // per_codebook) == count else math.nextafter(value, math.inf)
+        for value, count in zip(kilobits, counts, strict=True)
+    ]
+
+
+def _named(model: WaveformVQVAE) -> dict[str, torch.Tensor]:
+    """Name a model's weights as `EncodecModel` does, in weight norm's older spelling; codebooks as started."""
+    named = {}
+    for name, value in model.state_dict().items():
+        if name.endswith(".updates"):
+            value = torch.ones(1)
+        named[_transformers_name(name, model.config)] = value
+        if name.endswith(".counts") and model.config.codebook_learning == "gradient":
+            sums = model.get_parameter(name.replace(".counts", ".vectors")).detach() * value[:, None]
+            named[_transformers_name(name.replace(".counts", ".sums"), model.config)] = sums
+    return named
+
+
+def _transformers_name(name: str, config: WaveformVQVAEConfig) -> str:
+    """Name a weight as `EncodecModel` does, by its layer's place in a sequence, in weight norm's older spelling."""
+    side, *path = name.split(".")
+    if side == "quantizer":  # quantizer.quantizers.q.codebook.vectors
+        return f"quantizer.layers.{path[1]}.codebook.{CODEBOOK[path[-1]]}"
+    blocks, units = len(config.downsampling_ratios), len(config.residual_dilations)
+    lstm = int(config.num_lstm_layers > 0)
+    in_block = units + 2  # layers of a block: units, activation, convolution
+    first_block = 1 if side == "encoder" else 1 + lstm
+    after = first_block + blocks * in_block
+    if path[0] == "blocks":
+        start = first_block + int(path[1]) * in_block
+        if path[2] == "conv":
+            place, layer, rest = start + (units + 1 if side == "encoder" else 1), "", path[3:]
+        else:
+            place = start + int(path[3]) + (0 if side == "encoder" else 2)
+            layer, rest = {"conv1": ".block.1", "conv2": ".block.3", "shortcut": ".shortcut"}[path[4]], path[5:]
+    else:
+        last = after + (lstm if side == "encoder" else 0) + 1
+        place = {"conv1": 0, "lstm": after if side == "encoder" else 1, "conv2": last}[path[0]]
+        layer, rest = "", path[1:]
+    convolution = "" if path[0] == "lstm" or rest[0] == "norm" else ".conv"
+    return f"{side}.layers.{place}{layer}{convolution}." + ".".join(rest)
+
+
+def _original_name(name: str) -> str:
+    """Name a weight as the encodec package does, from the name that transformers has for it."""
+    side = name.partition(".")[0]
+    if side == "quantizer":
+        return name.replace("quantizer.layers", "quantizer.vq.layers").replace(".codebook.", "._codebook.")
+    name = name.replace(".layers.", ".model.", 1)
+    return re.sub(r"\.(conv|norm)\.", r".conv.\1.", name)
