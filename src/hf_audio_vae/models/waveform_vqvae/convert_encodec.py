@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def load_encodec(source: str | Path) -> WaveformVQVAE:
         )
     model = WaveformVQVAE(_config(ORIGINALS[known]))
     weights = {name: value for name, value in read_torch_file(path).items() if isinstance(value, torch.Tensor)}
-    load_renamed(model, weights, lambda name: _original_name(_transformers_name(name, model.config)))
+    load_renamed(model, weights, lambda name: _original_name(name, model.config))
     return model
 
 
@@ -72,8 +73,7 @@ def save_encodec(model: WaveformVQVAE, path: str | Path) -> None:
     if Path(path).exists():
         raise ValueError(f"{path} would be overwritten; name another file.")
     _check(model)
-    weights = {name: value.cpu() for name, value in _named(model).items()}
-    torch.save({_original_name(name): value for name, value in weights.items()}, path)
+    torch.save({name: value.cpu() for name, value in _named(model, _original_name).items()}, path)
 
 
 def from_encodec(encodec: EncodecModel) -> WaveformVQVAE:
@@ -136,7 +136,7 @@ def to_encodec(model: WaveformVQVAE) -> EncodecModel:
         )
     )
     newer = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-    weights = _named(model)
+    weights = _named(model, _transformers_name)
     if config.norm == "weight_norm":
         weights = {re.sub(r"weight_[gv]$", lambda found: newer[found[0]], name): v for name, v in weights.items()}
     encodec.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
@@ -209,16 +209,14 @@ def _bandwidths(config: WaveformVQVAEConfig) -> list[float]:
     ]
 
 
-def _named(model: WaveformVQVAE) -> dict[str, torch.Tensor]:
-    """Name a model's weights as `EncodecModel` does, in weight norm's older spelling; codebooks as started."""
-    named = {}
-    for name, value in model.state_dict().items():
-        if name.endswith(".updates"):
-            value = torch.ones(1)
-        named[_transformers_name(name, model.config)] = value
-        if name.endswith(".counts") and model.config.codebook_learning == "gradient":
-            sums = model.get_parameter(name.replace(".counts", ".vectors")).detach() * value[:, None]
-            named[_transformers_name(name.replace(".counts", ".sums"), model.config)] = sums
+def _named(model: WaveformVQVAE, name: Callable[[str, WaveformVQVAEConfig], str]) -> dict[str, torch.Tensor]:
+    """Name a model's weights, codebooks with all that EnCodec's have and started."""
+    config, named = model.config, {}
+    for ours, value in model.state_dict().items():
+        named[name(ours, config)] = torch.ones(1) if ours.endswith(".updates") else value
+        if ours.endswith(".counts") and config.codebook_learning == "gradient":
+            vectors = model.get_parameter(ours.replace(".counts", ".vectors")).detach()
+            named[name(ours.replace(".counts", ".sums"), config)] = vectors * value[:, None]
     return named
 
 
@@ -247,10 +245,11 @@ def _transformers_name(name: str, config: WaveformVQVAEConfig) -> str:
     return f"{side}.layers.{place}{layer}{convolution}." + ".".join(rest)
 
 
-def _original_name(name: str) -> str:
-    """Name a weight as the encodec package does, from the name that transformers has for it."""
-    side = name.partition(".")[0]
-    if side == "quantizer":
-        return name.replace("quantizer.layers", "quantizer.vq.layers").replace(".codebook.", "._codebook.")
-    name = name.replace(".layers.", ".model.", 1)
-    return re.sub(r"\.(conv|norm)\.", r".conv.\1.", name)
+def _original_name(name: str, config: WaveformVQVAEConfig) -> str:
+    """Name a weight as the encodec package does, which wraps each convolution twice."""
+    theirs = _transformers_name(name, config)
+    if theirs.startswith("quantizer."):
+        return theirs.replace("quantizer.layers", "quantizer.vq.layers").replace(".codebook.", "._codebook.")
+    kind = "convtr" if re.match(r"decoder\.blocks\.\d+\.conv\.", name) else "conv"
+    theirs = theirs.replace(".layers.", ".model.", 1)
+    return theirs.replace(".conv.", f".{kind}.{kind}.").replace(".norm.", f".{kind}.norm.")
