@@ -2,11 +2,13 @@ import pytest
 import torch
 import yaml
 
-from hf_audio_vae.evaluation import LatentStatistics
+from hf_audio_vae.evaluation import CodeStatistics, LatentStatistics
 from hf_audio_vae.evaluation.reports import (
+    CODE_METRICS,
     LATENT_METRICS,
     METRICS,
     channels_table,
+    codebooks_table,
     metrics_table,
     model_card,
     model_summary,
@@ -17,17 +19,18 @@ from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 MEASURED = {name: 1.2344 + 10 * i for i, name in enumerate(METRICS)}
 LATENTS = {name: 501.2344 + 10 * i for i, name in enumerate(LATENT_METRICS)}
+CODES = {name: 901.2344 + 10 * i for i, name in enumerate(CODE_METRICS)}
 
 
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def card(metrics: dict[str, float]) -> str:
+def card(metrics: dict[str, float], family: str = "WaveformVAE", **summary: str) -> str:
     return model_card(
         title="someone/a-model",
-        family="WaveformVAE",
-        summary={"parameters": "1.23 M", "sampling rate": "44100 Hz"},
+        family=family,
+        summary={"parameters": "1.23 M", "sampling rate": "44100 Hz"} | summary,
         metrics=metrics,
         material="the held-out sounds",
     )
@@ -174,4 +177,93 @@ def test_a_summary_is_read_off_the_model():
         "audio channels": "2",
         "latents": "4 channels at 800.00 Hz",
         "samples per latent number": "5.0",  # 16,000 samples and 3,200 numbers a second
+    }
+
+
+def code_statistics() -> CodeStatistics:
+    """A codebook that uses all of four codes alike, and one that uses one of two."""
+    result = CodeStatistics((4, 2), (10.0, 5.0))
+    result.add((torch.arange(4).repeat(2)[None, None], torch.ones(1, 1, 3, dtype=torch.int64)))
+    return result
+
+
+def test_the_summary_of_the_codes_is_what_has_labels():
+    assert list(code_statistics().summary()) == list(CODE_METRICS)
+    assert not CODE_METRICS.keys() & (METRICS | LATENT_METRICS).keys()
+
+
+def test_the_codebooks_are_told_in_their_order():
+    lines = codebooks_table(code_statistics()).split("\n")
+    assert [cells(line) for line in lines[2:]] == [
+        ["0 (of 4 codes)", "8", "4.000", "1.000", "0", "2.000", "1.000", "20.000", "20.000"],
+        ["1 (of 2 codes)", "3", "1.000", "0.500", "1", "0.000", "0.000", "5.000", "0.000"],
+    ]
+
+
+def test_a_table_tells_codes_where_they_were_measured():
+    lines = metrics_table({"before": {"commitment": 1.0}, "after": {"commitment": 2.0} | CODES}).split("\n")
+    assert [cells(line) for line in lines[3:]] == [
+        [label, "–", f"{CODES[name]:.3f}"] for name, label in CODE_METRICS.items()
+    ]
+
+
+def test_a_card_tells_and_defines_the_codes_figures_if_they_were_measured():
+    with_codes, without = card(MEASURED | CODES, codes="9 x 1024"), card(MEASURED, codes="9 x 1024")
+    assert with_codes.startswith(without)
+    added = with_codes.removeprefix(without)
+    rows = [cells(line) for line in added.split("\n") if line.startswith("| ")]
+    assert rows[1:] == [[label, f"{CODES[name]:.3f}"] for name, label in CODE_METRICS.items()]
+    assert all(word in added for word in ("entropy", "perplexity", "efficiency", "Usage"))
+    assert not any(label in without for label in CODE_METRICS.values())
+
+
+def test_a_card_of_a_codec_is_one_of_transformers():
+    text = card(MEASURED, family="WaveformVQVAE", codes="9 x 1024")
+    assert yaml.safe_load(text.split("---\n", 2)[1]) == {
+        "library_name": "transformers",
+        "tags": ["audio", "audio-codec", "autoencoder", "hf-audio-vae"],
+    }
+    assert "posterior" not in text
+    assert "from its codes" in text
+    assert 'WaveformVQVAE.from_pretrained("someone/a-model")' in text
+
+
+class Codec:
+    """What a card reads off a codec."""
+
+    class config:  # noqa: N801
+        audio_channels = 1
+
+    codebook_sizes = (1024,) * 9
+    hop_length = 512
+    sampling_rate = 44100
+
+    def parameters(self):
+        return iter([torch.zeros(1000, 70)])
+
+
+class HierarchicalCodec(Codec):
+    codebook_sizes = (2048, 2048, 512)
+    hop_lengths = (8, 32, 128)
+    hop_length = 128
+
+
+@pytest.mark.parametrize(
+    ("model", "codes", "factor"),
+    [
+        (Codec(), "9 x 1024 at 86.13 Hz: 7.75 kbit/s", "91.0"),  # 44,100 * 16 bits beside 90 bits each 512 samples
+        (
+            HierarchicalCodec(),
+            "1 x 2048 at 5512.50 Hz, 1 x 2048 at 1378.12 Hz, 1 x 512 at 344.53 Hz: 78.90 kbit/s",
+            "8.9",
+        ),
+    ],
+)
+def test_the_summary_of_a_codec_tells_its_codes(model, codes, factor):
+    assert model_summary(model) == {
+        "parameters": "0.07 M",
+        "sampling rate": "44100 Hz",
+        "audio channels": "1",
+        "codes": codes,
+        "bitrate of 16 bit samples over that of codes": factor,
     }

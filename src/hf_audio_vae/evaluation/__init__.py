@@ -1,6 +1,7 @@
 """Metrics, pictures and reports."""
 
 from hf_audio_vae.evaluation.codes import CodeStatistics, usage_warning
+from hf_audio_vae.evaluation.health import Health, health_of
 from hf_audio_vae.evaluation.latents import LatentStatistics, collapse_warning
 from hf_audio_vae.evaluation.metrics import (
     mel_spectrogram_distance,
@@ -12,9 +13,11 @@ from hf_audio_vae.evaluation.plots import codes_figure, latents_figure, reconstr
 
 __all__ = [
     "CodeStatistics",
+    "Health",
     "LatentStatistics",
     "codes_figure",
     "collapse_warning",
+    "health_of",
     "latents_figure",
     "mel_spectrogram_distance",
     "multi_resolution_stft_distance",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -201,6 +201,11 @@ class CodeStatistics:
             "dead_codes": float(self.dead_codes.sum()),
             "frames_per_code": (self.frames / torch.tensor(self.codebook_sizes)).min().item(),
         }
+
+
+def has_codebooks(model: object) -> TypeGuard[Coded]:
+    """Whether a model is one with codes: it says the sizes of its codebooks."""
+    return hasattr(model, "codebook_sizes")
 
 
 def codebook_frame_rates(model: Coded) -> tuple[float, ...]:
