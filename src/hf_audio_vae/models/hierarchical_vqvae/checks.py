@@ -1,0 +1,73 @@
+"""What a user gives: masks, and codes that are picked by level and held against each other."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.models.inputs import check_codes
+from hf_audio_vae.models.waveform_vqvae.padding import valid_mask
+
+Given = Sequence[Tensor] | Tensor
+
+
+def masked(waveform: Tensor, padding_mask: Tensor | None, hop_length: int) -> tuple[Tensor, Tensor | None]:
+    """Silence what is padding; return also which frames (batch, frames) hold sound, None without a mask."""
+    if padding_mask is None:
+        return waveform, None
+    sound = valid_mask(padding_mask, waveform.shape[0], waveform.shape[-1], "padding_mask")
+    starts = torch.arange(0, waveform.shape[-1], hop_length, device=waveform.device)
+    return waveform * sound[:, None], starts < sound.sum(dim=1)[:, None]
+
+
+def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:
+    """Return the levels to decode from: the one that is asked for, or else all or the finest."""
+    if level is None:
+        return tuple(range(num_levels)) if joint else (0,)
+    if not 0 <= level < num_levels:
+        raise ValueError(f"`level` is {level}; the model has the levels 0, the finest, to {num_levels - 1}.")
+    return (level,)
+
+
+def picked(given: Given, level: int | None, path: tuple[int, ...], num_levels: int, name: str) -> list[Tensor]:
+    """Return what belongs to the levels of a path: from a tuple of all levels, or the one tensor of `level`."""
+    if isinstance(given, Tensor):
+        if level is None and num_levels > 1:
+            raise ValueError(f"`{name}` is one tensor and no tuple of {num_levels} levels; say with `level` whose.")
+        return [given]
+    if len(given) != num_levels:
+        raise ValueError(
+            f"`{name}` holds {len(given)} levels, the model has {num_levels}; pass all of them, finest first, or one "
+            f"tensor and its `level`."
+        )
+    return [given[place] for place in path]
+
+
+def check_levels(codes: Sequence[Tensor], path: tuple[int, ...], ratios: tuple[int, ...], codebook_size: int) -> None:
+    """Raise `ValueError` unless codes (batch, 1, frames) are indices of a codebook and as long as the last level asks.
+
+    `ratios` are the frames of each level for one frame of the last.
+    """
+    batch, _, frames = codes[-1].shape if codes[-1].ndim == 3 else (0, 0, 0)
+    for place, level, ratio in zip(path, codes, ratios, strict=True):
+        check_codes(level, (codebook_size,))
+        expected = (batch, 1, frames * ratio)
+        if tuple(level.shape) != expected:
+            raise ValueError(
+                f"`audio_codes` of level {place} has shape {tuple(level.shape)}, which the coarsest level's "
+                f"{tuple(codes[-1].shape)} asks to be {expected}; decode together what `encode` returned together."
+            )
+
+
+def common_mask(masks: Sequence[Tensor], codes: Sequence[Tensor], ratios: tuple[int, ...]) -> Tensor:
+    """Return the last level's mask, bool (batch, frames); `ValueError` where another level's does not agree."""
+    shapes = [(level.shape[0], level.shape[-1]) for level in codes]
+    flat = [valid_mask(mask, *shape, "audio_codes_mask") for mask, shape in zip(masks, shapes, strict=True)]
+    counts = flat[-1].sum(dim=1)
+    for mask, ratio in zip(flat, ratios, strict=True):
+        if not torch.equal(mask.sum(dim=1), ratio * counts):
+            raise ValueError(
+                f"`audio_codes_mask` holds {mask.sum(dim=1).tolist()} codes of one level, which is not {ratio} times "
+                f"the coarsest level's {counts.tolist()}; pass the masks that `encode` returned."
+            )
+    return flat[-1]

@@ -1,0 +1,117 @@
+import math
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+Sequence = tuple[int, ...] | list[int]
+
+
+@strict
+class HierarchicalVQVAEConfig(PreTrainedConfig):
+    """Configuration of a `HierarchicalVQVAE`; the defaults are the published Jukebox autoencoder's.
+
+    Sequences hold one number a level, the finest first. Level `l` divides the rate of the level before it by
+    ``strides[l] ** downsampling_counts[l]``.
+
+    Args:
+        audio_channels (`int`): Channels of the waveform.
+        sampling_rate (`int`): Samples a second the model was made for, in Hz.
+        downsampling_counts (`tuple[int, ...]`): Strided convolutions of each level.
+        strides (`tuple[int, ...]`): The stride of each of them.
+        hidden_size (`int`): Channels of the latents and of the codebooks, the same at every level.
+        width (`int`): Channels inside a level's encoder and decoder, before its multiplier.
+        depth (`int`): Residual units after each strided convolution, before the level's multiplier.
+        level_multipliers (`tuple[int, ...]`): Factors on width and depth of each level's encoder and decoder.
+        unit_expansion (`float`): Channels between the two convolutions of a residual unit, in units of its width.
+        dilation_growth (`int`): A unit's dilation is this to the power of its place, counted from 0.
+        dilation_cycle (`int`, *optional*): Places are counted anew after so many units.
+        reverse_decoder_dilation (`bool`): Decoders have their largest dilation first.
+        shared_encoder (`bool`): One encoder whose blocks feed all levels, instead of one a level that begins at the
+            waveform. Its block `l` has the multiplier of level `l`.
+        joint_decoding (`bool`): The coarsest decoder takes the latents of all levels, each where its rate is reached,
+            and what it makes of them is the model's reconstruction. Otherwise that is the finest level's alone.
+        codebook_size (`int`): Vectors in each level's codebook.
+        cosine (`bool`): Compare directions, not distances.
+        ema_decay (`float`): How much of its past a codebook keeps at an update, in (0, 1).
+        restart_share (`float`, *optional*): Vectors that are used less than this share of the mean use move to latents
+            of the batch; none do if `None`.
+        kmeans_start (`bool`): The first batch's clusters are the first codebook.
+        rotation_trick (`bool`): Latents get their gradient rotated onto them, rather than copied (Fifty et al.,
+            arXiv:2410.06424).
+
+    Raises:
+        ValueError: A size is less than 1, sequences differ in length, or a share is out of its range.
+
+    Example:
+        >>> config = HierarchicalVQVAEConfig(downsampling_counts=(3, 2), strides=(2, 2), level_multipliers=(1, 1))
+        >>> config.hop_lengths
+        (8, 32)
+    """
+
+    model_type = "hierarchical_vqvae"
+
+    audio_channels: int = 1
+    sampling_rate: int = 44100
+    downsampling_counts: Sequence = (3, 2, 2)
+    strides: Sequence = (2, 2, 2)
+    hidden_size: int = 64
+    width: int = 32
+    depth: int = 4
+    level_multipliers: Sequence = (2, 1, 1)
+    unit_expansion: float | int = 1.0
+    dilation_growth: int = 3
+    dilation_cycle: int | None = None
+    reverse_decoder_dilation: bool = True
+    shared_encoder: bool = False
+    joint_decoding: bool = False
+    codebook_size: int = 2048
+    cosine: bool = False
+    ema_decay: float = 0.99
+    restart_share: float | None = 0.05
+    kmeans_start: bool = True
+    rotation_trick: bool = False
+
+    def __post_init__(self, **kwargs: object) -> None:
+        self.downsampling_counts = tuple(self.downsampling_counts)  # JSON makes them lists
+        self.strides = tuple(self.strides)
+        self.level_multipliers = tuple(self.level_multipliers)
+        self._check_levels()
+        self._check_sizes()
+        super().__post_init__(**kwargs)
+
+    def _check_levels(self) -> None:
+        sequences = {key: getattr(self, key) for key in ("downsampling_counts", "strides", "level_multipliers")}
+        if len({len(value) for value in sequences.values()}) > 1 or not self.strides:
+            raise ValueError(
+                f"{', '.join(f'`{key}` {value}' for key, value in sequences.items())} have to name the same levels: "
+                f"give one number a level, and at least one level."
+            )
+        for key, value in sequences.items():
+            if min(value) < 1:
+                raise ValueError(f"`{key}` is {value}; every number has to be 1 or more.")
+
+    def _check_sizes(self) -> None:
+        for key in ("audio_channels", "sampling_rate", "hidden_size", "width", "depth", "dilation_growth"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"`{key}` is {getattr(self, key)}; it has to be 1 or more.")
+        if self.codebook_size < 2:
+            raise ValueError(f"`codebook_size` is {self.codebook_size}; a choice takes 2 vectors or more.")
+        if self.dilation_cycle is not None and self.dilation_cycle < 1:
+            raise ValueError(f"`dilation_cycle` is {self.dilation_cycle}; give 1 or more, or `None` for no cycle.")
+        if int(self.unit_expansion * self.width) < 1:
+            raise ValueError(
+                f"`unit_expansion` {self.unit_expansion} of a `width` of {self.width} leaves a residual unit no "
+                f"channel; raise one of them."
+            )
+        if not 0 < self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` is {self.ema_decay}; it has to be between 0 and 1.")
+        if self.restart_share is not None and not 0 < self.restart_share < 1:
+            raise ValueError(
+                f"`restart_share` is {self.restart_share}; it has to be between 0 and 1, or `None` for no restarts."
+            )
+
+    @property
+    def hop_lengths(self) -> tuple[int, ...]:
+        """Samples a frame of each level."""
+        factors = [stride**count for stride, count in zip(self.strides, self.downsampling_counts, strict=True)]
+        return tuple(math.prod(factors[: level + 1]) for level in range(len(factors)))

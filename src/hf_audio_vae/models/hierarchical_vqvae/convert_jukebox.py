@@ -1,0 +1,210 @@
+"""Jukebox's autoencoder, read from its published checkpoint and written in the same layout.
+
+Its layers are those of a `HierarchicalVQVAE`, by other names.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
+from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+
+# Jukebox's names of the numbers that make a model, and ours; it has more, which are about training.
+KEYS = {
+    "downs_t": "downsampling_counts",
+    "strides_t": "strides",
+    "emb_width": "hidden_size",
+    "l_bins": "codebook_size",
+    "l_mu": "ema_decay",
+    "hvqvae_multipliers": "level_multipliers",
+    "width": "width",
+    "depth": "depth",
+    "m_conv": "unit_expansion",
+    "dilation_growth_rate": "dilation_growth",
+    "dilation_cycle": "dilation_cycle",
+    "vqvae_reverse_decoder_dilation": "reverse_decoder_dilation",
+    "sr": "sampling_rate",
+}
+UNIT_LAYERS = {"conv1": 1, "conv2": 3}  # a residual unit's convolutions, among the ReLUs of its sequence
+
+
+def load_jukebox(path: str | Path) -> HierarchicalVQVAE:
+    """Read a checkpoint of Jukebox's autoencoder, as published in `vqvae.pth.tar`.
+
+    Args:
+        path (`str` or `Path`): A file with `{"model": state dict, "hps": numbers, ...}`, or with a state dict alone,
+            which is then read with the published numbers.
+
+    Returns:
+        `HierarchicalVQVAE`: As `from_jukebox`.
+
+    Raises:
+        ValueError: As `from_jukebox`; or there is no such file, it is damaged, or it needs pickled objects, which can
+            run any code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; give the path of a `vqvae.pth.tar`.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
+            f"`weights_only=False` and save {{'model': its state dict, 'hps': dict(its hps)}}."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__} and no state dict; give a checkpoint.")
+    return from_jukebox(content.get("model", content), content.get("hps"))
+
+
+def save_jukebox(model: HierarchicalVQVAE, path: str | Path) -> None:
+    """Write a model as a checkpoint of Jukebox's.
+
+    Args:
+        model (`HierarchicalVQVAE`): As for `to_jukebox`.
+        path (`str` or `Path`): The file to write.
+
+    Raises:
+        ValueError: As `to_jukebox`; or the file exists.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ValueError(f"{path} would be overwritten; name another file.")
+    weights, hps = to_jukebox(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.cpu() for name, value in weights.items()}
+    torch.save({"hps": hps, "model": weights, "opt": None, "step": 0}, path)
+
+
+def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None = None) -> HierarchicalVQVAE:
+    """Make a model from the weights of a Jukebox autoencoder; it gives the same codes and the same waveforms.
+
+    Args:
+        weights (`Mapping[str, torch.Tensor]`): The state dict; `module.` before the names is fine.
+        hps (`Mapping[str, object]`, *optional*): The numbers of the model by Jukebox's names, other ones beside them;
+            those that are missing are the published ones.
+
+    Returns:
+        `HierarchicalVQVAE`: In float32 and evaluation mode. A checkpoint holds no averages to the codebooks: they go
+        on as if each vector had been used once.
+
+    Raises:
+        ValueError: The numbers ask for what a `HierarchicalVQVAE` does not compute, or do not fit the weights.
+    """
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    first = weights.get("encoders.0.level_blocks.0.model.0.0.weight")
+    if first is None:
+        raise ValueError(
+            f"the checkpoint holds no autoencoder of Jukebox's: `encoders.0.level_blocks.0.model.0.0.weight` is "
+            f"missing beside {sorted(weights)[:3]}; give its `vqvae.pth.tar`."
+        )
+    config = HierarchicalVQVAEConfig(audio_channels=first.shape[1], **_config_keys(hps or {}))
+    model = HierarchicalVQVAE(config)
+    expected = model.state_dict()
+    ours = {_their_name(name, config.downsampling_counts): name for name in expected if _is_theirs(name)}
+    if differing := sorted(ours.keys() ^ weights.keys()):
+        where = "missing from the checkpoint" if differing[0] in ours else "unknown to its numbers"
+        raise ValueError(
+            f"{differing[0]} is {where}, one of {len(differing)} names that differ; give the `hps` it was made with."
+        )
+    for theirs, name in ours.items():
+        shape, needed = tuple(weights[theirs].shape), tuple(expected[name].shape)
+        if shape != needed:
+            raise ValueError(
+                f"{theirs} has the shape {shape}, by its numbers {needed}; give the `hps` it was made with."
+            )
+    model.load_state_dict(expected | {ours[name]: value.to(torch.float32) for name, value in weights.items()})
+    for quantizer in model.quantizers:
+        codebook = quantizer.codebook
+        codebook.counts.fill_(1)
+        codebook.sums.copy_(codebook.vectors)
+        codebook.updates.fill_(1)
+    return model.eval()
+
+
+def to_jukebox(model: HierarchicalVQVAE) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Name a model's weights and numbers as Jukebox does.
+
+    Args:
+        model (`HierarchicalVQVAE`): One that Jukebox's formula can express.
+
+    Returns:
+        `tuple[dict[str, torch.Tensor], dict[str, object]]`: The state dict, which shares its memory with the model,
+        and the numbers.
+
+    Raises:
+        ValueError: The model is not mono, shares an encoder, decodes jointly, compares directions, or has an odd
+            stride.
+
+    Example:
+        >>> weights, hps = to_jukebox(HierarchicalVQVAE(HierarchicalVQVAEConfig(width=8, depth=1, codebook_size=16)))
+        >>> next(iter(weights)), hps["downs_t"]
+        ('encoders.0.level_blocks.0.model.0.0.weight', (3, 2, 2))
+    """
+    config = model.config
+    for key, value in (
+        ("audio_channels", 1),
+        ("shared_encoder", False),
+        ("joint_decoding", False),
+        ("cosine", False),
+    ):
+        if getattr(config, key) != value:
+            raise ValueError(
+                f"`{key}={getattr(config, key)}` cannot be written as a Jukebox autoencoder, which has {value}; keep "
+                f"the model in its own format."
+            )
+    if odd := [stride for stride in config.strides if stride % 2]:
+        raise ValueError(
+            f"odd strides {odd} cannot be written as a Jukebox autoencoder, which loses samples there; keep the model "
+            f"in its own format."
+        )
+    counts, state = config.downsampling_counts, model.state_dict()
+    weights = {_their_name(name, counts): value for name, value in state.items() if _is_theirs(name)}
+    hps = {theirs: getattr(config, ours) for theirs, ours in KEYS.items()}
+    return weights, {"levels": model.num_levels, **hps, "use_bottleneck": True}
+
+
+def _config_keys(hps: Mapping[str, object]) -> dict[str, Any]:
+    """Read the numbers that make a model; `ValueError` for those of another formula."""
+    if hps.get("use_bottleneck", True) is not True:
+        raise ValueError("`use_bottleneck` is off: this autoencoder has no codes; train one that has.")
+    config: dict[str, Any] = {ours: hps[theirs] for theirs, ours in KEYS.items() if theirs in hps}
+    strides = config.get("strides", HierarchicalVQVAEConfig.strides)
+    levels = hps.get("levels", len(strides))
+    if levels != len(strides):
+        raise ValueError(f"`levels` is {levels}, but `strides_t` {strides} names {len(strides)}; make them agree.")
+    if config.get("level_multipliers", ()) is None:
+        config["level_multipliers"] = (1,) * len(strides)
+    return config
+
+
+def _is_theirs(name: str) -> bool:
+    """Whether a checkpoint holds this tensor: not the averages that teach the codebooks."""
+    return not name.startswith("quantizers") or name.endswith(".vectors")
+
+
+def _their_name(name: str, counts: Sequence[int]) -> str:
+    """Name a tensor by its layer's place in each of the nested sequences; `counts` are the stages of the blocks."""
+    side, level, *layers, kind = name.split(".")
+    if side == "quantizers":
+        return f"bottleneck.level_blocks.{level}.k"
+    if layers == ["conv_out"]:
+        return f"{side}.{level}.out.{kind}"
+    _, block, *layers = layers
+    return f"{side}.{level}.level_blocks.{block}.model.{_their_layer(side, layers, counts[int(block)])}.{kind}"
+
+
+def _their_layer(side: str, layers: list[str], count: int) -> str:
+    """Place of a layer in a block: an encoder's block ends with a convolution, a decoder's begins with one."""
+    encodes = side == "encoders"
+    if layers[0] != "stages":
+        return str(count if encodes else 0)
+    stage = int(layers[1]) + (0 if encodes else 1)
+    if layers[2] != "units":
+        return f"{stage}.{0 if encodes else 1}"
+    return f"{stage}.{1 if encodes else 0}.model.{layers[3]}.model.{UNIT_LAYERS[layers[4]]}"

@@ -1,0 +1,397 @@
+"""Vector-quantized autoencoder of several levels, each with its own rate and codebook: Jukebox's.
+
+Dhariwal et al., 2020 (arXiv:2005.00341).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+from hf_audio_vae.models.hierarchical_vqvae.checks import check_levels, common_mask, level_path, masked, picked
+from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
+from hf_audio_vae.models.hierarchical_vqvae.levels import (
+    LevelEncoder,
+    Levels,
+    PackedEncoding,
+    decode_levels_in_chunks,
+    encode_levels_in_chunks,
+    level_decoder,
+    level_encoder,
+    pack,
+    unpack,
+)
+from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
+from hf_audio_vae.models.waveform_vqvae.padding import by_length
+from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
+from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
+
+
+@dataclass
+class HierarchicalVQVAEEncoderOutput(ModelOutput):
+    """Output of `HierarchicalVQVAE.encode`; tuples hold one tensor a level, the finest first.
+
+    Args:
+        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each, in the rate of the level.
+        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each: which codes are an
+            item's own; only if a `padding_mask` was given.
+    """
+
+    audio_codes: tuple[Tensor, ...] | None = None
+    audio_codes_mask: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class HierarchicalVQVAEDecoderOutput(ModelOutput):
+    """Output of `HierarchicalVQVAE.decode`.
+
+    Args:
+        audio_values (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
+    """
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class HierarchicalVQVAEOutput(ModelOutput):
+    """Output of `HierarchicalVQVAE.forward`; tuples hold one tensor a level, the finest first.
+
+    Args:
+        audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input:
+            of all levels together if the configuration says `joint_decoding`, else of the finest.
+        level_values (`tuple[torch.Tensor, ...]`): The reconstruction from each level alone, of the same shape.
+        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each.
+        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each.
+        losses (`dict[str, torch.Tensor]`): Regularisers by name, before any weight. `"commitment"`: squared distance
+            of latents to their codes, averaged over channels, frames and batch, summed over levels.
+    """
+
+    audio_values: Tensor | None = None
+    level_values: tuple[Tensor, ...] | None = None
+    audio_codes: tuple[Tensor, ...] | None = None
+    audio_codes_mask: tuple[Tensor, ...] | None = None
+    losses: dict[str, Tensor] | None = None
+
+    @property
+    def sample(self) -> Tensor | None:
+        """`audio_values`, by the name that other families have for it."""
+        return self.audio_values
+
+
+class HierarchicalVQVAE(PreTrainedModel):
+    """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
+
+    Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
+    write the slowest codes first, and others the faster codes that go with them.
+
+    Args:
+        config (`HierarchicalVQVAEConfig`): Sizes and rates of the levels.
+
+    Example:
+        >>> config = HierarchicalVQVAEConfig(width=8, depth=1, hidden_size=4, codebook_size=16)
+        >>> model = HierarchicalVQVAE(config).eval()
+        >>> codes = model.encode(torch.randn(1, 1, 1000)).audio_codes
+        >>> [tuple(level.shape) for level in codes]
+        [(1, 1, 128), (1, 1, 32), (1, 1, 8)]
+        >>> model.decode(codes).audio_values.shape, model.decode(codes[2], level=2).audio_values.shape
+        (torch.Size([1, 1, 1024]), torch.Size([1, 1, 1024]))
+    """
+
+    encoders: Any  # nn.ModuleList of LevelEncoder
+    quantizers: Any  # nn.ModuleList of VectorQuantizer
+    decoders: Any  # nn.ModuleList of LevelDecoder
+
+    config_class = HierarchicalVQVAEConfig
+    config: HierarchicalVQVAEConfig
+    base_model_prefix = "hierarchical_vqvae"
+    main_input_name = "input_values"
+    input_modalities = "audio"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["DownsamplingStage", "UpsamplingStage"]
+
+    def __init__(self, config: HierarchicalVQVAEConfig) -> None:
+        super().__init__(config)
+        levels = range(len(config.strides))
+        self.encoders = nn.ModuleList(
+            level_encoder(config, level) for level in ([None] if config.shared_encoder else levels)
+        )
+        self.quantizers = nn.ModuleList(_quantizer(config) for _ in levels)
+        self.decoders = nn.ModuleList(level_decoder(config, level) for level in levels)
+        self.encoder_is_frozen = False
+        self.use_tiling = False
+        self.tile_frames = self.default_tile_frames
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (StridedConv1d, UpsamplingConv1d)):
+            module.reset_parameters()
+        elif isinstance(module, Codebook):
+            init.normal_(module.vectors)
+            init.copy_(module.sums, module.vectors)
+            init.ones_(module.counts)
+            init.zeros_(module.updates)
+
+    @property
+    def num_levels(self) -> int:
+        """Levels there are."""
+        return len(self.config.strides)
+
+    @property
+    def hop_lengths(self) -> tuple[int, ...]:
+        """Samples a frame of each level."""
+        return self.config.hop_lengths
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a frame of the coarsest level; inputs are padded to a whole one."""
+        return self.hop_lengths[-1]
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second, in Hz."""
+        return self.config.sampling_rate
+
+    @property
+    def frame_rates(self) -> tuple[float, ...]:
+        """Frames a second of each level, in Hz."""
+        return tuple(self.sampling_rate / hop for hop in self.hop_lengths)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second of the coarsest level, in Hz."""
+        return self.frame_rates[-1]
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes of each level's codebook."""
+        return (self.config.codebook_size,) * self.num_levels
+
+    @property
+    def bits_per_second(self) -> float:
+        """Bits of a second of the codes that `decode` reads: the finest level's, or with `joint_decoding` all."""
+        rates = self.frame_rates if self.config.joint_decoding else self.frame_rates[:1]
+        return sum(rates) * math.log2(self.config.codebook_size)
+
+    @property
+    def default_tile_frames(self) -> int:
+        """Frames a chunk: twelve times what the decoders read for one, so that at most 8 % is computed twice."""
+        longest = 0
+        for decoder, ratio in zip(self.decoders, self._ratios(), strict=True):
+            first, last = decoder.input_span(0, self.hop_length)
+            longest = max(longest, frame_count(last - first, ratio))
+        return 12 * longest
+
+    def enable_tiling(self, tile_frames: int | None = None) -> None:
+        """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
+
+        Args:
+            tile_frames (`int`, *optional*): Frames of the coarsest level a chunk, `default_tile_frames` if not given.
+                Each chunk also computes what is around it and its result depends on.
+
+        Raises:
+            ValueError: `tile_frames` is less than 1.
+        """
+        if tile_frames is not None and tile_frames < 1:
+            raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+        self.tile_frames = tile_frames or self.default_tile_frames
+        self.use_tiling = True
+
+    def disable_tiling(self) -> None:
+        """Encode and decode at once."""
+        self.use_tiling = False
+
+    def freeze_encoder(self) -> None:
+        """Train the decoders alone from here on: encoders and codebooks stay as they are, in training mode, too."""
+        self.encoder_is_frozen = True
+        self.encoders.requires_grad_(False)
+        self.quantizers.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "HierarchicalVQVAE":
+        """Switch to training or evaluation; codebooks that are frozen learn in neither."""
+        super().train(mode)
+        if self.encoder_is_frozen:
+            self.encoders.eval()
+            self.quantizers.eval()
+        return self
+
+    def encode(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        *,
+        sampling_rate: int | None = None,
+        return_dict: bool = True,
+    ) -> HierarchicalVQVAEEncoderOutput | tuple[tuple[Tensor, ...], ...]:
+        """Encode a waveform into the codes of every level.
+
+        Args:
+            input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1;
+                zeros are appended up to a whole frame of the coarsest level.
+            padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): True or 1 where there is sound, for
+                items that are padded on the right. An item's codes are those that it has alone; code 0 is beyond.
+            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+            return_dict (`bool`): Return an output object rather than a tuple.
+
+        Returns:
+            `HierarchicalVQVAEEncoderOutput`, or `(audio_codes,)`, with `audio_codes_mask` if there is one.
+
+        Raises:
+            ValueError: Wrong rank, channel count, dtype or sampling rate; empty, NaN or infinite; a mask that does not
+                fit or pads elsewhere than on the right.
+        """
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        check_waveform(input_values, self.config.audio_channels)
+        sound, valid = masked(input_values, padding_mask, self.hop_length)
+        codes = tuple(self._encode(sound, valid, quantize=True))
+        output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
+        return output if return_dict else output.to_tuple()
+
+    def decode(
+        self,
+        audio_codes: Sequence[Tensor] | Tensor,
+        audio_codes_mask: Sequence[Tensor] | Tensor | None = None,
+        *,
+        level: int | None = None,
+        return_dict: bool = True,
+    ) -> HierarchicalVQVAEDecoderOutput | tuple[Tensor]:
+        """Decode codes into a waveform.
+
+        Args:
+            audio_codes (`tuple[torch.Tensor, ...]` or `torch.Tensor`): Codes (batch, 1, frames) of all levels, finest
+                first; or those of `level` alone.
+            audio_codes_mask (`tuple[torch.Tensor, ...]` or `torch.Tensor`, *optional*): True or 1 where codes are an
+                item's own, (batch, frames), as many as `audio_codes`. The waveform is 0 beyond.
+            level (`int`, *optional*): The level to decode from, 0 for the finest. If not given, all of them together
+                where the configuration says `joint_decoding`, else the finest.
+            return_dict (`bool`): Return an output object rather than a tuple.
+
+        Returns:
+            `HierarchicalVQVAEDecoderOutput`, or `(audio_values,)`: (batch, audio_channels, frames * hop_length), of
+            the level's frames and its hop.
+
+        Raises:
+            ValueError: There is no such level; codes are missing, of a wrong rank or dtype, no codes of the codebook,
+                or of another length than the other levels' are; or a mask does not fit.
+        """
+        path = level_path(level, self.num_levels, self.config.joint_decoding)
+        ratios = self._ratios(path)
+        levels = picked(audio_codes, level, path, self.num_levels, "audio_codes")
+        check_levels(levels, path, ratios, self.config.codebook_size)
+        valid = None
+        if audio_codes_mask is not None:
+            masks = picked(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")
+            valid = common_mask(masks, levels, ratios)
+        output = HierarchicalVQVAEDecoderOutput(self._decode(levels, path, valid, dequantize=True))
+        return output if return_dict else output.to_tuple()
+
+    def forward(
+        self, input_values: Tensor, padding_mask: Tensor | None = None, return_dict: bool = True
+    ) -> HierarchicalVQVAEOutput | tuple[object, ...]:
+        """Encode and decode every level; what training calls, in whose mode the codebooks learn.
+
+        Args:
+            input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
+            padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): As in `encode`; padding counts in no
+                loss of the output's, teaches no codebook and comes back as 0.
+            return_dict (`bool`): Return an output object rather than a tuple.
+
+        Returns:
+            `HierarchicalVQVAEOutput`, or a tuple of those of its values that are not None.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        check_waveform(input_values, self.config.audio_channels)
+        sound, valid = masked(input_values, padding_mask, self.hop_length)
+        every = tuple(range(self.num_levels))
+        masks = self._level_masks(valid) or (None,) * self.num_levels
+        latents = self._encode(sound, valid, quantize=False)
+        coded = [self.quantizers[place](latents[place], masks[place]) for place in every]
+        quantized = [level.quantized for level in coded]
+        # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        time = input_values.shape[-1]
+        alone = tuple(self._decode([quantized[i]], (i,), masks[i], dequantize=False)[..., :time] for i in every)
+        joint = self.config.joint_decoding
+        output = HierarchicalVQVAEOutput(
+            audio_values=self._decode(quantized, every, valid, dequantize=False)[..., :time] if joint else alone[0],
+            level_values=alone,
+            audio_codes=tuple(level.codes for level in coded),
+            audio_codes_mask=self._level_masks(valid),
+            losses={name: torch.stack([level.losses[name] for level in coded]).sum() for name in coded[0].losses},
+        )
+        return output if return_dict else output.to_tuple()
+
+    def _ratios(self, path: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Frames of each level of a path, of all levels if not given, for one frame of its last."""
+        hops = [self.hop_lengths[level] for level in path or range(self.num_levels)]
+        return tuple(hops[-1] // hop for hop in hops)
+
+    def _level_masks(self, valid: Tensor | None) -> tuple[Tensor, ...] | None:
+        """Spread a mask of the coarsest level's frames over every level's."""
+        return None if valid is None else tuple(valid.repeat_interleave(ratio, dim=1) for ratio in self._ratios())
+
+    def _encode(self, waveform: Tensor, valid: Tensor | None, *, quantize: bool) -> Levels:
+        """Return the latents of every level, or their codes."""
+        return [level for encoder in self.encoders for level in self._encode_by(encoder, waveform, valid, quantize)]
+
+    def _encode_by(self, encoder: LevelEncoder, waveform: Tensor, valid: Tensor | None, quantize: bool) -> Levels:
+        served = slice(encoder.first, len(encoder.blocks))
+        quantizers, ratios, hop = self.quantizers[served], self._ratios()[served], self.hop_length
+
+        def run(x: Tensor) -> Levels:
+            levels = encoder(x)
+            if not quantize:
+                return levels
+            return [quantizer.encode(z) for quantizer, z in zip(quantizers, levels, strict=True)]
+
+        def code(x: Tensor) -> Levels:
+            if self.use_tiling and x.shape[-1] > self.tile_frames * hop:
+                return encode_levels_in_chunks(PackedEncoding(encoder, run, ratios), x, hop, self.tile_frames)
+            return run(pad_to_frames(x, hop))
+
+        if valid is None:
+            return code(waveform)
+        padded = pad_to_frames(waveform, hop)
+        return unpack(by_length(lambda x: pack(code(x), ratios), padded, valid, hop, 1), ratios)
+
+    def _decode(self, levels: Levels, path: tuple[int, ...], valid: Tensor | None, *, dequantize: bool) -> Tensor:
+        """Decode the codes, or else the quantized latents, of the levels of a path."""
+        last = path[-1]
+        decoder, hop, ratios = self.decoders[last], self.hop_lengths[last], self._ratios(path)
+        tile_frames = self.tile_frames * self._ratios()[last]
+
+        def run(levels: Levels) -> Tensor:
+            if dequantize:
+                levels = [self.quantizers[place].decode(codes) for place, codes in zip(path, levels, strict=True)]
+            return decoder(levels)
+
+        def code(levels: Levels) -> Tensor:
+            if self.use_tiling and levels[-1].shape[-1] > tile_frames:
+                return decode_levels_in_chunks(run, decoder.input_span, levels, hop, tile_frames)
+            return run(levels)
+
+        if valid is None:
+            return code(levels)
+        return by_length(lambda packed: code(unpack(packed, ratios)), pack(levels, ratios), valid, 1, hop)
+
+
+def _quantizer(config: HierarchicalVQVAEConfig) -> VectorQuantizer:
+    codebook = Codebook(
+        config.codebook_size,
+        config.hidden_size,
+        cosine=config.cosine,
+        learning="ema",
+        decay=config.ema_decay,
+        restart_share=config.restart_share,
+        kmeans_start=config.kmeans_start,
+    )
+    return VectorQuantizer(config.hidden_size, codebook, rotation=config.rotation_trick)
