@@ -1,0 +1,150 @@
+import itertools
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
+from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
+from hf_audio_vae.pipelines.token_generation import (
+    Prior,
+    Sampling,
+    generate_codes,
+    generate_hierarchy,
+    upsample_codes,
+)
+
+SIZES = (4, 9, 2)
+GREEDY = Sampling(do_sample=False)
+
+
+def prior_of(tokens: CodeTokens | UpsamplingTokens, window: int, levels: tuple[int, ...] = (), **size: int) -> Prior:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=tokens.vocab_size,
+        n_positions=tokens.length(window),
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        **{"n_embd": 8, "n_layer": 1, "n_head": 1} | size,
+    )
+    info = CodesInfo("somebody/codec", "0" * 64, levels, (10.0,), window)
+    return Prior(GPT2LMHeadModel(config).eval(), tokens, info)
+
+
+def learn(prior: Prior, examples: list[tuple[Tensor, Tensor]], steps: int) -> None:
+    """Fit examples of one length."""
+    ids, labels = (torch.stack(column) for column in zip(*examples, strict=True))
+    optimizer = torch.optim.Adam(prior.model.parameters(), lr=5e-3)
+    prior.model.train()
+    for _ in range(steps):
+        loss = prior.model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    prior.model.eval()
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+@pytest.mark.parametrize("num_frames", [1, 8, 9, 30])
+def test_codes_of_any_length_and_what_is_known_stays(order: Order, num_frames: int) -> None:
+    prior = prior_of(CodeTokens(SIZES, order), 8)
+    codes = generate_codes(prior, num_frames, batch_size=2, generator=torch.Generator().manual_seed(0))
+    assert codes.shape == (2, 3, num_frames)
+    assert bool((codes >= 0).all() and (codes < torch.tensor(SIZES)[:, None]).all())
+    longer = generate_codes(prior, num_frames + 5, known=codes, generator=torch.Generator().manual_seed(1))
+    assert longer.shape == (2, 3, num_frames + 5)
+    assert torch.equal(longer[:, :, :num_frames], codes)
+
+
+def test_a_seed_is_a_sound_and_torchs_own_state_is_left_alone() -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 8)
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    first, again, other = (
+        generate_codes(prior, 20, generator=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("order", ["flattened", "delayed"])
+def test_windows_go_on_where_the_last_one_stood(order: Order) -> None:
+    """A counter, whose window knows the next frame from the last: it goes on through all windows."""
+    tokens = CodeTokens((6, 6), order)
+    prior = prior_of(tokens, 8, n_embd=48, n_layer=2, n_head=2)
+    count = torch.arange(14) % 6
+    rows = [torch.stack([count[start : start + 8], count[start : start + 8]]) for start in range(6)]
+    # Of a stretch that goes on, its first tokens are learnt, too: all stretches have them.
+    learn(prior, [tokens.example([row], ended=True) for row in rows], 150)
+    known = torch.tensor([[[2, 3], [2, 3]]])
+    codes = generate_codes(prior, 25, known=known, sampling=GREEDY)
+    assert torch.equal(codes[0], ((2 + torch.arange(25)) % 6).expand(2, -1))
+
+
+def test_overlapping_windows_reproduce_what_the_coarse_level_tells() -> None:
+    tokens = UpsamplingTokens((4,), (8,), (1, 2))
+    prior = prior_of(tokens, 4, (1, 0), n_embd=48, n_layer=2, n_head=2)
+
+    def fine_of(coarse: Tensor) -> Tensor:
+        return torch.stack([2 * coarse, 2 * coarse + 1], dim=-1).flatten(-2)
+
+    rows = [torch.tensor([row]) for row in itertools.product(range(4), repeat=4)]
+    learn(prior, [tokens.example([row, fine_of(row)], ended=False) for row in rows], 120)
+    for frames in (4, 5, 11):
+        coarse = torch.randint(4, (2, 1, frames), generator=torch.Generator().manual_seed(frames))
+        assert torch.equal(upsample_codes(prior, coarse, sampling=GREEDY), fine_of(coarse))
+
+
+def test_a_window_is_written_after_the_fine_codes_of_the_one_before() -> None:
+    """What is known of a window is not written anew, also where the model would write something else."""
+    tokens = UpsamplingTokens((4,), (8, 3), (2, 3))
+    prior = prior_of(tokens, 4, (1, 0))
+    coarse = torch.randint(4, (1, 1, 22), generator=torch.Generator().manual_seed(0))
+    short = upsample_codes(prior, coarse[:, :, :8], sampling=GREEDY)
+    whole = upsample_codes(prior, coarse, sampling=GREEDY)
+    assert whole.shape == (1, 2, 33)
+    assert torch.equal(whole[:, :, :12], short)
+    with pytest.raises(ValueError, match="`coarse` has 21 frames; a multiple of 2"):
+        upsample_codes(prior, coarse[:, :, :21])
+
+
+def test_a_hierarchy_is_written_from_the_coarsest_level_down() -> None:
+    priors = [
+        prior_of(CodeTokens((4,), "flattened"), 6, (2,)),
+        prior_of(UpsamplingTokens((4,), (5,), (1, 2)), 3, (2, 1)),
+        prior_of(UpsamplingTokens((5,), (8,), (1, 4)), 2, (1, 0)),
+    ]
+    codes = generate_hierarchy(priors, 7, batch_size=2, generator=torch.Generator().manual_seed(0))
+    assert [level.shape for level in codes] == [(2, 1, 56), (2, 1, 14), (2, 1, 7)]
+    assert [int(level.max()) < size for level, size in zip(codes, (8, 5, 4), strict=True)] == 3 * [True]
+    with pytest.raises(ValueError, match=r"levels \[\(2,\), \(1, 0\)\]"):
+        generate_hierarchy([priors[0], priors[2]], 7)
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 4)
+    with pytest.raises(ValueError, match="`num_frames` is 3, 3 are known"):
+        generate_codes(prior, 3, known=torch.zeros(1, 3, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="window of 4 frames is too short for 3 delayed codebooks"):
+        generate_codes(prior, 9)
+    with pytest.raises(ValueError, match="use `generate_codes`"):
+        upsample_codes(prior, torch.zeros(1, 3, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="use `upsample_codes`"):
+        generate_codes(prior_of(UpsamplingTokens((4,), (8,), (1, 2)), 4), 3)
+
+
+def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 8)
+    prior.model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, prior.tokens, prior.info)
+    loaded = Prior.from_pretrained(tmp_path)
+    assert (loaded.tokens, loaded.info) == (prior.tokens, prior.info)
+    assert torch.equal(generate_codes(loaded, 8, sampling=GREEDY), generate_codes(prior, 8, sampling=GREEDY))
