@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
-from hf_audio_vae.evaluation.latents import collapse_warning
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -23,7 +22,7 @@ from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.publishing import MODEL_FILES, publish, write_model
 from hf_audio_vae.training.run import Run
 from hf_audio_vae.training.script import main_or_exit, start_accelerator
-from hf_audio_vae.training.tracking import log_latents, log_reconstructions
+from hf_audio_vae.training.tracking import log_health, log_reconstructions
 from hf_audio_vae.training.validation import Clip, validate
 
 logger = get_logger(__name__)
@@ -133,9 +132,9 @@ def main(argv: Sequence[str]) -> None:
         found = validate(ema.model, clips, accelerator.device)
         shown = config.num_validation_media
         log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], model.sampling_rate, step)
-        if found.latents:
-            log_latents(accelerator, found.latents, step)
-            if step and (warning := collapse_warning(found.latents, config.min_active_share)):
+        if found.health:
+            log_health(accelerator, found.health, step)
+            if step and (warning := found.health.warning(config.min_active_share)):
                 logger.warning(warning)
         return found.metrics
 

@@ -26,6 +26,6 @@ def test_latents_that_are_not_finite_are_left_out_and_end_nothing(model: Wavefor
     with torch.no_grad():
         model.encoder.conv2.bias.fill_(math.inf)
     found = validate(model, [Clip("bad", batch.waveform[0])], CPU)
-    assert found.latents is None
+    assert found.health is None
     assert "active_units" not in found.metrics
     assert math.isnan(found.metrics["kl"])

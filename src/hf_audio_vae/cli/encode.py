@@ -1,16 +1,21 @@
-"""Encode files to latents: one .safetensors each, with what decoding needs.
+"""Encode files to latents or codes: one .safetensors each, with what decoding needs.
 
-A file holds the posterior, `mean` and `std` of shape (latent_channels, frames), and in its metadata the model, a
-fingerprint of its weights, and the waveform's rate, channels and length.
+A file holds what the model encodes to: the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes`
+of shape (num_codebooks, frames), integers of 16 or 32 bits, of a hierarchy `codes_0`, `codes_1` and so on for its
+levels. Its metadata has the model, a fingerprint of its weights, and the waveform's rate, channels and length.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
-from hf_audio_vae.latents import LatentsInfo, save_latents
+from hf_audio_vae.evaluation.codes import has_codebooks
+from hf_audio_vae.latents.storage import LatentsInfo, save_codes, save_latents
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
@@ -29,7 +34,6 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, stem in stems.items():
         waveform = read_for(model, path)
-        posterior = model.encode(waveform[None].to(model.device)).latent_dist
         info = LatentsInfo(
             model=str(Path(arguments.model).resolve()) if Path(arguments.model).is_dir() else arguments.model,
             weights=fingerprint,
@@ -39,5 +43,22 @@ def run(arguments: argparse.Namespace) -> None:
             hop_length=model.hop_length,
         )
         target = arguments.output_dir / f"{stem}.safetensors"
-        save_latents(target, posterior.mean[0], posterior.std[0], info)
-        print(f"{target}: {posterior.mean.shape[1]} channels x {posterior.mean.shape[2]} frames")
+        print(f"{target}: {encode_file(target, model, waveform, info)}")
+
+
+def encode_file(target: Path, model: AutoencoderModel, waveform: Tensor, info: LatentsInfo) -> str:
+    """Encode a waveform (audio_channels, time) and write the file; -> what is in it, in words."""
+    output: Any = model.encode(waveform[None].to(model.device))  # of each family its own
+    if not has_codebooks(model):
+        mean, std = output.latent_dist.mean[0], output.latent_dist.std[0]
+        save_latents(target, mean, std, info)
+        return f"{mean.shape[0]} channels x {mean.shape[1]} frames"
+    scales = getattr(output, "audio_scales", None)
+    scales = None if scales is None else scales[0]
+    if isinstance(output.audio_codes, Tensor):
+        codes = output.audio_codes[0]
+        save_codes(target, codes, info, codebook_sizes=model.codebook_sizes, scales=scales)
+        return f"{codes.shape[0]} codebooks x {codes.shape[1]} frames"
+    levels = [level[0] for level in output.audio_codes]
+    save_codes(target, levels, info, codebook_sizes=model.codebook_sizes, scales=scales)
+    return f"{len(levels)} levels of {', '.join(str(level.shape[1]) for level in levels)} frames"

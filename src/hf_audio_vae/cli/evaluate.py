@@ -8,7 +8,7 @@ import torch
 
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_model
 from hf_audio_vae.data import load_audio_stream, whole_clips
-from hf_audio_vae.evaluation.latents import LatentStatistics
+from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
 
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []
-    latents = LatentStatistics(model.frame_rate)
+    health = health_of(model)
     sound_seconds = busy_seconds = 0.0
     for _, clip in whole_clips(
         stream,
@@ -42,9 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
         busy_seconds += time.perf_counter() - started
         sound_seconds += clip.shape[-1] / model.sampling_rate
         rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
-        if output.latent_dist is not None:
-            latents.add(output.latent_dist)
-    means = mean_metrics(rows) | (latents.summary() if latents.frames else {})
+        health.add(output)
+    means = mean_metrics(rows) | health.summary()
     print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
     material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
     print(f"measured on {material}")

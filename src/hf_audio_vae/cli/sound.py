@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
@@ -37,7 +37,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load a model for long input: tiled, in evaluation mode, on the GPU if there is one.
+    """Load a model for long input: tiled if it can be, in evaluation mode, on the GPU if there is one.
 
     Raises:
         ValueError: There is no such model, or it is of a class unknown here.
@@ -46,8 +46,12 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
         model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
-    model.enable_tiling()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    try:
+        model.enable_tiling()
+    except ValueError as error:  # there are layers that see all of the sound
+        print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
+    nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval()
 
 
 def read_for(model: AutoencoderModel, path: Path) -> Tensor:

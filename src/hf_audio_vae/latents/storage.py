@@ -1,18 +1,24 @@
-"""Latents in a `.safetensors` file, with what decoding needs in its metadata."""
+"""Latents or codes in a `.safetensors` file, with what decoding needs in its metadata."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-FORMAT = "hf_audio_vae.latents.v1"
+LATENTS_FORMAT = "hf_audio_vae.latents.v1"
+CODES_FORMAT = "hf_audio_vae.codes.v1"
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
 class LatentsInfo:
-    """What a file of latents says of itself.
+    """What a file of latents or codes says of itself.
 
     Args:
         model (`str`): Path or Hub id of the model that encoded.
@@ -31,10 +37,25 @@ class LatentsInfo:
     hop_length: int
 
 
+@dataclass(frozen=True)
+class StoredCodes:
+    """What a file of codes holds.
+
+    Args:
+        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a tuple of them): int64; a tuple has one for each
+            level of a hierarchy, as the model that encoded returns them.
+        scales (`torch.Tensor` of shape `(1,)`, *optional*): What the waveform was divided by, if the model normalizes.
+        info (`LatentsInfo`): Where they come from.
+    """
+
+    codes: Tensor | tuple[Tensor, ...]
+    scales: Tensor | None
+    info: LatentsInfo
+
+
 def save_latents(path: str | Path, mean: Tensor, std: Tensor, info: LatentsInfo) -> None:
     """Write a posterior, `mean` and `std` of shape (latent_channels, frames), and its `info`."""
-    metadata = {"format": FORMAT} | {name: str(value) for name, value in asdict(info).items()}
-    save_file({"mean": mean.contiguous().cpu(), "std": std.contiguous().cpu()}, str(path), metadata)
+    _save(path, {"mean": mean, "std": std}, LATENTS_FORMAT, info)
 
 
 def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:
@@ -47,26 +68,89 @@ def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:
         ValueError: The file is not one of ours, or incomplete.
         OSError: It cannot be opened.
     """
+    return _load(path, LATENTS_FORMAT, lambda tensors, info: (tensors["mean"], tensors["std"], info))
+
+
+def save_codes(
+    path: str | Path,
+    codes: Tensor | Sequence[Tensor],
+    info: LatentsInfo,
+    *,
+    codebook_sizes: Sequence[int],
+    scales: Tensor | None = None,
+) -> None:
+    """Write codes: in 16 bits each if no codebook is too large for that, else in 32.
+
+    Args:
+        path (`str` or `Path`): File to write.
+        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a sequence of them): One tensor, or one for each
+            level of a hierarchy.
+        info (`LatentsInfo`): Where they come from.
+        codebook_sizes (`Sequence[int]`): Of the model.
+        scales (`torch.Tensor` of shape `(1,)`, *optional*): What the waveform was divided by.
+    """
+    dtype = torch.int16 if max(codebook_sizes) <= 2**15 else torch.int32
+    named = {"codes": codes} if isinstance(codes, Tensor) else {f"codes_{i}": level for i, level in enumerate(codes)}
+    tensors = {name: values.to(dtype) for name, values in named.items()}
+    _save(path, tensors | ({} if scales is None else {"scales": scales}), CODES_FORMAT, info)
+
+
+def load_codes(path: str | Path) -> StoredCodes:
+    """Read what `save_codes` wrote.
+
+    Raises:
+        ValueError: The file is not one of ours, or incomplete.
+        OSError: It cannot be opened.
+    """
+    return _load(path, CODES_FORMAT, _stored_codes)
+
+
+def holds_codes(path: str | Path) -> bool:
+    """Whether `load_codes` is to read a file, rather than `load_latents`.
+
+    Raises:
+        ValueError: It is no safetensors file.
+        OSError: It cannot be opened.
+    """
+    return _read(path)[1].get("format") == CODES_FORMAT
+
+
+def _stored_codes(tensors: dict[str, Tensor], info: LatentsInfo) -> StoredCodes:
+    levels = sorted((name for name in tensors if name.startswith("codes_")), key=lambda name: int(name[6:]))
+    codes = tuple(tensors[name].long() for name in levels) or tensors["codes"].long()
+    return StoredCodes(codes, tensors.get("scales"), info)
+
+
+def _save(path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo) -> None:
+    metadata = {"format": kind} | {name: str(value) for name, value in asdict(info).items()}
+    save_file({name: values.contiguous().cpu() for name, values in tensors.items()}, str(path), metadata)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path} has format {metadata.get('format')!r}, not {FORMAT!r}; encode it anew.")
-            mean, std = file.get_tensor("mean"), file.get_tensor("std")
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file of latents: {error}") from error
+        raise ValueError(f"{path} is not a readable safetensors file of latents or codes: {error}") from error
+
+
+def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], LatentsInfo], Content]) -> Content:
+    tensors, metadata = _read(path)
+    if metadata.get("format") != kind:
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it anew.")
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
         raise ValueError(f"{path} does not say its {', '.join(missing)}; encode it anew.")
-    return (
-        mean,
-        std,
-        LatentsInfo(
-            model=metadata["model"],
-            weights=metadata["weights"],
-            sampling_rate=int(metadata["sampling_rate"]),
-            num_samples=int(metadata["num_samples"]),
-            audio_channels=int(metadata["audio_channels"]),
-            hop_length=int(metadata["hop_length"]),
-        ),
+    info = LatentsInfo(
+        model=metadata["model"],
+        weights=metadata["weights"],
+        sampling_rate=int(metadata["sampling_rate"]),
+        num_samples=int(metadata["num_samples"]),
+        audio_channels=int(metadata["audio_channels"]),
+        hop_length=int(metadata["hop_length"]),
     )
+    try:
+        return content(tensors, info)
+    except KeyError as error:
+        raise ValueError(f"{path} holds no {error}; encode it anew.") from error

@@ -7,8 +7,8 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor
 
-from hf_audio_vae.evaluation.latents import LatentStatistics
-from hf_audio_vae.evaluation.plots import figure_pixels, latents_figure, reconstruction_figure, spectrogram_figure
+from hf_audio_vae.evaluation.health import Health
+from hf_audio_vae.evaluation.plots import figure_pixels, reconstruction_figure, spectrogram_figure
 from hf_audio_vae.training.validation import Clip
 
 
@@ -43,9 +43,9 @@ def log_generated(accelerator: Accelerator, waveforms: Sequence[Tensor], samplin
     log_pictures(accelerator, {"generated/spectrograms": figure_pixels(figure)}, step)
 
 
-def log_latents(accelerator: Accelerator, latents: LatentStatistics, step: int) -> None:
-    """Log a picture of what each latent channel carries."""
-    log_pictures(accelerator, {"latents": figure_pixels(latents_figure(latents, f"latents, step {step}"))}, step)
+def log_health(accelerator: Accelerator, health: Health, step: int) -> None:
+    """Log a picture of what each latent channel or codebook carries, under the name `latents` or `codes`."""
+    log_pictures(accelerator, {health.name: figure_pixels(health.figure(f"{health.name}, step {step}"))}, step)
 
 
 def log_audio(accelerator: Accelerator, waveforms: Mapping[str, Tensor], sampling_rate: int, step: int) -> None:

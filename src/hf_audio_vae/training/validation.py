@@ -1,10 +1,11 @@
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.evaluation.latents import LatentStatistics
+from hf_audio_vae.evaluation.health import Health, health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.models import AutoencoderModel
 
@@ -22,27 +23,28 @@ class ValidationResult:
     """What a validation found.
 
     Args:
-        metrics (`dict[str, float]`): Means over clips by metric name, the regularisers and the latents' summary, too.
+        metrics (`dict[str, float]`): Means over clips by metric name, the regularisers and the health's summary, too.
         reconstructions (`list[torch.Tensor]`): (audio_channels, time) of each clip.
-        latents (`LatentStatistics`, *optional*): Of the posteriors of all clips, if they are finite.
+        health (`Health`, *optional*): Of the latents or codes of all clips, if all that was measured is finite.
     """
 
     metrics: dict[str, float]
     reconstructions: list[Tensor]
-    latents: LatentStatistics | None
+    health: Health | None
 
 
 @torch.no_grad()
 def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> ValidationResult:
-    """Reconstruct each clip from its posterior mean, by itself, and measure.
+    """Reconstruct each clip by itself, from its posterior mean or its codes, and measure.
 
     Args:
-        model (`AutoencoderModel`): Autoencoder; its output has `sample`, `losses` and `latent_dist`.
+        model (`AutoencoderModel`): Autoencoder; its output has `sample`, `losses`, and `latent_dist` or
+            `audio_codes`.
         clips (`Sequence[Clip]`): The fixed set.
         device (`torch.device`): Where the model is.
 
     Returns:
-        `ValidationResult`: Means, reconstructions and the latents' statistics.
+        `ValidationResult`: Means, reconstructions, and the health of latents or codes.
 
     Raises:
         ValueError: There are no clips.
@@ -51,17 +53,15 @@ def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.devic
     model.eval()
     rows: list[dict[str, float]] = []
     reconstructions = []
-    posteriors = []
+    health: Health | None = health_of(model)
     for clip in clips:
         target = clip.waveform[None].to(device)  # (1, audio_channels, time)
         output = model(target)
         rows.append(measure(output.sample, target, output.losses, model.sampling_rate))
         reconstructions.append(output.sample[0].float().cpu())
-        posteriors.append(output.latent_dist)
+        if health and all(map(math.isfinite, rows[-1].values())):
+            health.add(output)
+        else:
+            health = None
     model.train(was_training)
-    latents = None
-    if all(bool(posterior.mean.isfinite().all() and posterior.std.isfinite().all()) for posterior in posteriors):
-        latents = LatentStatistics(model.frame_rate)
-        for posterior in posteriors:
-            latents.add(posterior)
-    return ValidationResult(mean_metrics(rows) | (latents.summary() if latents else {}), reconstructions, latents)
+    return ValidationResult(mean_metrics(rows) | (health.summary() if health else {}), reconstructions, health)
