@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import datasets
 import fsspec.asyn
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 MIN_ITEMS_TO_JUDGE = 20
@@ -269,7 +270,13 @@ class StreamLoader(Generic[BatchT]):
         self.skipped: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[BatchT]:
-        loader = DataLoader(self.stream, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        loader = DataLoader(
+            self.stream,
+            batch_size=None,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator(),  # not torch's own state, of which a resume would draw once more
+        )
         for batch in loader:
             if isinstance(batch, TooManyBadItemsError):
                 raise batch

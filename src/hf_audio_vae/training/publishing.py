@@ -28,6 +28,8 @@ def publish(
     config: TrainingConfig,
     history: Sequence[Mapping[str, float]],
     files: Sequence[str],
+    *,
+    tabulate: Callable[[Mapping[str, Mapping[str, float]]], str] = metrics_table,
 ) -> None:
     """Write the folder, print what training has changed, and push it to the Hub if the recipe says so.
 
@@ -36,12 +38,13 @@ def publish(
         config (`TrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
         files (`Sequence[str]`): Patterns of what is pushed beside recipe, metrics and card.
+        tabulate (`Callable`): Makes the table that is printed of metrics by step.
     """
     api, title = HfApi(), config.hub_model_id or config.output_dir.name
     if config.push_to_hub:
         title = api.create_repo(title, exist_ok=True).repo_id
     write(title)
-    print(metrics_table({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
+    print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
     if config.push_to_hub:
         push_folder(config.output_dir, title, api, files)
@@ -83,7 +86,7 @@ def write_model(
         material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
         f"{config.max_validation_samples} items",
     )
-    _write_run(folder, recipe, history, card)
+    write_run(folder, recipe, history, card)
 
 
 def write_pipeline(
@@ -115,7 +118,7 @@ def write_pipeline(
         "training steps": f"{history[-1]['step']:.0f}",
     }
     card = pipeline_card(title=title, call=", ".join(arguments), summary=summary, metrics=history[-1])
-    _write_run(config.output_dir, config.model_dump(mode="json", exclude_none=True), history, card)
+    write_run(config.output_dir, config.model_dump(mode="json", exclude_none=True), history, card)
 
 
 def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) -> None:
@@ -130,7 +133,8 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
     api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=[*files, *RUN_FILES])
 
 
-def _write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
+def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
+    """Write `recipe.yaml`, `metrics.json` and the card `README.md`."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     (folder / "README.md").write_text(card)

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from diffusers import ModelMixin
 from torch import nn
+from transformers import PreTrainedModel
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -83,7 +84,7 @@ class Run:
     learners: dict[str, Learner]
     objective: Objective
     loader: ResumableLoader
-    ema: EMA[ModelMixin | Denoiser]
+    ema: EMA[ModelMixin | Denoiser] | EMA[PreTrainedModel]
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
@@ -123,13 +124,13 @@ class Run:
                 f"{checkpoint} was made with another {', '.join(changed)}; resume with the same, or start from its "
                 f"weights with {remedy}."
             )
-        self.checkpoints.load(checkpoint)
         self.progress = Progress(**state["progress"])
         self.objective.load_state_dict(state["objective"])
         self.loader.load_state_dict(state["loader"])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
+        self.checkpoints.load(checkpoint)  # last: whatever draws random numbers before is forgotten
         logger.info(f"resumed from {checkpoint}")
 
     def _save_models(self, folder: Path) -> None:

@@ -1,0 +1,36 @@
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from hf_audio_vae.latents.tokens import Order
+from hf_audio_vae.training.config import TrainingConfig
+
+DERIVED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+
+
+class TokenPriorTrainingConfig(TrainingConfig):
+    """Everything a training run of a language model of codes is made from."""
+
+    dataset_name: str = Field(description="codes that encode_latents.py wrote, folder or Hub id")
+    validation_dataset_name: str = Field(description="codes that are not trained on")
+    validation_dataset_revision: str | None = None
+    order: Order = "delayed"
+    level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
+    upsample_from_level: int | None = Field(None, ge=1, description="coarser level that `level` follows on")
+
+    model_type: str = Field("gpt2", description="a causal language model that transformers' AutoConfig knows")
+    model: dict[str, Any] = Field(default_factory=dict, description="options of its configuration")
+    pretrained_model_name_or_path: str | None = Field(None, description="go on with this model")
+    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `ema` in a checkpoint")
+    pretrained_revision: str | None = None
+
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if derived := sorted(self.model.keys() & set(DERIVED)):
+            raise ValueError(f"`model` has {derived}, which follow from the codes; leave them out")
+        if self.upsample_from_level is not None and (self.level is None or self.level >= self.upsample_from_level):
+            raise ValueError("`upsample_from_level` is a coarser level than `level`, with a higher number; give both")
+        return self

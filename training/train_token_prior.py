@@ -1,0 +1,129 @@
+"""Train a causal language model on codes that encode_latents.py wrote; any of transformers' will do.
+
+accelerate launch training/train_token_prior.py --config training/recipes/token-prior-demo.yaml
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from hf_audio_vae.data import CodesRecord, CodeStream, StreamLoader, load_latent_stream
+from hf_audio_vae.latents import CodesInfo
+from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.loop import Timing, fit
+from hf_audio_vae.training.prior_publishing import PRIOR_FILES, prior_table, write_prior
+from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.script import main_or_exit, start_accelerator
+from hf_audio_vae.training.token_prior import (
+    PriorTask,
+    TokenObjective,
+    first_sequences,
+    new_prior,
+    prior_metrics,
+    prior_task,
+)
+from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
+
+logger = get_logger(__name__)
+
+
+def read_records(config: TokenPriorTrainingConfig) -> CodesRecord:
+    """How the codes were made; those that are held out have to be by the same model."""
+    record = CodesRecord.read(config.dataset_name, config.dataset_revision)
+    record.check_weights(record.weights, config.dataset_name)
+    held_out = config.validation_dataset_name
+    CodesRecord.read(held_out, config.validation_dataset_revision).check_weights(record.weights, held_out)
+    return record
+
+
+def build_streams(
+    config: TokenPriorTrainingConfig, task: PriorTask, accelerator: Accelerator
+) -> tuple[CodeStream, CodeStream]:
+    """This process's sequences to train on, and those that are held out."""
+    source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
+    held_out = load_latent_stream(
+        config.validation_dataset_name,
+        split=config.validation_dataset_split,
+        revision=config.validation_dataset_revision,
+    )
+    stream = partial(
+        CodeStream,
+        tokens=task.tokens,
+        columns=task.columns,
+        unit_rate=task.unit_rate,
+        segment_units=max(round(config.segment_seconds * task.unit_rate), 1),
+        batch_size=config.train_batch_size,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        max_bad_share=config.max_bad_share,
+    )
+    train = stream(source, max_items=config.max_train_samples, shuffle_buffer_size=config.shuffle_buffer_size)
+    return train, stream(held_out, shuffle_buffer_size=1)
+
+
+def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int) -> PreTrainedModel:
+    """A new language model, or one to go on with."""
+    if config.pretrained_model_name_or_path is None:
+        length = task.tokens.length(segment_units)
+        return new_prior(config.model_type, config.model, task.tokens.vocab_size, length)
+    logger.info(f"going on with {config.pretrained_model_name_or_path}: it replaces `model_type` and `model`")
+    model = AutoModelForCausalLM.from_pretrained(
+        config.pretrained_model_name_or_path,
+        subfolder=config.pretrained_subfolder or "",
+        revision=config.pretrained_revision or "main",
+    )
+    if model.config.vocab_size != task.tokens.vocab_size:
+        raise ValueError(
+            f"the pretrained model has {model.config.vocab_size} ids, the codes {task.tokens.vocab_size}; it was "
+            f"trained on codes of another model, level or kind. Train a new one."
+        )
+    return model.float()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Build, train, publish."""
+    config = parse_config(TokenPriorTrainingConfig, argv)
+    accelerator = start_accelerator(config)
+    record = read_records(config)
+    task = prior_task(record, config.order, config.level, config.upsample_from_level)
+    stream, held_out = build_streams(config, task, accelerator)
+    model = build_model(config, task, stream.segment_units)
+    ema = EMA(model.to(accelerator.device), config.ema_decay)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+
+    learner = prepare_learner(
+        accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
+    )
+    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
+    on_gpu = accelerator.device.type == "cuda"
+    loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
+    objective = TokenObjective(learner.module)
+    run = Run(accelerator, {"model": learner}, objective, loader, ema, checkpoints, config.lasting())
+    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
+        run.resume(checkpoint)
+    unseen = first_sequences(held_out, config.max_validation_samples) if accelerator.is_main_process else []
+
+    def validate(step: int) -> dict[str, float]:
+        return prior_metrics(ema.model, unseen, task, accelerator.device)
+
+    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
+    if accelerator.is_main_process:
+        history = run.progress.history
+        info = CodesInfo(record.model, record.weights, task.levels, task.frame_rates, stream.segment_units)
+        write = partial(write_prior, ema.model, task.tokens, info, config, history)
+        publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
