@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
+from hf_audio_vae.models import AutoencoderModel, WaveformVAE, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import parse_config
@@ -37,7 +37,8 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
             subfolder=config.pretrained_subfolder,
             revision=config.pretrained_revision,
         )
-        model.register_to_config(latents_mean=None, latents_std=None)  # they will not be those of the new weights
+        if isinstance(model, WaveformVAE):
+            model.register_to_config(latents_mean=None, latents_std=None)  # they will not be those of the new weights
         return model
     return new_autoencoder(config.family, config.model)
 
@@ -93,9 +94,11 @@ def main(argv: Sequence[str]) -> None:
     # A frozen encoder gives no gradients to wait for.
     accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
-    if config.gradient_checkpointing:
+    if config.gradient_checkpointing and isinstance(model, WaveformVAE):
         model.enable_gradient_checkpointing()
-    ema = EMA(model.to(accelerator.device), config.ema_decay)
+    elif config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     loader = build_loader(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
 

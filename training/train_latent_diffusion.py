@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from hf_audio_vae.data import LatentStream, StreamLoader, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models import WaveformVAE, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
@@ -34,9 +34,9 @@ from hf_audio_vae.training.tracking import log_generated
 logger = get_logger(__name__)
 
 
-def load_vae(config: LatentDiffusionTrainingConfig) -> AutoencoderModel:
+def load_encoder(config: LatentDiffusionTrainingConfig) -> WaveformVAE:
     """The autoencoder that encoded the latents, with their statistics."""
-    vae = load_autoencoder(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
+    vae = load_vae(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
     weights = weights_fingerprint(vae)
     record = read_record(config.dataset_name, config.dataset_revision)
     record.check_weights(weights, config.dataset_name)
@@ -60,7 +60,7 @@ def load_text_encoder(
 
 
 def build_streams(
-    config: LatentDiffusionTrainingConfig, vae: AutoencoderModel, accelerator: Accelerator
+    config: LatentDiffusionTrainingConfig, vae: WaveformVAE, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
     """This process's latents to train on, and those that are held out."""
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
@@ -87,7 +87,7 @@ def build_streams(
 
 
 def build_denoiser(
-    config: LatentDiffusionTrainingConfig, vae: AutoencoderModel, stream: LatentStream, text_width: int | None
+    config: LatentDiffusionTrainingConfig, vae: WaveformVAE, stream: LatentStream, text_width: int | None
 ) -> Denoiser:
     """New networks, or those of a pipeline to go on with."""
     if config.pretrained_model_name_or_path is None:
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     config = parse_config(LatentDiffusionTrainingConfig, argv)
     accelerator = start_accelerator(config)
     device, process = accelerator.device, config.build_process()
-    vae = load_vae(config).to(device)
+    vae = load_encoder(config).to(device)
     text_encoder, tokenizer = load_text_encoder(config, device)
     stream, held_out = build_streams(config, vae, accelerator)
     denoiser = build_denoiser(config, vae, stream, text_encoder.config.d_model if text_encoder else None)

@@ -2,11 +2,28 @@
 
 from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
 
-from hf_audio_vae.models import LatentConditioner, WaveformVAE
+from hf_audio_vae.models import (
+    HierarchicalVQVAE,
+    HierarchicalVQVAEConfig,
+    LatentConditioner,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+)
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.registration import register
 from hf_audio_vae.version import __version__
 
 register()
 
-__all__ = ["AudioLatentDiffusionPipeline", "LatentConditioner", "ModelMixin", "WaveformVAE", "__version__"]
+__all__ = [
+    "AudioLatentDiffusionPipeline",
+    "HierarchicalVQVAE",
+    "HierarchicalVQVAEConfig",
+    "LatentConditioner",
+    "ModelMixin",
+    "WaveformVAE",
+    "WaveformVQVAE",
+    "WaveformVQVAEConfig",
+    "__version__",
+]

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 import hf_audio_vae
-from hf_audio_vae.models import FAMILIES, new_autoencoder
+from hf_audio_vae.models import FAMILIES, model_arguments, new_autoencoder
 from tests.models.contract import AutoencoderContract
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +44,21 @@ def test_a_family_has_a_model_card(name):
     assert list((ROOT / "model_cards").glob(f"{folder(name)}*.md"))
 
 
+def test_a_new_model_is_made_from_what_a_model_tells_of_itself():
+    vqvae = {"encoder_hidden_size": 2, "decoder_hidden_size": 4, "downsampling_ratios": [2], "hidden_size": 4}
+    for family, config in (
+        ("WaveformVAE", {"encoder_hidden_size": 4, "downsampling_ratios": [2], "channel_multiples": [1]}),
+        ("WaveformVQVAE", vqvae | {"num_codebooks": 2, "codebook_size": 8, "restart_share": None}),
+        ("HierarchicalVQVAE", {"width": 2, "hidden_size": 4, "codebook_size": 8}),
+    ):
+        model = new_autoencoder(family, config)
+        arguments = model_arguments(model)
+        assert config.items() <= arguments.items()
+        again = new_autoencoder(family, yaml.safe_load(yaml.safe_dump(arguments)))
+        assert model_arguments(again) == arguments
+        assert {n: p.shape for n, p in again.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
+
+
 def test_a_new_model_takes_only_what_its_class_takes():
     model = new_autoencoder(
         "WaveformVAE", {"encoder_hidden_size": 4, "downsampling_ratios": (2,), "channel_multiples": (1,)}
@@ -51,5 +66,7 @@ def test_a_new_model_takes_only_what_its_class_takes():
     assert model.hop_length == 2
     with pytest.raises(ValueError, match="takes no hop_length; it takes encoder_hidden_size"):
         new_autoencoder("WaveformVAE", {"hop_length": 4})
-    with pytest.raises(ValueError, match=r"'Vae' is none of \['WaveformVAE'\]"):
+    with pytest.raises(ValueError, match="takes no hop_length; it takes audio_channels"):
+        new_autoencoder("WaveformVQVAE", {"hop_length": 4})
+    with pytest.raises(ValueError, match=r"'Vae' is none of \['HierarchicalVQVAE', 'WaveformVAE', 'WaveformVQVAE'\]"):
         new_autoencoder("Vae", {})

@@ -54,7 +54,7 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
         assert 'from_pretrained("someone/my-vae")' in hub.files[repo_id]["README.md"].decode()
         assert "3.250" in hub.files[repo_id]["README.md"].decode()
         recipe = yaml.safe_load(hub.files[repo_id]["recipe.yaml"])
-        assert recipe["model"] == config.model | {"causal": False}
+        assert recipe["model"] == config.model | {"causal": False, "latents_mean": None, "latents_std": None}
         judges = {"multi_period": {"hidden_channels": 2, "periods": [2]}}
         assert recipe["adversarial"]["discriminators"] == judges, "what was used, not what the recipe asked for"
         # The library reads its endpoint when it is imported: another process.

@@ -38,7 +38,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     validation_data_files: str | list[str] | None = None
     validation_seconds: float = Field(10.0, gt=0, description="how much of each validation item is used")
     num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
-    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer of the latent channels are active")
+    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer channels are active, or codes used")
 
     losses: LossOptions
     weights: dict[str, WeightOptions]

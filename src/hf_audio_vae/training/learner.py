@@ -76,6 +76,6 @@ def prepare_learner(
     lr_scheduler = get_scheduler(
         config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
     )
-    parts = dict(module.named_children())
+    parts = {name: part for name, part in module.named_children() if any(True for _ in part.parameters())}
     prepared, optimizer, lr_scheduler = accelerator.prepare(module, optimizer, lr_scheduler)
     return Learner(prepared, optimizer, lr_scheduler, parts)

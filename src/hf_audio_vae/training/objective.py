@@ -100,9 +100,9 @@ class AutoencoderObjective:
         """Compute the losses of the autoencoder and, when it learns, of the discriminator."""
         decoder_only = self._decoder_only(step)
         if decoder_only:
-            extract_model_from_parallel(self.model).encoder.requires_grad_(False)
+            extract_model_from_parallel(self.model).freeze_encoder()
         made = reconstruction_step(self.model, batch, self.losses)
-        adversarial = self._adversarial_terms(batch.waveform, made.waveform, step)
+        adversarial = self._adversarial_terms(made.target, made.waveform, step)
         of_waveform = made.distances | adversarial.generator
         regularisers = {} if decoder_only else made.regularisers
         weights = self._weights_at(step)

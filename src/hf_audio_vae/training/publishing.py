@@ -11,14 +11,20 @@ from huggingface_hub import HfApi
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary, pipeline_card
-from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models import AutoencoderModel, model_arguments
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
 
 PIPELINE_PARTS = ("vae", "transformer", "conditioner", "scheduler", "text_encoder", "tokenizer")
 
-MODEL_FILES = ["config.json", "diffusion_pytorch_model*.safetensors*", f"{DISCRIMINATOR_FOLDER}/*"]
+MODEL_FILES = [
+    "config.json",
+    "diffusion_pytorch_model*.safetensors*",
+    "model*.safetensors*",
+    "preprocessor_config.json",
+    f"{DISCRIMINATOR_FOLDER}/*",
+]
 PIPELINE_FILES = ["model_index.json", *(f"{part}/*" for part in PIPELINE_PARTS)]
 RUN_FILES = ["metrics.json", "recipe.yaml", "README.md"]
 
@@ -72,9 +78,7 @@ def write_model(
     model.save_pretrained(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
-    config_values = {name: value for name, value in model.config.items() if value is not None}
-    architecture = {name: value for name, value in config_values.items() if not name.startswith("_")}
-    recipe = config.model_dump(mode="json", exclude_none=True) | {"model": architecture}
+    recipe = config.model_dump(mode="json", exclude_none=True) | {"model": model_arguments(model)}
     if discriminator is not None:
         kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}
         recipe["adversarial"]["discriminators"] = kinds

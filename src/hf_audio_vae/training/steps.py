@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.data.crops import CropBatch
 from hf_audio_vae.losses.adversarial import AdversarialLoss, accuracy, feature_matching
+from hf_audio_vae.models import CodecModel
 
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
@@ -20,26 +21,29 @@ class Reconstruction:
     """A batch after the autoencoder.
 
     Args:
-        waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): What came out.
+        waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): What came out; of a hierarchy, the items
+            of each of its reconstructions after each other.
+        target (`torch.Tensor`, same shape): What went in for it.
         distances (`dict[str, torch.Tensor]`): Scalars: each reconstruction loss, unweighted.
         regularisers (`dict[str, torch.Tensor]`): The model's own terms, unweighted: scalars, or for `"kl"` one value
             for each latent channel, (latent_channels,), in nats a frame.
     """
 
     waveform: Tensor
+    target: Tensor
     distances: dict[str, Tensor]
     regularisers: dict[str, Tensor]
 
 
 def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str, nn.Module]) -> Reconstruction:
-    """Encode, sample and decode a batch; compute every term of the ELBO.
+    """Encode, sample or quantize, and decode a batch; compute every term of the loss.
 
-    The posterior's noise comes from each crop's own seed: neither the batch it sits in, nor the device, nor the number
-    of processes changes it.
+    What is random of a crop, a posterior's noise or how many codebooks it is decoded from, comes from its own seed:
+    neither the batch it sits in, nor the device, nor the number of processes changes it.
 
     Args:
         model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `sample`, `losses` and, with a
-            posterior, `latent_dist`.
+            posterior, `latent_dist`, or, with levels, `level_values`: all of these are to be near the batch.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
 
@@ -47,16 +51,21 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
         `Reconstruction`: The waveform and all terms.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
-    output = model(batch.waveform, sample_posterior=True, generator=generators)
-    estimate, target = Spectra(output.sample), Spectra(batch.waveform)
-    regularisers = dict(output.losses)
-    if output.latent_dist is not None:
-        regularisers["kl"] = output.latent_dist.kl().mean(dim=(0, 2))  # (batch, channels, frames) -> (channels,)
-    return Reconstruction(
-        waveform=output.sample,
-        distances={name: loss(estimate, target) for name, loss in losses.items()},
-        regularisers=regularisers,
-    )
+    waveform, target = batch.waveform, batch.waveform
+    if isinstance(extract_model_from_parallel(model), CodecModel):
+        output = model(waveform, generator=generators)
+        regularisers = output.losses
+    else:
+        output = model(waveform, sample_posterior=True, generator=generators)
+        kl = output.latent_dist.kl().mean(dim=(0, 2))  # (batch, channels, frames) -> (channels,)
+        regularisers = output.losses | {"kl": kl}
+    made = output.sample
+    if (levels := getattr(output, "level_values", None)) is not None:
+        several = levels if any(made is level for level in levels) else (*levels, made)
+        made, target = torch.cat(several), target.repeat(len(several), 1, 1)
+    estimate, original = Spectra(made), Spectra(target)
+    distances = {name: loss(estimate, original) for name, loss in losses.items()}
+    return Reconstruction(made, target, distances, dict(regularisers))
 
 
 @dataclass(frozen=True)

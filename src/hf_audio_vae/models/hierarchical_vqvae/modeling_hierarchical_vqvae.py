@@ -5,14 +5,11 @@ Dhariwal et al., 2020 (arXiv:2005.00341).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.hierarchical_vqvae.checks import check_levels, common_mask, level_path, masked, picked
@@ -28,61 +25,16 @@ from hf_audio_vae.models.hierarchical_vqvae.levels import (
     pack,
     unpack,
 )
-from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
+from hf_audio_vae.models.hierarchical_vqvae.outputs import (
+    HierarchicalVQVAEDecoderOutput,
+    HierarchicalVQVAEEncoderOutput,
+    HierarchicalVQVAEOutput,
+)
+from hf_audio_vae.models.inputs import check_sampling_rate
 from hf_audio_vae.models.waveform_vqvae.padding import by_length
+from hf_audio_vae.models.waveform_vqvae.parts import start_weights
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
-
-
-@dataclass
-class HierarchicalVQVAEEncoderOutput(ModelOutput):
-    """Output of `HierarchicalVQVAE.encode`; tuples hold one tensor a level, the finest first.
-
-    Args:
-        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each, in the rate of the level.
-        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each: which codes are an
-            item's own; only if a `padding_mask` was given.
-    """
-
-    audio_codes: tuple[Tensor, ...] | None = None
-    audio_codes_mask: tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class HierarchicalVQVAEDecoderOutput(ModelOutput):
-    """Output of `HierarchicalVQVAE.decode`.
-
-    Args:
-        audio_values (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
-    """
-
-    audio_values: Tensor | None = None
-
-
-@dataclass
-class HierarchicalVQVAEOutput(ModelOutput):
-    """Output of `HierarchicalVQVAE.forward`; tuples hold one tensor a level, the finest first.
-
-    Args:
-        audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input:
-            of all levels together if the configuration says `joint_decoding`, else of the finest.
-        level_values (`tuple[torch.Tensor, ...]`): The reconstruction from each level alone, of the same shape.
-        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each.
-        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each.
-        losses (`dict[str, torch.Tensor]`): Regularisers by name, before any weight. `"commitment"`: squared distance
-            of latents to their codes, averaged over channels, frames and batch, summed over levels.
-    """
-
-    audio_values: Tensor | None = None
-    level_values: tuple[Tensor, ...] | None = None
-    audio_codes: tuple[Tensor, ...] | None = None
-    audio_codes_mask: tuple[Tensor, ...] | None = None
-    losses: dict[str, Tensor] | None = None
-
-    @property
-    def sample(self) -> Tensor | None:
-        """`audio_values`, by the name that other families have for it."""
-        return self.audio_values
 
 
 class HierarchicalVQVAE(PreTrainedModel):
@@ -131,13 +83,11 @@ class HierarchicalVQVAE(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, (StridedConv1d, UpsamplingConv1d)):
+        """Start what was not loaded; transformers calls this for every module."""
+        if isinstance(module, StridedConv1d | UpsamplingConv1d):
             module.reset_parameters()
-        elif isinstance(module, Codebook):
-            init.normal_(module.vectors)
-            init.copy_(module.sums, module.vectors)
-            init.ones_(module.counts)
-            init.zeros_(module.updates)
+        else:
+            start_weights(module)
 
     @property
     def num_levels(self) -> int:
@@ -249,9 +199,9 @@ class HierarchicalVQVAE(PreTrainedModel):
                 fit or pads elsewhere than on the right.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        check_waveform(input_values, self.config.audio_channels)
-        sound, valid = masked(input_values, padding_mask, self.hop_length)
-        codes = tuple(self._encode(sound, valid, quantize=True))
+        waveform, sound = masked(input_values, padding_mask, self.config.audio_channels)
+        valid = self._frames_mask(sound)
+        codes = tuple(self._encode(waveform, valid, quantize=True))
         output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
         return output if return_dict else output.to_tuple()
 
@@ -294,7 +244,11 @@ class HierarchicalVQVAE(PreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def forward(
-        self, input_values: Tensor, padding_mask: Tensor | None = None, return_dict: bool = True
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_dict: bool = True,
     ) -> HierarchicalVQVAEOutput | tuple[object, ...]:
         """Encode and decode every level; what training calls, in whose mode the codebooks learn.
 
@@ -302,6 +256,8 @@ class HierarchicalVQVAE(PreTrainedModel):
             input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
             padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): As in `encode`; padding counts in no
                 loss of the output's, teaches no codebook and comes back as 0.
+            generator (`torch.Generator` or a list of them, *optional*): Unused, since nothing is drawn for an item;
+                training passes it.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
@@ -310,22 +266,28 @@ class HierarchicalVQVAE(PreTrainedModel):
         Raises:
             ValueError: As `encode`.
         """
-        check_waveform(input_values, self.config.audio_channels)
-        sound, valid = masked(input_values, padding_mask, self.hop_length)
+        waveform, sound = masked(input_values, padding_mask, self.config.audio_channels)
+        valid = self._frames_mask(sound)
         every = tuple(range(self.num_levels))
-        masks = self._level_masks(valid) or (None,) * self.num_levels
-        latents = self._encode(sound, valid, quantize=False)
-        coded = [self.quantizers[place](latents[place], masks[place]) for place in every]
-        quantized = [level.quantized for level in coded]
-        # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
-        time = input_values.shape[-1]
-        alone = tuple(self._decode([quantized[i]], (i,), masks[i], dequantize=False)[..., :time] for i in every)
-        joint = self.config.joint_decoding
+        masks = self._level_masks(valid)
+        coded = [
+            self.quantizers[level](latents, None if masks is None else masks[level])
+            for level, latents in enumerate(self._encode(waveform, valid, quantize=False))
+        ]
+
+        def heard(path: tuple[int, ...]) -> Tensor:
+            # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+            frames = None if masks is None else masks[path[-1]]
+            audio = self._decode([coded[level].quantized for level in path], path, frames, dequantize=False)
+            audio = audio[..., : waveform.shape[-1]]
+            return audio if sound is None else audio * sound[:, None]
+
+        alone, codes = tuple(heard((level,)) for level in every), tuple(level.codes for level in coded)
         output = HierarchicalVQVAEOutput(
-            audio_values=self._decode(quantized, every, valid, dequantize=False)[..., :time] if joint else alone[0],
+            audio_values=heard(every) if self.config.joint_decoding else alone[0],
             level_values=alone,
-            audio_codes=tuple(level.codes for level in coded),
-            audio_codes_mask=self._level_masks(valid),
+            audio_codes=codes if masks is None else tuple(codes[i] * masks[i][:, None] for i in every),
+            audio_codes_mask=masks,
             losses={name: torch.stack([level.losses[name] for level in coded]).sum() for name in coded[0].losses},
         )
         return output if return_dict else output.to_tuple()
@@ -334,6 +296,10 @@ class HierarchicalVQVAE(PreTrainedModel):
         """Frames of each level of a path, of all levels if not given, for one frame of its last."""
         hops = [self.hop_lengths[level] for level in path or range(self.num_levels)]
         return tuple(hops[-1] // hop for hop in hops)
+
+    def _frames_mask(self, sound: Tensor | None) -> Tensor | None:
+        """Which of the coarsest level's frames hold a sample; (batch, time) -> (batch, frames)."""
+        return None if sound is None else sound[:, :: self.hop_length]
 
     def _level_masks(self, valid: Tensor | None) -> tuple[Tensor, ...] | None:
         """Spread a mask of the coarsest level's frames over every level's."""

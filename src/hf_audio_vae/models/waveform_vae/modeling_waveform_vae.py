@@ -250,6 +250,10 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         self.tile_frames = tile_frames or self.default_tile_frames
         self.use_tiling = True
 
+    def freeze_encoder(self) -> None:
+        """Train the decoder alone: the encoder takes no more gradients."""
+        self.encoder.requires_grad_(False)
+
     @apply_forward_hook
     def encode(
         self, x: Tensor, return_dict: bool = True, *, sampling_rate: int | None = None
