@@ -237,6 +237,7 @@ class Codec:
     codebook_sizes = (1024,) * 9
     hop_length = 512
     sampling_rate = 44100
+    bits_per_second = 90 * 44100 / 512
 
     def parameters(self):
         return iter([torch.zeros(1000, 70)])
@@ -246,16 +247,18 @@ class HierarchicalCodec(Codec):
     codebook_sizes = (2048, 2048, 512)
     hop_lengths = (8, 32, 128)
     hop_length = 128
+    bits_per_second = 11 * 44100 / 8  # of the finest level, which is decoded by itself
 
 
 @pytest.mark.parametrize(
     ("model", "codes", "factor"),
     [
-        (Codec(), "9 x 1024 at 86.13 Hz: 7.75 kbit/s", "91.0"),  # 44,100 * 16 bits beside 90 bits each 512 samples
+        (Codec(), "9 x 1024 at 86.13 Hz, 7.75 kbit/s", "91.0"),  # 44,100 * 16 bits beside 90 bits each 512 samples
         (
             HierarchicalCodec(),
-            "1 x 2048 at 5512.50 Hz, 1 x 2048 at 1378.12 Hz, 1 x 512 at 344.53 Hz: 78.90 kbit/s",
-            "8.9",
+            "1 x 2048 at 5512.50 Hz, 60.64 kbit/s; 1 x 2048 at 1378.12 Hz, 15.16 kbit/s; "
+            "1 x 512 at 344.53 Hz, 3.10 kbit/s",
+            "11.6",
         ),
     ],
 )

@@ -23,6 +23,10 @@ class Coded(Protocol):
     def hop_length(self) -> int:
         """Samples a frame, of a hierarchy of levels those of the coarsest."""
 
+    @property
+    def bits_per_second(self) -> float:
+        """Bitrate of what is decoded; levels of a hierarchy that are not decoded together cost each their own."""
+
 
 class CodeStatistics:
     """Stream over codes; exact statistics of them, codebook by codebook.

@@ -50,7 +50,7 @@ LATENT_METRICS = {  # what `LatentStatistics.summary` returns
     "mean_std": "std of a channel, mean (prior: 1)",
 }
 CODE_METRICS = {  # what `CodeStatistics.summary` returns
-    "nominal_bits_per_second": "bitrate (bits a second)",
+    "nominal_bits_per_second": "bitrate, all codebooks (bits a second)",
     "entropy_bits_per_second": "entropy of the codes (bits a second)",
     "bitrate_efficiency": "bitrate efficiency (↑)",
     "mean_perplexity": "perplexity, mean over codebooks (↑)",
@@ -150,12 +150,13 @@ def _latent_budget(model: Any, samples: int) -> dict[str, str]:
 
 
 def _code_budget(model: Coded, samples: int) -> dict[str, str]:
-    codebooks = list(zip(model.codebook_sizes, codebook_frame_rates(model), strict=True))
-    alike = [f"{len(list(group))} x {size} at {rate:.2f} Hz" for (size, rate), group in groupby(codebooks)]
-    bits_per_second = sum(math.log2(size) * rate for size, rate in codebooks)
+    codes = []
+    for (size, rate), group in groupby(zip(model.codebook_sizes, codebook_frame_rates(model), strict=True)):
+        count = len(list(group))
+        codes.append(f"{count} x {size} at {rate:.2f} Hz, {count * math.log2(size) * rate / 1000:.2f} kbit/s")
     return {
-        "codes": f"{', '.join(alike)}: {bits_per_second / 1000:.2f} kbit/s",
-        "bitrate of 16 bit samples over that of codes": f"{16 * samples / bits_per_second:.1f}",
+        "codes": "; ".join(codes),
+        "bitrate of 16 bit samples over that of codes": f"{16 * samples / model.bits_per_second:.1f}",
     }
 
 
