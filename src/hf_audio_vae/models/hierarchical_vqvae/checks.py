@@ -5,19 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hf_audio_vae.models.inputs import check_codes
+from hf_audio_vae.models.inputs import check_codes, check_waveform
 from hf_audio_vae.models.waveform_vqvae.padding import valid_mask
 
 Given = Sequence[Tensor] | Tensor
 
 
-def masked(waveform: Tensor, padding_mask: Tensor | None, hop_length: int) -> tuple[Tensor, Tensor | None]:
-    """Silence what is padding; return also which frames (batch, frames) hold sound, None without a mask."""
-    if padding_mask is None:
+def masked(waveform: Tensor, padding_mask: Tensor | None, audio_channels: int) -> tuple[Tensor, Tensor | None]:
+    """Refuse what is no waveform; return it with 0 for padding, whatever that held, and the mask (batch, time)."""
+    if padding_mask is None or waveform.ndim != 3:
+        check_waveform(waveform, audio_channels)
         return waveform, None
     sound = valid_mask(padding_mask, waveform.shape[0], waveform.shape[-1], "padding_mask")
-    starts = torch.arange(0, waveform.shape[-1], hop_length, device=waveform.device)
-    return waveform * sound[:, None], starts < sound.sum(dim=1)[:, None]
+    waveform = waveform.masked_fill(~sound[:, None], 0)
+    check_waveform(waveform, audio_channels)
+    return waveform, sound
 
 
 def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:
