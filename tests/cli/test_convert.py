@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-from hf_audio_vae import WaveformVAE
+from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
@@ -130,12 +130,18 @@ def test_statistics_are_kept_where_there_is_a_place_for_them(
         ("/nowhere", "oobleck hf_audio_vae", [], "no model can be loaded from '/nowhere'"),
         ("/nowhere", "stable-audio-tools oobleck", [], "/nowhere is no file, and no folder with model.safetensors"),
         ("hf_audio_vae", "oobleck stable-audio-tools", [], "holds WaveformVAE, not AutoencoderOobleck"),
-        ("oobleck", "hf_audio_vae stable-audio-tools", [], "holds AutoencoderOobleck, not WaveformVAE"),
+        ("oobleck", "hf_audio_vae stable-audio-tools", [], "holds AutoencoderOobleck, not HierarchicalVQVAE or"),
         ("narrow", "oobleck hf_audio_vae", [], "`encoder_hidden_size` of 6, so that it encodes to 3 latent channels"),
         ("causal", "hf_audio_vae oobleck", [], "`causal=True` cannot be written as an AutoencoderOobleck"),
         ("odd", "hf_audio_vae stable-audio-tools", [], "odd strides [5] cannot be written as a stable-audio-tools"),
         ("tanh", "stable-audio-tools hf_audio_vae", [], "`decoder.config.final_tanh` is True"),
         ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json to describe the checkpoint"),
+        ("oobleck", "dac hf_audio_vae", [], "holds AutoencoderOobleck, not DacModel"),
+        ("oobleck", "encodec hf_audio_vae", [], "holds AutoencoderOobleck, not EncodecModel"),
+        ("oobleck", "oobleck dac", [], "is a WaveformVAE, and dac has models like a WaveformVQVAE only"),
+        ("oobleck", "oobleck jukebox", [], "is a WaveformVAE, and jukebox has models like a HierarchicalVQVAE only"),
+        ("/nowhere", "jukebox hf_audio_vae", [], "there is no file /nowhere"),
+        ("/nowhere", "dac hf_audio_vae", [], "no model can be loaded from '/nowhere'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
@@ -153,6 +159,73 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae convert: ")]
     assert message in error
     assert not (tmp_path / "new").exists()
+
+
+DAC_LIKE = {
+    "encoder_hidden_size": 2,
+    "decoder_hidden_size": 8,
+    "downsampling_ratios": (2, 4),
+    "hidden_size": 8,
+    "codebook_size": 16,
+    "codebook_dim": 2,
+    "sampling_rate": 16000,
+}
+ENCODEC_LIKE = {
+    "encoder_hidden_size": 32,
+    "decoder_hidden_size": 512,
+    "downsampling_ratios": (2, 4, 5, 8),
+    "hidden_size": 128,
+    "activation": "elu",
+    "encoder_last_kernel_size": 7,
+    "residual_kernel_size": 3,
+    "residual_dilations": (1,),
+    "residual_compression": 2,
+    "residual_shortcut": True,
+    "causal": True,
+    "pad_mode": "reflect",
+    "num_lstm_layers": 2,
+    "final_tanh": False,
+    "num_codebooks": 32,
+    "codebook_dim": None,
+    "cosine": False,
+    "codebook_learning": "ema",
+    "sampling_rate": 24000,
+}
+CODECS = {
+    "dac": (WaveformVQVAE, WaveformVQVAEConfig(**DAC_LIKE), "w.pth", "DacModel"),
+    "encodec": (WaveformVQVAE, WaveformVQVAEConfig(**ENCODEC_LIKE), "encodec_24khz-w.th", "EncodecModel"),
+    "jukebox": (
+        HierarchicalVQVAE,
+        HierarchicalVQVAEConfig(width=4, hidden_size=4, codebook_size=8),
+        "w.pth.tar",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_codecs_go_to_files_and_folders_of_their_libraries_and_come_back(name: str, tmp_path: Path) -> None:
+    model_class, config, file_name, their_class = CODECS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = model_class(config).eval()
+        for quantizer in (module for module in model.modules() if hasattr(module, "sums")):
+            quantizer.updates.fill_(1)  # as if it had been trained
+            quantizer.sums.copy_(quantizer.vectors * quantizer.counts[:, None])
+    model.save_pretrained(tmp_path / "own")
+    x = 0.1 * torch.randn(1, 1, 2 * model.hop_length, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(x).audio_values
+    for place in (file_name, "theirs") if their_class else (file_name,):
+        there = ["--from", "hf_audio_vae", "--to", name]
+        assert main(["convert", str(tmp_path / "own"), str(tmp_path / place), *there]) == 0
+        back = ["--from", name, "--to", "hf_audio_vae"]
+        assert main(["convert", str(tmp_path / place), str(tmp_path / f"{place}-back"), *back]) == 0
+        with torch.no_grad():
+            again = model_class.from_pretrained(tmp_path / f"{place}-back")(x).audio_values
+        torch.testing.assert_close(again, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+    if their_class:
+        assert json.loads((tmp_path / "theirs/config.json").read_text())["architectures"] == [their_class]
 
 
 @pytest.mark.parametrize("destination", ["taken", "taken/file"])

@@ -1,22 +1,37 @@
 """Convert a model between this package's format and those of other libraries, with equal weights.
 
-SRC is a folder or a Hub id; with --from stable-audio-tools, a checkpoint file or a folder with `model.safetensors` or
-`model.ckpt`, and the `model_config.json` beside it. DST is a folder; with --to stable-audio-tools, a `.safetensors` or
-`.ckpt` file too. What the target cannot express is refused, and weights are written in float32.
+SRC is a folder or a Hub id. It may also be a checkpoint file: of stable-audio-tools, with the `model_config.json`
+beside it or in a folder; of the descript-audio-codec package (dac), of the encodec package, by the name it was
+published by, or of Jukebox. DST is a folder, or a file with the suffix that the library uses: `.safetensors` or
+`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. What the target cannot
+express is refused, and weights are written in float32.
 """
 
 import argparse
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hf_audio_vae.cli.sound import add_location_arguments, load_model
-from hf_audio_vae.models import FAMILIES, AutoencoderModel, WaveformVAE
+from hf_audio_vae.models import (
+    FAMILIES,
+    AutoencoderModel,
+    HierarchicalVQVAE,
+    WaveformVAE,
+    WaveformVQVAE,
+    saved_class,
+    saved_config,
+)
+from hf_audio_vae.models.hierarchical_vqvae.convert_jukebox import load_jukebox, save_jukebox
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
     save_stable_audio_tools,
 )
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
+from hf_audio_vae.models.waveform_vqvae.convert_dac import load_dac, save_dac, to_dac
+from hf_audio_vae.models.waveform_vqvae.convert_encodec import load_encodec, save_encodec, to_encodec
 
 
 @dataclass(frozen=True)
@@ -27,11 +42,13 @@ class Format:
         read (`Callable`): Load the model that the verb's arguments name.
         write (`Callable`): Save a model at a path where nothing is.
         options (`Set[str]`): Which of the verb's options `read` heeds.
+        family (`type`, *optional*): The one of which there are models in this format; `None` for all.
     """
 
     read: Callable[[argparse.Namespace], AutoencoderModel]
-    write: Callable[[AutoencoderModel, Path], None]
-    options: Set[str]
+    write: Callable[[Any, Path], None]
+    options: Set[str] = frozenset()
+    family: type[AutoencoderModel] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
-    source, destination = FORMATS[arguments.source_format], arguments.destination
+    source, target, destination = (
+        FORMATS[arguments.source_format],
+        FORMATS[arguments.target_format],
+        arguments.destination,
+    )
     if arguments.source_format == arguments.target_format:
         raise ValueError(f"--from and --to are both {arguments.source_format}; copy the files instead.")
     for option in ("config", "subfolder", "revision"):
@@ -55,7 +76,12 @@ def run(arguments: argparse.Namespace) -> None:
     if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
         raise ValueError(f"{destination} exists and is not empty; name another destination.")
     model = source.read(arguments)
-    FORMATS[arguments.target_format].write(model, destination)
+    if target.family and not isinstance(model, target.family):
+        raise ValueError(
+            f"{arguments.source} is a {type(model).__name__}, and {arguments.target_format} has models like a "
+            f"{target.family.__name__} only; name another format with --to."
+        )
+    target.write(model, destination)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"{destination}: {arguments.target_format}, {millions:.1f} M parameters, {model.sampling_rate} Hz")
 
@@ -72,7 +98,8 @@ def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
     Raises:
         ValueError: There is no such model, or its encoder is not as wide as its latents have parameters.
     """
-    config = check_class(arguments, {"AutoencoderOobleck"})
+    check_class(arguments, {"AutoencoderOobleck"})
+    config = saved_config(arguments.source, subfolder=arguments.subfolder, revision=arguments.revision)
     width, latent_channels = config.get("encoder_hidden_size", 128), config.get("decoder_input_channels", 64)
     if width != 2 * latent_channels:
         raise ValueError(
@@ -87,29 +114,56 @@ def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_stable_audio_tools(arguments.source, config=arguments.config)
 
 
-def check_class(arguments: argparse.Namespace, names: Set[str]) -> dict[str, int]:
-    """Return the saved configuration, after a look whether it is one of these classes.
+def read_codec(load: Callable[[str], AutoencoderModel], class_name: str, arguments: argparse.Namespace) -> Any:
+    """Load a codec's checkpoint file, or the folder or Hub id of transformers' class."""
+    if not Path(arguments.source).is_file():
+        check_class(arguments, {class_name})
+    return load(arguments.source)
+
+
+def write_codec(
+    to_theirs: Callable[[Any], Any], save: Callable[[Any, Path], None], suffix: str, model: Any, path: Path
+) -> None:
+    """Write a file of the codec's own package if the path looks like one, else a folder of transformers."""
+    if path.suffix != suffix:
+        to_theirs(model).save_pretrained(path)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(model, path)
+
+
+def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
+    """Look whether what is saved is one of these classes.
 
     Raises:
         ValueError: There is no such model, or it is of another class.
     """
-    place = {"subfolder": arguments.subfolder, "revision": arguments.revision}
     try:
-        config = WaveformVAE.load_config(arguments.source, **place)
+        found = saved_class(arguments.source, subfolder=arguments.subfolder, revision=arguments.revision)
     except OSError as error:
         raise ValueError(f"no model can be loaded from {arguments.source!r}; name a folder or a Hub id.") from error
-    if config.get("_class_name") not in names:
+    if found not in names:
         raise ValueError(
-            f"{arguments.source} holds {config.get('_class_name')}, not {' or '.join(names)}; name the format it has "
-            f"with --from."
+            f"{arguments.source} holds {found}, not {' or '.join(sorted(names))}; name the format it has with --from."
         )
-    return config
 
 
+PLACE = frozenset({"subfolder", "revision"})
 FORMATS = {
-    "hf_audio_vae": Format(read_own, lambda model, path: model.save_pretrained(path), {"subfolder", "revision"}),
+    "hf_audio_vae": Format(read_own, lambda model, path: model.save_pretrained(path), PLACE),
     "oobleck": Format(
-        read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), {"subfolder", "revision"}
+        read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), PLACE, family=WaveformVAE
     ),
-    "stable-audio-tools": Format(read_stable_audio_tools, save_stable_audio_tools, {"config"}),
+    "stable-audio-tools": Format(
+        read_stable_audio_tools, save_stable_audio_tools, frozenset({"config"}), family=WaveformVAE
+    ),
+    "dac": Format(
+        partial(read_codec, load_dac, "DacModel"), partial(write_codec, to_dac, save_dac, ".pth"), family=WaveformVQVAE
+    ),
+    "encodec": Format(
+        partial(read_codec, load_encodec, "EncodecModel"),
+        partial(write_codec, to_encodec, save_encodec, ".th"),
+        family=WaveformVQVAE,
+    ),
+    "jukebox": Format(lambda arguments: load_jukebox(arguments.source), save_jukebox, family=HierarchicalVQVAE),
 }

@@ -28,6 +28,8 @@ __all__ = [
     "load_vae",
     "model_arguments",
     "new_autoencoder",
+    "saved_class",
+    "saved_config",
 ]
 
 CodecModel = WaveformVQVAE | HierarchicalVQVAE  # a `PreTrainedModel`, made from a configuration
@@ -127,13 +129,18 @@ def load_vae(
     return model
 
 
-def saved_class(name: str, *, subfolder: str | None = None, revision: str | None = None) -> str:
-    """Return the class that a saved model's `config.json` names, in diffusers' way or in transformers'.
+def saved_config(name: str, *, subfolder: str | None = None, revision: str | None = None) -> dict[str, Any]:
+    """Return the content of a saved model's `config.json`, whichever library wrote it.
 
     Raises:
         OSError: There is no such folder or repository.
     """
-    config = WaveformVAE.load_config(name, subfolder=subfolder, revision=revision)
+    return WaveformVAE.load_config(name, subfolder=subfolder, revision=revision)
+
+
+def saved_class(name: str, *, subfolder: str | None = None, revision: str | None = None) -> str:
+    """Return the class that it names, in diffusers' way or in transformers'; raises as `saved_config`."""
+    config = saved_config(name, subfolder=subfolder, revision=revision)
     return config.get("_class_name") or (config.get("architectures") or ["model of no class"])[0]
 
 
