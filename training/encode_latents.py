@@ -1,4 +1,6 @@
-"""Encode a data set of sound into a data set of latents, and measure them channel by channel.
+"""Encode a data set of sound into a data set of latents, or of codes, and measure them.
+
+A model with a posterior makes latents, measured channel by channel; one with codebooks makes codes, which are counted.
 
 accelerate launch training/encode_latents.py --model outputs/demo --dataset_name data/train --output_dir LATENTS
 """
@@ -14,13 +16,15 @@ from accelerate.logging import get_logger
 from accelerate.utils import InitProcessGroupKwargs
 from tqdm.auto import tqdm
 
-from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream, read_record
+from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
+from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.latent_encoding import completed, encode_dataset, tally
+from hf_audio_vae.training.latent_encoding import encode_dataset, tally
 from hf_audio_vae.training.latent_encoding_config import LatentEncodingConfig
+from hf_audio_vae.training.row_encoders import completed, record_for
 from hf_audio_vae.training.script import main_or_exit, start_log
 
 logger = get_logger(__name__)
@@ -30,41 +34,35 @@ def load_model(config: LatentEncodingConfig, device: torch.device) -> Autoencode
     """The encoder, working in chunks."""
     model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
     model.enable_tiling()
-    return model.to(device).eval()
+    model.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
+    return model.eval()
 
 
-def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> LatentsRecord:
+def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """What is going to be done."""
-    return LatentsRecord(
-        model=config.model,
-        weights=weights_fingerprint(model),
-        family=type(model).__name__,
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        hop_length=model.hop_length,
-        latent_channels=model.latent_channels,
-        source=config.source(),
-        items_per_file=config.items_per_file,
-        max_row_seconds=config.max_row_seconds,
+    settings = {"model": config.model, "weights": weights_fingerprint(model), "source": config.source()}
+    return record_for(
+        model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
     )
 
 
-def begin(folder: Path, record: LatentsRecord) -> None:
+def begin(folder: Path, record: EncodingRecord) -> None:
     """Write the record, or go on with a data set that was begun by the same."""
     if (folder / record.file).is_file():
-        differing = read_record(folder).differences(record)
+        differing = type(record).read(folder).differences(record)
         if differing:
             raise ValueError(
-                f"{folder} holds latents made with another {', '.join(differing)}; choose another `--output_dir`."
+                f"{folder} holds {record.noun} made with another {', '.join(differing)}; choose another "
+                f"`--output_dir`."
             )
         logger.info(f"going on in {folder}: files that are there are finished")
     elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds something else than latents; choose another `--output_dir`.")
+        raise ValueError(f"{folder} holds something else than {record.noun}; choose another `--output_dir`.")
     else:
         record.write(folder)
 
 
-def finish(config: LatentEncodingConfig, record: LatentsRecord) -> None:
+def finish(config: LatentEncodingConfig, record: EncodingRecord) -> None:
     """Measure what all processes wrote, complete the record, tell the model."""
     total = tally(config.output_dir)
     bad = len(total.skipped) / max(total.items + len(total.skipped), 1)
@@ -78,6 +76,8 @@ def finish(config: LatentEncodingConfig, record: LatentsRecord) -> None:
     record = completed(record, total)
     record.write(config.output_dir)
     logger.info(f"{record.items} items, {record.seconds:.1f} s, in {record.rows} rows: {config.output_dir}")
+    if not isinstance(record, LatentsRecord):
+        return
     folder = Path(config.model) / (config.model_subfolder or "")
     if not folder.is_dir():
         logger.info(f"the statistics are in {record.file}; training reads them there, {config.model} is as it was")

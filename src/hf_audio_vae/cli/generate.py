@@ -1,5 +1,8 @@
 """Generate sound with an AudioLatentDiffusionPipeline: from nothing, a class or a text, or from a sound that is there.
 
+MODEL may also be a language model of codes; its autoencoder decodes what it writes. Of a hierarchy it is the coarsest
+level's, and --upsampler names those of the finer ones in turn.
+
 Writes one .wav each, and generated.png with the spectrogram of the first of each class, under that of --beside if one
 is named. With --init_audio a sound is varied; with --mask, too, only the stretch from START to END is made anew.
 """
@@ -11,8 +14,10 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
+from hf_audio_vae.cli.code_sounds import write_sounds_of_codes
 from hf_audio_vae.cli.sound import read_for
 from hf_audio_vae.evaluation.plots import spectrogram_figure
+from hf_audio_vae.latents.token_storage import holds_tokens
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 
 
@@ -30,12 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, help="how much to change, to 1; 0.7, with --mask 1, if not given")
     parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to make anew")
     parser.add_argument("--beside", type=Path, help="real sound to draw beside those generated")
+    parser.add_argument("--autoencoder", help="of a language model of codes: folder or Hub id, if it has moved")
+    parser.add_argument("--upsampler", nargs="+", default=[], help="language models of the finer levels, in turn")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of a language model: below 1 what is likelier")
+    parser.add_argument("--top_k", type=int, default=0, help="of a language model: draw among so many codes")
     parser.add_argument("--output_dir", type=Path, default=Path("generated"))
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
+    if holds_tokens(arguments.model):
+        write_sounds_of_codes(arguments)
+        return
     pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
     pipeline.vae.enable_tiling()
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

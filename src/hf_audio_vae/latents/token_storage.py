@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import file_exists, hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.latents.tokens import CodeTokens
@@ -34,6 +34,13 @@ class CodesInfo:
     levels: tuple[int, ...]
     frame_rates: tuple[float, ...]
     segment_units: int
+
+
+def holds_tokens(pretrained_model_name_or_path: str | Path) -> bool:
+    """Tell whether a folder, or a repository on the Hub, holds a language model of codes."""
+    if Path(pretrained_model_name_or_path).is_dir():
+        return (Path(pretrained_model_name_or_path) / TOKENS_FILE).is_file()
+    return file_exists(str(pretrained_model_name_or_path), TOKENS_FILE)
 
 
 def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo) -> None:

@@ -2,5 +2,20 @@
 
 from hf_audio_vae.pipelines.pipeline_audio_latent_diffusion import AudioLatentDiffusionPipeline
 from hf_audio_vae.pipelines.remote_code import write_vae_shim
+from hf_audio_vae.pipelines.token_generation import (
+    Prior,
+    Sampling,
+    generate_codes,
+    generate_hierarchy,
+    upsample_codes,
+)
 
-__all__ = ["AudioLatentDiffusionPipeline", "write_vae_shim"]
+__all__ = [
+    "AudioLatentDiffusionPipeline",
+    "Prior",
+    "Sampling",
+    "generate_codes",
+    "generate_hierarchy",
+    "upsample_codes",
+    "write_vae_shim",
+]

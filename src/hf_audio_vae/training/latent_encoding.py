@@ -1,4 +1,4 @@
-"""A data set of sound to a data set of latents: parallel, resumable, in bounded memory.
+"""A data set of sound to a data set of latents or codes: parallel, resumable, in bounded memory.
 
 The unit of work is a file: `items_per_file` consecutive items of one shard of the source. What is in it depends on
 nothing else, so any number of processes write the same files, and a file that is there is finished: it is written
@@ -9,23 +9,21 @@ the files' order, and is the same to the bit however often the work was interrup
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow.parquet as pq
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import item_name, open_item, read_stretch
-from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.latents import ChannelMoments
-from hf_audio_vae.models import AutoencoderModel
-from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.training.row_encoders import RowEncoder, row_encoder
 
 FOOTER = "hf_audio_vae"
 Row = dict[str, Any]
@@ -40,7 +38,8 @@ class Tally:
         items (`int`): Items of the source that they are made of.
         seconds (`float`): Seconds of sound.
         skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
-        moments (`ChannelMoments`): Of its latents.
+        moments (`ChannelMoments`): Of its latents; empty where there are codes.
+        code_counts (`list[list[int]]`): How often each code of each codebook is in it; empty where there are latents.
     """
 
     rows: int = 0
@@ -48,6 +47,7 @@ class Tally:
     seconds: float = 0.0
     skipped: dict[str, str] = field(default_factory=dict)
     moments: ChannelMoments = field(default_factory=ChannelMoments)
+    code_counts: list[list[int]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Take in another file's."""
@@ -56,6 +56,12 @@ class Tally:
         self.seconds += other.seconds
         self.skipped |= other.skipped
         self.moments.merge(other.moments)
+        self.count_codes(other.code_counts)
+
+    def count_codes(self, counts: list[list[int]]) -> None:
+        """Take in how often each code of each codebook is in a row."""
+        both = zip(self.code_counts, counts, strict=True) if self.code_counts else ()
+        self.code_counts = [[a + b for a, b in zip(*pair, strict=True)] for pair in both] or counts
 
     def to_json(self) -> str:
         """Return it as text for a file's footer."""
@@ -69,10 +75,10 @@ class Tally:
 
 
 def encode_dataset(
-    model: AutoencoderModel,
+    model: nn.Module,
     source: datasets.IterableDataset,
     folder: Path,
-    record: LatentsRecord,
+    record: EncodingRecord,
     *,
     rank: int = 0,
     world_size: int = 1,
@@ -81,10 +87,11 @@ def encode_dataset(
     """Write this process's share of the files that are not there yet.
 
     Args:
-        model (`AutoencoderModel`): Encoder, in evaluation mode; works `tile_frames` at a time.
+        model (`torch.nn.Module`): Autoencoder with posteriors or codes, in evaluation mode; works `tile_frames` at a
+            time.
         source (`datasets.IterableDataset`): From `load_audio_stream(..., keep_columns=True)`.
         folder (`Path`): Of the data set; files go into `data/` in it.
-        record (`LatentsRecord`): How to encode.
+        record (`EncodingRecord`): How to encode.
         rank (`int`): This process.
         world_size (`int`): Number of processes.
         progress (`Callable`): Called with the seconds of sound of every row that is written.
@@ -93,18 +100,19 @@ def encode_dataset(
         `float`: Seconds of sound that were encoded in this call.
 
     Raises:
-        ValueError: The columns of the source are not known, or clash with those of latents.
+        ValueError: The columns of the source are not known, or clash with those that are written.
     """
     if source.features is None:
         raise ValueError("the columns of the data set are not known before it is read; give it a schema, or parquet.")
     others = {name: feature for name, feature in source.features.items() if name != "audio"}
-    features = latent_features(record.latent_channels, others)
+    encoder = row_encoder(model, record)
+    features = encoder.features(others)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     encoded = 0.0
     for path, examples in _files(source, folder / "data", record.items_per_file, rank, world_size):
         with _FileWriter(path, features) as writer:
             for example in examples:
-                _encode_item(model, example, record.max_row_seconds, writer, progress)
+                _encode_item(encoder, example, record.max_row_seconds, writer, progress)
         encoded += writer.tally.seconds
     return encoded
 
@@ -115,26 +123,6 @@ def tally(folder: Path) -> Tally:
     for path in sorted((folder / "data").glob("*.parquet")):
         total.add(Tally.from_json(pq.read_metadata(path).metadata[FOOTER.encode()]))
     return total
-
-
-def completed(record: LatentsRecord, total: Tally) -> LatentsRecord:
-    """Return the record of a data set whose files are all written.
-
-    Raises:
-        ValueError: There are no latents in them.
-    """
-    if not total.rows:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(total.skipped.items())[:3])
-        raise ValueError(f"none of the items could be encoded. {reasons or 'The data set is empty.'}")
-    return replace(
-        record,
-        rows=total.rows,
-        items=total.items,
-        seconds=total.seconds,
-        skipped=total.skipped,
-        latents_mean=total.moments.mean.tolist(),
-        latents_std=total.moments.std.tolist(),
-    )
 
 
 def _files(
@@ -204,7 +192,7 @@ class _FileWriter:
 
 
 def _encode_item(
-    model: AutoencoderModel,
+    encoder: RowEncoder,
     example: Mapping[str, Any],
     max_row_seconds: float,
     writer: _FileWriter,
@@ -213,7 +201,7 @@ def _encode_item(
     """Write an item's rows; of one that breaks off, those before. What cannot be read for now is no such item."""
     others = {name: value for name, value in example.items() if name != "audio"}
     name = item_name(example["audio"])
-    rows = _encode_rows(model, example, max(round(max_row_seconds * model.frame_rate), 1))
+    rows = _encode_rows(encoder, example, max_row_seconds)
     written = 0
     while True:
         try:
@@ -223,49 +211,33 @@ def _encode_item(
             break
         if row is None:
             break
-        mean, std, start, count = row
-        # (latent_channels, frames) -> (frames, latent_channels)
-        own = {"mean": mean.T.numpy(), "std": std.T.numpy(), "frames": mean.shape[1], "path": name}
-        seconds = count / model.sampling_rate
+        columns, frames, start, count = row
+        own = {column: value.numpy() for column, value in columns.items()} | {"frames": frames, "path": name}
+        seconds = count / encoder.sampling_rate
         writer.write(others | own | {"start_sample": start, "num_samples": count}, seconds)
-        writer.tally.moments.add(mean, std)
+        encoder.measure(columns, writer.tally)
         progress(seconds)
         written += 1
     writer.tally.items += written > 0
 
 
 def _encode_rows(
-    model: AutoencoderModel, example: Mapping[str, Any], row_frames: int
-) -> Iterator[tuple[Tensor, Tensor, int, int]]:
-    """Yield mean and std, (latent_channels, frames), of at most `row_frames`, the first sample and their number."""
-    wanted = {"sampling_rate": model.sampling_rate, "audio_channels": model.config.audio_channels}
+    encoder: RowEncoder, example: Mapping[str, Any], max_row_seconds: float
+) -> Iterator[tuple[dict[str, Tensor], int, int, int]]:
+    """Yield columns, (frames, ...) each, of at most `max_row_seconds`, with frames, first sample and their number."""
+    row_frames = max(round(max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
+    wanted = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
     with open_item(example["audio"]) as reader:
-        time = resampled_length(reader, model.sampling_rate)
+        time = resampled_length(reader, encoder.sampling_rate)
         if time < 1:
-            raise AudioDecodeError(f"it is too short for one sample at {model.sampling_rate} Hz.")
+            raise AudioDecodeError(f"it is too short for one sample at {encoder.sampling_rate} Hz.")
 
         def read(start: int, stop: int) -> Tensor:
             waveform = read_stretch(reader, start, stop - start, **wanted)
-            waveform = F.pad(waveform, (0, stop - start - waveform.shape[-1]))  # what resampling rounded away
-            return waveform[None].to(model.device, model.dtype)
+            return F.pad(waveform, (0, stop - start - waveform.shape[-1]))[None]  # what resampling rounded away
 
         start = 0
-        for posterior in _regrouped(model.encode_chunks(read, time), row_frames):
-            mean, std = (value[0].float().cpu() for value in (posterior.mean, posterior.std))
-            if not bool(mean.isfinite().all() and std.isfinite().all()):
-                raise AudioDecodeError("the model makes latents of it that are NaN or infinite.")
-            count = min(mean.shape[-1] * model.hop_length, time - start)
-            yield mean, std, start, count
+        for columns, frames in encoder.rows(read, time, row_frames):
+            count = min(frames * encoder.hop_length, time - start)
+            yield columns, frames, start, count
             start += count
-
-
-def _regrouped(chunks: Iterator[DiagonalGaussian], frames: int) -> Iterator[DiagonalGaussian]:
-    """Yield the same frames in groups of another size."""
-    held: list[Tensor] = []
-    for chunk in chunks:
-        held = [torch.cat([*held, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
-        while held[0].shape[-1] >= frames:
-            yield DiagonalGaussian(*held[0][..., :frames].chunk(2, dim=1))
-            held = [held[0][..., frames:]]
-    if held and held[0].shape[-1]:
-        yield DiagonalGaussian(*held[0].chunk(2, dim=1))

@@ -1,0 +1,180 @@
+"""What encodes the sound of an item into rows of a data set: posteriors, or codes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import datasets
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio.io import AudioDecodeError
+from hf_audio_vae.data.code_records import CodesRecord, code_features
+from hf_audio_vae.data.encoding_records import EncodingRecord
+from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.modules.distributions import DiagonalGaussian
+
+if TYPE_CHECKING:
+    from hf_audio_vae.training.latent_encoding import Tally
+
+
+class RowEncoder(Protocol):
+    """Makes the rows of an item."""
+
+    sampling_rate: int
+    audio_channels: int
+    hop_length: int
+
+    def features(self, others: Mapping[str, Any]) -> datasets.Features:
+        """Return the columns of its rows, beside `others` of the source."""
+
+    def rows(
+        self, read: Callable[[int, int], Tensor], time: int, row_frames: int
+    ) -> Iterator[tuple[dict[str, Tensor], int]]:
+        """Yield columns, (frames, width) each, and their frames, `row_frames` at most, of what `read` gives."""
+
+    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+        """Add what is measured of a row to a file's tally."""
+
+
+class PosteriorEncoder:
+    """Means and standard deviations of a model's posteriors, in memory that does not grow with the item."""
+
+    def __init__(self, model: Any, record: LatentsRecord) -> None:
+        self.model, self.latent_channels = model, record.latent_channels
+        self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
+        self.hop_length = record.hop_length
+
+    def features(self, others: Mapping[str, Any]) -> datasets.Features:
+        """Return `mean`, `std` and the rest."""
+        return latent_features(self.latent_channels, others)
+
+    def rows(
+        self, read: Callable[[int, int], Tensor], time: int, row_frames: int
+    ) -> Iterator[tuple[dict[str, Tensor], int]]:
+        """Yield `mean` and `std`, (frames, latent_channels); `AudioDecodeError` if they are not finite."""
+
+        def read_for_model(start: int, stop: int) -> Tensor:
+            return read(start, stop).to(self.model.device, self.model.dtype)
+
+        for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
+            # (1, latent_channels, frames) -> (frames, latent_channels)
+            mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
+            if not bool(mean.isfinite().all() and std.isfinite().all()):
+                raise AudioDecodeError("the model makes latents of it that are NaN or infinite.")
+            yield {"mean": mean, "std": std}, len(mean)
+
+    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+        """Add the moments of each channel."""
+        tally.moments.add(columns["mean"].T, columns["std"].T)
+
+
+class CodeEncoder:
+    """Codes of a model with codebooks, one column a level.
+
+    The model works in tiles; an item's samples and codes are in memory at once.
+    """
+
+    def __init__(self, model: Any, record: CodesRecord) -> None:
+        self.model, self.record = model, record
+        self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
+        self.hop_length = model.hop_length
+
+    def features(self, others: Mapping[str, Any]) -> datasets.Features:
+        """Return the columns of codes and the rest."""
+        return code_features(self.record.columns, [len(sizes) for sizes in self.record.codebook_sizes], others)
+
+    def rows(
+        self, read: Callable[[int, int], Tensor], time: int, row_frames: int
+    ) -> Iterator[tuple[dict[str, Tensor], int]]:
+        """Yield the codes of each level, (frames, num_codebooks); `AudioDecodeError` if the model makes none."""
+        waveform = read(0, time).to(self.model.device, self.model.dtype)
+        try:
+            codes = self.model.encode(waveform).audio_codes
+        except ValueError as error:
+            raise AudioDecodeError(f"the model makes no codes of it: {error}") from error
+        levels = [level[0].T.int().cpu() for level in (codes if isinstance(codes, tuple) else (codes,))]
+        frames = -(-time // self.hop_length)
+        per_frame = [self.hop_length // hop_length for hop_length in self.record.hop_lengths]
+        for start in range(0, frames, row_frames):
+            stop = min(start + row_frames, frames)
+            named = zip(self.record.columns, levels, per_frame, strict=True)
+            yield {name: level[start * n : stop * n] for name, level, n in named}, stop - start
+
+    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+        """Count the codes of each codebook."""
+        counts = [
+            torch.bincount(columns[name][:, codebook], minlength=size).tolist()
+            for name, sizes in zip(self.record.columns, self.record.codebook_sizes, strict=True)
+            for codebook, size in enumerate(sizes)
+        ]
+        tally.count_codes(counts)
+
+
+def row_encoder(model: Any, record: EncodingRecord) -> RowEncoder:
+    """Return what makes rows of the kind that a record is of."""
+    if isinstance(record, CodesRecord):
+        return CodeEncoder(model, record)
+    if isinstance(record, LatentsRecord):
+        return PosteriorEncoder(model, record)
+    raise ValueError(f"there are no rows of a {type(record).__name__}; use that of latents or codes.")
+
+
+def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
+    """Return the record of what a model is going to encode.
+
+    Args:
+        model (`torch.nn.Module`): Autoencoder with posteriors or with codebooks.
+        settings (`Mapping`): Fields that do not follow from the model.
+
+    Raises:
+        ValueError: A level's frames are not a whole number of each coarser one's, or codes are no whole sound.
+    """
+    known: dict[str, Any] = {
+        "family": type(model).__name__,
+        "sampling_rate": model.sampling_rate,
+        "audio_channels": model.config.audio_channels,
+        **settings,
+    }
+    if not hasattr(model, "codebook_sizes"):
+        return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
+    if getattr(model.config, "normalize", False):
+        raise ValueError(
+            "the model divides each sound by its loudness, which codes alone do not tell; name one with `normalize` "
+            "false."
+        )
+    hierarchical = hasattr(model, "hop_lengths")
+    sizes = [[size] for size in model.codebook_sizes] if hierarchical else [list(model.codebook_sizes)]
+    hops = list(model.hop_lengths) if hierarchical else [model.hop_length]
+    if any(model.hop_length % hop for hop in hops):
+        raise ValueError(f"the hops of the levels, {hops}, do not divide {model.hop_length}, a whole frame's.")
+    return CodesRecord(hop_lengths=hops, codebook_sizes=sizes, hierarchical=hierarchical, **known)
+
+
+def completed(record: EncodingRecord, total: "Tally") -> EncodingRecord:
+    """Return the record of a data set whose files are all written.
+
+    Raises:
+        ValueError: There is nothing in them.
+    """
+    if not total.rows:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(total.skipped.items())[:3])
+        raise ValueError(f"none of the items could be encoded. {reasons or 'The data set is empty.'}")
+    outcome: dict[str, Any] = {name: getattr(total, name) for name in ("rows", "items", "seconds", "skipped")}
+    if isinstance(record, LatentsRecord):
+        outcome |= {"latents_mean": total.moments.mean.tolist(), "latents_std": total.moments.std.tolist()}
+    else:
+        outcome |= {"code_counts": total.code_counts}
+    return replace(record, **outcome)
+
+
+def _regrouped(chunks: Iterator[DiagonalGaussian], frames: int) -> Iterator[DiagonalGaussian]:
+    """Yield the same frames in groups of another size."""
+    held: list[Tensor] = []
+    for chunk in chunks:
+        held = [torch.cat([*held, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
+        while held[0].shape[-1] >= frames:
+            yield DiagonalGaussian(*held[0][..., :frames].chunk(2, dim=1))
+            held = [held[0][..., frames:]]
+    if held and held[0].shape[-1]:
+        yield DiagonalGaussian(*held[0].chunk(2, dim=1))

@@ -1,0 +1,154 @@
+"""From sound to codes, to a language model of them, and to sound again."""
+
+import json
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from hf_audio_vae.audio import read_audio
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.data import CodesRecord, load_audio_stream
+from hf_audio_vae.models import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.training.latent_encoding import encode_dataset, tally
+from hf_audio_vae.training.row_encoders import completed, record_for
+from tests.training.runs import REPO, run
+
+RATE = 8000
+SETTINGS = {"model": "m", "weights": "0", "source": {}, "items_per_file": 2, "max_row_seconds": 60.0}
+
+
+def codec(**changes: object) -> WaveformVQVAE:
+    torch.manual_seed(0)
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": (5, 8), "hidden_size": 8}
+    sizes |= {"sampling_rate": RATE, "num_codebooks": 3, "codebook_size": 11, "codebook_dim": 4}
+    return WaveformVQVAE(WaveformVQVAEConfig(**sizes | changes)).eval()
+
+
+def hierarchy() -> HierarchicalVQVAE:
+    torch.manual_seed(0)
+    sizes = {"downsampling_counts": (3, 1), "strides": (2, 2), "level_multipliers": (1, 1), "hidden_size": 4}
+    sizes |= {"sampling_rate": RATE, "width": 4, "depth": 1, "codebook_size": 13}
+    return HierarchicalVQVAE(HierarchicalVQVAEConfig(**sizes)).eval()
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """Three files of noise with a text; the second does not fill its last frame."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for i, samples in enumerate((800, 1234, 2000)):
+        noise = np.random.default_rng(i).normal(0, 0.1, samples)
+        soundfile.write(folder / f"{i}.wav", noise.astype(np.float32), RATE, "FLOAT")
+    (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f"{i}.wav,sound {i}\n" for i in range(3)))
+    return folder
+
+
+def encoded(model: WaveformVQVAE | HierarchicalVQVAE, sounds: Path, out: Path, **changes: object) -> CodesRecord:
+    model.enable_tiling()
+    record = record_for(model, SETTINGS | changes)
+    with torch.no_grad():
+        encode_dataset(model, load_audio_stream(str(sounds), keep_columns=True), out, record)
+    finished = completed(record, tally(out))
+    assert isinstance(finished, CodesRecord)
+    finished.write(out)
+    return finished
+
+
+@pytest.mark.parametrize("make", [codec, hierarchy])
+@pytest.mark.parametrize("max_row_seconds", [60.0, 0.05])
+def test_rows_are_the_codes_of_their_items_and_counted(make, max_row_seconds: float, sounds: Path, tmp_path: Path):
+    model = make()
+    record = encoded(model, sounds, tmp_path / "out", max_row_seconds=max_row_seconds)
+    rows = datasets.load_dataset(str(tmp_path / "out"), split="train").with_format("torch")
+    counts = [torch.zeros(size, dtype=torch.int64) for sizes in record.codebook_sizes for size in sizes]
+    for i in range(3):
+        waveform, _ = read_audio(sounds / f"{i}.wav")
+        with torch.no_grad():
+            codes = make().encode(waveform[None]).audio_codes
+        levels = codes if isinstance(codes, tuple) else (codes,)
+        pieces = [row for row in rows if Path(row["path"]).name == f"{i}.wav"]
+        assert (len(pieces) > 1) == (max_row_seconds == 0.05)
+        assert {row["text"] for row in pieces} == {f"sound {i}"}
+        assert sum(int(row["num_samples"]) for row in pieces) == waveform.shape[1]
+        for column, level in zip(record.columns, levels, strict=True):
+            assert torch.equal(torch.cat([row[column] for row in pieces]), level[0].T)
+        for row in pieces:
+            shares = [len(row[column]) // int(row["frames"]) for column in record.columns]
+            assert shares == [model.hop_length // hop for hop in record.hop_lengths]
+        for number, values in enumerate(codebook for level in levels for codebook in level[0]):
+            counts[number] += torch.bincount(values, minlength=len(counts[number]))
+    assert record.code_counts == [count.tolist() for count in counts]
+    assert record.items == 3
+
+
+def test_codes_that_are_no_whole_sound_are_refused() -> None:
+    with pytest.raises(ValueError, match="divides each sound by its loudness"):
+        record_for(codec(normalize=True), SETTINGS)
+
+
+def prior_recipe(folder: Path, name: str, **changes: object) -> list[str]:
+    recipe = {
+        "dataset_name": str(folder / "codes"),
+        "validation_dataset_name": str(folder / "codes"),
+        "segment_seconds": 0.2,
+        "dataloader_num_workers": 0,
+        "train_batch_size": 4,
+        "max_train_steps": 2,
+        "model": {"n_embd": 8, "n_layer": 1, "n_head": 1},
+        "report_to": "none",
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe | changes))
+    script = str(REPO / "training/train_token_prior.py")
+    return [sys.executable, script, "--config", str(path), "--output_dir", str(folder / name)]
+
+
+def encode_command(folder: Path) -> list[str]:
+    arguments = ["--model", folder / "model", "--dataset_name", folder / "sounds", "--output_dir", folder / "codes"]
+    return [sys.executable, str(REPO / "training/encode_latents.py"), *map(str, arguments), "--items_per_file", "2"]
+
+
+def test_from_sound_to_a_prior_to_sound_by_the_scripts(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec().save_pretrained(tmp_path / "model")
+    finished = run(encode_command(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    assert CodesRecord.read(tmp_path / "codes").complete
+    finished = run(prior_recipe(tmp_path, "prior", order="delayed"))
+    assert finished.returncode == 0, finished.stderr
+    options = ["--seconds", "0.33", "--num_waveforms", "2", "--top_k", "5", "--output_dir", str(tmp_path / "out")]
+    assert main(["generate", str(tmp_path / "prior"), *options]) == 0, capsys.readouterr().err
+    made = [read_audio(tmp_path / f"out/0{i}-generated.wav")[0] for i in range(2)]
+    assert [sound.shape for sound in made] == 2 * [(1, round(0.33 * RATE))]
+    assert not torch.equal(*made)
+    assert (tmp_path / "out/generated.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["generate", str(tmp_path / "prior"), "--prompt", "a drum"]) == 2
+    assert "takes no --prompt" in capsys.readouterr().err
+    tokens = json.loads((tmp_path / "prior/code_tokens.json").read_text())
+    tokens["codes"]["weights"] = "0" * 64
+    (tmp_path / "prior/code_tokens.json").write_text(json.dumps(tokens))
+    assert main(["generate", str(tmp_path / "prior")]) == 2
+    assert "has other weights than the autoencoder of" in capsys.readouterr().err
+
+
+def test_a_hierarchy_is_written_level_by_level_and_decoded(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hierarchy().save_pretrained(tmp_path / "model")
+    for arguments in (
+        encode_command(tmp_path),
+        prior_recipe(tmp_path, "top", segment_seconds=0.05),
+        prior_recipe(tmp_path, "up", segment_seconds=0.02, level=0, upsample_from_level=1),
+    ):
+        finished = run(arguments)
+        assert finished.returncode == 0, finished.stderr
+    options = ["--upsampler", str(tmp_path / "up"), "--seconds", "0.1", "--output_dir", str(tmp_path / "out")]
+    assert main(["generate", str(tmp_path / "top"), *options]) == 0, capsys.readouterr().err
+    assert read_audio(tmp_path / "out/00-generated.wav")[0].shape == (1, round(0.1 * RATE))
