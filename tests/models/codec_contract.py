@@ -1,0 +1,418 @@
+"""What every family of codes promises, whatever is inside; each family's test class inherits these tests."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.memory import working_bytes
+from tests.models.contract import assert_equal_within_rounding, seeded
+from tests.models.probes import shapes
+
+
+@torch.no_grad()
+def spread_latents(encoder: nn.Module, length: Tensor, bias: Tensor, x: Tensor) -> None:
+    """Give the latents of `x` mean 0 and deviation 1: those of random weights are all nearest to the same code.
+
+    `length` (latent_channels, 1, 1) and `bias` (latent_channels,) are those of the encoder's last convolution.
+    """
+    latents = encoder(x)
+    mean, std = latents.mean(dim=(0, 2)), latents.std(dim=(0, 2))
+    length.div_(std[:, None, None])
+    bias.sub_(mean).div_(std)
+
+
+class EncodeToCodes(nn.Module):
+    """The public `encode` as a module with a tensor output, for compilers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.model.encode(waveform).audio_codes
+
+
+class DecodeCodes(nn.Module):
+    """The public `decode` as a module with a tensor output, for compilers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.model.decode(codes).audio_values
+
+
+class CodecContract:
+    """The contract of a family that encodes waveforms into codes.
+
+    A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant
+    cannot keep a promise, it says so by an attribute.
+    """
+
+    model_class: type
+    config_class: type
+    config: dict[str, Any]
+    flat_memory = True  # an LSTM over the frames holds all of them
+    compiles = True  # dynamo does not trace an LSTM, and an exported one has a fixed length
+    checkpointing_share = 0.7  # of the memory is left, at most; an LSTM is in no block
+    shortest_export = 2  # frames; a mirrored signal has to be longer than its padding
+
+    def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+        """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = self.model_class(self.config_class(**{**self.config, **changes})).to(dtype).eval()
+        generator = seeded()
+        for parameter in model.parameters():
+            parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
+        return model
+
+    def waveform(self, time: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+        return 0.3 * torch.randn(batch, self.config["audio_channels"], time, generator=seeded(), dtype=dtype)
+
+    def codes(self, model: Any, frames: int, batch: int = 1) -> Tensor:
+        codes = [torch.randint(size, (batch, frames), generator=seeded(size)) for size in model.codebook_sizes]
+        return torch.stack(codes, dim=1)
+
+    # Words and lengths
+
+    def test_numbers_of_the_codes_follow_from_each_other(self):
+        model = self.tiny_model()
+        codes = model.encode(self.waveform(10 * model.hop_length)).audio_codes
+        assert codes.dtype == torch.int64
+        assert codes.shape == (1, model.num_codebooks, 10)
+        assert model.num_codebooks == len(model.codebook_sizes)
+        assert model.frame_rate == model.sampling_rate / model.hop_length
+        bits = torch.tensor(model.codebook_sizes, dtype=torch.float64).log2().sum().item()
+        assert model.bits_per_second == pytest.approx(model.frame_rate * bits, rel=1e-12)
+
+    @torch.no_grad()
+    def test_lengths_for_every_time(self):
+        model = self.tiny_model()
+        for time in range(1, 2 * model.hop_length + 2):
+            x = self.waveform(time, batch=2)
+            codes = model.encode(x).audio_codes
+            frames = -(-time // model.hop_length)
+            assert codes.shape == (2, model.num_codebooks, frames)
+            assert model.decode(codes).audio_values.shape == (*x.shape[:2], frames * model.hop_length)
+            assert model(x).audio_values.shape == x.shape
+
+    @torch.no_grad()
+    def test_encode_pads_with_zeros_on_the_right(self):
+        model = self.tiny_model()
+        x = self.waveform(7 * model.hop_length)
+        x[..., -1] = 0
+        assert torch.equal(model.encode(x[..., :-1]).audio_codes, model.encode(x).audio_codes)
+
+    @torch.no_grad()
+    def test_sounds_that_differ_have_codes_that_differ(self):
+        # Else nothing here could see a code that is wrong.
+        codes = self.tiny_model().encode(self.waveform(2000)).audio_codes
+        assert all(codes[:, place].unique().numel() > 2 for place in range(codes.shape[1]))
+
+    # Encode, decode, forward
+
+    @torch.no_grad()
+    def test_forward_is_encode_then_decode(self):
+        model = self.tiny_model()
+        x = self.waveform(9 * model.hop_length - 1, batch=2)
+        output, codes = model(x), model.encode(x).audio_codes
+        assert torch.equal(output.audio_codes, codes)
+        assert torch.equal(output.audio_values, model.decode(codes).audio_values[..., : x.shape[-1]])
+        assert output.sample is output.audio_values
+
+    @torch.no_grad()
+    def test_return_dict_false_gives_the_same_in_a_tuple(self):
+        model = self.tiny_model()
+        x = self.waveform(3 * model.hop_length)
+        (codes,) = model.encode(x, return_dict=False)
+        (audio,) = model.decode(codes, return_dict=False)
+        output = model(x, return_dict=False)
+        assert torch.equal(codes, model.encode(x).audio_codes)
+        assert torch.equal(audio, model.decode(codes).audio_values)
+        assert torch.equal(output[0], model(x).audio_values)
+        assert torch.equal(output[1], codes)
+
+    @torch.no_grad()
+    def test_the_first_codebooks_are_a_prefix(self):
+        model = self.tiny_model()
+        x = self.waveform(9 * model.hop_length)
+        codes = model.encode(x).audio_codes
+        for count in range(1, model.num_codebooks + 1):
+            assert torch.equal(model.encode(x, num_codebooks=count).audio_codes, codes[:, :count])
+            output = model(x, num_codebooks=count)
+            assert torch.equal(output.audio_values, model.decode(codes[:, :count]).audio_values)
+        for count in (0, model.num_codebooks + 1):
+            with pytest.raises(ValueError, match=f"`num_codebooks` is {count}"):
+                model.encode(x, num_codebooks=count)
+
+    def test_encoding_in_training_mode_teaches_no_codebook(self):
+        model = self.tiny_model().train()
+        before = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
+        codes = model.encode(self.waveform(9 * model.hop_length)).audio_codes
+        model.decode(codes)
+        assert all(torch.equal(before[name], value) for name, value in model.quantizer.state_dict().items())
+
+    # Chunks
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("tile_frames", [1, 7, None])
+    def test_chunked_coding_matches_whole(self, tile_frames):
+        model = self.tiny_model(torch.float64)
+        hop = model.hop_length
+        for time in (1, 2 * hop + 1, 30 * hop - 1, 65 * hop):
+            x = self.waveform(time, batch=2, dtype=torch.float64)
+            model.disable_tiling()
+            codes = model.encode(x).audio_codes
+            audio, whole = model.decode(codes).audio_values, model(x)
+            model.enable_tiling(tile_frames)
+            assert torch.equal(model.encode(x).audio_codes, codes)
+            assert_equal_within_rounding(model.decode(codes).audio_values, audio)
+            assert_equal_within_rounding(model(x).audio_values, whole.audio_values)
+
+    @torch.no_grad()
+    def test_default_chunks_are_exact_beyond_one_chunk(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(int(1.5 * model.default_tile_frames * model.hop_length) + 1, dtype=torch.float64)
+        whole = model(x)
+        model.enable_tiling()
+        assert torch.equal(model.encode(x).audio_codes, whole.audio_codes)
+        assert_equal_within_rounding(model.decode(whole.audio_codes).audio_values[..., : x.shape[-1]], whole.sample)
+
+    def test_the_memory_of_coding_in_chunks_does_not_grow(self):
+        if not self.flat_memory:
+            pytest.skip("an LSTM holds all frames")
+        model = self.tiny_model()
+        model.enable_tiling(8)
+        times = [frames * model.hop_length for frames in (60, 240)]
+        short, long = (working_bytes(EncodeToCodes(model), self.waveform(time)) for time in times)
+        assert long <= short
+        short, long = (working_bytes(DecodeCodes(model), self.codes(model, frames)) for frames in (60, 240))
+        assert long <= short + 180 * 8 * model.num_codebooks  # the range check looks at one codebook at a time
+
+    def test_a_chunk_of_no_frames_is_refused(self):
+        with pytest.raises(ValueError, match=r"`tile_frames` is 0.*at least 1"):
+            self.tiny_model().enable_tiling(0)
+
+    # Batches and padding
+
+    @torch.no_grad()
+    def test_an_item_in_a_padded_batch_is_what_it_is_alone(self):
+        model = self.tiny_model(torch.float64)
+        hop = model.hop_length
+        lengths = [9 * hop, 4 * hop - 1, 4 * hop, 1]
+        x = self.waveform(9 * hop, batch=4, dtype=torch.float64)
+        mask = torch.arange(9 * hop) < torch.tensor(lengths)[:, None]
+        x[1, :, lengths[1]] = torch.nan  # what is padding does not matter
+        encoded, output = model.encode(x, mask), model(x, mask[:, None])
+        decoded = model.decode(encoded.audio_codes, encoded.audio_codes_mask).audio_values
+        assert torch.equal(output.audio_codes, encoded.audio_codes)
+        for item, length in enumerate(lengths):
+            alone = x[item : item + 1, :, :length]
+            codes = model.encode(alone).audio_codes
+            frames = codes.shape[-1]
+            assert torch.equal(encoded.audio_codes[item : item + 1, :, :frames], codes)
+            assert not encoded.audio_codes[item, :, frames:].any()
+            assert encoded.audio_codes_mask[item].tolist() == [True] * frames + [False] * (9 - frames)
+            assert_equal_within_rounding(output.audio_values[item : item + 1, :, :length], model(alone).audio_values)
+            assert not output.audio_values[item, :, length:].any()
+            audio = model.decode(codes).audio_values
+            assert_equal_within_rounding(decoded[item : item + 1, :, : frames * hop], audio)
+            assert not decoded[item, :, frames * hop :].any()
+
+    @torch.no_grad()
+    def test_padding_is_in_no_loss(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(9 * model.hop_length, dtype=torch.float64)
+        mask = torch.arange(x.shape[-1])[None] < 4 * model.hop_length
+        padded, alone = model(x, mask).losses, model(x[..., : 4 * model.hop_length]).losses
+        assert padded.keys() == alone.keys()
+        for name, value in alone.items():
+            assert_equal_within_rounding(padded[name], value)
+
+    def test_a_wrong_mask_is_refused(self):
+        model = self.tiny_model()
+        x = self.waveform(3 * model.hop_length, batch=2)
+        right = torch.ones(2, x.shape[-1], dtype=torch.bool)
+        left, silent, other = right.clone(), right.clone(), right.long()
+        left[1, 0] = False
+        silent[1] = False
+        other[0, 0] = 2
+        for wrong, message in (
+            (right[:, 1:], "has shape"),
+            (left, "on the right only"),
+            (silent, r"all of the items \[1\]"),
+            (other, "other than 0 and 1"),
+        ):
+            with pytest.raises(ValueError, match=f"`padding_mask`.*{message}"):
+                model.encode(x, wrong)
+        with pytest.raises(ValueError, match="`audio_codes_mask` has shape"):
+            model.decode(self.codes(model, 5, batch=2), right)
+
+    # Disk, dtypes, copies
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("max_shard_size", ["5GB", "4KB"])
+    def test_loading_gives_back_what_was_saved(self, max_shard_size, tmp_path: Path):
+        model = self.tiny_model()
+        model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+        assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (max_shard_size == "4KB")
+        for options in ({}, {"device_map": "cpu"}, {"device_map": "auto"}):
+            loaded = self.model_class.from_pretrained(tmp_path, **options)
+            assert not loaded.training
+            assert {name: getattr(loaded.config, name) for name in self.config} == self.config
+            state = model.state_dict()
+            assert state.keys() == loaded.state_dict().keys()
+            assert all(torch.equal(state[name], value) for name, value in loaded.state_dict().items())
+        x = self.waveform(3 * model.hop_length)
+        assert torch.equal(loaded(x).audio_values, model(x).audio_values)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_loads_and_stays_near(self, dtype, tmp_path: Path):
+        model = self.tiny_model()
+        model.save_pretrained(tmp_path)
+        loaded = self.model_class.from_pretrained(tmp_path, dtype=dtype)
+        codes = self.codes(model, 20)
+        decoded, expected = loaded.decode(codes).audio_values, model.decode(codes).audio_values
+        assert decoded.dtype == dtype
+        # every layer of a tiny model rounds a few times, some forty roundings in a row
+        assert (decoded.float() - expected).abs().max() < 40 * torch.finfo(dtype).eps * expected.abs().max()
+        x = self.waveform(9 * model.hop_length).to(dtype)
+        assert loaded.encode(x).audio_codes.shape == (1, model.num_codebooks, 9)
+        assert all(value.isfinite() for value in loaded(x).losses.values())
+
+    def test_a_model_can_be_copied_after_a_forward_pass(self):
+        model = self.tiny_model().train()
+        x = self.waveform(3 * model.hop_length)
+        model(x).audio_values.sum().backward()
+        model.eval()
+        assert torch.equal(copy.deepcopy(model)(x).audio_values, model(x).audio_values)
+
+    # Gradients
+
+    def loss(self, model: Any, x: Tensor) -> Tensor:
+        output = model(x, generator=seeded())
+        return (output.audio_values - x).square().mean() + sum(output.losses.values())
+
+    def test_gradient_reaches_every_parameter(self):
+        model = self.tiny_model(quantizer_dropout=0.0).train()
+        self.loss(model, self.waveform(60 * model.hop_length, batch=2)).backward()
+        unreached = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        assert unreached == []
+
+    def test_a_frozen_encoder_leaves_the_codes_as_they_are(self):
+        model = self.tiny_model()
+        model.freeze_encoder()
+        model.train()
+        before = {name: value.clone() for name, value in model.state_dict().items() if "decoder" not in name}
+        self.loss(model, self.waveform(20 * model.hop_length)).backward()
+        state = model.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in before.items())
+        assert all((p.grad is not None) == name.startswith("decoder") for name, p in model.named_parameters())
+
+    def test_gradient_checkpointing_stores_less_and_changes_no_gradient(self):
+        gradients, stored = [], []
+        for checkpointing in (False, True):
+            model = self.tiny_model(torch.float64).train()
+            if checkpointing:
+                model.activation_checkpointing_enable()
+            saved: list[int] = []
+
+            def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
+                saved.append(tensor.nbytes)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                loss = self.loss(model, self.waveform(60 * model.hop_length, dtype=torch.float64))
+            loss.backward()
+            gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+            stored.append(sum(saved))
+        assert stored[1] < self.checkpointing_share * stored[0]
+        for name, gradient in gradients[0].items():
+            if gradient is not None:
+                assert_equal_within_rounding(gradients[1][name], gradient)
+
+    # Compilers
+
+    @torch.no_grad()
+    def test_encode_and_decode_compile_into_one_graph(self):
+        model = self.tiny_model(torch.float64)
+        x, codes = self.waveform(9 * model.hop_length, dtype=torch.float64), self.codes(model, 9)
+        with torch._dynamo.config.patch(allow_rnn=not self.compiles):
+            encode = torch.compile(EncodeToCodes(model), backend="aot_eager", fullgraph=True)
+            decode = torch.compile(DecodeCodes(model), backend="aot_eager", fullgraph=True)
+            assert torch.equal(encode(x), EncodeToCodes(model)(x))
+            assert_equal_within_rounding(decode(codes), DecodeCodes(model)(codes))
+
+    @torch.no_grad()
+    def test_encode_and_decode_export_with_a_dynamic_length(self):
+        if not self.compiles:
+            pytest.skip("torch exports an LSTM for one length only")
+        model = self.tiny_model(torch.float64)
+        hop, frames = model.hop_length, torch.export.Dim("frames", min=self.shortest_export, max=1000)
+        x, codes = self.waveform(9 * hop, dtype=torch.float64), self.codes(model, 9)
+        encode = torch.export.export(EncodeToCodes(model), (x,), dynamic_shapes=({2: hop * frames},)).module()
+        decode = torch.export.export(DecodeCodes(model), (codes,), dynamic_shapes=({2: frames},)).module()
+        for count in (self.shortest_export, 9, 31):
+            x, codes = self.waveform(count * hop, dtype=torch.float64), self.codes(model, count)
+            assert torch.equal(encode(x), EncodeToCodes(model)(x))
+            assert_equal_within_rounding(decode(codes), DecodeCodes(model)(codes))
+
+    # Wrong inputs
+
+    def test_a_wrong_waveform_is_refused_with_its_value_and_a_remedy(self):
+        model = self.tiny_model()
+        right = self.waveform(3 * model.hop_length, batch=2)
+        nan = right.clone()
+        nan[..., 1] = torch.nan
+        for wrong, value, remedy in (
+            (right[0], str(tuple(right.shape[1:])), "dimensions"),
+            (torch.cat([right, right], dim=1), f"{2 * right.shape[1]} channels", "load"),
+            ((100 * right).to(torch.int16), "torch.int16", "convert"),
+            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
+            (nan, f"{nan.isnan().sum()} values", "repair"),
+        ):
+            for run in (model, model.encode):
+                with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(value)}.*{remedy}"):
+                    run(wrong)
+
+    def test_wrong_codes_are_refused_with_their_value_and_a_remedy(self):
+        model = self.tiny_model()
+        right = self.codes(model, 5, batch=2)
+        high, low = right.clone(), right.clone()
+        high[1, -1, 2] = model.codebook_sizes[-1]
+        low[0, 0, 0] = -1
+        count = model.num_codebooks + 1
+        for wrong, value, remedy in (
+            (right[0], str(tuple(right.shape[1:])), "dimensions"),
+            (right.float(), "torch.float32", "int64"),
+            (torch.cat([right, right[:, :1]], dim=1), f"{count} codebooks", f"load a {count}-codebook model"),
+            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
+            (high, f"holds {model.codebook_sizes[-1]}", "leave out"),
+            (low, "holds -1", "leave out"),
+        ):
+            with pytest.raises(ValueError, match=f"`audio_codes`.*{re.escape(value)}.*{remedy}"):
+                model.decode(wrong)
+
+    def test_another_sampling_rate_is_refused(self):
+        model = self.tiny_model()
+        x, right = self.waveform(3 * model.hop_length), model.sampling_rate
+        assert torch.equal(model.encode(x, sampling_rate=right).audio_codes, model.encode(x).audio_codes)
+        with pytest.raises(ValueError, match=f"{right + 1} Hz.*{right} Hz; resample"):
+            model.encode(x, sampling_rate=right + 1)
+
+    def test_weights_that_a_checkpoint_lacks_start_as_new(self, tmp_path: Path):
+        model = self.tiny_model()
+        kept = {name: value for name, value in model.state_dict().items() if not name.startswith("decoder")}
+        model.save_pretrained(tmp_path, state_dict=kept)
+        loaded = self.model_class.from_pretrained(tmp_path)
+        assert shapes(loaded) == shapes(model)
+        assert all(value.isfinite().all() for value in loaded.state_dict().values())
+        assert all(torch.equal(loaded.state_dict()[name], value) for name, value in kept.items())
