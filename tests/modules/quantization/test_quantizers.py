@@ -212,8 +212,9 @@ def test_residual_quantization_is_one_after_the_other(make):
         torch.testing.assert_close(gradients[0][name], gradients[1][name], rtol=1e-10, atol=1e-11)
 
 
-def test_residual_codes_are_those_of_the_plain_formula_in_the_few_dimensions_too():
-    quantizer = randomized(dac(9)).eval()
+@pytest.mark.parametrize("count", [2, 9])  # all their dimensions together are as many as the latents', or more
+def test_residual_codes_are_those_of_the_plain_formula_in_the_few_dimensions_too(count):
+    quantizer = randomized(dac(count)).eval()
     x = latents(frames=200)
     residual, expected = x, []
     for stage in quantizer.quantizers:

@@ -89,21 +89,22 @@ class ResidualVectorQuantizer(Quantizer):
     @torch.no_grad()
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return codes (batch, count, frames), and whether each frame is finite, (batch, frames)."""
-        batch, _, frames = latents.shape
-        search = self._search_projected if self.projecting else self._search_plain
+        batch, channels, frames = latents.shape
+        few = self.projecting and sum(q.codebook.dim for q in self.quantizers[:count]) <= channels
+        search = self._search_projected if few else self._search_in_turn
         codes, finite = search(latents.transpose(1, 2).flatten(0, 1), count)  # (batch * frames, channels)
         return codes.view(batch, frames, count).transpose(1, 2), finite.view(batch, frames)
 
-    def _search_plain(self, residual: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _search_in_turn(self, residual: Tensor, count: int) -> tuple[Tensor, Tensor]:
         codes = []
         for quantizer in self.quantizers[:count]:
-            code, finite = quantizer.codebook.search(residual)
+            code, finite = quantizer.codebook.search(quantizer.in_proj(residual.T[None])[0].T)
             codes.append(code)
-            residual = residual - quantizer.codebook(code)
+            residual = residual - quantizer.vectors_of(code[None])[0].T
         return torch.stack(codes, dim=1), finite
 
     def _search_projected(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Keep the residual in the codebooks' few dimensions instead of the latents' many.
+        """Keep the residual in the codebooks' dimensions, where these are fewer all together than the latents'.
 
         Every codebook sees the latents through a projection of its own, ``P_q``. What codebook p takes away from the
         latents is ``W_p v + b_p``; seen by a later q, that is ``P_q W_p v + P_q b_p``: small matrices, made once. The

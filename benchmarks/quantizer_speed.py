@@ -1,0 +1,152 @@
+"""Time to find residual codes, beside transformers' DAC and EnCodec and vector-quantize-pytorch, on equal weights.
+
+Times are medians of runs that take turns in one process, after one run that is not counted and whose codes are
+compared. The plain form searches the latents' own dimensions (EnCodec's and vector-quantize-pytorch's), the projected
+one has a linear layer before and after each codebook and goes by angle (DAC's).
+
+    pip install vector-quantize-pytorch==1.32
+    python benchmarks/quantizer_speed.py --threads 1 --repeats 15
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DacConfig, EncodecConfig
+from transformers.models.dac.modeling_dac import DacResidualVectorQuantizer
+from transformers.models.encodec.modeling_encodec import EncodecResidualVectorQuantizer
+
+from hf_audio_vae.evaluation.reports import table
+from hf_audio_vae.modules.quantization import Codebook, ResidualVectorQuantizer, VectorQuantizer
+
+try:
+    from vector_quantize_pytorch import ResidualVQ
+except ImportError:
+    ResidualVQ = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is quantized by what.
+
+    Args:
+        num_codebooks (`int`): In a row.
+        codebook_size (`int`): Codes of each.
+        dim (`int`): Dimensions of their vectors.
+        frames (`int`): Latents.
+        channels (`int`): Of the latents in the projected form.
+    """
+
+    num_codebooks: int
+    codebook_size: int
+    dim: int
+    frames: int
+    channels: int = 1024
+
+    def __str__(self) -> str:
+        return f"{self.num_codebooks} x {self.codebook_size} x {self.dim}"
+
+
+CASES = (Case(9, 1024, 8, 4096), Case(32, 1024, 128, 2048), Case(1, 8192, 512, 2048))
+Runs = dict[str, Callable[[], Tensor]]  # -> codes (1, num_codebooks, frames)
+
+
+def plain_runs(case: Case) -> Runs:
+    """Everybody's search with the same codebooks."""
+    torch.manual_seed(0)
+    latents = torch.randn(1, case.dim, case.frames)
+    ours = ResidualVectorQuantizer(
+        VectorQuantizer(case.dim, Codebook(case.codebook_size, case.dim)) for _ in range(case.num_codebooks)
+    ).eval()
+    config = EncodecConfig(
+        codebook_size=case.codebook_size, codebook_dim=case.dim, target_bandwidths=[bandwidth_of(case)]
+    )
+    encodec = EncodecResidualVectorQuantizer(config).eval()
+    assert encodec.num_quantizers == case.num_codebooks
+    for q in range(case.num_codebooks):
+        vectors = ours.quantizers[q].codebook.vectors.mul_(0.7**q)  # later codebooks are finer
+        encodec.layers[q].codebook.embed.copy_(vectors)
+    runs: Runs = {
+        "ours": lambda: ours.encode(latents),
+        "EnCodec": lambda: encodec.encode(latents).transpose(0, 1),
+    }
+    if ResidualVQ is not None:
+        sizes = {"num_quantizers": case.num_codebooks, "codebook_size": case.codebook_size}
+        other = ResidualVQ(dim=case.dim, **sizes).eval()
+        for q in range(case.num_codebooks):
+            other.layers[q]._codebook.embed.data.copy_(ours.quantizers[q].codebook.vectors[None])
+        rows = latents.transpose(1, 2).contiguous()
+        runs["vector-quantize-pytorch"] = lambda: other(rows)[1].transpose(1, 2)
+    return runs
+
+
+def projected_runs(case: Case) -> Runs:
+    """Ours and DAC's, with the same codebooks and projections."""
+    torch.manual_seed(0)
+    latents = torch.randn(1, case.channels, case.frames)
+    config = DacConfig(
+        encoder_hidden_size=case.channels // 16,
+        n_codebooks=case.num_codebooks,
+        codebook_size=case.codebook_size,
+        codebook_dim=case.dim,
+    )
+    dac = DacResidualVectorQuantizer(config).eval()
+    ours = ResidualVectorQuantizer(
+        VectorQuantizer(case.channels, Codebook(case.codebook_size, case.dim, cosine=True))
+        for _ in range(case.num_codebooks)
+    ).eval()
+    for mine, theirs in zip(ours.quantizers, dac.quantizers, strict=True):
+        mine.codebook.vectors.copy_(theirs.codebook.weight)
+        for name in ("in_proj", "out_proj"):
+            projection, weight = getattr(mine, name), getattr(theirs, name).weight
+            projection.weight_v.data.copy_(weight)
+            projection.weight_g.data.copy_(torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True))
+            projection.bias.data.copy_(getattr(theirs, name).bias)
+    return {"ours": lambda: ours.encode(latents), "DAC": lambda: dac(latents)[1]}
+
+
+def bandwidth_of(case: Case) -> float:
+    """Kilobits a second that make EnCodec take so many codebooks, at its 75 frames a second."""
+    return case.num_codebooks * 75 * (case.codebook_size - 1).bit_length() / 1000
+
+
+@torch.no_grad()
+def compare(runs: Runs, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians in ms, and the share of codes that equal ours."""
+    codes = {name: run() for name, run in runs.items()}
+    equal = {name: (code == codes["ours"]).double().mean().item() for name, code in codes.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(1e3 * (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in times.items()}, equal
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if ResidualVQ is None:
+        print("vector-quantize-pytorch is not installed; the others are compared without it\n")
+    rows: list[list[str | float]] = []
+    for case in CASES:
+        for form, make in (("plain", plain_runs), ("projected", projected_runs)):
+            medians, equal = compare(make(case), arguments.repeats)
+            others = {name: value for name, value in medians.items() if name != "ours"}
+            for name, value in others.items():
+                ratio = value / medians["ours"]
+                rows.append([f"{case}, {form}", name, f"{medians['ours']:.1f}", f"{value:.1f}", ratio, equal[name]])
+    print(table(["codebooks", "other", "ours (ms)", "other (ms)", "ratio", "equal codes"], rows))
+
+
+if __name__ == "__main__":
+    main()
