@@ -9,6 +9,7 @@ from hf_audio_vae.models import (
     WaveformVAE,
     WaveformVQVAE,
     WaveformVQVAEConfig,
+    WaveformVQVAEFeatureExtractor,
 )
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.registration import register
@@ -25,5 +26,6 @@ __all__ = [
     "WaveformVAE",
     "WaveformVQVAE",
     "WaveformVQVAEConfig",
+    "WaveformVQVAEFeatureExtractor",
     "__version__",
 ]

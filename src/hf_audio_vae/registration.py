@@ -7,13 +7,14 @@ path. transformers has a public one, by the `model_type` of a configuration.
 
 import importlib
 
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from hf_audio_vae.models import (
     HierarchicalVQVAE,
     HierarchicalVQVAEConfig,
     WaveformVQVAE,
     WaveformVQVAEConfig,
+    WaveformVQVAEFeatureExtractor,
 )
 
 TABLE = "diffusers.pipelines.pipeline_loading_utils"
@@ -24,6 +25,7 @@ def register() -> bool:
     for config, model in ((WaveformVQVAEConfig, WaveformVQVAE), (HierarchicalVQVAEConfig, HierarchicalVQVAE)):
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)
+        AutoFeatureExtractor.register(config, WaveformVQVAEFeatureExtractor, exist_ok=True)
     try:
         table = importlib.import_module(TABLE).LOADABLE_CLASSES
     except (ImportError, AttributeError):

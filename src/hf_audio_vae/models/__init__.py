@@ -12,6 +12,7 @@ from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import H
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
+from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "WaveformVAE",
     "WaveformVQVAE",
     "WaveformVQVAEConfig",
+    "WaveformVQVAEFeatureExtractor",
     "load_autoencoder",
     "load_vae",
     "model_arguments",
