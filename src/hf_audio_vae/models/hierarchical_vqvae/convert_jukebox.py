@@ -105,20 +105,7 @@ def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None
         )
     config = HierarchicalVQVAEConfig(audio_channels=first.shape[1], **_config_keys(hps or {}))
     model = HierarchicalVQVAE(config)
-    expected = model.state_dict()
-    ours = {_their_name(name, config.downsampling_counts): name for name in expected if _is_theirs(name)}
-    if differing := sorted(ours.keys() ^ weights.keys()):
-        where = "missing from the checkpoint" if differing[0] in ours else "unknown to its numbers"
-        raise ValueError(
-            f"{differing[0]} is {where}, one of {len(differing)} names that differ; give the `hps` it was made with."
-        )
-    for theirs, name in ours.items():
-        shape, needed = tuple(weights[theirs].shape), tuple(expected[name].shape)
-        if shape != needed:
-            raise ValueError(
-                f"{theirs} has the shape {shape}, by its numbers {needed}; give the `hps` it was made with."
-            )
-    model.load_state_dict(expected | {ours[name]: value.to(torch.float32) for name, value in weights.items()})
+    model.load_state_dict(model.state_dict() | _renamed(weights, model))
     for quantizer in model.quantizers:
         codebook = quantizer.codebook
         codebook.counts.fill_(1)
@@ -181,6 +168,24 @@ def _config_keys(hps: Mapping[str, object]) -> dict[str, Any]:
     if config.get("level_multipliers", ()) is None:
         config["level_multipliers"] = (1,) * len(strides)
     return config
+
+
+def _renamed(weights: Mapping[str, Tensor], model: HierarchicalVQVAE) -> dict[str, Tensor]:
+    """Return the weights as `model` names them, in float32; `ValueError` if they do not fit it."""
+    expected = model.state_dict()
+    ours = {_their_name(name, model.config.downsampling_counts): name for name in expected if _is_theirs(name)}
+    if differing := sorted(ours.keys() ^ weights.keys()):
+        where = "missing from the checkpoint" if differing[0] in ours else "unknown to its numbers"
+        raise ValueError(
+            f"{differing[0]} is {where}, one of {len(differing)} names that differ; give the `hps` it was made with."
+        )
+    for theirs, name in ours.items():
+        shape, needed = tuple(weights[theirs].shape), tuple(expected[name].shape)
+        if shape != needed:
+            raise ValueError(
+                f"{theirs} has the shape {shape}, by its numbers {needed}; give the `hps` it was made with."
+            )
+    return {ours[name]: value.to(torch.float32) for name, value in weights.items()}
 
 
 def _is_theirs(name: str) -> bool:

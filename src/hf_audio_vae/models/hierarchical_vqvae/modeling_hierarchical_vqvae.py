@@ -275,22 +275,33 @@ class HierarchicalVQVAE(PreTrainedModel):
             for level, latents in enumerate(self._encode(waveform, valid, quantize=False))
         ]
 
-        def heard(path: tuple[int, ...]) -> Tensor:
-            # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
-            frames = None if masks is None else masks[path[-1]]
-            audio = self._decode([coded[level].quantized for level in path], path, frames, dequantize=False)
-            audio = audio[..., : waveform.shape[-1]]
-            return audio if sound is None else audio * sound[:, None]
-
-        alone, codes = tuple(heard((level,)) for level in every), tuple(level.codes for level in coded)
+        quantized, codes = [level.quantized for level in coded], tuple(level.codes for level in coded)
+        alone = tuple(self._heard(quantized, (level,), masks, sound, waveform.shape[-1]) for level in every)
+        joint = self.config.joint_decoding
         output = HierarchicalVQVAEOutput(
-            audio_values=heard(every) if self.config.joint_decoding else alone[0],
+            audio_values=self._heard(quantized, every, masks, sound, waveform.shape[-1]) if joint else alone[0],
             level_values=alone,
             audio_codes=codes if masks is None else tuple(codes[i] * masks[i][:, None] for i in every),
             audio_codes_mask=masks,
             losses={name: torch.stack([level.losses[name] for level in coded]).sum() for name in coded[0].losses},
         )
         return output if return_dict else output.to_tuple()
+
+    def _heard(
+        self,
+        quantized: Levels,
+        path: tuple[int, ...],
+        masks: tuple[Tensor, ...] | None,
+        sound: Tensor | None,
+        time: int,
+    ) -> Tensor:
+        """Decode a path in training, as long as the input and 0 for padding.
+
+        Not by `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        """
+        valid = None if masks is None else masks[path[-1]]
+        audio = self._decode([quantized[level] for level in path], path, valid, dequantize=False)[..., :time]
+        return audio if sound is None else audio * sound[:, None]
 
     def _ratios(self, path: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Frames of each level of a path, of all levels if not given, for one frame of its last."""
