@@ -151,3 +151,18 @@ def test_input_span_of_upsampling_is_exact(stride, causal):
     for start in range(time):
         for stop in {start + 1, min(start + stride, time), min(start + 2 * stride + 1, time), time}:
             assert inputs_read(layer, x, start, stop) == clipped(layer.input_span(start, stop), x.shape[-1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("stride", [3, 5])
+def test_upsampling_is_right_at_the_width_and_with_the_threads_where_torch_is_not(stride, causal):
+    layer = WeightNormConvTranspose1d(768, 384, stride=stride, causal=causal)
+    x = noise(1, 768, 600)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        y = layer(x.float())
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(y.double(), layer.double()(x), rtol=0, atol=1e-5)
