@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 REPO = Path(__file__).parents[1]
-DEMO = "demo"
-SCRIPTS = {DEMO: "train_autoencoder.py", "latent-diffusion-demo": "train_latent_diffusion.py"}
+DEMO, VQVAE = "demo", "vqvae-demo"
+AUTOENCODER = "train_autoencoder.py"
+SCRIPTS = {DEMO: AUTOENCODER, VQVAE: AUTOENCODER, "latent-diffusion-demo": "train_latent_diffusion.py"}
 
 
 def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO) -> list[dict[str, float]]:

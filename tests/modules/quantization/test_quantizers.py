@@ -298,6 +298,16 @@ def test_a_codebook_that_is_dropped_learns_nothing_and_costs_nothing():
     torch.testing.assert_close(output.losses["commitment"], first.losses["commitment"], rtol=1e-12, atol=0)
 
 
+def test_frozen_codebooks_go_on_dropping():
+    quantizer = randomized(rvq(4, dropout=1.0)).train()
+    for stage in quantizer.quantizers:
+        stage.eval()
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    output = quantizer(latents(batch=8), generator=seeded())
+    assert not torch.equal(output.quantized, quantizer.decode(output.codes))
+    assert all(torch.equal(before[name], value) for name, value in quantizer.state_dict().items())
+
+
 def test_codebooks_start_each_with_what_those_before_left_over():
     quantizer = rvq(3, size=16).double().train()
     x = latents(frames=100)

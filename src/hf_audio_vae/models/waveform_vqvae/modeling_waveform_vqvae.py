@@ -20,7 +20,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
 from hf_audio_vae.models.waveform_vqvae.padding import by_length, valid_mask
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers, start_weights
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
-from hf_audio_vae.modules.quantization import Quantizer
+from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
 
@@ -171,7 +171,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
     def freeze_encoder(self) -> None:
         """Train the decoder alone: encoder and quantizer take no more gradients, codebooks stop learning.
 
-        The quantizer stays in evaluation mode, so without dropout: `num_codebooks` of `forward` trains with fewer.
+        Quantizer dropout goes on, so that the decoder still learns every number of codebooks.
         """
         self.encoder_is_frozen = True
         self.encoder.requires_grad_(False)
@@ -182,7 +182,9 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         """Set training mode, in which codebooks learn unless the encoder is frozen."""
         super().train(mode)
         if self.encoder_is_frozen:
-            self.quantizer.eval()
+            for module in self.quantizer.modules():
+                if isinstance(module, VectorQuantizer):
+                    module.eval()
         return self
 
     def encode(

@@ -72,7 +72,7 @@ class FiniteScalarQuantizer(Quantizer):
         """Squeeze numbers (batch, dim, frames) to where they round to so many integers, those around zero."""
         levels = self._column(self.levels, x)
         half = (levels - 1) * (1 + MARGIN) / 2
-        offset = (levels % 2 == 0) * 0.5  # an even number of integers has none in its middle
+        offset = (levels % 2 == 0).to(x.dtype) * 0.5  # an even number of integers has none in its middle
         return torch.tanh(x + torch.atanh(offset / half)) * half - offset
 
     def _values(self, digits: Tensor) -> Tensor:

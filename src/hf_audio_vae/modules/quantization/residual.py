@@ -48,7 +48,7 @@ class ResidualVectorQuantizer(Quantizer):
         num_codebooks: int | None = None,
         generator: Generators = None,
     ) -> QuantizerOutput:
-        """Quantize, as `Quantizer.forward` says."""
+        """Quantize, as `Quantizer.forward` says; a quantizer that is in evaluation mode by itself learns nothing."""
         count = self.checked_count(num_codebooks)
         depths = self._depths(latents, count, generator)
         if self.training:
@@ -68,7 +68,7 @@ class ResidualVectorQuantizer(Quantizer):
                 quantized = quantized + choice.quantized * used[:, None, None]
             for name, values in choice.losses.items():
                 losses[name] = losses.get(name, 0.0) + masked_mean(values, mask, used)
-            if self.training:
+            if quantizer.training:
                 quantizer.learn(choice.projected, codes[:, q], of_used)
         return QuantizerOutput(quantized, codes, losses)
 
@@ -128,11 +128,12 @@ class ResidualVectorQuantizer(Quantizer):
     @torch.no_grad()
     def _start(self, latents: Tensor, mask: Tensor | None) -> None:
         """Let untrained codebooks begin, each with what those before it leave over."""
-        if all(quantizer.codebook.updates > 0 for quantizer in self.quantizers):
+        if all(quantizer.codebook.updates > 0 for quantizer in self.quantizers if quantizer.training):
             return
         residual = latents
         for quantizer in self.quantizers:
-            quantizer.start(residual, mask)
+            if quantizer.training:
+                quantizer.start(residual, mask)
             residual = residual - quantizer.vectors_of(quantizer.search(residual)[0])
 
     def _depths(self, latents: Tensor, count: int, generator: Generators) -> Tensor | None:
