@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.dilated import UpsamplingConv1d
 from tests.dependence import clipped, inputs_read
 
 STRIDES = (1, 2, 3, 4, 5, 8)
@@ -154,10 +155,18 @@ def test_input_span_of_upsampling_is_exact(stride, causal):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    "layer_of",
+    [
+        lambda stride: WeightNormConvTranspose1d(768, 384, stride=stride),
+        lambda stride: WeightNormConvTranspose1d(768, 384, stride=stride, causal=True),
+        lambda stride: UpsamplingConv1d(768, 384, stride=stride),
+    ],
+    ids=["weight norm", "causal", "plain"],
+)
 @pytest.mark.parametrize("stride", [3, 5])
-def test_upsampling_is_right_at_the_width_and_with_the_threads_where_torch_is_not(stride, causal):
-    layer = WeightNormConvTranspose1d(768, 384, stride=stride, causal=causal)
+def test_upsampling_is_right_at_the_width_and_with_the_threads_where_torch_is_not(stride, layer_of):
+    layer = layer_of(stride)
     x = noise(1, 768, 600)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
