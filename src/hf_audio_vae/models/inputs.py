@@ -32,8 +32,10 @@ def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
         )
     if torch.compiler.is_compiling():
         return
-    for place, size in enumerate(codebook_sizes[: codes.shape[1]]):
-        lowest, highest = (int(value) for value in codes[:, place].aminmax())
+    wide = codes.long()  # torch finds no extremes of unsigned 16-bit numbers
+    lows, highs = wide.amin(dim=(0, 2)).tolist(), wide.amax(dim=(0, 2)).tolist()
+    for place, (lowest, highest) in enumerate(zip(lows, highs, strict=True)):
+        size = codebook_sizes[place]
         if lowest < 0 or highest >= size:
             wrong = lowest if lowest < 0 else highest
             raise ValueError(

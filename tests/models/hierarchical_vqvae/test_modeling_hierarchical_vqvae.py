@@ -123,6 +123,15 @@ def test_a_level_alone_decodes_any_number_of_its_frames(level):
 
 
 @torch.no_grad()
+def test_codes_stored_in_smaller_integers_decode_to_the_same_sound(variant):
+    model = model_of(**variant)
+    codes = codes_of(model, 5, batch=2)
+    for dtype in (torch.uint8, torch.uint16, torch.int16, torch.int32):
+        stored = tuple(level.to(dtype) for level in codes)
+        assert torch.equal(model.decode(stored).audio_values, model.decode(codes).audio_values)
+
+
+@torch.no_grad()
 def test_encode_pads_with_zeros_on_the_right(variant):
     model = model_of(**variant)
     x = waveform(2 * model.hop_length)

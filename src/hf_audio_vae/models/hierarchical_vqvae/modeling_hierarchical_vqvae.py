@@ -236,6 +236,7 @@ class HierarchicalVQVAE(PreTrainedModel):
         ratios = self._ratios(path)
         levels = picked(audio_codes, level, path, self.num_levels, "audio_codes")
         check_levels(levels, path, ratios, self.config.codebook_size)
+        levels = [codes.long() for codes in levels]
         valid = None
         if audio_codes_mask is not None:
             masks = picked(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")

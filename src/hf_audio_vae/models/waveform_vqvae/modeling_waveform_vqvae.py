@@ -258,7 +258,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         batch, _, frames = audio_codes.shape
         mask = audio_codes_mask
         valid = None if mask is None else valid_mask(mask, batch, frames, "audio_codes_mask")
-        audio = by_length(self._audio_of_codes, audio_codes, valid, 1, self.hop_length)
+        audio = by_length(self._audio_of_codes, audio_codes.long(), valid, 1, self.hop_length)
         if audio_scales is not None:
             audio = audio * audio_scales[..., None]
         return WaveformVQVAEDecoderOutput(audio) if return_dict else (audio,)
