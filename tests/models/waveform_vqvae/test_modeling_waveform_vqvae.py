@@ -147,6 +147,23 @@ def test_the_loudness_of_padding_does_not_count():
     assert_equal_within_rounding(padded.audio_scales[1:], alone.audio_scales)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_silence_and_quiet_sounds_are_normalized_in_half_precision(dtype):
+    model = tiny(normalize=True, final_tanh=False).to(dtype)
+    loud = noise(1, 1, 40 * model.hop_length)
+    x = torch.cat([loud, 1e-4 * loud, 0 * loud]).to(dtype)
+    encoded = model.encode(x)
+    expected = x.double().square().mean(dim=(1, 2)).sqrt()
+    torch.testing.assert_close(encoded.audio_scales[:, 0].double(), expected, rtol=1e-3, atol=2e-8)
+    audio = model.decode(encoded.audio_codes, audio_scales=encoded.audio_scales).audio_values
+    assert audio.dtype == dtype
+    assert audio.isfinite().all()
+    assert torch.equal(audio, model(x).audio_values)
+    assert audio[1].abs().max() > 1e-6
+    assert audio[2].abs().max() < 1e-6
+
+
 def test_scales_go_with_the_models_that_make_them():
     codes = torch.zeros(2, 2, 4, dtype=torch.int64)
     with pytest.raises(ValueError, match="takes no `audio_scales`"):

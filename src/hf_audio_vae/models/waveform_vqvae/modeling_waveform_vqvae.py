@@ -11,7 +11,7 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
-from hf_audio_vae.models.waveform_vqvae.loudness import loudness
+from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEDecoderOutput,
     WaveformVQVAEEncoderOutput,
@@ -260,7 +260,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         valid = None if mask is None else valid_mask(mask, batch, frames, "audio_codes_mask")
         audio = by_length(self._audio_of_codes, audio_codes.long(), valid, 1, self.hop_length)
         if audio_scales is not None:
-            audio = audio * audio_scales[..., None]
+            audio = scaled(audio, audio_scales)
         return WaveformVQVAEDecoderOutput(audio) if return_dict else (audio,)
 
     def forward(
@@ -297,7 +297,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         audio = by_length(self._audio, quantized.quantized, frames_mask, 1, self.hop_length)
         audio = audio[..., : waveform.shape[-1]]
         if scales is not None:
-            audio = audio * scales[..., None]
+            audio = scaled(audio, scales)
         codes = quantized.codes
         if valid is not None and frames_mask is not None:
             audio, codes = audio * valid[:, None], codes * frames_mask[:, None]
@@ -323,7 +323,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         if not self.config.normalize:
             return waveform, None
         scales = loudness(waveform, valid)
-        return waveform / scales[..., None], scales
+        return (waveform / scales[..., None]).to(waveform.dtype), scales
 
     def _check_scales(self, scales: Tensor | None, batch: int) -> None:
         if (scales is not None) != self.config.normalize:
