@@ -6,6 +6,11 @@ DEMO_OPTIONS ?=
 GENERATOR ?= outputs/generator
 GENERATOR_OPTIONS ?=
 LATENTS ?= outputs/latents
+CODEC ?= outputs/codec
+CODEC_OPTIONS ?=
+CODES ?= outputs/codes
+PRIOR ?= outputs/prior
+PRIOR_OPTIONS ?=
 
 # glibc gives freed activations back to the system after every layer and takes page faults to get them again. Keeping
 # them makes training on a CPU several times as fast.
@@ -15,7 +20,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate test style quality env
+.PHONY: demo generate tokens test style quality env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -41,6 +46,18 @@ generate: env  ## Encode the sound with the demo's model, train a denoiser on it
 		--vae_name_or_path $(DEMO) --output_dir $(GENERATOR) $(GENERATOR_OPTIONS)
 	$(BIN)/hf-audio-vae generate $(GENERATOR) --class_label effect music note speech --guidance_scale 2 \
 		--beside data/held_out/loop_breakbeat.flac --output_dir $(GENERATOR)/generated
+
+tokens: env  ## Train a codec and a language model on its codes, let it write, and decode what it wrote
+	test -f $(CODEC)/config.json || $(BIN)/python training/train_autoencoder.py \
+		--config training/recipes/vqvae-demo.yaml --output_dir $(CODEC) $(CODEC_OPTIONS)
+	rm -rf $(PRIOR) $(CODES)
+	for split in train held_out; do \
+		$(BIN)/python training/encode_latents.py --model $(CODEC) --dataset_name data/$$split \
+			--output_dir $(CODES)/$$split || exit 1; \
+	done
+	$(BIN)/python training/train_token_prior.py --config training/recipes/token-prior-demo.yaml \
+		--dataset_name $(CODES)/train --validation_dataset_name $(CODES)/held_out --output_dir $(PRIOR) $(PRIOR_OPTIONS)
+	$(BIN)/hf-audio-vae generate $(PRIOR) --num_waveforms 4 --output_dir $(PRIOR)/generated
 
 test: env  ## Run the whole suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

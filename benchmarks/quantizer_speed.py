@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def plain_runs(case: Case) -> Runs:
     config = EncodecConfig(
         codebook_size=case.codebook_size, codebook_dim=case.dim, target_bandwidths=[bandwidth_of(case)]
     )
-    encodec = EncodecResidualVectorQuantizer(config).eval()
+    encodec: Any = EncodecResidualVectorQuantizer(config).eval()
     assert encodec.num_quantizers == case.num_codebooks
     for q in range(case.num_codebooks):
         vectors = ours.quantizers[q].codebook.vectors.mul_(0.7**q)  # later codebooks are finer
@@ -99,6 +100,8 @@ def projected_runs(case: Case) -> Runs:
         VectorQuantizer(case.channels, Codebook(case.codebook_size, case.dim, cosine=True))
         for _ in range(case.num_codebooks)
     ).eval()
+    mine: Any
+    theirs: Any
     for mine, theirs in zip(ours.quantizers, dac.quantizers, strict=True):
         mine.codebook.vectors.copy_(theirs.codebook.weight)
         for name in ("in_proj", "out_proj"):

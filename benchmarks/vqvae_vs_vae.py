@@ -62,7 +62,8 @@ def main() -> None:
     place = arguments.output_dir / f"seed-{arguments.seed}-{arguments.steps}"
     common = {"max_train_steps": arguments.steps, "seed": arguments.seed}
     bits_per_second = new_autoencoder("WaveformVQVAE", recipe["model"]).bits_per_second
-    columns, usage = {}, []
+    columns: dict[str, dict[str, float]] = {}
+    usage: list[list[str | float]] = []
     for name, changes in variants(recipe, bits_per_second).items():
         folder = place / name.replace(",", "").replace(" ", "-").lower()
         columns[name] = train(folder, common | changes, VQVAE)[-1]

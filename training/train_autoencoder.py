@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> None:
     if config.gradient_checkpointing and isinstance(model, WaveformVAE):
         model.enable_gradient_checkpointing()
     elif config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     loader = build_loader(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from hf_audio_vae.modules.quantization import Codebook
 from hf_audio_vae.training.ema import EMA
 
 
@@ -36,3 +37,11 @@ def test_no_decay_is_a_copy() -> None:
 def test_decay_outside_its_range_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match=r"in \[0, 1\)"):
         EMA(nn.Linear(1, 1), decay)
+
+
+def test_codebooks_are_copied_however_they_learn() -> None:
+    codebook = Codebook(4, 2, learning="gradient")
+    average = EMA(codebook, 0.999)
+    codebook.vectors.data[1] = 100.0  # a restart
+    average.update(codebook)
+    assert torch.equal(average.model.vectors, codebook.vectors)

@@ -1,8 +1,15 @@
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-from hf_audio_vae import WaveformVAE
+from hf_audio_vae import (
+    HierarchicalVQVAE,
+    HierarchicalVQVAEConfig,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+)
 from hf_audio_vae.data import CropBatch
 from hf_audio_vae.data.streaming import Origin
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
@@ -45,6 +52,49 @@ def test_the_noise_of_a_crop_is_its_own(model: WaveformVAE, batch: CropBatch) ->
         halves.append(terms_of(model, half))
     for name, value in whole.items():
         torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_every_level_is_brought_near_the_batch_once(batch: CropBatch, joint: bool, precision: str) -> None:
+    sizes = {"downsampling_counts": (2, 1), "strides": (2, 2), "level_multipliers": (1, 1), "width": 4, "depth": 1}
+    torch.manual_seed(0)
+    levels = HierarchicalVQVAE(
+        HierarchicalVQVAEConfig(**sizes, hidden_size=4, codebook_size=8, sampling_rate=RATE, joint_decoding=joint)
+    ).eval()
+    output = levels(batch.waveform)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    wrapped = Accelerator(mixed_precision=precision, cpu=True).prepare(levels)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    made = reconstruction_step(wrapped, batch, LOSSES)
+    assert len(made.waveform) == len(made.target) == (3 if joint else 2) * len(batch.waveform)
+    expected = [*output.level_values, output.audio_values] if joint else output.level_values
+    distance = torch.stack([(sound - batch.waveform).abs().mean() for sound in expected]).mean()
+    torch.testing.assert_close(made.distances["waveform_l1"], distance, rtol=3e-2, atol=0)  # bfloat16
+    assert made.regularisers.keys() == {"commitment"}
+
+
+def test_the_codebooks_of_a_crop_are_its_own_draw(batch: CropBatch) -> None:
+    config = WaveformVQVAEConfig(
+        encoder_hidden_size=4,
+        decoder_hidden_size=8,
+        downsampling_ratios=(2,),
+        hidden_size=4,
+        num_codebooks=4,
+        codebook_size=16,
+        codebook_dim=2,
+        quantizer_dropout=1.0,
+        restart_share=None,
+        sampling_rate=RATE,
+    )
+    torch.manual_seed(0)
+    codec = WaveformVQVAE(config)
+    with torch.no_grad():
+        codec(batch.waveform)
+    origin = Origin(batch.names[1:3], batch.seeds[1:3], 0, batch.origin.position)
+    whole = reconstruction_step(codec, batch, LOSSES)
+    part = reconstruction_step(codec, CropBatch(origin, batch.waveform[1:3], RATE), LOSSES)
+    torch.testing.assert_close(part.waveform, whole.waveform[1:3], rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_lowers_the_loss(model: WaveformVAE, batch: CropBatch) -> None:

@@ -108,7 +108,8 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
 def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter") -> bool:
     """Accumulate batches and step; `False` if a loss or a gradient was not finite and the step was left out.
 
-    All learners go by the weights from before the step, and move together or not at all. All processes decide alike,
+    All learners go by the weights from before the step, and move together or not at all; only running averages in a
+    model, such as codebooks, have taken in what was finite of the batch by then. All processes decide alike,
     so none waits in a backward pass that another has left out.
     """
     accelerator = run.accelerator

@@ -52,7 +52,8 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     waveform, target = batch.waveform, batch.waveform
-    if isinstance(extract_model_from_parallel(model), CodecModel):
+    unwrapped = extract_model_from_parallel(model)
+    if isinstance(unwrapped, CodecModel):
         output = model(waveform, generator=generators)
         regularisers = output.losses
     else:
@@ -61,7 +62,8 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
         regularisers = output.losses | {"kl": kl}
     made = output.sample
     if (levels := getattr(output, "level_values", None)) is not None:
-        several = levels if any(made is level for level in levels) else (*levels, made)
+        # By the configuration, not by looking for `made` among the levels: wrappers copy what a model returns.
+        several = (*levels, made) if unwrapped.config.joint_decoding else levels
         made, target = torch.cat(several), target.repeat(len(several), 1, 1)
     estimate, original = Spectra(made), Spectra(target)
     distances = {name: loss(estimate, original) for name, loss in losses.items()}

@@ -63,4 +63,4 @@ def test_rotation_is_finite_where_there_is_no_direction():
     y = rotate_through(x, q)
     assert torch.equal(y, q)
     y.sum().backward()
-    assert x.grad.isfinite().all()
+    assert x.grad.abs().max() <= 3

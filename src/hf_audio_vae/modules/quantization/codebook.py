@@ -19,9 +19,12 @@ class Codebook(nn.Module):
 
     In training, the first batch starts the vectors by k-means, and every batch may restart some: a code is dead when
     its running count `N` falls below `restart_share` of the average over all codes; it is put onto a vector drawn
-    uniformly from the batch, with the average as its count. All of this is over the batches of all processes
-    together, so their codebooks stay identical, and draws from a generator seeded by the number of updates, so that a
-    resumed run goes on as it would have.
+    from the batch, with the average as its count. All of this is over the batches of all processes together, so their
+    codebooks stay identical: they draw in turn, each uniformly from its own, from generators seeded by the number of
+    updates, so that a resumed run goes on as it would have.
+
+    A batch is one forward pass in training mode, whatever becomes of its loss: with gradient accumulation there are
+    several in a step.
 
     Args:
         size (`int`): Number of codes.
@@ -72,6 +75,13 @@ class Codebook(nn.Module):
             self.register_buffer("sums", vectors.clone())
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._started = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the vectors have begun; once they have, no device is asked again."""
+        self._started = self._started or bool(self.updates > 0)
+        return self._started
 
     def extra_repr(self) -> str:
         return f"{self.size}, {self.dim}, cosine={self.cosine}, learning={self.learning!r}"
@@ -87,7 +97,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
         """Begin with the centres that k-means finds in the first data (n, dim); without it, as random as made."""
-        if self.updates > 0:
+        if self.started:
             return
         x = x[x.isfinite().all(dim=1)].to(self.vectors.dtype)
         total = sum_over_processes(torch.tensor(float(len(x)), device=x.device))
@@ -95,9 +105,11 @@ class Codebook(nn.Module):
             return  # all is padding; the next batch may hold something
         self.counts.fill_(total.item() / self.size)
         if self.kmeans_start:
-            self.vectors.copy_(draw_over_processes(x, self.size, seed=0)[0])
+            rows, there = draw_over_processes(x, self.size, seed=0)
+            self.vectors.copy_(torch.where(there[:, None], rows, self.vectors))
+            every = torch.ones_like(x[:, 0], dtype=torch.bool)
             for _ in range(KMEANS_ITERATIONS):
-                counts, sums = self._totals(x, self.search(x)[0])
+                counts, sums = self._totals(x, self.search(x)[0], every)
                 self.vectors.copy_(_means(sums, counts, self.vectors))
             self.counts.copy_(counts)
         if self.learning == "ema":
@@ -105,32 +117,32 @@ class Codebook(nn.Module):
         self.updates.fill_(1)
 
     @torch.no_grad()
-    def learn(self, x: Tensor, codes: Tensor) -> None:
-        """Take in a batch: what was coded (n, dim), and its codes (n,); what is not finite teaches nothing."""
-        finite = x.isfinite().all(dim=1)
-        x, codes = x[finite].to(self.vectors.dtype), codes[finite]
-        counts, sums = self._totals(x, codes)
+    def learn(self, x: Tensor, codes: Tensor, valid: Tensor) -> None:
+        """Take in a batch: what was coded (n, dim), its codes (n,), and which of it counts, bool (n,)."""
+        x = x.to(self.vectors.dtype)
+        counts, sums = self._totals(x, codes, valid)
         self.counts.lerp_(counts, 1 - self.decay)
         if self.learning == "ema":
             self.sums.lerp_(sums, 1 - self.decay)
             self.vectors.copy_(_means(self.sums, self.counts, self.vectors))
         if self.restart_share is not None:
-            self._restart(x, self.restart_share)
+            self._restart(x, valid, self.restart_share)
         self.updates.add_(1)
 
-    def _totals(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def _totals(self, x: Tensor, codes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """How often each code was chosen (size,), and the sum of what it was chosen for (size, dim)."""
         counted = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        counted = torch.where(valid[:, None], counted, 0.0)
         totals = x.new_zeros(self.size, self.dim + 1).index_add_(0, codes, counted)
         sum_over_processes(totals)
         return totals[:, -1], totals[:, :-1]
 
-    def _restart(self, x: Tensor, share: float) -> None:
+    def _restart(self, x: Tensor, valid: Tensor, share: float) -> None:
         average = self.counts.mean()
         dead = (self.counts < share * average).nonzero()[:, 0]
         if not len(dead):
             return
-        rows, there = draw_over_processes(x, len(dead), seed=int(self.updates))
+        rows, there = draw_over_processes(x[valid], len(dead), seed=int(self.updates))
         dead, rows = dead[there], rows[there]
         self.vectors[dead] = rows
         self.counts[dead] = average

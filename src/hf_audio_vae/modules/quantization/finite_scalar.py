@@ -8,7 +8,7 @@ from torch import Tensor
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.quantization.gradients import straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
-from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, check_finite
+from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer
 
 MARGIN = 1e-3  # of the outer levels, so that tanh reaches them
 
@@ -21,16 +21,16 @@ class FiniteScalarQuantizer(Quantizer):
 
     Args:
         channels (`int`): Of the latents, projected to as many numbers as there are levels.
-        levels (`tuple[int, ...]`): Values each number can take, 2 or more.
+        levels (`tuple[int, ...]`): Values each number can take, 3 or more: of 2, one would hardly ever be taken.
 
     Raises:
-        ValueError: There are no levels, or one has less than 2 values.
+        ValueError: There are no levels, or one has less than 3 values.
     """
 
     def __init__(self, channels: int, levels: tuple[int, ...]) -> None:
         super().__init__()
-        if not levels or min(levels) < 2:
-            raise ValueError(f"`levels` is {levels}; give at least one number, and each of them 2 values or more.")
+        if not levels or min(levels) < 3:
+            raise ValueError(f"`levels` is {levels}; give at least one number, and each of them 3 values or more.")
         self.channels, self.levels = channels, tuple(levels)
         self.in_proj = WeightNormConv1d(channels, len(levels), 1)
         self.out_proj = WeightNormConv1d(len(levels), channels, 1)
@@ -40,36 +40,33 @@ class FiniteScalarQuantizer(Quantizer):
         """Number of codes, the product of the levels, in a tuple of one."""
         return (math.prod(self.levels),)
 
-    def forward(
-        self,
-        latents: Tensor,
-        mask: Tensor | None = None,
-        num_codebooks: int | None = None,
-        generator: Generators = None,
-    ) -> QuantizerOutput:
-        """Quantize; there is nothing to learn, to draw or to lose, so `mask` and `generator` change nothing."""
-        self.checked_count(num_codebooks)
-        bounded = self._bound(self.in_proj(latents))
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the projections."""
+        return self.out_proj.weight_v.dtype
+
+    def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
+        """Nothing is learnt, drawn or lost here, so `mask` and `generator` change nothing."""
+        projected = self.in_proj(latents)
+        bounded = self._bound(projected)
         digits = bounded.detach().round()
-        quantized = self.out_proj(straight_through(bounded / self._halves(bounded), self._values(digits)))
+        values = straight_through(bounded / self._halves(bounded), self._values(digits)).to(latents.dtype)
+        finite = projected.detach().isfinite().all(dim=1, keepdim=True)
+        quantized = torch.where(finite, self.out_proj(values), torch.nan)
         return QuantizerOutput(quantized, self._codes(digits.nan_to_num()))
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Return the codes, int64 (batch, 1, frames); raises as `Quantizer.encode`."""
-        self.checked_count(num_codebooks)
-        with torch.no_grad():
-            bounded = self._bound(self.in_proj(latents))
-        check_finite(bounded.isfinite().all(dim=1))
-        return self._codes(bounded.round())
+    def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        projected = self.in_proj(latents)
+        return self._codes(self._bound(projected).round().nan_to_num()), projected.isfinite().all(dim=1)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return what codes (batch, 1, frames) stand for, (batch, channels, frames)."""
+    def _look_up(self, codes: Tensor) -> Tensor:
         levels = self._column(self.levels, codes)
         digits = codes // self._bases(codes) % levels - levels // 2
-        return self.out_proj(self._values(digits.to(self.out_proj.weight_v.dtype)))
+        return self.out_proj(self._values(digits.to(torch.promote_types(self.dtype, torch.float32))).to(self.dtype))
 
     def _bound(self, x: Tensor) -> Tensor:
         """Squeeze numbers (batch, dim, frames) to where they round to so many integers, those around zero."""
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         levels = self._column(self.levels, x)
         half = (levels - 1) * (1 + MARGIN) / 2
         offset = (levels % 2 == 0).to(x.dtype) * 0.5  # an even number of integers has none in its middle

@@ -1,7 +1,10 @@
 """How a gradient gets past the choice of a code, which has none."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LARGEST_SCALE = 1000.0  # of a code over a vector; beyond, the vector has next to no direction to be rotated from
 
 
 def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
@@ -14,7 +17,8 @@ def rotate_through(x: Tensor, quantized: Tensor) -> Tensor:
 
     Fifty et al., 2024 (arXiv:2410.06424), eq. 4: ``q = λ R x`` with ``R = I - 2 r rᵀ + 2 q̂ x̂ᵀ``, ``r`` the unit
     vector between the directions ``x̂`` and ``q̂``, ``λ = |q| / |x|``; R and λ are constants to the gradient. It
-    depends on where in its cell `x` lies, and angles between gradient and code are kept.
+    depends on where in its cell `x` lies, and angles between gradient and code are kept. Where `x` is next to nothing,
+    it has no direction and the gradient passes straight through.
 
     Args:
         x (`torch.Tensor` of shape `(batch, dim, frames)`): Vectors before quantization.
@@ -29,5 +33,6 @@ def rotate_through(x: Tensor, quantized: Tensor) -> Tensor:
         - 2 * between * (between * x).sum(dim=1, keepdim=True)
         + 2 * target_direction * (direction * x).sum(dim=1, keepdim=True)
     )
-    scale = target_length / length.clamp_min(1e-12)
-    return straight_through(scale * rotated, target)
+    has_direction = length * LARGEST_SCALE > target_length
+    scale = target_length / torch.where(has_direction, length, 1.0)
+    return straight_through(torch.where(has_direction, scale * rotated, x), target)

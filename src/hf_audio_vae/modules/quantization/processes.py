@@ -15,7 +15,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 def draw_over_processes(x: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Draw rows of `x`, the first from process 0, the second from process 1, and so on around.
 
-    Each process draws uniformly from its own rows, without repeating one while there are enough.
+    Each process draws uniformly from its own rows, and repeats none before all are drawn.
 
     Args:
         x (`torch.Tensor` of shape `(n, dim)`): This process's rows; there may be none.
@@ -32,8 +32,8 @@ def draw_over_processes(x: Tensor, count: int, seed: int) -> tuple[Tensor, Tenso
     if len(x) and len(own):
         generator = torch.Generator().manual_seed(seed)
         index = torch.randperm(len(x), generator=generator)[: len(own)]
-        if len(index) < len(own):
-            index = torch.randint(len(x), (len(own),), generator=generator)
+        again = torch.randint(len(x), (len(own) - len(index),), generator=generator)
+        index = torch.cat([index, again])
         drawn[own.to(x.device), :-1] = x[index.to(x.device)]
         drawn[own.to(x.device), -1] = 1
     sum_over_processes(drawn)

@@ -9,11 +9,20 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 
 class Quantizer(nn.Module):
-    """Latents (batch, channels, frames) to codes (batch, num_codebooks, frames), and back."""
+    """Latents (batch, channels, frames) to codes (batch, num_codebooks, frames), and back.
+
+    All is computed in the type of the codebooks, also under autocast: a code that is nearest by half precision may
+    not be.
+    """
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of each codebook, in the order of the codes."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the codebooks."""
         raise NotImplementedError
 
     def forward(
@@ -25,7 +34,8 @@ class Quantizer(nn.Module):
     ) -> QuantizerOutput:
         """Quantize, with a gradient and losses; in training mode the codebooks learn.
 
-        A latent that is not finite makes the losses NaN, which a training loop can see and skip, and teaches nothing.
+        A latent that is not finite makes the losses NaN, or without losses what is quantized, which a training loop
+        can see and skip, and teaches nothing; nor does one whose loss overflows.
 
         Args:
             latents (`torch.Tensor` of shape `(batch, channels, frames)`): From an encoder.
@@ -33,8 +43,13 @@ class Quantizer(nn.Module):
                 in no loss and teaches no codebook.
             num_codebooks (`int`, *optional*): Use only the first so many.
             generator (`torch.Generator` or a list of them, one an item, *optional*): What is random of an item.
+
+        Raises:
+            ValueError: There are not so many codebooks, or not as many generators as items.
         """
-        raise NotImplementedError
+        count = self.checked_count(num_codebooks)
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._quantize(latents.to(self.dtype), mask, count, generator)
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Return the codes, int64 (batch, num_codebooks, frames); learns nothing.
@@ -42,10 +57,26 @@ class Quantizer(nn.Module):
         Raises:
             ValueError: Latents are NaN or infinite, or there are not so many codebooks.
         """
-        raise NotImplementedError
+        count = self.checked_count(num_codebooks)
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            codes, finite = self._search(latents.to(self.dtype), count)
+        check_finite(finite)
+        return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return what codes stand for, (batch, channels, frames); of several codebooks, the first ones are enough."""
+        """Return what integer codes stand for, (batch, channels, frames); of several codebooks, the first ones do."""
+        self.checked_count(codes.shape[1])
+        with torch.autocast(codes.device.type, enabled=False):
+            return self._look_up(codes.long())
+
+    def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
+        raise NotImplementedError
+
+    def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return codes (batch, count, frames), and whether each frame is finite, (batch, frames)."""
+        raise NotImplementedError
+
+    def _look_up(self, codes: Tensor) -> Tensor:
         raise NotImplementedError
 
     def checked_count(self, num_codebooks: int | None) -> int:

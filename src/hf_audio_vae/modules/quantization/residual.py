@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d
+from hf_audio_vae.modules.quantization.gradients import rotate_through, straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
-from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, check_finite, masked_mean
+from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, masked_mean
 from hf_audio_vae.modules.quantization.vector import VectorQuantizer
 
 
@@ -17,7 +18,7 @@ class ResidualVectorQuantizer(Quantizer):
         quantizers (`Iterable[VectorQuantizer]`): All of them project, or none.
         dropout (`float`): In training, the probability that an item is decoded from a random number of the first
             codebooks, so that any number of them makes sense (Kumar et al., 2023, arXiv:2306.06546). Those left out
-            learn nothing from it.
+            learn nothing from it. A quantizer that is in evaluation mode by itself learns nothing either.
 
     Raises:
         ValueError: There are no quantizers, some project and some do not, or `dropout` is no probability.
@@ -41,54 +42,41 @@ class ResidualVectorQuantizer(Quantizer):
         """Number of codes of each codebook, the coarsest first."""
         return tuple(quantizer.codebook.size for quantizer in self.quantizers)
 
-    def forward(
-        self,
-        latents: Tensor,
-        mask: Tensor | None = None,
-        num_codebooks: int | None = None,
-        generator: Generators = None,
-    ) -> QuantizerOutput:
-        """Quantize, as `Quantizer.forward` says; a quantizer that is in evaluation mode by itself learns nothing."""
-        count = self.checked_count(num_codebooks)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the codebooks."""
+        return self.quantizers[0].dtype
+
+    def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         depths = self._depths(latents, count, generator)
-        if self.training:
-            self._start(latents, mask)
+        self._start(latents, mask)
         codes, finite = self._search(latents, count)
         residual, quantized = latents, torch.zeros_like(latents)
         losses: dict[str, Tensor] = {}
         for q, quantizer in enumerate(self.quantizers[:count]):
             choice = quantizer.choose(residual, codes[:, q], finite)
-            residual = residual - choice.quantized
-            if depths is None:
-                used, of_used = None, mask
-                quantized = quantized + choice.quantized
-            else:
-                used = depths > q
-                of_used = used[:, None] & torch.ones_like(finite) if mask is None else used[:, None] & mask
-                quantized = quantized + choice.quantized * used[:, None, None]
+            # Without projections a residual that kept its gradient would have none: that of x - x.
+            chosen = choice.quantized if self.projecting else choice.quantized.detach()
+            residual = residual - chosen
+            used = None if depths is None else depths > q
+            quantized = quantized + (chosen if used is None else chosen * used[:, None, None])
             for name, values in choice.losses.items():
                 losses[name] = losses.get(name, 0.0) + masked_mean(values, mask, used)
             if quantizer.training:
-                quantizer.learn(choice.projected, codes[:, q], of_used)
+                quantizer.learn(choice, codes[:, q], _both(used, mask))
+        if not self.projecting:
+            through = rotate_through if self.quantizers[0].rotation else straight_through
+            quantized = through(latents, quantized)
         return QuantizerOutput(quantized, codes, losses)
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Return the codes, int64 (batch, num_codebooks, frames); raises as `Quantizer.encode`."""
-        codes, finite = self._search(latents, self.checked_count(num_codebooks))
-        check_finite(finite)
-        return codes
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return what codes of the first codebooks, (batch, n, frames), stand for together."""
-        count = self.checked_count(codes.shape[1])
-        quantized = torch.zeros((), dtype=self.quantizers[0].codebook.vectors.dtype, device=codes.device)
-        for q, quantizer in enumerate(self.quantizers[:count]):
-            quantized = quantized + quantizer.vectors_of(codes[:, q])
+    def _look_up(self, codes: Tensor) -> Tensor:
+        quantized = torch.zeros((), dtype=self.dtype, device=codes.device)
+        for q in range(codes.shape[1]):
+            quantized = quantized + self.quantizers[q].vectors_of(codes[:, q])
         return quantized
 
     @torch.no_grad()
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return codes (batch, count, frames), and whether each frame is finite, (batch, frames)."""
         batch, channels, frames = latents.shape
         few = self.projecting and sum(q.codebook.dim for q in self.quantizers[:count]) <= channels
         search = self._search_projected if few else self._search_in_turn
@@ -128,7 +116,7 @@ class ResidualVectorQuantizer(Quantizer):
     @torch.no_grad()
     def _start(self, latents: Tensor, mask: Tensor | None) -> None:
         """Let untrained codebooks begin, each with what those before it leave over."""
-        if all(quantizer.codebook.updates > 0 for quantizer in self.quantizers if quantizer.training):
+        if all(quantizer.codebook.started for quantizer in self.quantizers if quantizer.training):
             return
         residual = latents
         for quantizer in self.quantizers:
@@ -141,6 +129,15 @@ class ResidualVectorQuantizer(Quantizer):
         if not self.training or not self.dropout:
             return None
         generators = generator if isinstance(generator, list) else [generator] * len(latents)
-        draws = [torch.rand(2, generator=one) for one in generators]
-        depths = [count if draw[0] >= self.dropout else 1 + int(draw[1] * count) for draw in draws]
+        if len(generators) != len(latents):
+            raise ValueError(f"there are {len(generators)} generators for {len(latents)} items; give one an item.")
+        draws = [torch.rand(2, generator=one, device=one.device if one else None).tolist() for one in generators]
+        depths = [count if keep >= self.dropout else 1 + int(depth * count) for keep, depth in draws]
         return torch.tensor(depths, device=latents.device)
+
+
+def _both(used: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    """Frames of items (batch,) that are used, where the mask (batch, frames) holds them."""
+    if used is None:
+        return mask
+    return used[:, None] if mask is None else used[:, None] & mask

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 GROUP = 64  # codes; measured: 32 and 128 are slower on the CPU
-BLOCK = 1024  # vectors at a time on the CPU: their scores fit its cache; other devices take more
-LARGE_BLOCK = 65536
+BLOCK = 1024  # vectors at a time on the CPU: their scores fit its cache
+SCORES = 2**26  # at a time on other devices, 256 MiB
 
 
 def nearest(x: Tensor, vectors: Tensor, *, cosine: bool = False) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def nearest(x: Tensor, vectors: Tensor, *, cosine: bool = False) -> tuple[Tensor
             half_squares = vectors.square().sum(dim=1) / 2
         found = [
             _least(torch.addmm(half_squares, block, vectors.T, alpha=-1))
-            for block in x.split(BLOCK if x.device.type == "cpu" else LARGE_BLOCK)
+            for block in x.split(BLOCK if x.device.type == "cpu" else max(SCORES // len(vectors), 1))
         ]
     indices, scores = zip(*found, strict=True)
     return torch.cat(indices), torch.cat(scores).isfinite()

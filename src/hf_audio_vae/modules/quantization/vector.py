@@ -7,7 +7,7 @@ from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.quantization.codebook import Codebook
 from hf_audio_vae.modules.quantization.gradients import rotate_through, straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
-from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, check_finite, masked_mean
+from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, masked_mean
 
 
 @dataclass(frozen=True)
@@ -53,33 +53,26 @@ class VectorQuantizer(Quantizer):
         """Number of codes, in a tuple of one."""
         return (self.codebook.size,)
 
-    def forward(
-        self,
-        latents: Tensor,
-        mask: Tensor | None = None,
-        num_codebooks: int | None = None,
-        generator: Generators = None,
-    ) -> QuantizerOutput:
-        """Quantize, as `Quantizer.forward` says; nothing is random here but restarts."""
-        self.checked_count(num_codebooks)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the codebook."""
+        return self.codebook.vectors.dtype
+
+    def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         if self.training:
             self.start(latents, mask)
         codes, finite = self.search(latents)
         choice = self.choose(latents, codes, finite)
         if self.training:
-            self.learn(choice.projected, codes, mask)
+            self.learn(choice, codes, mask)
         losses = {name: masked_mean(values, mask) for name, values in choice.losses.items()}
         return QuantizerOutput(choice.quantized, codes[:, None], losses)
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Return the codes, int64 (batch, 1, frames); raises as `Quantizer.encode`."""
-        self.checked_count(num_codebooks)
+    def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
         codes, finite = self.search(latents)
-        check_finite(finite)
-        return codes[:, None]
+        return codes[:, None], finite
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return what codes (batch, 1, frames) stand for, (batch, channels, frames)."""
+    def _look_up(self, codes: Tensor) -> Tensor:
         return self.vectors_of(codes[:, 0])
 
     def vectors_of(self, codes: Tensor) -> Tensor:
@@ -109,16 +102,18 @@ class VectorQuantizer(Quantizer):
     @torch.no_grad()
     def start(self, latents: Tensor, mask: Tensor | None) -> None:
         """Let an untrained codebook begin with these latents."""
-        if self.codebook.updates == 0:
-            self.codebook.start(_rows(self.in_proj(latents), mask))
+        if not self.codebook.started:
+            rows = _rows(self.in_proj(latents))
+            self.codebook.start(rows if mask is None else rows[mask.flatten()])
 
-    def learn(self, projected: Tensor, codes: Tensor, mask: Tensor | None) -> None:
-        """Let the codebook learn from what it coded: (batch, dim, frames) and (batch, frames)."""
-        chosen = codes.flatten() if mask is None else codes[mask]
-        self.codebook.learn(_rows(projected.detach(), mask), chosen)
+    def learn(self, choice: Choice, codes: Tensor, mask: Tensor | None) -> None:
+        """Let the codebook learn from what it chose codes (batch, frames) for, where the mask holds it."""
+        valid = choice.losses["commitment"].detach().isfinite()
+        if mask is not None:
+            valid = valid & mask
+        self.codebook.learn(_rows(choice.projected.detach()), codes.flatten(), valid.flatten())
 
 
-def _rows(projected: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(batch, dim, frames) -> (batch * frames, dim), or only the frames that the mask (batch, frames) holds."""
-    rows = projected.transpose(1, 2)
-    return rows.flatten(0, 1) if mask is None else rows[mask]
+def _rows(projected: Tensor) -> Tensor:
+    """(batch, dim, frames) -> (batch * frames, dim)."""
+    return projected.transpose(1, 2).flatten(0, 1)
