@@ -75,6 +75,25 @@ def test_what_is_wrong_is_refused(mono, stereo, caplog):
     assert "`sampling_rate` was not given" in caplog.text
 
 
+@pytest.mark.parametrize("form", [lambda x: x, torch.tensor, lambda x: [x], list, lambda x: x.tolist()])
+def test_pcm_is_refused(form, mono):
+    with pytest.raises(ValueError, match="dtype int.*int16 by 32768"):
+        mono(form(np.array([0, 32767, -32768], dtype=np.int16)), sampling_rate=16000)
+
+
+def test_a_list_of_floats_may_begin_with_a_whole_number(mono, stereo):
+    assert mono([0, 0.5, -1], sampling_rate=16000)["input_values"][0].tolist() == [[0, 0.5, -1]]
+    assert stereo([[0, 0], [0.5, -1]], sampling_rate=16000)["input_values"][0].tolist() == [[0, 0], [0.5, -1]]
+
+
+def test_what_is_not_finite_is_refused(mono, stereo):
+    for value in (np.nan, np.inf, -np.inf):
+        for extractor, x in ((mono, sound(50)), (stereo, sound(2, 50))):
+            x[..., 7] = value
+            with pytest.raises(ValueError, match=f"holds {extractor.feature_size} values.*repair"):
+                extractor([x, x], sampling_rate=16000)
+
+
 def test_it_is_saved_and_loaded(stereo, tmp_path):
     stereo.save_pretrained(tmp_path)
     assert (tmp_path / "preprocessor_config.json").is_file()

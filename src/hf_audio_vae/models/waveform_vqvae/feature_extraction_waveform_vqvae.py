@@ -6,6 +6,8 @@ import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.utils import PaddingStrategy, TensorType
 
+from hf_audio_vae.models.inputs import check_sampling_rate
+
 logger = logging.getLogger(__name__)
 
 Audio = np.ndarray | torch.Tensor | Sequence[float] | Sequence[Sequence[float]]
@@ -61,9 +63,12 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
             (batch, time), 1 where there is sound.
 
         Raises:
-            ValueError: Another sampling rate or number of channels, an empty sound, or nothing to pad or cut to.
+            ValueError: Another sampling rate or number of channels; an empty sound, integers, NaN or infinity;
+                nothing to pad or cut to.
         """
-        self._check_rate(sampling_rate)
+        if sampling_rate is None:
+            logger.warning("`sampling_rate` was not given, so that a wrong one cannot be noticed; pass the sounds'.")
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         if (truncation or padding in ("max_length", PaddingStrategy.MAX_LENGTH)) and max_length is None:
             raise ValueError(
                 f"`padding` {padding!r} with `truncation` {truncation} needs a `max_length`; give it in samples."
@@ -84,21 +89,15 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
             result["padding_mask"] = batch["attention_mask"]
         return BatchFeature(result, tensor_type=return_tensors)
 
-    def _check_rate(self, sampling_rate: int | None) -> None:
-        if sampling_rate is None:
-            logger.warning("`sampling_rate` was not given, so that a wrong one cannot be noticed; pass the sounds'.")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"the sounds have a `sampling_rate` of {sampling_rate} Hz, the model works at {self.sampling_rate} "
-                f"Hz; resample them first, for instance with `hf_audio_vae.audio.resample`."
-            )
-
     def _checked(self, sound: np.ndarray) -> np.ndarray:
         if sound.ndim != 2 or sound.shape[0] != self.feature_size or sound.shape[1] < 1:
             shape = f"({self.feature_size}, time)" + (" or (time,)" if self.feature_size == 1 else "")
             raise ValueError(
                 f"a sound has shape {sound.shape}, expected {shape}; mix the channels down or up, or transpose it."
             )
+        if not np.isfinite(sound).all():
+            bad = sound.size - int(np.isfinite(sound).sum())
+            raise ValueError(f"a sound holds {bad} values that are NaN or infinite; repair it or leave it out.")
         return sound
 
 
@@ -109,17 +108,24 @@ def _as_sounds(raw_audio: Audio | Sequence[Audio], channels: int) -> list[np.nda
     else:
         if not len(raw_audio):
             raise ValueError("`raw_audio` is empty; give at least one sound.")
-        several = np.ndim(_as_array(raw_audio[0])) >= 1 and not _is_one_stereo_list(raw_audio, channels)
+        several = np.ndim(raw_audio[0]) >= 1 and not _is_one_stereo_list(raw_audio, channels)
     sounds = [_as_array(sound) for sound in raw_audio] if several else [_as_array(raw_audio)]
     return [sound[None] if sound.ndim == 1 else sound for sound in sounds]
 
 
 def _is_one_stereo_list(raw_audio: Sequence[float] | Sequence[Audio], channels: int) -> bool:
     """Whether a list holds the channels of one sound, rather than sounds."""
-    return channels > 1 and len(raw_audio) == channels and all(np.ndim(_as_array(one)) == 1 for one in raw_audio)
+    return channels > 1 and len(raw_audio) == channels and all(np.ndim(one) == 1 for one in raw_audio)
 
 
 def _as_array(sound: object) -> np.ndarray:
     if isinstance(sound, torch.Tensor):
-        sound = sound.detach().cpu().float().numpy()
-    return np.asarray(sound, dtype=np.float32)
+        sound = sound.detach().cpu()
+        sound = (sound.float() if sound.is_floating_point() else sound).numpy()
+    array = np.asarray(sound)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(
+            f"a sound has dtype {array.dtype}, the model takes floats in [-1, 1]; divide PCM by its full scale, int16 "
+            f"by 32768."
+        )
+    return array.astype(np.float32, copy=False)
