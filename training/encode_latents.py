@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
+from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
@@ -31,16 +32,21 @@ logger = get_logger(__name__)
 
 
 def load_model(config: LatentEncodingConfig, device: torch.device) -> AutoencoderModel:
-    """The encoder, working in chunks."""
+    """The encoder, working in chunks where its layers allow that."""
     model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
-    model.enable_tiling()
+    try:
+        model.enable_tiling()
+    except ValueError as error:
+        if not has_codebooks(model):
+            raise
+        logger.warning(f"each item is encoded as a whole: {error}")
     model.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
     return model.eval()
 
 
 def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """What is going to be done."""
-    settings = {"model": config.model, "weights": weights_fingerprint(model), "source": config.source()}
+    settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.place()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
     )

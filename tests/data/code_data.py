@@ -25,7 +25,7 @@ def codes_record(**changes: object) -> CodesRecord:
     return CodesRecord(**values | changes)
 
 
-def write_codes(folder: Path, rows: Sequence[Sequence[np.ndarray]], **changes: object) -> Path:
+def write_codes(folder: Path, rows: Sequence[Sequence[np.ndarray]], *, last: bool = True, **changes: object) -> Path:
     """Write rows of codes (num_codebooks, frames), one array a level, with a record that counts them."""
     record = codes_record(**changes)
     features = code_features(record.columns, [len(sizes) for sizes in record.codebook_sizes], {})
@@ -37,6 +37,7 @@ def write_codes(folder: Path, rows: Sequence[Sequence[np.ndarray]], **changes: o
             "frames": frames,
             "path": f"{i}.wav",
             "start_sample": 0,
+            "last": last,
             "num_samples": record.hop_lengths[-1] * frames,
         }
         written.append(own)

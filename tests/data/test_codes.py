@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 from hf_audio_vae.data import (
     CodesRecord,
     CodeStream,
     StreamLoader,
     TooManyBadItemsError,
+    collate_tokens,
     load_latent_stream,
     tokenize_dataset,
 )
@@ -113,6 +115,40 @@ def test_rows_become_what_transformers_trains_on(tmp_path: Path) -> None:
         assert row["attention_mask"] == [1] * len(row["input_ids"])
     with pytest.raises(ValueError, match=r"no columns \['tokens'\]"):
         tokenize_dataset(rows, tokens, ["tokens"])
+
+
+def test_a_row_whose_item_goes_on_has_no_end(tmp_path: Path) -> None:
+    folder = write_codes(tmp_path / "codes", ROWS, last=False, **SIZES)
+    assert not any(EOS in ids for ids, _ in sequences(stream_of(folder), 20))
+    rows = tokenize_dataset(datasets.load_dataset(str(folder), split="train"), CodeTokens((30, 4)))
+    assert [len(row["input_ids"]) for row in rows] == [1 + 2 * frames for frames in LENGTHS]
+    whole = datasets.load_dataset(str(folder), split="train").remove_columns("last")
+    assert all(row["input_ids"][-1] == EOS for row in tokenize_dataset(whole, CodeTokens((30, 4))))
+
+
+def test_a_trainer_of_transformers_learns_from_them(tmp_path: Path) -> None:
+    rows = datasets.load_dataset(str(write_codes(tmp_path / "codes", ROWS, **SIZES)), split="train")
+    tokens = CodeTokens((30, 4))
+    made = tokenize_dataset(rows, tokens)
+    batch = collate_tokens([made[0], made[2]])
+    assert {name: value.shape for name, value in batch.items()} == dict.fromkeys(batch, (2, 20))
+    assert batch["attention_mask"].sum(dim=1).tolist() == [10, 20]
+    assert batch["input_ids"][0, 10:].tolist() == [0] * 10
+    assert batch["labels"][0, 10:].tolist() == [-100] * 10
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=tokens.vocab_size, n_embd=8, n_layer=1, n_head=1, n_positions=64))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    arguments = TrainingArguments(str(tmp_path / "out"), max_steps=2, report_to="none", use_cpu=True)
+    trainer = Trainer(model, arguments, train_dataset=made, data_collator=collate_tokens)
+    assert trainer.train().training_loss > 0
+    assert any(not torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "hf_audio_vae.code_dataset.v1", "colour": 1}'])
+def test_a_damaged_record_says_what_to_do(text: str, tmp_path: Path) -> None:
+    (tmp_path / "codes.json").write_text(text)
+    with pytest.raises(ValueError, match=r"codes.json cannot be read: .*\. Encode the data set anew"):
+        CodesRecord.read(tmp_path)
 
 
 def test_a_record_of_codes_comes_back_as_it_was_and_knows_its_levels(tmp_path: Path) -> None:

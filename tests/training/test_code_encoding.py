@@ -16,6 +16,7 @@ from hf_audio_vae.cli.main import main
 from hf_audio_vae.data import CodesRecord, load_audio_stream
 from hf_audio_vae.models import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.training.latent_encoding import encode_dataset, tally
+from hf_audio_vae.training.latent_encoding_config import LatentEncodingConfig
 from hf_audio_vae.training.row_encoders import completed, record_for
 from tests.training.runs import REPO, run
 
@@ -85,6 +86,35 @@ def test_rows_are_the_codes_of_their_items_and_counted(make, max_row_seconds: fl
             counts[number] += torch.bincount(values, minlength=len(counts[number]))
     assert record.code_counts == [count.tolist() for count in counts]
     assert record.items == 3
+
+
+def test_a_file_without_rows_adds_nothing(sounds: Path, tmp_path: Path) -> None:
+    (sounds / "1.wav").write_bytes(b"no sound")
+    record = encoded(codec(), sounds, tmp_path / "out", items_per_file=1)
+    assert record.items == record.rows == 2
+    assert [Path(name).name for name in record.skipped] == ["1.wav"]
+    rows = datasets.load_dataset(str(tmp_path / "out"), split="train").with_format("torch")
+    frames = sum(len(row["codes"]) for row in rows)
+    assert [sum(counts) for counts in record.code_counts or []] == [frames] * 3
+
+
+def test_only_the_last_row_of_an_item_says_so(sounds: Path, tmp_path: Path) -> None:
+    encoded(codec(), sounds, tmp_path / "out", max_row_seconds=0.05)
+    rows = datasets.load_dataset(str(tmp_path / "out"), split="train")
+    names = [row["path"] for row in rows]
+    assert len(set(names)) == 3 < len(names)
+    assert [row["last"] for row in rows] == [a != b for a, b in zip(names, [*names[1:], ""], strict=True)]
+
+
+def test_a_record_says_where_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipeline/vae").mkdir(parents=True)
+    common = {"dataset_name": "d", "output_dir": "o", "model_subfolder": "vae"}
+    here = LatentEncodingConfig(model="pipeline", **common)
+    assert here.place() == {"model": str(tmp_path / "pipeline/vae")}
+    there = LatentEncodingConfig(model="somebody/pipeline", model_revision="v2", **common)
+    record = record_for(codec(), SETTINGS | there.place())
+    assert (record.model, record.model_subfolder, record.model_revision) == ("somebody/pipeline", "vae", "v2")
 
 
 def test_codes_that_are_no_whole_sound_are_refused() -> None:

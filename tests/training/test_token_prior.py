@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from hf_audio_vae.data.codes import TokenBatch, TokenCrop, collate_tokens
+from hf_audio_vae.data.codes import TokenBatch, TokenCrop, collate_crops
 from hf_audio_vae.data.streaming import Origin, Position
 from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
 from hf_audio_vae.latents.constraint import CodeConstraint
@@ -26,7 +26,7 @@ GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "attn_pdrop": 0.0, "embd_pdrop"
 
 def batch_of(sequences: list[torch.Tensor]) -> TokenBatch:
     origin = Origin([str(i) for i in range(len(sequences))], [0] * len(sequences), 0, Position())
-    return collate_tokens([TokenCrop(ids, ids.clone(), len(ids)) for ids in sequences], origin, 1.0)
+    return collate_crops([TokenCrop(ids, ids.clone(), len(ids)) for ids in sequences], origin, 1.0)
 
 
 def tiny(vocab_size: int, length: int, model_type: str = "gpt2") -> GPT2LMHeadModel:

@@ -2,7 +2,7 @@
 
 from hf_audio_vae.data.clips import random_crop, whole_clips
 from hf_audio_vae.data.code_records import CodesRecord
-from hf_audio_vae.data.codes import CodeStream, TokenBatch, tokenize_dataset
+from hf_audio_vae.data.codes import CodeStream, TokenBatch, collate_tokens, tokenize_dataset
 from hf_audio_vae.data.crops import CropBatch, CropStream
 from hf_audio_vae.data.latent_records import LatentsRecord, read_record
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
@@ -21,6 +21,7 @@ __all__ = [
     "StreamLoader",
     "TokenBatch",
     "TooManyBadItemsError",
+    "collate_tokens",
     "load_audio_stream",
     "load_latent_stream",
     "random_crop",

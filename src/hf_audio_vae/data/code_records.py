@@ -60,7 +60,8 @@ def code_features(
     """Return the columns of a data set of codes.
 
     Codes are (frames, num_codebooks) of each level. `path` names the item, `start_sample` and `num_samples` the
-    stretch of it, at the model's rate; `frames` counts those of the last level, the coarsest.
+    stretch of it, at the model's rate, and `last` is whether the item ends with the row; `frames` counts those of the
+    last level, the coarsest.
 
     Args:
         columns (`Sequence[str]`): Name of each level's column.
@@ -71,4 +72,5 @@ def code_features(
         ValueError: The source has columns of these names.
     """
     shapes = zip(columns, num_codebooks, strict=True)
-    return row_features({name: datasets.Array2D((None, count), "int32") for name, count in shapes}, others, "codes")
+    encoded = {name: datasets.Array2D((None, count), "int32") for name, count in shapes}
+    return row_features({**encoded, "last": datasets.Value("bool")}, others, "codes")

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
 
 IGNORED = -100
+LAST = "last"  # column that tells whether an item ends with a row; where there is none, rows are whole items
 
 
 class Tokens(Protocol):
@@ -68,7 +69,7 @@ class TokenBatch(StreamBatch):
         return replace(self, input_ids=change(self.input_ids), labels=change(self.labels))
 
 
-def collate_tokens(crops: Sequence[TokenCrop], origin: Origin, unit_rate: float) -> TokenBatch:
+def collate_crops(crops: Sequence[TokenCrop], origin: Origin, unit_rate: float) -> TokenBatch:
     """Pad sequences to the longest and put them together; `unit_rate` is units a second."""
     return TokenBatch(
         origin,
@@ -119,7 +120,7 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
         return self.crop(example, int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0)
 
     def crop(self, example: Mapping[str, Any], start: int) -> TokenCrop:
-        """Cut the crop that begins at unit `start`; where it takes in the row's end, it ends the sequence.
+        """Cut the crop that begins at unit `start`; where it takes in the item's end, it ends the sequence.
 
         Raises:
             BadItemError: The row is too short for one unit, or holds what is no code.
@@ -133,14 +134,14 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
             for column, frames in zip(self.columns, self.tokens.unit_frames, strict=True)
         ]
         try:
-            ids, labels = self.tokens.example(parts, ended=stop == total)
+            ids, labels = self.tokens.example(parts, ended=stop == total and bool(example.get(LAST, True)))
         except ValueError as error:
             raise BadItemError(str(error)) from error
         return TokenCrop(ids, labels, stop - start)
 
     def collate(self, samples: list[TokenCrop], origin: Origin) -> TokenBatch:
         """Pad and stack sequences."""
-        return collate_tokens(samples, origin, self.unit_rate)
+        return collate_crops(samples, origin, self.unit_rate)
 
 
 def row_units(example: Mapping[str, Any], columns: Sequence[str], tokens: Tokens) -> int:
@@ -153,13 +154,17 @@ def tokenize_dataset(
 ) -> datasets.Dataset:
     """Turn rows of codes into what language models train on, for transformers' own `Trainer`, say.
 
+    They differ in length: give the trainer `collate_tokens` as its `data_collator`; those of transformers want a
+    tokenizer.
+
     Args:
         dataset (`datasets.Dataset`): Rows of codes, (frames, num_codebooks) a column, as encode_latents.py writes.
         tokens (`CodeTokens` or `UpsamplingTokens`): The order.
         columns (`Sequence[str]`): Columns of codes: one, or for upsampling the coarse and the fine level's.
 
     Returns:
-        `datasets.Dataset` of `input_ids`, `attention_mask` and `labels`, a whole row each, not padded.
+        `datasets.Dataset` of `input_ids`, `attention_mask` and `labels`, a whole row each, not padded; a row whose
+        item goes on in the next one (its `last` is false) has no end.
 
     Raises:
         ValueError: A row holds what is no code of these tokens, or there is no such column.
@@ -167,14 +172,30 @@ def tokenize_dataset(
     if missing := sorted(set(columns) - set(dataset.column_names)):
         raise ValueError(f"there are no columns {missing}; the data set has {sorted(dataset.column_names)}.")
 
-    def sequence(*values: Any) -> dict[str, list[int]]:
-        example = dict(zip(columns, values, strict=True))
+    def sequence(example: Mapping[str, Any]) -> dict[str, list[int]]:
         units = row_units(example, columns, tokens)
         parts = [
             torch.as_tensor(np.asarray(example[column]))[: units * frames].T.long()
             for column, frames in zip(columns, tokens.unit_frames, strict=True)
         ]
-        ids, labels = tokens.example(parts, ended=True)
+        ids, labels = tokens.example(parts, ended=bool(example.get(LAST, True)))
         return {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "labels": labels.tolist()}
 
-    return dataset.map(sequence, input_columns=list(columns), remove_columns=dataset.column_names)
+    used = [name for name in dataset.column_names if name in {*columns, LAST}]
+    return dataset.select_columns(used).map(sequence, remove_columns=used)
+
+
+def collate_tokens(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Pad rows of `tokenize_dataset` to the longest at the end and stack them; a `data_collator` for a `Trainer`.
+
+    Args:
+        rows (`Sequence[Mapping]`): Each with `input_ids`, `attention_mask` and `labels`, lists or tensors (length,).
+
+    Returns:
+        These names with int64 tensors of shape (batch, length); in the padding 0, of `labels` -100.
+    """
+    padding = {"input_ids": 0, "attention_mask": 0, "labels": IGNORED}
+    return {
+        name: pad_sequence([torch.as_tensor(row[name]) for row in rows], batch_first=True, padding_value=value)
+        for name, value in padding.items()
+    }

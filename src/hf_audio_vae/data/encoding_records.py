@@ -14,7 +14,7 @@ class EncodingRecord:
     """How a data set of what an autoencoder made of sound was made, and what there is of it.
 
     Args:
-        model (`str`): Path or Hub id of the model that encoded.
+        model (`str`): Absolute path or Hub id of the model that encoded.
         weights (`str`): Fingerprint of its weights.
         family (`str`): Its class.
         sampling_rate (`int`): Of the sound it encoded, in Hz.
@@ -23,6 +23,8 @@ class EncodingRecord:
             files and audio column.
         items_per_file (`int`): Items of the source that one file holds.
         max_row_seconds (`float`): Where longer items go on in a new row.
+        model_subfolder (`str`, *optional*): Where in a Hub repository the model is.
+        model_revision (`str`, *optional*): Version of it.
         rows (`int`, *optional*): Rows in all files; `None` until all of them are written.
         items (`int`, *optional*): Items of the source that they are made of.
         seconds (`float`, *optional*): Seconds of sound that they hold.
@@ -42,6 +44,8 @@ class EncodingRecord:
     source: dict[str, str]
     items_per_file: int
     max_row_seconds: float
+    model_subfolder: str | None = None
+    model_revision: str | None = None
     rows: int | None = None
     items: int | None = None
     seconds: float | None = None
@@ -52,19 +56,34 @@ class EncodingRecord:
         """Whether all files are written."""
         return self.rows is not None
 
-    def check_weights(self, weights: str, dataset_name: str) -> None:
-        """Raise `ValueError` unless all files are written, by a model with these weights (their fingerprint)."""
+    def check_weights(
+        self,
+        weights: str,
+        dataset_name: str,
+        *,
+        others: str = "the autoencoder given",
+        remedy: str = "name that model",
+    ) -> None:
+        """Raise `ValueError` unless all files are written, by a model with these weights.
+
+        Args:
+            weights (`str`): Their fingerprint.
+            dataset_name (`str`): What the message calls the data set.
+            others (`str`): What it calls the one these weights are of.
+            remedy (`str`): What it tells to do, or else to encode anew.
+        """
         if not self.complete:
             raise ValueError(f"{dataset_name} is not complete: encode_latents.py was broken off; start it again.")
         if self.weights != weights:
             raise ValueError(
-                f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other weights than the "
-                f"autoencoder given; name that model, or encode them anew."
+                f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other weights than "
+                f"{others}; {remedy}, or encode them anew."
             )
 
     def differences(self, other: "EncodingRecord") -> list[str]:
         """Return what two records say differently of how the data set was made, by name."""
-        names = {f.name for f in fields(self)} - self.outcomes - {"model"}  # it may have moved: its weights tell
+        place = {"model", "model_subfolder", "model_revision"}  # it may have moved: its weights tell
+        names = {f.name for f in fields(self)} - self.outcomes - place
         return sorted(name for name in names if getattr(self, name) != getattr(other, name))
 
     def write(self, folder: Path) -> None:
@@ -109,7 +128,10 @@ tags: [audio, {self.noun}, hf-audio-vae]
             raise ValueError(
                 f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them by encode_latents."
             )
-        record = json.loads(path.read_text())
-        if record.pop("format", None) != cls.format:
-            raise ValueError(f"{path} is not in the format {cls.format!r}; encode the data set anew.")
-        return cls(**record)
+        try:
+            record = json.loads(path.read_text())
+            if record.pop("format", None) != cls.format:
+                raise ValueError(f"it is not in the format {cls.format!r}")
+            return cls(**record)
+        except (ValueError, TypeError, AttributeError) as error:  # no JSON, no fields, no mapping
+            raise ValueError(f"{path} cannot be read: {error}. Encode the data set anew.") from error

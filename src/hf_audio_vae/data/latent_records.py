@@ -66,7 +66,7 @@ def latent_features(latent_channels: int, others: Mapping[str, Any]) -> datasets
     return row_features({"mean": posterior, "std": posterior}, others, "latents")
 
 
-def row_features(encoded: Mapping[str, datasets.Array2D], others: Mapping[str, Any], noun: str) -> datasets.Features:
+def row_features(encoded: Mapping[str, Any], others: Mapping[str, Any], noun: str) -> datasets.Features:
     """Return the columns of a row: what was encoded, which stretch of which item it is, and what the source has.
 
     Raises:

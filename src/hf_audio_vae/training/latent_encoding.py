@@ -1,4 +1,6 @@
-"""A data set of sound to a data set of latents or codes: parallel, resumable, in bounded memory.
+"""A data set of sound to a data set of latents or codes: parallel and resumable.
+
+Memory does not grow with the items for latents; for codes it does, with the longest: see `row_encoders`.
 
 The unit of work is a file: `items_per_file` consecutive items of one shard of the source. What is in it depends on
 nothing else, so any number of processes write the same files, and a file that is there is finished: it is written
@@ -6,10 +8,8 @@ under a hidden name and renamed. What it adds to the statistics stands in its fo
 the files' order, and is the same to the bit however often the work was interrupted.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +22,11 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import item_name, open_item, read_stretch
 from hf_audio_vae.data.encoding_records import EncodingRecord
-from hf_audio_vae.latents import ChannelMoments
 from hf_audio_vae.training.row_encoders import RowEncoder, row_encoder
+from hf_audio_vae.training.tallies import Tally
 
 FOOTER = "hf_audio_vae"
 Row = dict[str, Any]
-
-
-@dataclass
-class Tally:
-    """What a file holds.
-
-    Args:
-        rows (`int`): Its rows.
-        items (`int`): Items of the source that they are made of.
-        seconds (`float`): Seconds of sound.
-        skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
-        moments (`ChannelMoments`): Of its latents; empty where there are codes.
-        code_counts (`list[list[int]]`): How often each code of each codebook is in it; empty where there are latents.
-    """
-
-    rows: int = 0
-    items: int = 0
-    seconds: float = 0.0
-    skipped: dict[str, str] = field(default_factory=dict)
-    moments: ChannelMoments = field(default_factory=ChannelMoments)
-    code_counts: list[list[int]] = field(default_factory=list)
-
-    def add(self, other: "Tally") -> None:
-        """Take in another file's."""
-        self.rows += other.rows
-        self.items += other.items
-        self.seconds += other.seconds
-        self.skipped |= other.skipped
-        self.moments.merge(other.moments)
-        self.count_codes(other.code_counts)
-
-    def count_codes(self, counts: list[list[int]]) -> None:
-        """Take in how often each code of each codebook is in a row."""
-        both = zip(self.code_counts, counts, strict=True) if self.code_counts else ()
-        self.code_counts = [[a + b for a, b in zip(*pair, strict=True)] for pair in both] or counts
-
-    def to_json(self) -> str:
-        """Return it as text for a file's footer."""
-        return json.dumps(vars(self) | {"moments": self.moments.state_dict()})
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Tally":
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
-        return cls(**values | {"moments": ChannelMoments.from_state_dict(values["moments"])})
 
 
 def encode_dataset(
@@ -211,10 +166,10 @@ def _encode_item(
             break
         if row is None:
             break
-        columns, frames, start, count = row
+        columns, frames, start, count, last = row
         own = {column: value.numpy() for column, value in columns.items()} | {"frames": frames, "path": name}
         seconds = count / encoder.sampling_rate
-        writer.write(others | own | {"start_sample": start, "num_samples": count}, seconds)
+        writer.write(others | own | {"start_sample": start, "num_samples": count, "last": last}, seconds)
         encoder.measure(columns, writer.tally)
         progress(seconds)
         written += 1
@@ -223,8 +178,11 @@ def _encode_item(
 
 def _encode_rows(
     encoder: RowEncoder, example: Mapping[str, Any], max_row_seconds: float
-) -> Iterator[tuple[dict[str, Tensor], int, int, int]]:
-    """Yield columns, (frames, ...) each, of at most `max_row_seconds`, with frames, first sample and their number."""
+) -> Iterator[tuple[dict[str, Tensor], int, int, int, bool]]:
+    """Yield rows of at most `max_row_seconds`.
+
+    Each is columns, (frames, ...), with frames, first sample, samples, and whether the item ends with it.
+    """
     row_frames = max(round(max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
     wanted = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
     with open_item(example["audio"]) as reader:
@@ -239,5 +197,5 @@ def _encode_rows(
         start = 0
         for columns, frames in encoder.rows(read, time, row_frames):
             count = min(frames * encoder.hop_length, time - start)
-            yield columns, frames, start, count
+            yield columns, frames, start, count, start + count >= time
             start += count

@@ -24,6 +24,14 @@ class LatentEncodingConfig(Section):
     max_row_seconds: float = Field(60.0, gt=0, description="longer items go on in a new row")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="fail when more of the items cannot be decoded")
 
+    def place(self) -> dict[str, str | None]:
+        """Say where the model is, for the record: a local one by an absolute path that has the subfolder in it."""
+        folder = Path(self.model)
+        if folder.is_dir():
+            return {"model": str((folder / (self.model_subfolder or "")).resolve())}
+        names = ("model", "model_subfolder", "model_revision")
+        return {name: getattr(self, name) for name in names}
+
     def source(self) -> dict[str, str]:
         """Name what is encoded, for the record."""
         names = ("dataset_name", "dataset_config_name", "dataset_split", "dataset_revision", "data_files")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import datasets
 import torch
@@ -12,10 +12,9 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
-
-if TYPE_CHECKING:
-    from hf_audio_vae.training.latent_encoding import Tally
+from hf_audio_vae.training.tallies import Tally
 
 
 class RowEncoder(Protocol):
@@ -33,7 +32,7 @@ class RowEncoder(Protocol):
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yield columns, (frames, width) each, and their frames, `row_frames` at most, of what `read` gives."""
 
-    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+    def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add what is measured of a row to a file's tally."""
 
 
@@ -64,7 +63,7 @@ class PosteriorEncoder:
                 raise AudioDecodeError("the model makes latents of it that are NaN or infinite.")
             yield {"mean": mean, "std": std}, len(mean)
 
-    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+    def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add the moments of each channel."""
         tally.moments.add(columns["mean"].T, columns["std"].T)
 
@@ -72,7 +71,8 @@ class PosteriorEncoder:
 class CodeEncoder:
     """Codes of a model with codebooks, one column a level.
 
-    The model works in tiles; an item's samples and codes are in memory at once.
+    An item's samples and its codes are in memory at once, 11 MB a minute and channel at 48 kHz, while a model that
+    works in tiles encodes; its layers see a tile at a time. Cut recordings of many hours before.
     """
 
     def __init__(self, model: Any, record: CodesRecord) -> None:
@@ -101,7 +101,7 @@ class CodeEncoder:
             named = zip(self.record.columns, levels, per_frame, strict=True)
             yield {name: level[start * n : stop * n] for name, level, n in named}, stop - start
 
-    def measure(self, columns: Mapping[str, Tensor], tally: "Tally") -> None:
+    def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Count the codes of each codebook."""
         counts = [
             torch.bincount(columns[name][:, codebook], minlength=size).tolist()
@@ -136,7 +136,7 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
         "audio_channels": model.config.audio_channels,
         **settings,
     }
-    if not hasattr(model, "codebook_sizes"):
+    if not has_codebooks(model):
         return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
     if getattr(model.config, "normalize", False):
         raise ValueError(
@@ -151,7 +151,7 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
     return CodesRecord(hop_lengths=hops, codebook_sizes=sizes, hierarchical=hierarchical, **known)
 
 
-def completed(record: EncodingRecord, total: "Tally") -> EncodingRecord:
+def completed(record: EncodingRecord, total: Tally) -> EncodingRecord:
     """Return the record of a data set whose files are all written.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 from hf_audio_vae.data.code_records import CodesRecord
-from hf_audio_vae.data.codes import IGNORED, CodeStream, TokenBatch, collate_tokens
+from hf_audio_vae.data.codes import IGNORED, CodeStream, TokenBatch, collate_crops
 from hf_audio_vae.data.streaming import BadItemError, Origin, Position
 from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
 from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
@@ -212,7 +212,7 @@ def first_sequences(stream: CodeStream, count: int) -> list[TokenBatch]:
             logger.warning(f"passed over {stream.name(example)}: {error}")
             continue
         origin = Origin([stream.name(example)], [0], 0, Position())
-        batches.append(collate_tokens([crop], origin, stream.unit_rate))
+        batches.append(collate_crops([crop], origin, stream.unit_rate))
     return batches
 
 
