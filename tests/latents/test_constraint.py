@@ -52,9 +52,12 @@ def test_without_one_they_end_at_whole_frames(order: Order) -> None:
 
 @pytest.mark.parametrize("order", get_args(Order))
 def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -> None:
-    tokens = CodeTokens(SIZES, order)
-    known = torch.stack([torch.stack([torch.randint(size, (3,)) for size in SIZES]) for _ in range(2)])
+    tokens, generator = CodeTokens(SIZES, order), torch.Generator().manual_seed(0)
+    known = torch.stack(
+        [torch.stack([torch.randint(size, (3,), generator=generator) for size in SIZES]) for _ in range(2)]
+    )
     constraint = CodeConstraint(tokens, num_frames=5, known=known)
+    torch.manual_seed(2)
     made = ignorant(tokens).generate(
         torch.full((2, 1), BOS), do_sample=True, max_new_tokens=60, logits_processor=[constraint]
     )
@@ -67,3 +70,17 @@ def test_more_known_than_wanted_is_refused() -> None:
     for num_frames in (None, 3):
         with pytest.raises(ValueError, match="4 frames are known of"):
             CodeConstraint(CodeTokens(SIZES), num_frames=num_frames, known=known)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (torch.zeros(3, 4, dtype=torch.int64), r"shape \(3, 4\), expected \(batch, 3, frames\)"),
+        (torch.zeros(1, 2, 4, dtype=torch.int64), r"shape \(1, 2, 4\), expected"),
+        (torch.zeros(1, 3, 4), "dtype torch.float32"),
+        (torch.full((1, 3, 4), 4), "code 4 of codebook 0 at frame 0 is outside 0 to 3"),
+    ],
+)
+def test_what_is_known_has_to_be_codes(known: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CodeConstraint(CodeTokens(SIZES), num_frames=5, known=known)

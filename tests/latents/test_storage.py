@@ -11,9 +11,10 @@ from hf_audio_vae.latents.storage import CODES_FORMAT, holds_codes
 INFO = LatentsInfo("someone/a-model", "0f", sampling_rate=16000, num_samples=999, audio_channels=1, hop_length=20)
 
 
-def codes(size: int, *shape: int) -> torch.Tensor:
-    drawn = torch.randint(size, shape, generator=torch.Generator().manual_seed(0))
-    drawn[0, 0] = size - 1
+def codes(*sizes: int, frames: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([torch.randint(size, (frames,), generator=generator) for size in sizes])
+    drawn[:, 0] = torch.tensor(sizes) - 1
     return drawn
 
 
@@ -24,7 +25,7 @@ def codes(size: int, *shape: int) -> torch.Tensor:
 def test_codes_come_back_from_the_smallest_integers_that_hold_them(
     sizes: tuple[int, ...], dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    written = codes(max(sizes), len(sizes), 50)
+    written = codes(*sizes, frames=50)
     save_codes(tmp_path / "a", written, INFO, codebook_sizes=sizes)
     with safe_open(tmp_path / "a", "pt") as file:
         assert file.get_tensor("codes").dtype == dtype
@@ -38,7 +39,7 @@ def test_codes_come_back_from_the_smallest_integers_that_hold_them(
 
 @pytest.mark.parametrize("levels", [1, 3, 12])
 def test_levels_come_back_in_their_order(levels: int, tmp_path: Path) -> None:
-    written = [codes(16, 1, 50 + level) for level in range(levels)]
+    written = [codes(16, frames=50 + level) for level in range(levels)]
     save_codes(tmp_path / "a", written, INFO, codebook_sizes=(16,) * levels)
     stored = load_codes(tmp_path / "a").codes
     assert isinstance(stored, tuple)
@@ -48,14 +49,14 @@ def test_levels_come_back_in_their_order(levels: int, tmp_path: Path) -> None:
 
 def test_a_scale_comes_back_to_the_bit(tmp_path: Path) -> None:
     scales = torch.tensor([0.123456789])
-    save_codes(tmp_path / "a", codes(16, 2, 5), INFO, codebook_sizes=(16, 16), scales=scales)
+    save_codes(tmp_path / "a", codes(16, 16, frames=5), INFO, codebook_sizes=(16, 16), scales=scales)
     stored = load_codes(tmp_path / "a")
     assert stored.scales is not None
     assert torch.equal(stored.scales, scales)
 
 
 def test_files_tell_what_they_hold(tmp_path: Path) -> None:
-    save_codes(tmp_path / "codes", codes(16, 2, 5), INFO, codebook_sizes=(16, 16))
+    save_codes(tmp_path / "codes", codes(16, 16, frames=5), INFO, codebook_sizes=(16, 16))
     save_latents(tmp_path / "latents", torch.zeros(2, 5), torch.ones(2, 5), INFO)
     assert holds_codes(tmp_path / "codes")
     assert not holds_codes(tmp_path / "latents")
@@ -77,3 +78,14 @@ def test_a_file_that_lacks_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("no tensors")
     with pytest.raises(ValueError, match="not a readable safetensors file"):
         holds_codes(tmp_path / "c")
+
+
+def test_codes_that_would_not_come_back_are_not_written(tmp_path: Path) -> None:
+    for wrong in (2**16, 16, -1):
+        values = torch.tensor([[0, 1], [wrong, 2]])
+        for named in (values, [values[:1], values[1:]]):
+            with pytest.raises(ValueError, match=r"codebook 1 lie in .*, outside 0 to 15"):
+                save_codes(tmp_path / "a", named, INFO, codebook_sizes=(16, 16))
+    with pytest.raises(ValueError, match="codes of 2 codebooks and 1 sizes"):
+        save_codes(tmp_path / "a", torch.zeros(2, 3, dtype=torch.int64), INFO, codebook_sizes=(16,))
+    assert not (tmp_path / "a").exists()

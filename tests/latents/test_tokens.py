@@ -1,5 +1,9 @@
 import dataclasses
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -85,18 +89,22 @@ def test_what_breaks_off_is_decoded_to_the_whole_frames_there_are(order: Order) 
         assert tokens.decode(ended).shape[1] == frames
     assert lengths[0] == lengths[1] == 0
     assert lengths == sorted(lengths)
-    expected = {"flattened": 5, "delayed": 5, "coarse_to_fine": 5}
-    assert lengths[len(ids) - 2] == expected[order], "the last code is missing"
+    if order == "coarse_to_fine":  # frames are whole when the last codebook comes to them
+        expected = [max(written - 2 * 6, 0) for written in range(18)]
+    else:  # three codes a frame, of `delayed` two blank steps later
+        expected = [max(written // 3 - (2 if order == "delayed" else 0), 0) for written in range(len(ids) - 2)]
+    assert lengths[1:-2] == expected
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_crop_that_goes_on_has_the_beginning_of_what_goes_on(order: Order) -> None:
     tokens, codes = CodeTokens((4, 9, 2), order), random_codes((4, 9, 2), 8)
     crop, whole = tokens.encode(codes[:, :5], ended=False), tokens.encode(codes)
-    assert EOS not in crop
-    if order != "coarse_to_fine":
+    assert len(crop) == 1 + 5 * 3
+    if order == "coarse_to_fine":  # codebook by codebook of the crop: the whole has other frames between
+        assert torch.equal(crop, tokens.encode(codes[:, :5])[:-1])
+    else:
         assert torch.equal(crop, whole[: len(crop)])
-        assert len(crop) == 1 + 5 * 3
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -206,5 +214,22 @@ def test_tokens_come_back_from_their_file(tokens: CodeTokens | UpsamplingTokens,
     (tmp_path / "code_tokens.json").write_text('{"format": "another"}')
     with pytest.raises(ValueError, match="format 'another', not 'hf_audio_vae.code_tokens.v1'"):
         load_tokens(tmp_path)
+    for damaged in ("{", "[]", '{"format": "hf_audio_vae.code_tokens.v1", "kind": "codes"}'):
+        (tmp_path / "code_tokens.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"code_tokens.json cannot be read: .*\. Train the model anew"):
+            load_tokens(tmp_path)
     with pytest.raises(ValueError, match="is no language model of codes"):
         load_tokens(tmp_path.parent)
+
+
+def test_without_a_network_the_cache_tells_what_is_there(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--somebody--prior/snapshots/0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--somebody--prior/refs").mkdir()
+    (tmp_path / "models--somebody--prior/refs/main").write_text("0123")
+    (snapshot / "code_tokens.json").write_text("{}")
+    ask = "from hf_audio_vae.latents.token_storage import holds_tokens as holds; "
+    ask += "print(holds('somebody/prior'), holds('somebody/pipeline'), holds('no/such/name'))"
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    asked = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False)
+    assert asked.stdout.split() == ["True", "False", "False"], asked.stderr

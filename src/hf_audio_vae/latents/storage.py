@@ -1,6 +1,7 @@
 """Latents or codes in a `.safetensors` file, with what decoding needs in its metadata."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -86,9 +87,24 @@ def save_codes(
         codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a sequence of them): One tensor, or one for each
             level of a hierarchy.
         info (`LatentsInfo`): Where they come from.
-        codebook_sizes (`Sequence[int]`): Of the model.
+        codebook_sizes (`Sequence[int]`): Of the model, finest level first; the first ones have codes.
         scales (`torch.Tensor` of shape `(1,)`, *optional*): What the waveform was divided by.
+
+    Raises:
+        ValueError: There are more codebooks than sizes, or a code is outside its codebook.
     """
+    rows = [row for level in ([codes] if isinstance(codes, Tensor) else codes) for row in level]
+    if len(rows) > len(codebook_sizes):
+        raise ValueError(
+            f"there are codes of {len(rows)} codebooks and {len(codebook_sizes)} sizes; give one for each."
+        )
+    for codebook, (row, size) in enumerate(zip(rows, codebook_sizes, strict=False)):
+        lowest, highest = (int(row.min()), int(row.max())) if row.numel() else (0, 0)
+        if lowest < 0 or highest >= size:
+            raise ValueError(
+                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the sizes "
+                f"of the model that encoded."
+            )
     dtype = torch.int16 if max(codebook_sizes) <= 2**15 else torch.int32
     named = {"codes": codes} if isinstance(codes, Tensor) else {f"codes_{i}": level for i, level in enumerate(codes)}
     tensors = {name: values.to(dtype) for name, values in named.items()}
@@ -112,7 +128,8 @@ def holds_codes(path: str | Path) -> bool:
         ValueError: It is no safetensors file.
         OSError: It cannot be opened.
     """
-    return _read(path)[1].get("format") == CODES_FORMAT
+    with _opened(path) as file:
+        return (file.metadata() or {}).get("format") == CODES_FORMAT
 
 
 def _stored_codes(tensors: dict[str, Tensor], info: LatentsInfo) -> StoredCodes:
@@ -128,9 +145,15 @@ def _save(path: str | Path, tensors: dict[str, Tensor], kind: str, info: Latents
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[safe_open]:
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file of latents or codes: {error}") from error
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub import file_exists, hf_hub_download
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.latents.tokens import CodeTokens
@@ -21,12 +21,14 @@ class CodesInfo:
     """Where a prior's codes come from.
 
     Args:
-        model (`str`): Path or Hub id of the autoencoder that encoded.
+        model (`str`): Absolute path or Hub id of the autoencoder that encoded.
         weights (`str`): Fingerprint of its weights.
         levels (`tuple[int, ...]`): Levels of a hierarchy that are modelled, coarse ones first; empty without levels.
         frame_rates (`tuple[float, ...]`): Frames a second of each part: one, or the coarse and the fine level's.
         segment_units (`int`): Length of the stretches it was trained on, in the tokens' units: frames, or for
             upsampling the shortest stretches in which both levels have whole frames.
+        subfolder (`str`, *optional*): Where in a Hub repository the autoencoder is.
+        revision (`str`, *optional*): Version of it.
     """
 
     model: str
@@ -34,13 +36,19 @@ class CodesInfo:
     levels: tuple[int, ...]
     frame_rates: tuple[float, ...]
     segment_units: int
+    subfolder: str | None = None
+    revision: str | None = None
 
 
 def holds_tokens(pretrained_model_name_or_path: str | Path) -> bool:
-    """Tell whether a folder, or a repository on the Hub, holds a language model of codes."""
+    """Tell whether a folder, or a repository on the Hub or in its cache, holds a language model of codes."""
     if Path(pretrained_model_name_or_path).is_dir():
         return (Path(pretrained_model_name_or_path) / TOKENS_FILE).is_file()
-    return file_exists(str(pretrained_model_name_or_path), TOKENS_FILE)
+    try:
+        hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE)
+    except (OSError, ValueError):  # no such file, no such repository, no network, or no name of a repository
+        return False
+    return True
 
 
 def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo) -> None:
@@ -56,7 +64,7 @@ def load_tokens(
     """Read what `save_tokens` wrote, from a folder or the Hub.
 
     Raises:
-        ValueError: There is no such file, or it is of another format.
+        ValueError: There is no such file, it is of another format, or damaged.
         OSError: The repository cannot be reached.
     """
     path = Path(pretrained_model_name_or_path) / TOKENS_FILE
@@ -65,15 +73,11 @@ def load_tokens(
             path = Path(hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision))
     if not path.is_file():
         raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is no language model of codes.")
-    content = json.loads(path.read_text())
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {content.get('format')!r}, not {FORMAT!r}; train the model anew.")
-    values = content["codes"]
-    info = CodesInfo(
-        model=values["model"],
-        weights=values["weights"],
-        levels=tuple(values["levels"]),
-        frame_rates=tuple(values["frame_rates"]),
-        segment_units=values["segment_units"],
-    )
-    return KINDS[content["kind"]](**content["tokens"]), info
+    try:
+        content = json.loads(path.read_text())
+        if content.get("format") != FORMAT:
+            raise ValueError(f"it has format {content.get('format')!r}, not {FORMAT!r}")
+        values = content["codes"] | {name: tuple(content["codes"][name]) for name in ("levels", "frame_rates")}
+        return KINDS[content["kind"]](**content["tokens"]), CodesInfo(**values)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # no JSON, or not of this form
+        raise ValueError(f"{path} cannot be read: {error}. Train the model anew.") from error

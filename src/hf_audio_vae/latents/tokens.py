@@ -23,7 +23,8 @@ class CodeTokens:
 
     - `flattened`: a0 b0 a1 b1 a2 b2, frame by frame.
     - `delayed`: a0 – a1 b0 a2 b1 – b2, each codebook one step behind the one before it (Copet et al., 2023); blank
-      where there is no frame. Every code has seen all codes of the frames before its own step.
+      where there is no frame. A code has seen the coarser ones of its own frame and, of the codebook k places behind
+      its own, all frames but the k last.
     - `coarse_to_fine`: a0 a1 a2 b0 b1 b2, codebook by codebook (Borsos et al., 2022).
 
     Args:
@@ -71,6 +72,19 @@ class CodeTokens:
         """Frames of each part of an example in its shortest stretch: one part, whole at every frame."""
         return (1,)
 
+    @property
+    def delay(self) -> int:
+        """Frames by which the last codebook is behind the first."""
+        return self.num_codebooks - 1 if self.order == "delayed" else 0
+
+    @property
+    def shortest_window(self) -> int:
+        """Frames of the shortest windows that can be written one after another, each after half of the one before.
+
+        At a window's end, the frames of the delay are not whole yet: more than half of it have to be.
+        """
+        return 2 * self.delay + 1
+
     def ids_of(self, codebook: int) -> range:
         """Return the ids of a codebook's codes."""
         start = self.first_id + sum(self.codebook_sizes[:codebook])
@@ -94,7 +108,7 @@ class CodeTokens:
 
     def body(self, codes: Tensor, *, ended: bool = True) -> Tensor:
         """Return the tokens of codes as `encode` does, without begin and end."""
-        self._check_codes(codes)
+        self.check(codes)
         codes = codes.cpu().long()
         codebooks, places = self.layout(codes.shape[1])
         if not ended and self.order == "delayed":  # what comes after a crop's last step is not known to it
@@ -183,12 +197,17 @@ class CodeTokens:
 
         Returns:
             Two int64 tensors of shape (batch, length - 1), or (1, length - 1) if nothing is known.
+
+        Raises:
+            ValueError: What is known is of another shape or dtype, or no codes of these codebooks.
         """
+        if known is not None:
+            self.check(known, batched=True)
         codebooks, places = self.layout(num_frames)
         low, high = (bound.repeat(1 if known is None else len(known), 1) for bound in self._bounds(codebooks))
         if known is not None:
             given = (codebooks >= 0) & (places < known.shape[2])
-            low[:, given] += known.cpu()[:, codebooks[given], places[given]]
+            low[:, given] += known.cpu().long()[:, codebooks[given], places[given]]
             high[:, given] = low[:, given] + 1
         end = torch.full((len(low), 1), EOS)
         return torch.cat([low, end], dim=1), torch.cat([high, end + 1], dim=1)
@@ -198,6 +217,25 @@ class CodeTokens:
         (codes,) = parts
         ids = self.encode(codes, ended=ended)
         return ids, ids.clone()
+
+    def check(self, codes: Tensor, *, batched: bool = False) -> None:
+        """Raise `ValueError` unless codes, (num_codebooks, frames) or a batch of them, are of the codebooks."""
+        shape = f"({'batch, ' if batched else ''}{self.num_codebooks}, frames)"
+        if codes.ndim != 2 + batched or codes.shape[-2] != self.num_codebooks:
+            raise ValueError(
+                f"`codes` has shape {tuple(codes.shape)}, expected {shape}; take as many codebooks as there are sizes"
+                f"{'' if batched else ', and one item'}."
+            )
+        if codes.is_floating_point() or codes.dtype == torch.bool:
+            raise ValueError(f"`codes` has dtype {codes.dtype}; convert it to int64.")
+        sizes = torch.tensor(self.codebook_sizes, device=codes.device)[:, None]
+        wrong = ((codes < 0) | (codes >= sizes)).nonzero()
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            raise ValueError(
+                f"code {codes[place]} of codebook {place[-2]} at frame {place[-1]} is outside 0 to "
+                f"{self.codebook_sizes[place[-2]] - 1}; take the sizes of the model that encoded."
+            )
 
     def _bounds(self, codebooks: Tensor) -> tuple[Tensor, Tensor]:
         """Lowest id and the one past the highest of each codebook, of -1 those of blank."""
@@ -216,20 +254,3 @@ class CodeTokens:
             others = ends.nonzero()
             body = body[::count]
         return (max(int(others[0]), 1), False) if len(others) else (len(body), True)
-
-    def _check_codes(self, codes: Tensor) -> None:
-        if codes.ndim != 2 or len(codes) != self.num_codebooks:
-            raise ValueError(
-                f"`codes` has shape {tuple(codes.shape)}, expected ({self.num_codebooks}, frames); take one item, and "
-                f"as many codebooks as there are sizes."
-            )
-        if codes.is_floating_point() or codes.dtype == torch.bool:
-            raise ValueError(f"`codes` has dtype {codes.dtype}; convert it to int64.")
-        sizes = torch.tensor(self.codebook_sizes, device=codes.device)[:, None]
-        wrong = ((codes < 0) | (codes >= sizes)).nonzero()
-        if len(wrong):
-            codebook, frame = wrong[0].tolist()
-            raise ValueError(
-                f"code {codes[codebook, frame]} of codebook {codebook} at frame {frame} is outside 0 to "
-                f"{self.codebook_sizes[codebook] - 1}; take the sizes of the model that encoded."
-            )
