@@ -40,6 +40,7 @@ class Codebook(nn.Module):
         ValueError: A number is out of its range.
     """
 
+    vectors: Tensor
     counts: Tensor
     sums: Tensor
     updates: Tensor
