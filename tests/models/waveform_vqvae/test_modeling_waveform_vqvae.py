@@ -174,6 +174,24 @@ def test_scales_go_with_the_models_that_make_them():
         tiny(normalize=True).decode(codes, audio_scales=torch.ones(2))
 
 
+@pytest.mark.parametrize("lacking", [("updates",), ("updates", "counts", "sums")])
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_codebooks_of_a_checkpoint_without_updates_do_not_start_over(learning, lacking, tmp_path):
+    changes = {"codebook_learning": learning, "kmeans_start": True, "cosine": False, "ema_decay": 1 - 1e-6}
+    model = tiny(**changes).train()
+    x = noise(2, 1, 40 * model.hop_length)
+    model(x)
+    state = {name: value for name, value in model.state_dict().items() if name.rpartition(".")[2] not in lacking}
+    model.save_pretrained(tmp_path, state_dict=state)
+    loaded = WaveformVQVAE.from_pretrained(tmp_path)
+    codebooks = [quantizer.codebook for quantizer in loaded.quantizer.quantizers]
+    assert [int(codebook.updates) for codebook in codebooks] == [1, 1]
+    before = [codebook.vectors.detach().clone() for codebook in codebooks]
+    loaded.train()(-x.to(loaded.dtype), generator=seeded())
+    for codebook, vectors in zip(codebooks, before, strict=True):
+        torch.testing.assert_close(codebook.vectors, vectors, rtol=0, atol=1e-3 * float(vectors.abs().max()))
+
+
 @torch.no_grad()
 def test_group_norm_codes_an_item_as_alone_but_not_in_chunks():
     model = tiny(norm="time_group_norm")

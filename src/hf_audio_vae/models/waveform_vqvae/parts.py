@@ -76,11 +76,13 @@ def start_weights(module: nn.Module) -> None:
     elif isinstance(module, LinearSnake1d):
         init.ones_(module.alpha)
     elif isinstance(module, Codebook):
+        # Vectors from a checkpoint that counts no updates are no new ones: data must not start them over.
+        loaded = getattr(module.vectors, "_is_hf_initialized", False)
         init.normal_(module.vectors)
         init.ones_(module.counts)
-        init.zeros_(module.updates)
+        init.constant_(module.updates, int(loaded))
         if module.learning == "ema":
-            init.copy_(module.sums, module.vectors)
+            init.copy_(module.sums, module.vectors * module.counts[:, None])
 
 
 def _init_convolution(weight: Tensor, bias: Tensor | None) -> None:
