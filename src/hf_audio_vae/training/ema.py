@@ -39,6 +39,6 @@ class EMA(Generic[ModelT]):
         for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
         for own, its in zip(self.model.modules(), model.modules(), strict=True):
-            if isinstance(own, Codebook):
+            if isinstance(own, Codebook) and isinstance(its, Codebook):
                 own.vectors.copy_(its.vectors)
         self.updates += 1
