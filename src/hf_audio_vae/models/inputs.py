@@ -53,6 +53,18 @@ def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
         )
 
 
+def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | None) -> None:
+    """Raise `ValueError` unless a configuration's numbers make a codebook that can learn."""
+    if codebook_size < 2:
+        raise ValueError(f"`codebook_size` is {codebook_size}; a choice takes 2 vectors or more.")
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"`ema_decay` is {ema_decay}; it has to be at least 0 and less than 1.")
+    if restart_share is not None and not 0 < restart_share < 1:
+        raise ValueError(
+            f"`restart_share` is {restart_share}; it has to be between 0 and 1, or `None` for no restarts."
+        )
+
+
 def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -> None:
     if tensor.ndim != 3:
         raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, expected {layout}; add or merge dimensions.")

@@ -563,9 +563,15 @@ def test_all_keys_are_tried():
         ({"dilation_cycle": 0}, "`dilation_cycle` is 0"),
         ({"unit_expansion": 0.1}, "no channel"),
         ({"ema_decay": 1.0}, "`ema_decay` is 1.0"),
+        ({"ema_decay": -0.1}, "`ema_decay` is -0.1"),
         ({"restart_share": 0.0}, "`restart_share` is 0.0"),
+        ({"restart_share": 1.0}, "`restart_share` is 1.0"),
     ],
 )
 def test_a_wrong_configuration_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         HierarchicalVQVAEConfig(**{**CONFIG, **changes})
+
+
+def test_a_codebook_without_memory_can_be_asked_for():
+    assert HierarchicalVQVAEConfig(**{**CONFIG, "ema_decay": 0.0}).ema_decay == 0

@@ -235,7 +235,7 @@ OTHER_VALUES = {
     "kmeans_start": True,
     "quantizer_dropout": 0.0,
     "rotation_trick": True,
-    "fsq_levels": (2, 4),
+    "fsq_levels": (3, 4),
 }
 
 
@@ -256,7 +256,7 @@ def test_every_key_changes_behaviour():
     for key, value in OTHER_VALUES.items():
         changes = {key: value}
         if key == "fsq_levels":
-            changes |= {"num_codebooks": 1, "codebook_size": 8}
+            changes |= {"num_codebooks": 1, "codebook_size": 12}
         their_shapes, results, rate = trained(**changes)
         if their_shapes == known_shapes and rate == known_rate:
             pairs = zip(results, known, strict=True)
@@ -277,8 +277,12 @@ def test_every_key_changes_behaviour():
         ({"norm": "time_group_norm", "causal": True}, "cannot be `causal`"),
         ({"quantizer_dropout": 1.5}, "between 0 and 1"),
         ({"codebook_dim": 0}, "`codebook_dim` is 0"),
+        ({"codebook_size": 1}, "`codebook_size` is 1"),
         ({"ema_decay": 1.0}, "`ema_decay` is 1.0"),
-        ({"fsq_levels": (4, 1)}, r"`fsq_levels` is \(4, 1\)"),
+        ({"ema_decay": -0.1}, "`ema_decay` is -0.1"),
+        ({"restart_share": 0.0}, "`restart_share` is 0.0"),
+        ({"restart_share": 1.0}, "`restart_share` is 1.0"),
+        ({"fsq_levels": (4, 2)}, r"`fsq_levels` is \(4, 2\); name 3"),
         ({"fsq_levels": (4, 4)}, "set them to 1 and 16"),
     ],
 )

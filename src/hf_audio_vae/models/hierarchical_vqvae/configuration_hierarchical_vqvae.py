@@ -3,6 +3,8 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from hf_audio_vae.models.inputs import check_codebook
+
 Sequence = tuple[int, ...] | list[int]
 
 
@@ -30,11 +32,11 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
             waveform. Its block `l` has the multiplier of level `l`.
         joint_decoding (`bool`): The coarsest decoder takes the latents of all levels, each where its rate is reached,
             and what it makes of them is the model's reconstruction. Otherwise that is the finest level's alone.
-        codebook_size (`int`): Vectors in each level's codebook.
+        codebook_size (`int`): Vectors in each level's codebook, 2 or more.
         cosine (`bool`): Compare directions, not distances.
-        ema_decay (`float`): How much of its past a codebook keeps at an update, in (0, 1).
-        restart_share (`float`, *optional*): Vectors that are used less than this share of the mean use move to latents
-            of the batch; none do if `None`.
+        ema_decay (`float`): How much of its past a codebook keeps at an update, in [0, 1).
+        restart_share (`float`, *optional*): Vectors that are used less than this share, in (0, 1), of the mean use
+            move to latents of the batch; none do if `None`.
         kmeans_start (`bool`): The first batch's clusters are the first codebook.
         rotation_trick (`bool`): Latents get their gradient rotated onto them, rather than copied (Fifty et al.,
             arXiv:2410.06424).
@@ -94,8 +96,6 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
         for key in ("audio_channels", "sampling_rate", "hidden_size", "width", "depth", "dilation_growth"):
             if getattr(self, key) < 1:
                 raise ValueError(f"`{key}` is {getattr(self, key)}; it has to be 1 or more.")
-        if self.codebook_size < 2:
-            raise ValueError(f"`codebook_size` is {self.codebook_size}; a choice takes 2 vectors or more.")
         if self.dilation_cycle is not None and self.dilation_cycle < 1:
             raise ValueError(f"`dilation_cycle` is {self.dilation_cycle}; give 1 or more, or `None` for no cycle.")
         if int(self.unit_expansion * self.width) < 1:
@@ -103,12 +103,7 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
                 f"`unit_expansion` {self.unit_expansion} of a `width` of {self.width} leaves a residual unit no "
                 f"channel; raise one of them."
             )
-        if not 0 < self.ema_decay < 1:
-            raise ValueError(f"`ema_decay` is {self.ema_decay}; it has to be between 0 and 1.")
-        if self.restart_share is not None and not 0 < self.restart_share < 1:
-            raise ValueError(
-                f"`restart_share` is {self.restart_share}; it has to be between 0 and 1, or `None` for no restarts."
-            )
+        check_codebook(self.codebook_size, self.ema_decay, self.restart_share)
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:

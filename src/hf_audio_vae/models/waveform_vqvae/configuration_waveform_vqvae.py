@@ -3,6 +3,8 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from hf_audio_vae.models.inputs import check_codebook
+
 
 @strict
 class WaveformVQVAEConfig(PreTrainedConfig):
@@ -32,19 +34,20 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         normalize (`bool`): Divide each waveform by its loudness (RMS of the channels' mean) before it is encoded, and
             multiply what is decoded by it. Codes then come with `audio_scales`.
         num_codebooks (`int`): Residual quantizers in a row.
-        codebook_size (`int`): Codes of each codebook.
+        codebook_size (`int`): Codes of each codebook, 2 or more.
         codebook_dim (`int`, *optional*): Dimension in which the nearest code is searched; `hidden_size`, without
             projections, if `None`.
         cosine (`bool`): Compare directions rather than distances.
         codebook_learning (`str`): Codebooks learn by `"gradient"` or are moving averages, `"ema"`.
-        ema_decay (`float`): Of these averages.
-        restart_share (`float`, *optional*): A code that is used less than this share of the average is moved to a
-            latent of the batch; never, if `None`.
+        ema_decay (`float`): How much of its past such an average keeps at an update, in [0, 1).
+        restart_share (`float`, *optional*): A code that is used less than this share, in (0, 1), of the average is
+            moved to a latent of the batch; never, if `None`.
         kmeans_start (`bool`): Codebooks start as k-means of the first batch.
         quantizer_dropout (`float`): Share of the items that train with a random number of codebooks.
         rotation_trick (`bool`): The gradient is rotated from code to latent, rather than passed as it is.
         fsq_levels (`tuple[int, ...]`, *optional*): Finite scalar quantization instead of codebooks: the number of
-            values in each dimension. `num_codebooks` is then 1, `codebook_size` the product.
+            values in each dimension, 3 or more. `num_codebooks` is then 1, `codebook_size` the product; the keys from
+            `codebook_dim` to `rotation_trick` are about codebooks and mean nothing.
 
     Raises:
         ValueError: A number is out of range, a name unknown, or two keys contradict each other.
@@ -119,7 +122,6 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             "residual_dilations",
             "residual_compression",
             "num_codebooks",
-            "codebook_size",
         )
         for name in positive:
             value = getattr(self, name)
@@ -157,13 +159,12 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"`codebook_dim` is {self.codebook_dim}; it has to be 1 or more, or None.")
         if not 0 <= self.quantizer_dropout <= 1:
             raise ValueError(f"`quantizer_dropout` is {self.quantizer_dropout}; it is a share, between 0 and 1.")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"`ema_decay` is {self.ema_decay}; it has to be at least 0 and less than 1.")
+        check_codebook(self.codebook_size, self.ema_decay, self.restart_share)
         if self.fsq_levels is None:
             return
         codes = math.prod(self.fsq_levels)
-        if not self.fsq_levels or min(self.fsq_levels) < 2:
-            raise ValueError(f"`fsq_levels` is {self.fsq_levels}; name 2 or more values for each dimension.")
+        if not self.fsq_levels or min(self.fsq_levels) < 3:
+            raise ValueError(f"`fsq_levels` is {self.fsq_levels}; name 3 or more values for each dimension.")
         if (self.num_codebooks, self.codebook_size) != (1, codes):
             raise ValueError(
                 f"`fsq_levels` {self.fsq_levels} make one codebook of {codes} codes, but `num_codebooks` is "
