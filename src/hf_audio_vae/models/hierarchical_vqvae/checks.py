@@ -1,25 +1,14 @@
-"""What a user gives: masks, and codes that are picked by level and held against each other."""
+"""Codes and masks that a user gives: picked by level, and held against each other."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.models.inputs import check_codes, check_waveform
-from hf_audio_vae.models.waveform_vqvae.padding import valid_mask
+from hf_audio_vae.models.inputs import check_codes
+from hf_audio_vae.models.padding import valid_mask
 
 Given = Sequence[Tensor] | Tensor
-
-
-def masked(waveform: Tensor, padding_mask: Tensor | None, audio_channels: int) -> tuple[Tensor, Tensor | None]:
-    """Refuse what is no waveform; return it with 0 for padding, whatever that held, and the mask (batch, time)."""
-    if padding_mask is None or waveform.ndim != 3:
-        check_waveform(waveform, audio_channels)
-        return waveform, None
-    sound = valid_mask(padding_mask, waveform.shape[0], waveform.shape[-1], "padding_mask")
-    waveform = waveform.masked_fill(~sound[:, None], 0)
-    check_waveform(waveform, audio_channels)
-    return waveform, sound
 
 
 def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.hierarchical_vqvae.checks import check_levels, common_mask, level_path, masked, picked
+from hf_audio_vae.models.hierarchical_vqvae.checks import check_levels, common_mask, level_path, picked
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.levels import (
     LevelEncoder,
@@ -31,7 +31,7 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEOutput,
 )
 from hf_audio_vae.models.inputs import check_sampling_rate
-from hf_audio_vae.models.waveform_vqvae.padding import by_length
+from hf_audio_vae.models.padding import by_length, checked_waveform
 from hf_audio_vae.models.waveform_vqvae.parts import start_weights
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
@@ -199,7 +199,7 @@ class HierarchicalVQVAE(PreTrainedModel):
                 fit or pads elsewhere than on the right.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        waveform, sound = masked(input_values, padding_mask, self.config.audio_channels)
+        waveform, sound = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         valid = self._frames_mask(sound)
         codes = tuple(self._encode(waveform, valid, quantize=True))
         output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
@@ -267,7 +267,7 @@ class HierarchicalVQVAE(PreTrainedModel):
         Raises:
             ValueError: As `encode`.
         """
-        waveform, sound = masked(input_values, padding_mask, self.config.audio_channels)
+        waveform, sound = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         valid = self._frames_mask(sound)
         every = tuple(range(self.num_levels))
         masks = self._level_masks(valid)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
+from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
+from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
@@ -17,7 +18,6 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEEncoderOutput,
     WaveformVQVAEOutput,
 )
-from hf_audio_vae.models.waveform_vqvae.padding import by_length, valid_mask
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers, start_weights
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
@@ -216,7 +216,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
                 not fit; more codebooks than there are.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        waveform, valid = self._checked(input_values, padding_mask)
+        waveform, valid = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         frames_mask = self._frames_mask(valid)
         waveform, scales = self._normalized(waveform, valid)
 
@@ -289,7 +289,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
             ValueError: As `encode`, but for latents that are not finite: training has to see the loss that comes of
                 them.
         """
-        waveform, valid = self._checked(input_values, padding_mask)
+        waveform, valid = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         frames_mask = self._frames_mask(valid)
         normalized, scales = self._normalized(waveform, valid)
         latents = by_length(self._latents, normalized, frames_mask, self.hop_length, 1)
@@ -303,16 +303,6 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
             audio, codes = audio * valid[:, None], codes * frames_mask[:, None]
         output = WaveformVQVAEOutput(audio, codes, frames_mask, quantized.losses)
         return output if return_dict else output.to_tuple()
-
-    def _checked(self, waveform: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Refuse what is wrong; return the waveform with zeros for padding, and a mask (batch, time)."""
-        if padding_mask is None or waveform.ndim != 3:
-            check_waveform(waveform, self.config.audio_channels)
-            return waveform, None
-        valid = valid_mask(padding_mask, waveform.shape[0], waveform.shape[-1], "padding_mask")
-        waveform = waveform.masked_fill(~valid[:, None], 0)
-        check_waveform(waveform, self.config.audio_channels)
-        return waveform, valid
 
     def _frames_mask(self, valid: Tensor | None) -> Tensor | None:
         """Which frames hold a sample; (batch, time) -> (batch, frames)."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hf_audio_vae.models.inputs import check_waveform
+
 
 def valid_mask(mask: Tensor, batch: int, length: int, name: str) -> Tensor:
     """Return a mask as bool (batch, length).
@@ -32,6 +34,19 @@ def valid_mask(mask: Tensor, batch: int, length: int, name: str) -> Tensor:
     return valid
 
 
+def checked_waveform(
+    waveform: Tensor, padding_mask: Tensor | None, audio_channels: int
+) -> tuple[Tensor, Tensor | None]:
+    """Refuse what is no waveform; return it with 0 for padding, whatever that held, and the mask (batch, time)."""
+    if padding_mask is None or waveform.ndim != 3:
+        check_waveform(waveform, audio_channels)
+        return waveform, None
+    valid = valid_mask(padding_mask, waveform.shape[0], waveform.shape[-1], "padding_mask")
+    waveform = waveform.masked_fill(~valid[:, None], 0)
+    check_waveform(waveform, audio_channels)
+    return waveform, valid
+
+
 def by_length(
     code: Callable[[Tensor], Tensor], x: Tensor, valid: Tensor | None, rate_in: int, rate_out: int
 ) -> Tensor:
@@ -47,12 +62,10 @@ def by_length(
     if valid is None:
         return code(x)
     counts = valid.sum(dim=1)
-    output = None
-    for count in counts.unique().tolist():
+    for place, count in enumerate(counts.unique().tolist()):
         items = (counts == count).nonzero().flatten()
         coded = code(x[items, :, : count * rate_in])
-        if output is None:
+        if place == 0:
             output = coded.new_zeros(x.shape[0], coded.shape[1], valid.shape[1] * rate_out)
         output[items, :, : count * rate_out] = coded
-    assert output is not None
     return output
