@@ -30,10 +30,9 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEEncoderOutput,
     HierarchicalVQVAEOutput,
 )
+from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform
-from hf_audio_vae.models.waveform_vqvae.parts import start_weights
-from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
 
@@ -84,10 +83,7 @@ class HierarchicalVQVAE(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start what was not loaded; transformers calls this for every module."""
-        if isinstance(module, StridedConv1d | UpsamplingConv1d):
-            module.reset_parameters()
-        else:
-            start_weights(module)
+        start_weights(module)
 
     @property
     def num_levels(self) -> int:

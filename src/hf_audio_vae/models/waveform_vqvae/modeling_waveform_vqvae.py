@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -18,7 +19,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEEncoderOutput,
     WaveformVQVAEOutput,
 )
-from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers, start_weights
+from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
