@@ -267,7 +267,7 @@ class Pickled:
     ("name", "content", "reason"),
     [
         ("a.ckpt", {"state_dict": {}, "callback": Pickled()}, "a.ckpt.*needs pickled objects.*save no more than"),
-        ("a.ckpt", [1], "a.ckpt holds a list and no state dict"),
+        ("a.ckpt", [1], "a.ckpt holds a list and no dictionary"),
         ("a.ckpt", {"state_dict": 1}, "a.ckpt holds a dict and no state dict"),
         ("a.ckpt", b"", "a.ckpt is damaged"),
         ("a.ckpt", b"hello, no checkpoint", "a.ckpt is damaged"),

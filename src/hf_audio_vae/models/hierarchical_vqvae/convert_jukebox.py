@@ -3,7 +3,6 @@
 Its layers are those of a `HierarchicalVQVAE`, by other names.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.torch_files import read_torch_file
 
 # Jukebox's names of the numbers that make a model, and ours; it has more, which are about training.
 KEYS = {
@@ -50,15 +50,7 @@ def load_jukebox(path: str | Path) -> HierarchicalVQVAE:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give the path of a `vqvae.pth.tar`.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
-            f"`weights_only=False` and save {{'model': its state dict, 'hps': dict(its hps)}}."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__} and no state dict; give a checkpoint.")
+    content: Any = read_torch_file(path, remedy="save {'model': its state dict, 'hps': dict(its hps)}")
     return from_jukebox(content.get("model", content), content.get("hps"))
 
 

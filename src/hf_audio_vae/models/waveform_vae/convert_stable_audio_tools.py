@@ -4,15 +4,16 @@ Their layers are those of a `WaveformVAE`, by other names; Snake's parameters ha
 """
 
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools_config import read_config, write_config
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import check_layout, warn_of_statistics
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
@@ -156,14 +157,8 @@ def _read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, obj
                 return {name: file.get_tensor(name) for name in _autoencoder_names(file.keys()).values()}, None
         except SafetensorError as error:
             raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
-            f"`weights_only=False` and save no more than {{'state_dict': its tensors}}."
-        ) from error
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    content: Any = read_torch_file(path, remedy="save no more than {'state_dict': its tensors}")
+    weights = content.get("state_dict", content)
     if not isinstance(weights, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} and no state dict; give a checkpoint.")
     return weights, content.get("model_config")

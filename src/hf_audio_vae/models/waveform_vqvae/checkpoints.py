@@ -1,27 +1,11 @@
-"""What reading and writing the checkpoints of other codecs share: weight norm's spellings, files, names that fit."""
+"""What reading and writing the checkpoints of other codecs share: weight norm's spellings, names that fit."""
 
-import pickle
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
-
-
-def read_torch_file(path: Path) -> dict[str, object]:
-    """Read a file of `torch.save`; `ValueError` unless it is a dictionary of no more than tensors and numbers."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
-            f"`weights_only=False` and save no more than its tensors, numbers and names."
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} and no dictionary; give a checkpoint.")
-    return content
 
 
 def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name: Callable[[str], str]) -> None:

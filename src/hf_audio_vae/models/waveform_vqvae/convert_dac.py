@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import DacConfig, DacModel
 
-from hf_audio_vae.models.waveform_vqvae.checkpoints import fuse_weights, load_renamed, read_torch_file, refuse
+from hf_audio_vae.models.torch_files import read_torch_file
+from hf_audio_vae.models.waveform_vqvae.checkpoints import fuse_weights, load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
