@@ -4,8 +4,8 @@ Layers at a window's edge see zeros where the signal goes on, but no output that
 ends of the signal a window ends there too, so its zeros are the ones the whole-signal pass pads.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -20,6 +20,13 @@ class SpannedModule(Protocol):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first input and the one past the last that the outputs [start, stop) depend on."""
+
+
+def span_through(layers: Iterable[Any], start: int, stop: int) -> tuple[int, int]:
+    """Return which inputs of the first of `layers` the outputs [start, stop) of the last one read."""
+    for layer in reversed(tuple(layers)):
+        start, stop = layer.input_span(start, stop)
+    return start, stop
 
 
 def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_frames: int) -> Tensor:
@@ -53,13 +60,31 @@ def encoded_chunks(
 
 def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_frames: int) -> Tensor:
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
-    frames = z.shape[-1]
+
+    def decode(first: int, last: int) -> Tensor:
+        return decoder(z[..., first:last])
+
+    return decode_windows(decode, decoder.input_span, z.shape[-1], hop_length, chunk_frames)
+
+
+def decode_windows(
+    decode: Callable[[int, int], Tensor],
+    input_span: Callable[[int, int], tuple[int, int]],
+    frames: int,
+    hop_length: int,
+    chunk_frames: int,
+) -> Tensor:
+    """Return ``decode(0, frames)``, computed `chunk_frames` at a time; (batch, out, frames * hop_length).
+
+    `decode(first, last)` decodes these frames as if there were no others, `input_span(start, stop)` names the frames
+    that these samples read.
+    """
 
     def decoded_chunks() -> Iterator[Tensor]:
         for start, stop in _ranges(frames, chunk_frames):
-            first, last = decoder.input_span(start * hop_length, stop * hop_length)  # frames
+            first, last = input_span(start * hop_length, stop * hop_length)  # frames
             first, last = max(first, 0), min(last, frames)
-            yield decoder(z[..., first:last])[..., (start - first) * hop_length : (stop - first) * hop_length]
+            yield decode(first, last)[..., (start - first) * hop_length : (stop - first) * hop_length]
 
     return _join(decoded_chunks(), frames * hop_length)
 

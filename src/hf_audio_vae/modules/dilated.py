@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hf_audio_vae.modules.chunking import span_through
+
 Span = tuple[int, int]
 
 
@@ -90,9 +92,7 @@ class _Row(nn.Module):
         return x
 
     def input_span(self, start: int, stop: int) -> Span:
-        for layer in reversed(list(self.layers())):
-            start, stop = layer.input_span(start, stop)
-        return start, stop
+        return span_through(self.layers(), start, stop)
 
 
 class DownsamplingStage(_Row):

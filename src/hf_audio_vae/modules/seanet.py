@@ -4,13 +4,14 @@ Tagliasacchi et al., 2020 (arXiv:2009.02095); Défossez et al., 2022 (arXiv:2210
 (arXiv:2306.06546).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hf_audio_vae.modules.chunking import span_through
 from hf_audio_vae.modules.convolution import (
     GroupNormConv1d,
     GroupNormConvTranspose1d,
@@ -106,7 +107,7 @@ class SEANetEncoderBlock(nn.Module):
         return self.conv(self.activation(x))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return _span((*self.units, self.conv), start, stop)
+        return span_through((*self.units, self.conv), start, stop)
 
 
 class SEANetDecoderBlock(nn.Module):
@@ -125,7 +126,7 @@ class SEANetDecoderBlock(nn.Module):
         return x
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return _span((self.conv, *self.units), start, stop)
+        return span_through((self.conv, *self.units), start, stop)
 
 
 class SkipLSTM(nn.Module):
@@ -209,7 +210,7 @@ class SEANetEncoder(_Stack):
 
     def downsample_span(self, start: int, stop: int) -> tuple[int, int]:
         """Samples that the frames [start, stop) of `downsample` read."""
-        return _span((self.conv1, *self.blocks), start, stop)
+        return span_through((self.conv1, *self.blocks), start, stop)
 
 
 class SEANetDecoder(_Stack):
@@ -268,10 +269,4 @@ class SEANetDecoder(_Stack):
 
     def upsample_span(self, start: int, stop: int) -> tuple[int, int]:
         """Frames of what `begin` returns that the samples [start, stop) read."""
-        return _span((*self.blocks, self.conv2), start, stop)
-
-
-def _span(layers: Iterable[Any], start: int, stop: int) -> tuple[int, int]:
-    for layer in reversed(tuple(layers)):
-        start, stop = layer.input_span(start, stop)
-    return start, stop
+        return span_through((*self.blocks, self.conv2), start, stop)

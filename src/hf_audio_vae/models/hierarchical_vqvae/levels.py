@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
-from hf_audio_vae.modules.chunking import encoded_chunks
+from hf_audio_vae.modules.chunking import decode_windows, encoded_chunks, span_through
 from hf_audio_vae.modules.dilated import DownsamplingBlock, StridedConv1d, UpsamplingBlock
 
 Levels = list[Tensor]
@@ -40,9 +40,7 @@ class LevelEncoder(nn.Module):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Samples that the last block's frames [start, stop) read, and so all that earlier blocks' frames there do."""
-        for block in reversed(self.blocks):
-            start, stop = block.input_span(start, stop)
-        return start, stop
+        return span_through(self.blocks, start, stop)
 
 
 class LevelDecoder(nn.Module):
@@ -75,9 +73,7 @@ class LevelDecoder(nn.Module):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Frames of the decoder's own level that the samples [start, stop) read; of finer levels, those within."""
-        for layer in (self.conv_out, *self.blocks):
-            start, stop = layer.input_span(start, stop)
-        return start, stop
+        return span_through((*reversed(self.blocks), self.conv_out), start, stop)
 
 
 def level_encoder(config: HierarchicalVQVAEConfig, level: int | None) -> LevelEncoder:
@@ -184,14 +180,8 @@ def decode_levels_in_chunks(
     """Return ``decode(levels)``, `chunk_frames` of the last level at a time; `hop_length` samples each."""
     frames = levels[-1].shape[-1]
     ratios = [level.shape[-1] // frames for level in levels]
-    chunks: list[Tensor] = []
-    for start in range(0, frames, chunk_frames):
-        stop = min(start + chunk_frames, frames)
-        first, last = input_span(start * hop_length, stop * hop_length)
-        first, last = max(first, 0), min(last, frames)
-        window = [level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True)]
-        chunk = decode(window)[..., (start - first) * hop_length : (stop - first) * hop_length]
-        if not chunks:
-            chunks = [chunk.new_empty(*chunk.shape[:2], frames * hop_length)]
-        chunks[0][..., start * hop_length : stop * hop_length] = chunk
-    return chunks[0]
+
+    def decode_window(first: int, last: int) -> Tensor:
+        return decode([level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True)])
+
+    return decode_windows(decode_window, input_span, frames, hop_length, chunk_frames)

@@ -17,7 +17,7 @@ from hf_audio_vae.audio.framing import pad_to_frames
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks
+from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
@@ -86,9 +86,7 @@ class _Stack(nn.Module):
         return self.conv2(self.snake1(x))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        for layer in (self.conv2, *reversed(self.block), self.conv1):
-            start, stop = layer.input_span(start, stop)
-        return start, stop
+        return span_through((self.conv1, *self.block, self.conv2), start, stop)
 
 
 class WaveformEncoder(_Stack):
