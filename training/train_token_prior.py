@@ -3,12 +3,13 @@
 accelerate launch training/train_token_prior.py --config training/recipes/token-prior-demo.yaml
 """
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hf_audio_vae.data import CodesRecord, CodeStream, StreamLoader, load_latent_stream
 from hf_audio_vae.latents import CodesInfo
@@ -25,11 +26,11 @@ from hf_audio_vae.training.token_prior import (
     PriorTask,
     TokenObjective,
     first_sequences,
-    new_prior,
     prior_metrics,
     prior_task,
 )
 from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_prior_model import new_prior, pretrained_prior
 
 logger = get_logger(__name__)
 
@@ -39,7 +40,9 @@ def read_records(config: TokenPriorTrainingConfig) -> CodesRecord:
     record = CodesRecord.read(config.dataset_name, config.dataset_revision)
     record.check_weights(record.weights, config.dataset_name)
     held_out = config.validation_dataset_name
-    CodesRecord.read(held_out, config.validation_dataset_revision).check_weights(record.weights, held_out)
+    CodesRecord.read(held_out, config.validation_dataset_revision).check_weights(
+        record.weights, held_out, others=f"those in {config.dataset_name}", remedy=f"encode by {record.model}"
+    )
     return record
 
 
@@ -53,12 +56,19 @@ def build_streams(
         split=config.validation_dataset_split,
         revision=config.validation_dataset_revision,
     )
+    segment_units = max(round(config.segment_seconds * task.unit_rate), 1)
+    if segment_units < task.learnt.shortest_window:
+        shortest = task.learnt.shortest_window / task.unit_rate
+        raise ValueError(
+            f"crops of {segment_units} frames are too short for {task.learnt.num_codebooks} delayed codebooks; raise "
+            f"`segment_seconds` to {shortest:.3g} at least, or take another `order`."
+        )
     stream = partial(
         CodeStream,
         tokens=task.tokens,
         columns=task.columns,
         unit_rate=task.unit_rate,
-        segment_units=max(round(config.segment_seconds * task.unit_rate), 1),
+        segment_units=segment_units,
         batch_size=config.train_batch_size,
         seed=config.seed,
         rank=accelerator.process_index,
@@ -71,32 +81,30 @@ def build_streams(
 
 def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int) -> PreTrainedModel:
     """A new language model, or one to go on with."""
+    length = task.tokens.length(segment_units)
     if config.pretrained_model_name_or_path is None:
-        length = task.tokens.length(segment_units)
         return new_prior(config.model_type, config.model, task.tokens.vocab_size, length)
     logger.info(f"going on with {config.pretrained_model_name_or_path}: it replaces `model_type` and `model`")
-    model = AutoModelForCausalLM.from_pretrained(
+    return pretrained_prior(
         config.pretrained_model_name_or_path,
-        subfolder=config.pretrained_subfolder or "",
-        revision=config.pretrained_revision or "main",
+        task.tokens,
+        length,
+        subfolder=config.pretrained_subfolder,
+        revision=config.pretrained_revision,
     )
-    if model.config.vocab_size != task.tokens.vocab_size:
-        raise ValueError(
-            f"the pretrained model has {model.config.vocab_size} ids, the codes {task.tokens.vocab_size}; it was "
-            f"trained on codes of another model, level or kind. Train a new one."
-        )
-    return model.float()
 
 
 def main(argv: Sequence[str]) -> None:
     """Build, train, publish."""
     config = parse_config(TokenPriorTrainingConfig, argv)
+    # Padding is behind what it pads: a causal model needs no mask, and a mask would cost it the fastest attention.
+    logging.getLogger("transformers.modeling_utils").addFilter(lambda told: "attention_mask" not in told.getMessage())
     accelerator = start_accelerator(config)
     record = read_records(config)
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
     stream, held_out = build_streams(config, task, accelerator)
     model = build_model(config, task, stream.segment_units)
-    ema = EMA(model.to(accelerator.device), config.ema_decay)
+    ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 
@@ -119,8 +127,16 @@ def main(argv: Sequence[str]) -> None:
     fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
     if accelerator.is_main_process:
         history = run.progress.history
-        info = CodesInfo(record.model, record.weights, task.levels, task.frame_rates, stream.segment_units)
-        write = partial(write_prior, ema.model, task.tokens, info, config, history)
+        info = CodesInfo(
+            model=record.model,
+            weights=record.weights,
+            levels=task.levels,
+            frame_rates=task.frame_rates,
+            segment_units=stream.segment_units,
+            subfolder=record.model_subfolder,
+            revision=record.model_revision,
+        )
+        write = partial(write_prior, ema.model, task.tokens, info, record, config, history)
         publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
     accelerator.end_training()
 

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,21 +7,22 @@ from transformers import GPT2LMHeadModel
 
 from hf_audio_vae.data.codes import TokenBatch, TokenCrop, collate_crops
 from hf_audio_vae.data.streaming import Origin, Position
-from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
+from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
 from hf_audio_vae.latents.constraint import CodeConstraint
 from hf_audio_vae.latents.tokens import BOS
 from hf_audio_vae.training.token_prior import (
     TokenObjective,
     language_model_step,
-    new_prior,
     prior_metrics,
     prior_task,
 )
+from hf_audio_vae.training.token_prior_model import new_prior, pretrained_prior
 from tests.data.code_data import codes_record
 
 HIERARCHY = {"hop_lengths": [80, 240], "codebook_sizes": [[8], [5, 3]], "hierarchical": True}
 COUNTS = [[1] * 8, [10, 0, 0, 0, 0], [5, 3, 2]]
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY_BERT = LLAMA | {"max_position_embeddings": 20}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
@@ -69,9 +71,9 @@ def test_a_step_costs_what_transformers_says_and_padding_costs_nothing() -> None
     assert not errors.nats[1, len(short) - 1 :].any()
     logged = TokenObjective(model)(batch_of([long, short]), 0).logged
     assert logged["bits_per_token"].item() == pytest.approx(errors.of_items.mean().item() / math.log(2))
-    assert logged["bits_per_second"].item() == pytest.approx(
-        errors.nats.sum().item() / math.log(2) / (len(long) + len(short))
-    )
+    of_codes = [errors.nats[0, :-1], errors.nats[1, : len(short) - 2]]  # without begin and end
+    expected = torch.cat(of_codes).mean().item() / math.log(2)
+    assert logged["bits_per_code"].item() == pytest.approx(expected)
 
 
 def test_the_memoryless_guess_is_the_entropy_of_each_codebook() -> None:
@@ -83,7 +85,9 @@ def test_the_memoryless_guess_is_the_entropy_of_each_codebook() -> None:
     torch.testing.assert_close(task.memoryless_nats()[10:13], -shares.log())
     assert task.memoryless_nats()[5].item() == pytest.approx(0, abs=1e-6)
     few = prior_task(codes_record(**HIERARCHY, code_counts=COUNTS), "delayed").memoryless_nats()
-    assert few[6].item() == pytest.approx(-math.log(1 / 15)), "a code that was never seen is not impossible"
+    assert few[6].item() == pytest.approx(-math.log(0.5 / 12.5), rel=1e-6), (
+        "a code that was never seen is not impossible"
+    )
 
 
 def test_a_uniform_model_is_measured_at_the_logarithm_of_its_vocabulary() -> None:
@@ -95,11 +99,22 @@ def test_a_uniform_model_is_measured_at_the_logarithm_of_its_vocabulary() -> Non
     codes = torch.tensor([[0, 0, 0], [0, 1, 2]])
     metrics = prior_metrics(model, [batch_of([task.tokens.encode(codes)])], task, torch.device("cpu"))
     assert metrics["nats_per_code"] == pytest.approx(math.log(13), rel=1e-5)
-    guess = -(3 * math.log(11 / 15) + math.log(6 / 13) + math.log(4 / 13) + math.log(3 / 13)) / 6
+    guess = -(3 * math.log(10.5 / 12.5) + math.log(5.5 / 11.5) + math.log(3.5 / 11.5) + math.log(2.5 / 11.5)) / 6
     assert metrics["memoryless_nats_per_code"] == pytest.approx(guess, rel=1e-5)
     assert metrics["prior_bits_per_second"] == pytest.approx(math.log2(13) * 2 * 8000 / 240, rel=1e-5)
     with pytest.raises(ValueError, match="holds no codes"):
         prior_metrics(model, [], task, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_codebooks_count_alike_though_a_crop_that_goes_on_has_fewer_of_the_last(ended: bool) -> None:
+    task = prior_task(codes_record(code_counts=[[0, 0, 10**9, 0, 0], [1, 1, 1]]), "delayed")
+    model = tiny(task.tokens.vocab_size, 20)
+    codes = torch.tensor([[2, 2, 2], [0, 1, 2]])
+    batch = batch_of([task.tokens.encode(codes, ended=ended)])
+    metrics = prior_metrics(model, [batch], task, torch.device("cpu"))
+    assert metrics["memoryless_nats_per_code"] == pytest.approx(math.log(3) / 2, rel=1e-4)
+    assert metrics["prior_bits_per_second"] == pytest.approx(metrics["bits_per_code"] * 2 * 100)
 
 
 def test_upsampling_learns_the_fine_level_by_the_coarse_one() -> None:
@@ -130,6 +145,8 @@ def test_the_order_is_seen_only_as_far_as_it_is_written() -> None:
     ("model_type", "options", "message"),
     [
         ("gpt", {}, "`model_type` 'gpt' is not known"),
+        ("t5", {}, "`model_type` 't5' is no causal language model"),
+        ("bert", TINY_BERT | {"is_decoder": False}, "a bert as configured looks at tokens that come later"),
         ("gpt2", {"layers": 3}, "a gpt2 takes no layers; it takes .*n_layer"),
         ("gpt2", {"n_positions": 10}, "reads 10 tokens, a crop has 20"),
         ("llama", {"max_position_embeddings": 10}, "reads 10 tokens, a crop has 20"),
@@ -145,3 +162,30 @@ def test_the_context_is_as_long_as_the_crops_unless_told() -> None:
     assert tiny(30, 77, "llama").config.max_position_embeddings == 77
     assert new_prior("gpt2", GPT2 | {"n_positions": 99}, 30, 77).config.n_positions == 99
     assert tiny(30, 77).generation_config.bos_token_id == BOS
+    assert (tiny(30, 77).generation_config.top_k, tiny(30, 77).generation_config.max_length) == (0, 77)
+
+
+def test_an_encoder_is_made_to_look_back_only() -> None:
+    assert new_prior("bert", TINY_BERT, 30, 20).config.is_decoder
+
+
+def test_a_model_to_go_on_with_has_to_fit(tmp_path: Path) -> None:
+    tokens = CodeTokens((7, 4), "delayed")
+    tiny(tokens.vocab_size, 30).save_pretrained(tmp_path)
+
+    def loaded(wanted: CodeTokens | UpsamplingTokens, length: int = 20) -> GPT2LMHeadModel:
+        return pretrained_prior(str(tmp_path), wanted, length, subfolder=None, revision=None)
+
+    assert loaded(tokens).generation_config.max_length == 20
+    with pytest.raises(ValueError, match="has 16 ids, the codes 15"):
+        loaded(CodeTokens((6, 4), "delayed"))
+    with pytest.raises(ValueError, match="reads 30 tokens, a crop has 31; raise `max_position_embeddings`"):
+        loaded(tokens, 31)
+    save_tokens(tmp_path, tokens, CodesInfo("m", "0", (), (50.0,), 8))
+    assert loaded(tokens).training is False
+    with pytest.raises(ValueError, match="was trained with `order` 'delayed', not 'flattened'; .* Train a new one"):
+        loaded(CodeTokens((7, 4), "flattened"))
+    with pytest.raises(ValueError, match=r"`codebook_sizes` \(7, 4\), not \(4, 7\)"):
+        loaded(CodeTokens((4, 7), "delayed"))
+    with pytest.raises(ValueError, match="writes CodeTokens, the codes are UpsamplingTokens"):
+        loaded(UpsamplingTokens((7,), (4,), (1, 2)))

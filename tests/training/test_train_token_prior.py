@@ -86,7 +86,10 @@ def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) 
     history = json.loads((out / "metrics.json").read_text())
     assert history[-1]["nats_per_code"] < 0.8 * history[0]["nats_per_code"]
     assert history[-1]["code_loss_ratio"] < 0.8, "it knows of neighbours"
-    assert f"{history[-1]['nats_per_code']:.3f}" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert f"{history[-1]['nats_per_code']:.3f}" in card
+    assert "hf-audio-vae generate out --seconds 2" in card
+    assert re.search(r"train`: 11 items, \d+\.\d s", card)
     tokens, info = load_tokens(out)
     assert tokens == CodeTokens((5, 3), "delayed")
     assert (info.model, info.levels, info.segment_units) == ("somebody/codec", (), 12)
@@ -97,7 +100,7 @@ def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) 
 
 
 def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Path) -> None:
-    options = {"level": 0, "upsample_from_level": 1, "max_train_steps": 60, "ema_decay": 0.9}
+    options = {"level": 0, "upsample_from_level": 1, "order": None, "max_train_steps": 60, "ema_decay": 0.9}
     finished = run(command(material, tmp_path / "out", levels="levels_", **options))
     assert finished.returncode == 0, finished.stderr
     tokens, info = load_tokens(tmp_path / "out")
@@ -105,6 +108,9 @@ def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Pa
     assert (info.levels, info.frame_rates, info.segment_units) == ((1, 0), (50.0, 100.0), 6)
     history = json.loads((tmp_path / "out/metrics.json").read_text())
     assert history[-1]["code_loss_ratio"] < 0.8
+    card = (tmp_path / "out/README.md").read_text()
+    assert "hf-audio-vae generate COARSE --upsampler out" in card
+    assert "where the coarser level's are known" in card
 
 
 def test_resume_after_a_kill_is_bit_equal(material: Path, tmp_path: Path) -> None:
@@ -142,13 +148,15 @@ def test_training_goes_on_from_a_model(material: Path, tmp_path: Path) -> None:
     assert equal(weights(tmp_path / "second"), weights(tmp_path / "first"))
     other = run(command(material, tmp_path / "third", *options, levels="levels_"))
     assert other.returncode == 2
-    assert "has 13 ids, the codes 8; it was trained on codes of another model" in other.stderr
+    assert "was trained with `codebook_sizes` (5, 3), not (3,); it goes with codes of another model" in other.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"upsample_from_level": 1}, "`upsample_from_level` is a coarser level than `level`"),
+        ({"level": 0, "upsample_from_level": 1}, "`order` is of a level by itself"),
+        ({"segment_seconds": 0.02}, "crops of 2 frames are too short for 2 delayed codebooks; .* to 0.03 at least"),
         ({"level": 3}, "the codes have 1 levels, there is no level 3"),
         ({"model": {"vocab_size": 4}}, r"`model` has \['vocab_size'\], which follow"),
         ({"order": "parallel"}, "order: Input should be 'flattened', 'delayed' or 'coarse_to_fine'"),

@@ -102,8 +102,8 @@ def save_codes(
         lowest, highest = (int(row.min()), int(row.max())) if row.numel() else (0, 0)
         if lowest < 0 or highest >= size:
             raise ValueError(
-                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the sizes "
-                f"of the model that encoded."
+                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the "
+                f"sizes of the model that encoded."
             )
     dtype = torch.int16 if max(codebook_sizes) <= 2**15 else torch.int32
     named = {"codes": codes} if isinstance(codes, Tensor) else {f"codes_{i}": level for i, level in enumerate(codes)}

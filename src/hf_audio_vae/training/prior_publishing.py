@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
+from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
 from hf_audio_vae.latents.token_storage import TOKENS_FILE
@@ -14,7 +15,7 @@ PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", T
 PRIOR_METRICS = {  # what a validation returns
     "nats_per_code": "held-out codes (nats a code, ↓)",
     "bits_per_code": "held-out codes (bits a code, ↓)",
-    "memoryless_nats_per_code": "that of the best memoryless guess (nats a code)",
+    "memoryless_nats_per_code": "that of a memoryless guess (nats a code)",
     "code_loss_ratio": "cost / memoryless guess (↓)",
     "prior_bits_per_second": "held-out codes (bits a second, ↓)",
 }
@@ -32,6 +33,7 @@ def write_prior(
     model: PreTrainedModel,
     tokens: CodeTokens | UpsamplingTokens,
     info: CodesInfo,
+    record: CodesRecord,
     config: TokenPriorTrainingConfig,
     history: Sequence[Mapping[str, float]],
     title: str,
@@ -42,33 +44,45 @@ def write_prior(
         model (`PreTrainedModel`): What to publish, as a rule the averaged one.
         tokens (`CodeTokens` or `UpsamplingTokens`): What it has learnt to write.
         info (`CodesInfo`): Where the codes come from.
+        record (`CodesRecord`): Of the data set it was trained on.
         config (`TokenPriorTrainingConfig`): The recipe, overrides included; it all goes into its `output_dir`.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the model's.
         title (`str`): What the card calls it.
     """
     model.save_pretrained(config.output_dir)
     save_tokens(config.output_dir, tokens, info)
+    by_itself = isinstance(tokens, CodeTokens)
     order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
+    part = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
     summary = {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
         "architecture": str(model.config.model_type),
         "codes of": info.model,
         "levels": ", ".join(map(str, info.levels)) or "none",
         "tokens": f"{tokens.vocab_size} ids, {order}",
+        "trained on": f"`{config.dataset_name}`: {record.items} items, {record.seconds:.1f} s{part}",
+        "held out": f"`{config.validation_dataset_name}`, the start of each of {config.max_validation_samples} rows "
+        f"at most",
         "training steps": f"{history[-1]['step']:.0f}",
     }
     recipe = config.model_dump(mode="json", exclude_none=True)
-    write_run(config.output_dir, recipe, history, prior_card(title, summary, history[-1]))
+    write_run(config.output_dir, recipe, history, prior_card(title, summary, history[-1], by_itself=by_itself))
 
 
-def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float]) -> str:
-    """Return the card of a language model of codes."""
+def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float], *, by_itself: bool) -> str:
+    """Return the card of a language model of codes: of a level `by_itself`, or after a coarser one."""
+    call = f"{title} --seconds 2" if by_itself else f"COARSE --upsampler {title} --seconds 2  # COARSE: its prior"
+    given = "" if by_itself else "\nBits are those of the finer level's codes where the coarser level's are known.\n"
     return f"""---
 library_name: transformers
 tags: [audio, codes, language-model, hf-audio-vae]
 ---
 
 # {title}
+
+```sh
+hf-audio-vae generate {call}
+```
 
 ```python
 from transformers import AutoModelForCausalLM
@@ -83,6 +97,8 @@ tokens, info = load_tokens("{title}")  # ids to codes and back
 
 {prior_table({"value": metrics})}
 
-The memoryless guess knows how often each code of each codebook is in the training data, and nothing of its neighbours:
-who is not better has learnt nothing of their order.
+{given}
+The memoryless guess knows how often each code of each codebook is in the whole training data (half a code is added to
+each count, so that none is impossible), and nothing of its neighbours: who is not better has learnt nothing of their
+order.
 """

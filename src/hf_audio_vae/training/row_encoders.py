@@ -136,7 +136,8 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
         "audio_channels": model.config.audio_channels,
         **settings,
     }
-    if not has_codebooks(model):
+    coded: bool = has_codebooks(model)
+    if not coded:
         return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
     if getattr(model.config, "normalize", False):
         raise ValueError(

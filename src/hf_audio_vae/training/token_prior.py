@@ -1,4 +1,4 @@
-"""A language model of codes: what it is made from, what one step computes, and how it does on held-out codes."""
+"""A language model of codes: what it learns, what one step computes, and how it does on held-out codes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 from hf_audio_vae.data.code_records import CodesRecord
 from hf_audio_vae.data.codes import IGNORED, CodeStream, TokenBatch, collate_crops
 from hf_audio_vae.data.streaming import BadItemError, Origin, Position
 from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
-from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
+from hf_audio_vae.latents.tokens import FIRST_CODE, Order
 from hf_audio_vae.training.objective import StepLosses
 
 logger = get_logger(__name__)
@@ -32,7 +31,8 @@ class PriorTask:
         columns (`tuple[str, ...]`): Their columns.
         frame_rates (`tuple[float, ...]`): Their frames a second.
         unit_rate (`float`): Units of the tokens a second.
-        counts (`list[list[int]]`): How often each code of each codebook that is learnt is in the training data.
+        counts (`list[list[int]]`): How often each code of each codebook that is learnt is in the training data, all of
+            it, also where only a part is trained on.
     """
 
     tokens: CodeTokens | UpsamplingTokens
@@ -55,23 +55,24 @@ class PriorTask:
     def memoryless_nats(self) -> Tensor:
         """Return what each id costs who knows how often each code is, and nothing of its neighbours: (vocab_size,).
 
-        Shares are those of the training data with one more of every code, so that none is impossible.
+        Shares are those of the training data with half a code more of every code, so that none is impossible
+        (Krichevsky and Trofimov, 1981).
         """
         nats = torch.zeros(self.tokens.vocab_size)
         for codebook, counts in enumerate(self.counts):
-            ids, seen = self.learnt.ids_of(codebook), torch.tensor(counts, dtype=torch.float64) + 1
+            ids, seen = self.learnt.ids_of(codebook), torch.tensor(counts, dtype=torch.float64) + 0.5
             nats[ids.start : ids.stop] = -(seen / seen.sum()).log().float()
         return nats
 
 
 def prior_task(
-    record: CodesRecord, order: Order, level: int | None = None, upsample_from_level: int | None = None
+    record: CodesRecord, order: Order | None = None, level: int | None = None, upsample_from_level: int | None = None
 ) -> PriorTask:
     """Settle what a data set of codes is modelled as.
 
     Args:
         record (`CodesRecord`): Of the training data.
-        order (`str`): Of the tokens of a level by itself.
+        order (`str`, *optional*): Of the tokens of a level by itself; `delayed` if not given.
         level (`int`, *optional*): Level of a hierarchy; the coarsest if not given.
         upsample_from_level (`int`, *optional*): Coarser level that `level` is to follow on.
 
@@ -87,7 +88,7 @@ def prior_task(
     unit = math.lcm(*hops)
     tokens: CodeTokens | UpsamplingTokens
     if upsample_from_level is None:
-        tokens = CodeTokens(tuple(sizes[0]), order)
+        tokens = CodeTokens(tuple(sizes[0]), order or "delayed")
     else:
         tokens = UpsamplingTokens(tuple(sizes[0]), tuple(sizes[1]), (unit // hops[0], unit // hops[1]))
     return PriorTask(
@@ -98,41 +99,6 @@ def prior_task(
         unit_rate=record.sampling_rate / unit,
         counts=record.counts_of(level),
     )
-
-
-def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, length: int) -> PreTrainedModel:
-    """Make a causal language model with random weights.
-
-    Args:
-        model_type (`str`): A name that transformers' `AutoConfig` knows.
-        options (`Mapping`): Options of its configuration.
-        vocab_size (`int`): Ids there are.
-        length (`int`): Longest sequence it has to read; its context, if `options` does not say.
-
-    Raises:
-        ValueError: There is no such type, it has no such option, or its context is too short.
-    """
-    if model_type not in CONFIG_MAPPING:
-        raise ValueError(f"`model_type` {model_type!r} is not known to transformers; it knows gpt2, llama, and more.")
-    config_class = CONFIG_MAPPING[model_type]
-    aliases = config_class.attribute_map
-    known = {*vars(config_class()), *aliases}
-    if unknown := sorted(set(options) - known):
-        raise ValueError(f"a {model_type} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}.")
-    special: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    context = "max_position_embeddings"
-    given = {context, aliases.get(context, context)} & set(options)
-    if context in known and not given:
-        special[aliases.get(context, context)] = length
-    config = config_class(**special, **options)
-    if context in known and getattr(config, context) < length:
-        raise ValueError(
-            f"the model reads {getattr(config, context)} tokens, a crop has {length}; raise `{context}`, or lower "
-            f"`segment_seconds`."
-        )
-    model = AutoModelForCausalLM.from_config(config)
-    model.generation_config.update(do_sample=True, max_length=length)
-    return model
 
 
 @dataclass(frozen=True)
@@ -153,11 +119,18 @@ class TokenErrors:
         """Mean of each item's tokens, (batch,): each item counts alike, whatever else is in the batch."""
         return self.nats.sum(dim=1) / (self.labels != IGNORED).sum(dim=1).clamp(min=1)
 
+    @property
+    def of_codes(self) -> Tensor:
+        """Mean of the codes of all items, (): without blanks and ends, which cost next to nothing."""
+        is_code = self.labels >= FIRST_CODE
+        return self.nats[is_code].sum() / is_code.sum().clamp(min=1)
+
 
 def language_model_step(model: nn.Module, batch: TokenBatch) -> TokenErrors:
     """Let a causal language model foretell every token from those before it.
 
-    Padding is behind what it pads, where a causal model does not look: there is no need of a mask.
+    Padding is behind what it pads, where a causal model does not look: there is no need of a mask, and without one
+    attention takes its fastest path.
 
     Args:
         model (`torch.nn.Module`): A `...ForCausalLM`, possibly wrapped.
@@ -185,9 +158,9 @@ class TokenObjective:
     def __call__(self, batch: TokenBatch, step: int) -> StepLosses:
         """Compute a batch's loss."""
         errors = language_model_step(self.model, batch)
-        loss, nats = errors.of_items.mean(), errors.nats.detach().sum()
-        rates = {"bits_per_token": loss / math.log(2), "bits_per_second": nats / math.log(2) / batch.seconds}
-        return StepLosses({"model": loss}, {"loss": loss, **rates})
+        loss = errors.of_items.mean()
+        rates = {"bits_per_token": loss, "bits_per_code": errors.of_codes.detach()}
+        return StepLosses({"model": loss}, {"loss": loss} | {name: r / math.log(2) for name, r in rates.items()})
 
     def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
         """Nothing changes from step to step."""
@@ -222,7 +195,8 @@ def prior_metrics(
 ) -> dict[str, float]:
     """Return what a held-out code costs the model, and what it costs who knows no neighbours.
 
-    Blanks and ends, which cost next to nothing, are left out of account.
+    Blanks and ends, which cost next to nothing, are left out of account. Codebooks count alike: where crops go on, the
+    later ones of a delayed order have fewer codes in them.
 
     Args:
         model (`torch.nn.Module`): Language model.
@@ -231,22 +205,24 @@ def prior_metrics(
         device (`torch.device`): Where the model is.
 
     Raises:
-        ValueError: There are no batches.
+        ValueError: There are no batches, or no codes of a codebook in them.
     """
-    if not batches:
-        raise ValueError("the data set for validation holds no codes; check its path and split.")
     was_training = model.training
     model.eval()
-    costs, guesses, codes = 0.0, 0.0, 0
+    learnt = task.learnt
     guess = task.memoryless_nats().to(device)
+    codes, costs, guesses = (torch.zeros(learnt.num_codebooks, dtype=torch.float64) for _ in range(3))
     for batch in batches:
         errors = language_model_step(model, batch.to(device))
-        is_code = errors.labels >= task.learnt.first_id
-        costs += errors.nats[is_code].double().sum().item()
-        guesses += guess[errors.labels[is_code]].double().sum().item()
-        codes += int(is_code.sum())
+        for codebook, ids in enumerate(map(learnt.ids_of, range(learnt.num_codebooks))):
+            here = (errors.labels >= ids.start) & (errors.labels < ids.stop)
+            codes[codebook] += here.sum().cpu()
+            costs[codebook] += errors.nats[here].double().sum().cpu()
+            guesses[codebook] += guess[errors.labels[here]].double().sum().cpu()
     model.train(was_training)
-    nats, memoryless = costs / codes, guesses / codes
+    if not bool(codes.all()):
+        raise ValueError("the data set for validation holds no codes of a codebook; check its path and split.")
+    nats, memoryless = (costs / codes).mean().item(), (guesses / codes).mean().item()
     return {
         "nats_per_code": nats,
         "memoryless_nats_per_code": memoryless,

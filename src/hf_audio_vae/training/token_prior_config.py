@@ -14,7 +14,7 @@ class TokenPriorTrainingConfig(TrainingConfig):
     dataset_name: str = Field(description="codes that encode_latents.py wrote, folder or Hub id")
     validation_dataset_name: str = Field(description="codes that are not trained on")
     validation_dataset_revision: str | None = None
-    order: Order = "delayed"
+    order: Order | None = Field(None, description="of the codes of a level by itself; `delayed` if not given")
     level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
     upsample_from_level: int | None = Field(None, ge=1, description="coarser level that `level` follows on")
 
@@ -33,4 +33,6 @@ class TokenPriorTrainingConfig(TrainingConfig):
             raise ValueError(f"`model` has {derived}, which follow from the codes; leave them out")
         if self.upsample_from_level is not None and (self.level is None or self.level >= self.upsample_from_level):
             raise ValueError("`upsample_from_level` is a coarser level than `level`, with a higher number; give both")
+        if self.upsample_from_level is not None and self.order is not None:
+            raise ValueError("`order` is of a level by itself, not of one that follows on a coarser; leave it out")
         return self
