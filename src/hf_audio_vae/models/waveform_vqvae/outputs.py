@@ -13,8 +13,8 @@ class WaveformVQVAEEncoderOutput(ModelOutput):
             where there is only padding.
         audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True where there is sound;
             `None` if no padding was marked.
-        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What each waveform was divided by, if the
-            model normalizes; `decode` takes it.
+        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What each waveform was divided by, in
+            float32 at least, if the model normalizes; `decode` takes it.
     """
 
     audio_codes: Tensor | None = None
