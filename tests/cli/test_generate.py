@@ -56,6 +56,14 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
         (("--class_label", "piano"), "the classes are ['drum', 'voice']"),
         (("--seconds", "9"), "the model makes from one sample to 2 s"),
         (("--mask", "0.1", "0.2"), "without `init_audio`"),
+        (("--seconds", "0"), "--seconds is 0.0; give a length above 0"),
+        (("--seconds", "inf"), "--seconds is inf"),
+        (("--seconds", "nan"), "--seconds is nan"),
+        (("--num_waveforms", "0"), "--num_waveforms is 0"),
+        (
+            ("--top_k", "0", "--autoencoder", "a"),
+            "is no language model of codes, which takes no --autoencoder, --top_k",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(

@@ -127,6 +127,11 @@ def test_a_hierarchy_is_written_from_the_coarsest_level_down() -> None:
     assert [int(level.max()) < size for level, size in zip(codes, (8, 5, 4), strict=True)] == 3 * [True]
     with pytest.raises(ValueError, match=r"levels \[\(2,\), \(1, 0\)\]"):
         generate_hierarchy([priors[0], priors[2]], 7)
+    with pytest.raises(ValueError, match=r"levels \[\(2,\), \(2, 1\)\]; .* to 0"):
+        generate_hierarchy(priors[:2], 7)
+    other = prior_of(UpsamplingTokens((6,), (8,), (1, 4)), 2, (1, 0))
+    with pytest.raises(ValueError, match=r"writes codebooks of \(5,\) codes, the next one reads \(6,\)"):
+        generate_hierarchy([*priors[:2], other], 7)
 
 
 def test_what_cannot_be_written_is_refused() -> None:
@@ -135,10 +140,31 @@ def test_what_cannot_be_written_is_refused() -> None:
         generate_codes(prior, 3, known=torch.zeros(1, 3, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="window of 4 frames is too short for 3 delayed codebooks"):
         generate_codes(prior, 9)
+    with pytest.raises(ValueError, match="`batch_size` is 0"):
+        generate_codes(prior, 3, batch_size=0)
+    with pytest.raises(ValueError, match="code 9 of codebook 0 at frame 0"):  # far before the last window
+        generate_codes(prior_of(CodeTokens(SIZES), 4), 40, known=torch.eye(1, 30).expand(1, 3, 30).long() * 9)
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(batch, 1, frames\)"):
+        upsample_codes(prior_of(UpsamplingTokens((4,), (8,), (1, 2)), 4), torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="use `generate_codes`"):
         upsample_codes(prior, torch.zeros(1, 3, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="use `upsample_codes`"):
         generate_codes(prior_of(UpsamplingTokens((4,), (8,), (1, 2)), 4), 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.0}, "`temperature` is 0.0; give one above 0, a small one"),
+        ({"temperature": float("nan")}, "`temperature` is nan"),
+        ({"top_k": -1}, "`top_k` is -1"),
+        ({"top_p": 0.0}, "`top_p` is 0.0"),
+        ({"top_p": 1.5}, "`top_p` is 1.5"),
+    ],
+)
+def test_nothing_can_be_drawn_by_such_settings(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampling(**options)  # type: ignore[arg-type]
 
 
 def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:

@@ -153,18 +153,38 @@ def test_from_sound_to_a_prior_to_sound_by_the_scripts(
     assert CodesRecord.read(tmp_path / "codes").complete
     finished = run(prior_recipe(tmp_path, "prior", order="delayed"))
     assert finished.returncode == 0, finished.stderr
-    options = ["--seconds", "0.33", "--num_waveforms", "2", "--top_k", "5", "--output_dir", str(tmp_path / "out")]
+    options = [
+        "--seconds",
+        "0.33",
+        "--num_waveforms",
+        "2",
+        "--top_k",
+        "5",
+        "--top_p",
+        "0.9",
+        "--output_dir",
+        str(tmp_path / "out"),
+    ]
     assert main(["generate", str(tmp_path / "prior"), *options]) == 0, capsys.readouterr().err
     made = [read_audio(tmp_path / f"out/0{i}-generated.wav")[0] for i in range(2)]
     assert [sound.shape for sound in made] == 2 * [(1, round(0.33 * RATE))]
     assert not torch.equal(*made)
     assert (tmp_path / "out/generated.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["generate", str(tmp_path / "prior"), "--prompt", "a drum"]) == 2
-    assert "takes no --prompt" in capsys.readouterr().err
+    moved = str((tmp_path / "model").rename(tmp_path / "elsewhere"))
+    for options, message in (
+        (["--prompt", "a drum", "--guidance_scale", "0"], "takes no --prompt, --guidance_scale"),
+        (["--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
+        (["--temperature", "0"], "`temperature` is 0.0; give one above 0"),
+        ([], "Name it with --autoencoder"),
+    ):
+        assert main(["generate", str(tmp_path / "prior"), *options]) == 2
+        assert message in capsys.readouterr().err
+    options = ["--autoencoder", moved, "--seconds", "0.1", "--output_dir", str(tmp_path / "again")]
+    assert main(["generate", str(tmp_path / "prior"), *options]) == 0, capsys.readouterr().err
     tokens = json.loads((tmp_path / "prior/code_tokens.json").read_text())
     tokens["codes"]["weights"] = "0" * 64
     (tmp_path / "prior/code_tokens.json").write_text(json.dumps(tokens))
-    assert main(["generate", str(tmp_path / "prior")]) == 2
+    assert main(["generate", str(tmp_path / "prior"), "--autoencoder", moved]) == 2
     assert "has other weights than the autoencoder of" in capsys.readouterr().err
 
 

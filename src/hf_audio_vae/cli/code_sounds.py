@@ -2,17 +2,18 @@
 
 import argparse
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from hf_audio_vae.audio import write_audio
+from hf_audio_vae.cli.sound import load_model
 from hf_audio_vae.evaluation.plots import spectrogram_figure
-from hf_audio_vae.models import load_autoencoder
+from hf_audio_vae.latents import CodesInfo
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
-
-# What only a diffusion pipeline takes.
-UNUSED = ("prompt", "class_label", "init_audio", "strength", "mask", "beside")
 
 
 @torch.no_grad()
@@ -20,27 +21,23 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
     """Let language models write codes, decode them, and write sound and spectrograms.
 
     Raises:
-        ValueError: An option is not for these models, they do not go together, or the autoencoder is another.
+        ValueError: The models do not go together, or their autoencoder is not there, or another.
     """
-    if given := [f"--{name}" for name in UNUSED if getattr(arguments, name)]:
-        raise ValueError(f"{arguments.model} is a language model of codes, which takes no {', '.join(given)}.")
-    priors = [Prior.from_pretrained(name) for name in (arguments.model, *arguments.upsampler)]
+    settings = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p")}
+    sampling = Sampling(**{name: value for name, value in settings.items() if value is not None})
+    priors = [Prior.from_pretrained(name) for name in (arguments.model, *(arguments.upsampler or ()))]
     info = priors[0].info
-    autoencoder = load_autoencoder(arguments.autoencoder or info.model).eval()
-    if weights_fingerprint(autoencoder) != info.weights:
-        raise ValueError(
-            f"{arguments.autoencoder or info.model} has other weights than the autoencoder of {arguments.model}; name "
-            f"that one with --autoencoder."
-        )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    for module in (autoencoder, *(prior.model for prior in priors)):
-        module.to(device)
-    autoencoder.enable_tiling()
+    if arguments.upsampler and not info.levels:
+        raise ValueError(f"the codes of {arguments.model} have no levels; leave out --upsampler.")
+    autoencoder = autoencoder_of(arguments, info)
+    device = autoencoder.device
+    for prior in priors:
+        nn.Module.to(prior.model, device)
     seconds = arguments.seconds or info.segment_units / info.frame_rates[0]
     frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)
     options = {
         "batch_size": arguments.num_waveforms,
-        "sampling": Sampling(temperature=arguments.temperature, top_k=arguments.top_k),
+        "sampling": sampling,
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
     if info.levels:
@@ -49,13 +46,37 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
     else:
         audios = autoencoder.decode(generate_codes(priors[0], frames, **options).to(device)).audio_values
     rate = autoencoder.sampling_rate
-    audios = audios[..., : max(round(seconds * rate), 1)].float().cpu()
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    write_sounds(audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate, arguments.output_dir)
+
+
+def write_sounds(audios: Tensor, rate: int, folder: Path) -> None:
+    """Write sounds, (batch, audio_channels, time) at `rate` Hz, and a picture of the first ones."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number, audio in enumerate(audios):
-        target = arguments.output_dir / f"{number:02d}-generated.wav"
+        target = folder / f"{number:02d}-generated.wav"
         write_audio(target, audio, rate)
         print(f"{target}: {audio.shape[-1] / rate:.3f} s at {rate} Hz")
-    picture = arguments.output_dir / "generated.png"
+    picture = folder / "generated.png"
     shown = {f"generated: {number}": audio for number, audio in enumerate(audios[:4])}
     spectrogram_figure(shown, rate).savefig(picture, dpi=120)
     print(f"spectrograms: {picture}")
+
+
+def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Any:  # `decode` differs by family
+    """Load the autoencoder whose codes a model writes: from where it was, or from where --autoencoder says.
+
+    Raises:
+        ValueError: It is not there, or has other weights.
+    """
+    name = arguments.autoencoder or info.model
+    moved = arguments.autoencoder is not None
+    place = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
+    try:
+        autoencoder = load_model(name, argparse.Namespace(**place))
+    except ValueError as error:
+        raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
+    if weights_fingerprint(autoencoder) != info.weights:
+        raise ValueError(
+            f"{name} has other weights than the autoencoder of {arguments.model}; name that one with --autoencoder."
+        )
+    return autoencoder

@@ -8,6 +8,8 @@ is named. With --init_audio a sound is varied; with --mask, too, only the stretc
 """
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,46 +22,64 @@ from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.latents.token_storage import holds_tokens
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 
+OF_PIPELINES = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
+OF_LANGUAGE_MODELS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a pipeline")
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder or Hub id of a pipeline, or of a language model of codes"
+    )
     parser.add_argument("--prompt", help="text to generate for")
-    parser.add_argument("--class_label", nargs="+", default=[], help="names of classes to generate, one sound each")
+    parser.add_argument("--class_label", nargs="+", help="names of classes to generate, one sound each")
     parser.add_argument("--seconds", type=float, help="how long a sound; if not given, as --init_audio or the longest")
     parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
-    parser.add_argument("--num_inference_steps", type=int, default=50)
-    parser.add_argument("--guidance_scale", type=float, default=4.0)
+    parser.add_argument("--num_inference_steps", type=int, help="of a pipeline; 50 if not given")
+    parser.add_argument("--guidance_scale", type=float, help="of a pipeline; 4 if not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
     parser.add_argument("--strength", type=float, help="how much to change, to 1; 0.7, with --mask 1, if not given")
     parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to make anew")
     parser.add_argument("--beside", type=Path, help="real sound to draw beside those generated")
     parser.add_argument("--autoencoder", help="of a language model of codes: folder or Hub id, if it has moved")
-    parser.add_argument("--upsampler", nargs="+", default=[], help="language models of the finer levels, in turn")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of a language model: below 1 what is likelier")
-    parser.add_argument("--top_k", type=int, default=0, help="of a language model: draw among so many codes")
+    parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, in turn")
+    parser.add_argument("--temperature", type=float, help="of a language model: below 1 what is likelier")
+    parser.add_argument("--top_k", type=int, help="of a language model: draw among so many codes")
+    parser.add_argument("--top_p", type=float, help="of a language model: among those so probable together")
     parser.add_argument("--output_dir", type=Path, default=Path("generated"))
+
+
+def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
+    """Raise `ValueError` if one of the options is given, which the model does not take."""
+    if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
+        raise ValueError(f"{arguments.model} is {kind}, which takes no {', '.join(given)}.")
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0.")
+    if arguments.num_waveforms < 1:
+        raise ValueError(f"--num_waveforms is {arguments.num_waveforms}; ask for 1 or more.")
     if holds_tokens(arguments.model):
+        refuse(arguments, (*OF_PIPELINES, "beside"), "a language model of codes")
         write_sounds_of_codes(arguments)
         return
+    refuse(arguments, OF_LANGUAGE_MODELS, "no language model of codes")
     pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
     pipeline.vae.enable_tiling()
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-    labels = arguments.class_label or None
+    labels = arguments.class_label
     prompts = None if arguments.prompt is None else [arguments.prompt] * (len(labels) if labels else 1)
     audios = pipeline(
         prompts,
         labels,
         audio_end_in_s=arguments.seconds,
         num_waveforms_per_prompt=arguments.num_waveforms,
-        num_inference_steps=arguments.num_inference_steps,
-        guidance_scale=arguments.guidance_scale,
+        num_inference_steps=50 if arguments.num_inference_steps is None else arguments.num_inference_steps,
+        guidance_scale=4.0 if arguments.guidance_scale is None else arguments.guidance_scale,
         generator=torch.Generator().manual_seed(arguments.seed),
         init_audio=read_for(pipeline.vae, arguments.init_audio) if arguments.init_audio else None,
         strength=arguments.strength,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 VERBS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
-    "encode": "encode files to latents",
-    "decode": "decode latents to sound files",
+    "encode": "encode files to latents or codes",
+    "decode": "decode latents or codes to sound files",
     "evaluate": "measure a model on a data set, write its card",
-    "inspect": "describe a model's latents on a data set, channel by channel",
-    "generate": "generate sound with a latent diffusion pipeline",
+    "inspect": "describe a model's latents or codes on a data set, channel by channel",
+    "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
 }
 

@@ -244,8 +244,9 @@ def usage_warning(statistics: CodeStatistics, min_usage: float) -> str | None:
     named = ", ".join(f"{codebook} ({used[codebook]} of {sizes[codebook]} codes)" for codebook in poor)
     return (
         f"codes die: {len(poor)} of {len(sizes)} codebooks use less than a share of {min_usage:g} of the codes that "
-        f"so many frames could show, codebook {named}; if that lasts, restart dead codes (`restart_share`), start "
-        f"from the data (`kmeans_start`), look codes up in fewer dimensions (`codebook_dim`), or take fewer of them."
+        f"so many frames could show, codebook {named}; if that lasts, take fewer codes (of finite scalars: fewer "
+        f"levels), or, where codebooks are learnt, restart dead codes (`restart_share`), start from the data "
+        f"(`kmeans_start`), or look codes up in fewer dimensions (`codebook_dim`)."
     )
 
 

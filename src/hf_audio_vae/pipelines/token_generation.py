@@ -1,8 +1,10 @@
 """Codes written by language models: from nothing or on from what is there, and a finer level after a coarser one."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,23 @@ class Sampling:
         temperature (`float`): Below 1 for what is likelier.
         top_k (`int`): Draw among so many; 0 for all.
         top_p (`float`): Draw among the likeliest that are so probable together.
+
+    Raises:
+        ValueError: A temperature is not above 0, `top_k` is negative, or `top_p` is no share.
     """
 
     do_sample: bool = True
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"`temperature` is {self.temperature}; give one above 0, a small one for the likeliest.")
+        if self.top_k < 0:
+            raise ValueError(f"`top_k` is {self.top_k}; give how many codes to draw among, 0 for all.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"`top_p` is {self.top_p}; give a share above 0, 1 for all codes.")
 
     def options(self) -> dict[str, float | int | bool]:
         """Return the arguments of transformers' `generate`."""
@@ -83,25 +96,30 @@ def generate_codes(
         known (`torch.Tensor` of shape `(batch, num_codebooks, frames)`, *optional*): Codes of the first frames.
         batch_size (`int`): Items to write, if none is known.
         sampling (`Sampling`, *optional*): How to choose; all that fits by its probability if not given.
-        generator (`torch.Generator`, *optional*): Where the seed comes from.
+        generator (`torch.Generator`, *optional*): Where the seed comes from. All items are drawn together: the same
+            seed makes another first item in a batch of another size.
 
     Returns:
         `torch.Tensor` of shape `(batch, num_codebooks, num_frames)`: Int64 codes on the CPU.
 
     Raises:
-        ValueError: The model writes a finer level after a coarser one, there is nothing to write, or its windows are
-            too short for the delays.
+        ValueError: The model writes a finer level after a coarser one, there is nothing to write, what is known is no
+            codes of its codebooks, or its windows are too short for the delays.
     """
     tokens = prior.tokens
     if isinstance(tokens, UpsamplingTokens):
         raise ValueError("this model writes a finer level after a coarser one; use `upsample_codes`.")
-    codes = torch.zeros(batch_size, tokens.num_codebooks, 0, dtype=torch.int64) if known is None else known.cpu()
+    if known is not None:
+        tokens.check(known, batched=True)
+    elif batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}; write 1 item or more.")
+    empty = torch.zeros(batch_size, tokens.num_codebooks, 0, dtype=torch.int64)
+    codes = empty if known is None else known.cpu().long()
     if num_frames <= codes.shape[2]:
         raise ValueError(f"`num_frames` is {num_frames}, {codes.shape[2]} are known; ask for more.")
     window = prior.info.segment_units
-    delay = tokens.num_codebooks - 1 if tokens.order == "delayed" else 0
     overlap = window // 2
-    if num_frames > window and window - delay <= overlap:
+    if num_frames > window and window < tokens.shortest_window:
         raise ValueError(
             f"a window of {window} frames is too short for {tokens.num_codebooks} delayed codebooks; ask for at most "
             f"{window} frames, or train on longer ones."
@@ -137,11 +155,13 @@ def upsample_codes(
         `torch.Tensor` of shape `(batch, num_codebooks, fine frames)`: Int64 codes on the CPU.
 
     Raises:
-        ValueError: The model was not trained for this, or the coarse frames are not a whole number of fine ones.
+        ValueError: The model was not trained for this, `coarse` is no codes of its coarse level, or its frames are not
+            a whole number of fine ones.
     """
     tokens = prior.tokens
     if not isinstance(tokens, UpsamplingTokens):
         raise ValueError("this model writes a level by itself; use `generate_codes`.")
+    tokens.coarse.check(coarse, batched=True)
     per_coarse, per_fine = tokens.unit_frames
     units, rest = divmod(coarse.shape[2], per_coarse)
     if rest or not units:
@@ -168,11 +188,12 @@ def generate_hierarchy(
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, ...]:
-    """Write all levels of a hierarchy: the coarsest by itself, each finer one after the one above it.
+    """Write levels of a hierarchy down to the finest: the first by itself, each finer one after the one above it.
 
     Args:
-        priors (`Sequence[Prior]`): The coarsest level's, then those that upsample, down to level 0.
-        num_frames (`int`): Frames of the coarsest level.
+        priors (`Sequence[Prior]`): That of the coarsest level, or of a finer one whose decoder needs none above it;
+            then those that upsample, each the level of the one before, down to level 0.
+        num_frames (`int`): Frames of the first one's level.
         batch_size (`int`): Items to write.
         sampling (`Sampling`, *optional*): How to choose; all that fits by its probability if not given.
         generator (`torch.Generator`, *optional*): Where the seeds come from.
@@ -181,14 +202,20 @@ def generate_hierarchy(
         Codes of each level, finest first, as `HierarchicalVQVAE.decode` takes them.
 
     Raises:
-        ValueError: The models do not go on from each other, or are of different autoencoders.
+        ValueError: The models do not go on from each other down to level 0, are of codebooks of other sizes, or of
+            different autoencoders.
     """
     chain = [prior.info.levels for prior in priors]
     top = len(priors) - 1
     if chain != [(top,), *((level + 1, level) for level in reversed(range(top)))]:
-        raise ValueError(f"the models are of levels {chain}; give the coarsest level's, then each finer one's.")
+        raise ValueError(f"the models are of levels {chain}; give the coarsest level's, then each finer one's to 0.")
     if len({prior.info.weights for prior in priors}) > 1:
         raise ValueError("the models were trained on codes of different autoencoders; train them on those of one.")
+    for above, below in pairwise(prior.tokens for prior in priors):
+        written = above.fine_sizes if isinstance(above, UpsamplingTokens) else above.codebook_sizes
+        if not isinstance(below, UpsamplingTokens) or below.coarse_sizes != written:
+            read = below.coarse_sizes if isinstance(below, UpsamplingTokens) else "none"
+            raise ValueError(f"a model writes codebooks of {written} codes, the next one reads {read}; train it anew.")
     codes = [generate_codes(priors[0], num_frames, batch_size=batch_size, sampling=sampling, generator=generator)]
     for prior in priors[1:]:
         codes.insert(0, upsample_codes(prior, codes[0], sampling=sampling, generator=generator))
