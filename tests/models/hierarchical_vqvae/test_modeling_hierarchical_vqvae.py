@@ -45,9 +45,13 @@ def model_of(dtype: torch.dtype = torch.float32, **changes: object) -> Hierarchi
     generator = seeded()
     for parameter in model.parameters():
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    for quantizer in model.quantizers:
+    with torch.no_grad():
+        sound = 0.3 * torch.randn(1, model.config.audio_channels, 64 * model.hop_length, generator=generator)
+        levels = model._encode(sound, None, quantize=False)
+    for quantizer, latents in zip(model.quantizers, levels, strict=True):
+        # Amid the latents: random vectors elsewhere would all of them be nearest to the same code.
         codebook = quantizer.codebook
-        codebook.vectors.mul_(0.3)
+        codebook.vectors.copy_(latents[0].T[torch.linspace(0, latents.shape[2] - 1, codebook.size).long()])
         codebook.sums.copy_(codebook.vectors)
         codebook.updates.fill_(1)
     return model.to(dtype).eval()
@@ -88,7 +92,7 @@ def variant(request) -> dict:
 # Words and lengths
 
 
-def test_numbers_follow_from_the_configuration():
+def test_numbers_of_the_codes_follow_from_each_other():
     model = model_of()
     assert model.hop_lengths == (4, 12, 24)
     assert (model.hop_length, model.num_levels, model.sampling_rate) == (24, 3, 8000)
@@ -277,7 +281,7 @@ def test_an_item_in_a_padded_batch_is_what_it_is_alone(variant, tiled):
             assert_equal_within_rounding(output.level_values[level][item, :, :time], part[item, :, :time])
 
 
-def test_padding_is_in_no_loss_and_teaches_nothing():
+def test_padding_is_in_no_loss():
     x = waveform(24 * 8, dtype=torch.float64)
     padded = torch.cat([x, torch.ones_like(x)], dim=-1)
     mask = torch.arange(24 * 16)[None] < 24 * 8
@@ -447,10 +451,25 @@ def test_encode_and_decode_export_with_a_dynamic_length():
         assert equal(encode(x), Encode(model)(x))
 
 
+@torch.no_grad()
+def test_sounds_that_differ_have_codes_that_differ():
+    # Else nothing here could see a code that is wrong.
+    for level in model_of().encode(waveform(2400)).audio_codes:
+        assert level.unique().numel() > 2
+
+
+@torch.no_grad()
+def test_encoding_in_training_mode_teaches_no_codebook():
+    model = model_of(restart_share=0.5, kmeans_start=True).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.encode(waveform(24 * 9))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 # Wrong inputs
 
 
-def test_a_wrong_waveform_is_refused():
+def test_a_wrong_waveform_is_refused_with_its_value_and_a_remedy():
     model = model_of()
     x = waveform(24 * 3, batch=2)
     nan = x.clone()
@@ -465,8 +484,15 @@ def test_a_wrong_waveform_is_refused():
         for run in (model, model.encode):
             with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(message)}"):
                 run(wrong)
+
+
+def test_another_sampling_rate_is_refused():
     with pytest.raises(ValueError, match="8001 Hz.*8000 Hz; resample"):
-        model.encode(x, sampling_rate=8001)
+        model_of().encode(waveform(24 * 3), sampling_rate=8001)
+
+
+def test_a_wrong_mask_is_refused():
+    model, x = model_of(), waveform(24 * 3, batch=2)
     for mask, message in (
         (torch.ones(2, 24 * 3 + 1), "`padding_mask` has shape"),
         (torch.arange(24 * 3).expand(2, -1) > 2, "padding has to be on the right"),
@@ -475,7 +501,7 @@ def test_a_wrong_waveform_is_refused():
             model.encode(x, mask)
 
 
-def test_wrong_codes_are_refused():
+def test_wrong_codes_are_refused_with_their_value_and_a_remedy():
     model = model_of(joint_decoding=True)
     fine, middle, coarse = codes = codes_of(model, 4, batch=2)
     masks = model.encode(waveform(24 * 4, batch=2), torch.ones(2, 24 * 4)).audio_codes_mask
