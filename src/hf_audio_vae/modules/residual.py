@@ -1,6 +1,7 @@
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake1d
+from hf_audio_vae.modules.chunking import span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 
 DILATIONS = (1, 3, 9)
@@ -42,9 +43,7 @@ class EncoderBlock(nn.Module):
         return self.conv1(self.snake1(x))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        for layer in (self.conv1, self.res_unit3, self.res_unit2, self.res_unit1):
-            start, stop = layer.input_span(start, stop)
-        return start, stop
+        return span_through((self.res_unit1, self.res_unit2, self.res_unit3, self.conv1), start, stop)
 
 
 class DecoderBlock(nn.Module):
@@ -65,6 +64,4 @@ class DecoderBlock(nn.Module):
         return self.res_unit3(x)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        for layer in (self.res_unit3, self.res_unit2, self.res_unit1, self.conv_t1):
-            start, stop = layer.input_span(start, stop)
-        return start, stop
+        return span_through((self.conv_t1, self.res_unit1, self.res_unit2, self.res_unit3), start, stop)
