@@ -40,7 +40,8 @@ def prior_of(tokens: CodeTokens | UpsamplingTokens, window: int, levels: tuple[i
 
 def learn(prior: Prior, examples: list[tuple[Tensor, Tensor]], steps: int) -> None:
     """Fit examples of one length."""
-    ids, labels = (torch.stack(column) for column in zip(*examples, strict=True))
+    ids, learnt = (torch.stack(column) for column in zip(*examples, strict=True))
+    labels = ids.masked_fill(~learnt, -100)
     optimizer = torch.optim.Adam(prior.model.parameters(), lr=5e-3)
     prior.model.train()
     for _ in range(steps):

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
 
-IGNORED = -100
+IGNORED = -100  # the label that losses of transformers leave out
 LAST = "last"  # column that tells whether an item ends with a row; where there is none, rows are whole items
 
 
@@ -24,7 +24,7 @@ class Tokens(Protocol):
         """Frames of each part of an example in its shortest stretch."""
 
     def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
-        """Return ids and labels, (length,) each, of codes (num_codebooks, frames)."""
+        """Return ids and which of them to learn, (length,) each, of codes (num_codebooks, frames)."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
             for column, frames in zip(self.columns, self.tokens.unit_frames, strict=True)
         ]
         try:
-            ids, labels = self.tokens.example(parts, ended=stop == total and bool(example.get(LAST, True)))
+            ids, learnt = self.tokens.example(parts, ended=stop == total and bool(example.get(LAST, True)))
         except ValueError as error:
             raise BadItemError(str(error)) from error
-        return TokenCrop(ids, labels, stop - start)
+        return TokenCrop(ids, ids.masked_fill(~learnt, IGNORED), stop - start)
 
     def collate(self, samples: list[TokenCrop], origin: Origin) -> TokenBatch:
         """Pad and stack sequences."""
@@ -178,7 +178,8 @@ def tokenize_dataset(
             torch.as_tensor(np.asarray(example[column]))[: units * frames].T.long()
             for column, frames in zip(columns, tokens.unit_frames, strict=True)
         ]
-        ids, labels = tokens.example(parts, ended=bool(example.get(LAST, True)))
+        ids, learnt = tokens.example(parts, ended=bool(example.get(LAST, True)))
+        labels = ids.masked_fill(~learnt, IGNORED)
         return {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "labels": labels.tolist()}
 
     used = [name for name in dataset.column_names if name in {*columns, LAST}]

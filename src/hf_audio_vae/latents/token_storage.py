@@ -40,12 +40,12 @@ class CodesInfo:
     revision: str | None = None
 
 
-def holds_tokens(pretrained_model_name_or_path: str | Path) -> bool:
+def holds_tokens(pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> bool:
     """Tell whether a folder, or a repository on the Hub or in its cache, holds a language model of codes."""
     if Path(pretrained_model_name_or_path).is_dir():
         return (Path(pretrained_model_name_or_path) / TOKENS_FILE).is_file()
     try:
-        hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE)
+        hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision)
     except (OSError, ValueError):  # no such file, no such repository, no network, or no name of a repository
         return False
     return True

@@ -9,7 +9,6 @@ from torch import Tensor
 
 PAD, BOS, EOS, BLANK, SEPARATOR = range(5)
 FIRST_CODE = 5
-IGNORED = -100  # what a loss of transformers leaves out
 
 Order = Literal["flattened", "delayed", "coarse_to_fine"]
 
@@ -213,10 +212,10 @@ class CodeTokens:
         return torch.cat([low, end], dim=1), torch.cat([high, end + 1], dim=1)
 
     def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
-        """Return ids and labels to train on, (length,) each, of a single part: codes (num_codebooks, frames)."""
+        """Return ids and which of them to learn, (length,) each, of a single part: codes (num_codebooks, frames)."""
         (codes,) = parts
         ids = self.encode(codes, ended=ended)
-        return ids, ids.clone()
+        return ids, torch.ones_like(ids, dtype=torch.bool)
 
     def check(self, codes: Tensor, *, batched: bool = False) -> None:
         """Raise `ValueError` unless codes, (num_codebooks, frames) or a batch of them, are of the codebooks."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hf_audio_vae.latents.tokens import BOS, IGNORED, SEPARATOR, CodeTokens
+from hf_audio_vae.latents.tokens import BOS, SEPARATOR, CodeTokens
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class UpsamplingTokens:
 
     Example:
         >>> tokens = UpsamplingTokens((3,), (8,), (1, 2))
-        >>> ids, labels = tokens.example([torch.tensor([[2, 0]]), torch.tensor([[7, 6, 1, 0]])], ended=True)
+        >>> ids, learnt = tokens.example([torch.tensor([[2, 0]]), torch.tensor([[7, 6, 1, 0]])], ended=True)
         >>> ids.tolist()
         [1, 7, 5, 4, 15, 14, 9, 8]
-        >>> labels.tolist()
-        [-100, -100, -100, -100, 15, 14, 9, 8]
+        >>> learnt.tolist()
+        [False, False, False, False, True, True, True, True]
     """
 
     coarse_sizes: tuple[int, ...]
@@ -69,7 +69,7 @@ class UpsamplingTokens:
         return torch.cat([torch.tensor([BOS]), self.coarse.body(coarse), torch.tensor([SEPARATOR])])
 
     def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
-        """Return ids and labels to train on, (length,) each, of coarse and fine codes; only the fine ones are learnt.
+        """Return ids and which of them to learn, (length,) each, of coarse and fine codes: those of the fine ones.
 
         Args:
             parts (`Sequence[torch.Tensor]`): Coarse and fine codes of a window, (num_codebooks, frames) each.
@@ -86,5 +86,5 @@ class UpsamplingTokens:
                 f"{self.unit_frames[0]} and {self.unit_frames[1]}, or a multiple of both."
             )
         prompt = self.prompt(coarse)
-        body = self.fine.body(fine)
-        return torch.cat([prompt, body]), torch.cat([torch.full_like(prompt, IGNORED), body])
+        ids = torch.cat([prompt, self.fine.body(fine)])
+        return ids, torch.arange(len(ids)) >= len(prompt)

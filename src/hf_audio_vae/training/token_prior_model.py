@@ -72,7 +72,7 @@ def pretrained_prior(
         ValueError: It has another vocabulary, was trained on other tokens, is not causal, or its context is too short.
         OSError: It cannot be reached.
     """
-    if holds_tokens(name):
+    if holds_tokens(name, revision=revision):
         before = load_tokens(name, revision=revision)[0]
         if type(before) is not type(tokens):
             raise ValueError(f"{name} writes {type(before).__name__}, the codes are {type(tokens).__name__}; {ANEW}")
