@@ -117,6 +117,17 @@ def test_a_record_says_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert (record.model, record.model_subfolder, record.model_revision) == ("somebody/pipeline", "vae", "v2")
 
 
+def test_a_codec_that_cannot_be_cut_encodes_items_as_a_whole(sounds: Path, tmp_path: Path) -> None:
+    codec(norm="time_group_norm").save_pretrained(tmp_path / "model")
+    finished = run(encode_command(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    assert "each item is encoded as a whole: " in finished.stderr
+    row = datasets.load_dataset(str(tmp_path / "codes"), split="train").with_format("torch")[2]
+    with torch.no_grad():
+        expected = codec(norm="time_group_norm").encode(read_audio(sounds / "2.wav")[0][None]).audio_codes[0].T
+    assert torch.equal(row["codes"], expected)
+
+
 def test_codes_that_are_no_whole_sound_are_refused() -> None:
     with pytest.raises(ValueError, match="divides each sound by its loudness"):
         record_for(codec(normalize=True), SETTINGS)
