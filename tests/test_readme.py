@@ -13,6 +13,7 @@ REPO = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "README.md").read_text(), flags=re.DOTALL)
 SHORT = "--max_train_steps 2 --max_validation_samples 1 --train_batch_size 1"
 SHORT_DEMO = f"{SHORT} --validation_seconds 0.5"
+SHORT_PRIOR = f"{SHORT} --segment_seconds 0.05"
 SHORT_GENERATOR = f"{SHORT} --num_validation_sounds 1 --validation_inference_steps 2"
 
 
@@ -30,10 +31,11 @@ def shortened(line: str) -> str:
     """The same command with less to do; nothing else about it changes."""
     if line.startswith("make test"):
         return line.replace("make", "make -n", 1)  # this is the test
-    if line.startswith(("make demo", "make generate")):
+    if line.startswith(("make demo", "make generate", "make tokens")):
         # The environment is the one that runs the tests.
         make = f"make -o env -o {sys.prefix}/.installed {line.split()[1]} VENV={sys.prefix}"
-        return f'{make} DEMO_OPTIONS="{SHORT_DEMO}" GENERATOR_OPTIONS="{SHORT_GENERATOR}"'
+        options = {"DEMO": SHORT_DEMO, "GENERATOR": SHORT_GENERATOR, "CODEC": SHORT_DEMO, "PRIOR": SHORT_PRIOR}
+        return " ".join([make, *(f'{name}_OPTIONS="{value}"' for name, value in options.items())])
     if line.startswith("accelerate launch"):
         return f"{line} {SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
     return line
@@ -58,4 +60,5 @@ def test_blocks_run_in_order(checkout: Path) -> None:
     assert (checkout / "outputs/demo/reconstructions/music_musicbox.png").exists()
     assert (checkout / "outputs/decoded/music_musicbox.wav").exists()
     assert (checkout / "outputs/generator/generated/00-effect.wav").exists()
+    assert (checkout / "outputs/prior/generated/00-generated.wav").exists()
     assert (checkout / "outputs/finer/config.json").exists()

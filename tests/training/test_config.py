@@ -20,6 +20,8 @@ from hf_audio_vae.losses import (
     MultiScaleMelLoss,
     TargetRate,
 )
+from hf_audio_vae.models import new_autoencoder
+from hf_audio_vae.modules.quantization import Codebook
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.denoiser import new_denoiser
@@ -33,6 +35,8 @@ from hf_audio_vae.training.options import (
     Section,
     STFTLossOptions,
 )
+from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_prior_model import new_prior
 from tests.training.runs import RECIPE, REPO, write_recipe
 
 
@@ -190,6 +194,8 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 RECIPES = sorted((REPO / "training/recipes").glob("*.yaml"))
 DIFFUSION = [path for path in RECIPES if path.stem.startswith("latent-diffusion")]
+PRIORS = [path for path in RECIPES if path.stem.startswith("token-prior")]
+AUTOENCODERS = [path for path in RECIPES if path not in (*DIFFUSION, *PRIORS)]
 
 
 @pytest.mark.parametrize("recipe", DIFFUSION, ids=lambda path: path.stem)
@@ -205,10 +211,24 @@ def test_recipes_of_latent_diffusion_build_networks_and_train_on_nothing_held_ou
     assert "held_out" in config.validation_dataset_name
 
 
-@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in DIFFUSION], ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", PRIORS, ids=lambda path: path.stem)
+def test_recipes_of_token_priors_build_models_and_train_on_nothing_held_out(recipe: Path) -> None:
+    config = parse_config(TokenPriorTrainingConfig, ["--config", str(recipe)])
+    model = new_prior(config.model_type, config.model, vocab_size=100, length=50)
+    assert model.num_parameters() > 0
+    assert "held_out" not in config.dataset_name
+    assert "held_out" in config.validation_dataset_name
+
+
+@pytest.mark.parametrize("recipe", AUTOENCODERS, ids=lambda path: path.stem)
 def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", str(recipe)])
-    terms = {name for name, options in config.losses if options is not None} | {"kl"}
+    with torch.device("meta"):
+        model = new_autoencoder(config.family, config.model)
+    learning = {module.learning for module in model.modules() if isinstance(module, Codebook)}
+    regularisers = {"gradient": {"commitment", "codebook"}, "ema": {"commitment"}}
+    terms = {name for name, options in config.losses if options is not None}
+    terms |= regularisers[learning.pop()] if learning else {"kl"}
     terms |= {"adversarial", "feature_matching"} if config.adversarial else set()
     assert terms == set(config.weights)
     assert "held_out" not in config.dataset_name
