@@ -41,8 +41,10 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
     if info.levels:
-        levels = generate_hierarchy(priors, frames, **options)
-        audios = autoencoder.decode(tuple(level.to(device) for level in levels)).audio_values
+        levels = tuple(level.to(device) for level in generate_hierarchy(priors, frames, **options))
+        whole = len(levels) == autoencoder.num_levels
+        decoded = autoencoder.decode(levels) if whole else autoencoder.decode(levels[0], level=0)
+        audios = decoded.audio_values
     else:
         audios = autoencoder.decode(generate_codes(priors[0], frames, **options).to(device)).audio_values
     rate = autoencoder.sampling_rate

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prompt", help="text to generate for")
     parser.add_argument("--class_label", nargs="+", help="names of classes to generate, one sound each")
-    parser.add_argument("--seconds", type=float, help="how long a sound; if not given, as --init_audio or the longest")
+    parser.add_argument("--seconds", type=float, help="how long a sound; else as --init_audio, or as trained on")
     parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
     parser.add_argument("--num_inference_steps", type=int, help="of a pipeline; 50 if not given")
     parser.add_argument("--guidance_scale", type=float, help="of a pipeline; 4 if not given")

@@ -10,7 +10,7 @@ VERBS = {
     "encode": "encode files to latents or codes",
     "decode": "decode latents or codes to sound files",
     "evaluate": "measure a model on a data set, write its card",
-    "inspect": "describe a model's latents or codes on a data set, channel by channel",
+    "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
 }

@@ -191,15 +191,16 @@ def generate_hierarchy(
     """Write levels of a hierarchy down to the finest: the first by itself, each finer one after the one above it.
 
     Args:
-        priors (`Sequence[Prior]`): That of the coarsest level, or of a finer one whose decoder needs none above it;
-            then those that upsample, each the level of the one before, down to level 0.
+        priors (`Sequence[Prior]`): That of the coarsest level, or of a finer one; then those that upsample, each the
+            level of the one before, down to level 0.
         num_frames (`int`): Frames of the first one's level.
         batch_size (`int`): Items to write.
         sampling (`Sampling`, *optional*): How to choose; all that fits by its probability if not given.
         generator (`torch.Generator`, *optional*): Where the seeds come from.
 
     Returns:
-        Codes of each level, finest first, as `HierarchicalVQVAE.decode` takes them.
+        Codes of each level that is written, finest first. If these are all, `HierarchicalVQVAE.decode` takes them as
+        they are, else the first by itself, with `level=0`.
 
     Raises:
         ValueError: The models do not go on from each other down to level 0, are of codebooks of other sizes, or of

@@ -48,7 +48,8 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
         drops the last sample that it upsamples, the sound differs at its end.
 
     Raises:
-        ValueError: The file is none of a DAC, or one with codebooks of several dimensions.
+        ValueError: The file is not of a DAC, its codebooks have several dimensions, its decoder does not mirror its
+            encoder, or its weights do not fit its arguments.
         OSError: There is no such folder or repository.
     """
     if not Path(source).is_file():
