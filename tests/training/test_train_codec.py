@@ -1,6 +1,7 @@
 """The script as users run it, on models with codes."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,15 @@ def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
     one = run(command(recipe, tmp_path / "one", "--train_batch_size", "8"))
     assert two.returncode == one.returncode == 0, two.stderr + one.stderr
     ours, theirs = (trained_weights(tmp_path / name, 8) for name in ("two", "one"))
+    near: dict[str, list[torch.Tensor]] = defaultdict(list)
     for name, weight in ours.items():
-        # Rounding, and Adam's steps where a gradient is next to nothing; what is not shared differs by 1e-3 and more.
-        torch.testing.assert_close(weight, theirs[name], rtol=1e-4, atol=1e-4)
+        close = torch.isclose(weight.double(), theirs[name].double(), rtol=1e-4, atol=1e-4)
+        near[name.split(".")[0]].append(close.flatten())
+    assert len(near) == 3
+    for part, close in near.items():
+        # A latent between two codes may fall to the other by rounding, which moves a few weights by Adam's steps, here
+        # 3e-4. What is not shared between processes differs nearly everywhere, and by more than 1e-4.
+        assert torch.cat(close).double().mean() >= 0.95, part
 
 
 def test_discriminators_bf16_and_checkpointing_go_with_codes(tmp_path: Path) -> None:

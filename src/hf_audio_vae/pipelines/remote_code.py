@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusers import ModelMixin
+
 import hf_audio_vae
 from hf_audio_vae.models import FAMILIES
 
@@ -90,8 +92,9 @@ def _index_and_family(folder: Path) -> tuple[dict[str, object], str]:
     index, family = json.loads(index_path.read_text()), json.loads(config_path.read_text()).get("_class_name")
     if "vae" not in index:
         raise ValueError(f"{index_path} names no `vae`, only {sorted(index)}; give a pipeline that has one.")
-    if family not in FAMILIES:
-        raise ValueError(f"{folder / 'vae'} holds a {family}, which is none of {sorted(FAMILIES)} and needs no shim.")
+    known = sorted(name for name, model_class in FAMILIES.items() if issubclass(model_class, ModelMixin))
+    if family not in known:
+        raise ValueError(f"{folder / 'vae'} holds a {family}, which is none of {known} and needs no shim.")
     return index, family
 
 
