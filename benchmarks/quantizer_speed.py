@@ -73,6 +73,7 @@ def plain_runs(case: Case) -> Runs:
         encodec.layers[q].codebook.embed.copy_(vectors)
     runs: Runs = {
         "ours": lambda: ours.encode(latents),
+        "addmm and argmin": lambda: by_argmin([q.codebook.vectors for q in ours.quantizers], latents),
         "EnCodec": lambda: encodec.encode(latents).transpose(0, 1),
     }
     if ResidualVQ is not None:
@@ -83,6 +84,16 @@ def plain_runs(case: Case) -> Runs:
         rows = latents.transpose(1, 2).contiguous()
         runs["vector-quantize-pytorch"] = lambda: other(rows)[1].transpose(1, 2)
     return runs
+
+
+def by_argmin(codebooks: list[Tensor], latents: Tensor) -> Tensor:
+    """The same by one addmm and one argmin a codebook."""
+    residual, codes = latents[0].T, []
+    for vectors in codebooks:
+        half_squares = vectors.square().sum(dim=1) / 2
+        codes.append(torch.addmm(half_squares, residual, vectors.T, alpha=-1).argmin(dim=1))
+        residual = residual - vectors[codes[-1]]
+    return torch.stack(codes)[None]
 
 
 def projected_runs(case: Case) -> Runs:

@@ -22,8 +22,9 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.denoiser import Denoiser, new_denoiser
 from hf_audio_vae.training.diffusion import DiffusionObjective
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.latent_validation import denoising_metrics, first_crops, generate_like, generation_metrics
+from hf_audio_vae.training.latent_validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.publishing import PIPELINE_FILES, publish, write_pipeline

@@ -16,6 +16,7 @@ from hf_audio_vae.latents import CodesInfo
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.loop import Timing, fit
 from hf_audio_vae.training.prior_publishing import PRIOR_FILES, prior_table, write_prior
@@ -25,7 +26,6 @@ from hf_audio_vae.training.script import main_or_exit, start_accelerator
 from hf_audio_vae.training.token_prior import (
     PriorTask,
     TokenObjective,
-    first_sequences,
     prior_metrics,
     prior_task,
 )
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
     run = Run(accelerator, {"model": learner}, objective, loader, ema, checkpoints, config.lasting())
     if checkpoint := checkpoints.find(config.resume_from_checkpoint):
         run.resume(checkpoint)
-    unseen = first_sequences(held_out, config.max_validation_samples) if accelerator.is_main_process else []
+    unseen = first_crops(held_out, config.max_validation_samples) if accelerator.is_main_process else []
 
     def validate(step: int) -> dict[str, float]:
         return prior_metrics(ema.model, unseen, task, accelerator.device)

@@ -7,45 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.memory import working_bytes
 from tests.models.contract import assert_equal_within_rounding, seeded
-from tests.models.probes import shapes
-
-
-@torch.no_grad()
-def spread_latents(encoder: nn.Module, length: Tensor, bias: Tensor, x: Tensor) -> None:
-    """Give the latents of `x` mean 0 and deviation 1: those of random weights are all nearest to the same code.
-
-    `length` (latent_channels, 1, 1) and `bias` (latent_channels,) are those of the encoder's last convolution.
-    """
-    latents = encoder(x)
-    mean, std = latents.mean(dim=(0, 2)), latents.std(dim=(0, 2))
-    length.div_(std[:, None, None])
-    bias.sub_(mean).div_(std)
-
-
-class EncodeToCodes(nn.Module):
-    """The public `encode` as a module with a tensor output, for compilers."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.model.encode(waveform).audio_codes
-
-
-class DecodeCodes(nn.Module):
-    """The public `decode` as a module with a tensor output, for compilers."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, codes: Tensor) -> Tensor:
-        return self.model.decode(codes).audio_values
+from tests.models.probes import DecodeCodes, EncodeToCodes, shapes, with_and_without_checkpointing, wrong_tensors
 
 
 class CodecContract:
@@ -326,26 +292,14 @@ class CodecContract:
         assert all((p.grad is not None) == name.startswith("decoder") for name, p in model.named_parameters())
 
     def test_gradient_checkpointing_stores_less_and_changes_no_gradient(self):
-        gradients, stored = [], []
-        for checkpointing in (False, True):
-            model = self.tiny_model(torch.float64).train()
-            if checkpointing:
-                model.activation_checkpointing_enable()
-            saved: list[int] = []
-
-            def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
-                saved.append(tensor.nbytes)
-                return tensor
-
-            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-                loss = self.loss(model, self.waveform(60 * model.hop_length, dtype=torch.float64))
-            loss.backward()
-            gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-            stored.append(sum(saved))
-        assert stored[1] < self.checkpointing_share * stored[0]
-        for name, gradient in gradients[0].items():
+        x = self.waveform(60 * self.tiny_model().hop_length, dtype=torch.float64)
+        plain, less = with_and_without_checkpointing(
+            lambda: self.tiny_model(torch.float64), lambda model: self.loss(model, x)
+        )
+        assert less.stored < self.checkpointing_share * plain.stored
+        for name, gradient in plain.gradients.items():
             if gradient is not None:
-                assert_equal_within_rounding(gradients[1][name], gradient)
+                assert_equal_within_rounding(less.gradients[name], gradient)
 
     # Compilers
 
@@ -377,16 +331,7 @@ class CodecContract:
 
     def test_a_wrong_waveform_is_refused_with_its_value_and_a_remedy(self):
         model = self.tiny_model()
-        right = self.waveform(3 * model.hop_length, batch=2)
-        nan = right.clone()
-        nan[..., 1] = torch.nan
-        for wrong, value, remedy in (
-            (right[0], str(tuple(right.shape[1:])), "dimensions"),
-            (torch.cat([right, right], dim=1), f"{2 * right.shape[1]} channels", "load"),
-            ((100 * right).to(torch.int16), "torch.int16", "convert"),
-            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
-            (nan, f"{nan.isnan().sum()} values", "repair"),
-        ):
+        for wrong, value, remedy in wrong_tensors(self.waveform(3 * model.hop_length, batch=2)):
             for run in (model, model.encode):
                 with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(value)}.*{remedy}"):
                     run(wrong)

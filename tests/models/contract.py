@@ -13,20 +13,22 @@ from torch.distributions import Normal, kl_divergence
 
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from tests.memory import working_bytes
-from tests.models.probes import Decode, Encode, as_tuple, as_tuple_of, properties, shapes
+from tests.models.probes import (
+    Decode,
+    Encode,
+    as_tuple,
+    as_tuple_of,
+    assert_equal_within_rounding,
+    properties,
+    seeded,
+    shapes,
+    with_and_without_checkpointing,
+    wrong_tensors,
+)
+from tests.models.statistics_contract import StatisticsContract
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def assert_equal_within_rounding(actual: Tensor, expected: Tensor, operations: int = 64) -> None:
-    """Compare relative to the largest value; errors of sums grow with their length, 64 roundings cover tiny models."""
-    scale = float(expected.detach().abs().max())
-    torch.testing.assert_close(actual, expected, rtol=0, atol=operations * torch.finfo(expected.dtype).eps * scale)
-
-
-class AutoencoderContract:
+class AutoencoderContract(StatisticsContract):
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
     A subclass names its class, one tiny configuration with every key, another value for each key, and what has to
@@ -267,25 +269,13 @@ class AutoencoderContract:
         assert unreached == []
 
     def test_gradient_checkpointing_stores_less_and_changes_no_gradient(self):
-        gradients, stored = [], []
-        for checkpointing in (False, True):
-            model = self.tiny_model(torch.float64).train()
-            if checkpointing:
-                model.enable_gradient_checkpointing()
-            saved: list[int] = []
-
-            def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
-                saved.append(tensor.nbytes)
-                return tensor
-
-            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-                loss = self.loss(model, self.waveform(20 * model.hop_length, dtype=torch.float64))
-            loss.backward()
-            gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-            stored.append(sum(saved))
-        assert stored[1] < stored[0] / 2
-        for name, gradient in gradients[0].items():
-            assert_equal_within_rounding(gradients[1][name], gradient)
+        x = self.waveform(20 * self.tiny_model().hop_length, dtype=torch.float64)
+        plain, less = with_and_without_checkpointing(
+            lambda: self.tiny_model(torch.float64), lambda model: self.loss(model, x)
+        )
+        assert less.stored < plain.stored / 2
+        for name, gradient in plain.gradients.items():
+            assert_equal_within_rounding(less.gradients[name], gradient)
 
     # Compilers
 
@@ -309,33 +299,6 @@ class AutoencoderContract:
             exported = (*encode.module()(x), decode.module()(z))
             for actual, expected in zip(exported, (*Encode(model)(x), Decode(model)(z)), strict=True):
                 assert_equal_within_rounding(actual, expected)
-
-    # Statistics of the latents
-
-    def test_latents_are_normalised_by_channel_and_back(self):
-        model = self.tiny_model(torch.float64)
-        z = self.latents(model, 20, batch=2, dtype=torch.float64)
-        mean, std = (torch.tensor(self.config[name], dtype=z.dtype) for name in ("latents_mean", "latents_std"))
-        spread = z * std[:, None] + mean[:, None]
-        torch.testing.assert_close(model.normalize_latents(spread), z, rtol=0, atol=1e-14)
-        torch.testing.assert_close(model.denormalize_latents(z), spread, rtol=0, atol=1e-14)
-
-    def test_latents_without_statistics_are_left_as_they_are(self):
-        model = self.tiny_model(latents_mean=None, latents_std=None)
-        z = self.latents(model, 5)
-        assert torch.equal(model.normalize_latents(z), z)
-        assert torch.equal(model.denormalize_latents(z), z)
-
-    def test_statistics_that_do_not_fit_are_refused(self):
-        mean, std = self.config["latents_mean"], self.config["latents_std"]
-        for wrong, message in (
-            ({"latents_std": None}, "give both or neither"),
-            ({"latents_mean": (*mean, 0.0)}, f"has {len(mean) + 1} values.*one for each of the {len(mean)}"),
-            ({"latents_std": (0.0, *std[1:])}, "holds 0.0"),
-            ({"latents_mean": (float("nan"), *mean[1:])}, "not finite; measure anew"),
-        ):
-            with pytest.raises(ValueError, match=message):
-                self.tiny_model(**wrong)
 
     # Batches
 
@@ -365,34 +328,16 @@ class AutoencoderContract:
 
     # Wrong inputs
 
-    def wrong_tensors(self, right: Tensor) -> list[tuple[Tensor, str, str]]:
-        """Wrong tensors, what of their values the message has to hold, and the remedy."""
-        channels = right.shape[1] + 1
-        nan, infinite = right.clone(), right.clone()
-        nan[..., 1] = torch.nan
-        infinite[..., 2] = -torch.inf
-        return [
-            (right[0], str(tuple(right.shape[1:])), "dimensions"),
-            (right[None], str((1, *right.shape)), "dimensions"),
-            (torch.cat([right, right[:, :1]], dim=1), f"{channels} channels", f"load a {channels}-channel model"),
-            ((100 * right).to(torch.int16), "torch.int16", "convert"),
-            (right.to(torch.complex64), "torch.complex64", "convert"),
-            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
-            (right[:0], str((0, *right.shape[1:])), "pass at least one"),
-            (nan, f"{nan.isnan().sum()} values", "repair"),
-            (infinite, f"{infinite.isinf().sum()} values", "repair"),
-        ]
-
     def test_a_wrong_waveform_is_refused_with_its_value_and_a_remedy(self):
         model = self.tiny_model()
-        for wrong, value, remedy in self.wrong_tensors(self.waveform(3 * model.hop_length, batch=2)):
+        for wrong, value, remedy in wrong_tensors(self.waveform(3 * model.hop_length, batch=2)):
             for run in (model, model.encode):
                 with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(value)}.*{remedy}"):
                     run(wrong)
 
     def test_wrong_latents_are_refused_with_their_value_and_a_remedy(self):
         model = self.tiny_model()
-        for wrong, value, remedy in self.wrong_tensors(self.latents(model, 5, batch=2)):
+        for wrong, value, remedy in wrong_tensors(self.latents(model, 5, batch=2)):
             with pytest.raises(ValueError, match=f"`latents`.*{re.escape(value)}.*{remedy}"):
                 model.decode(wrong)
 

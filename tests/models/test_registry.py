@@ -1,4 +1,5 @@
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_family_keeps_the_contract(name):
     module = importlib.import_module(f"tests.models.{folder(name)}.test_modeling_{folder(name)}")
     if name == "HierarchicalVQVAE":
         promised = {promise for promise in vars(CodecContract) if promise.startswith("test_")} - NOT_OF_LEVELS
-        assert promised <= vars(module).keys()
+        files = Path(module.__file__).parent.glob("test_*.py")
+        assert promised <= {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)}
         return
     contract = CodecContract if issubclass(FAMILIES[name], CodecModel) else AutoencoderContract
     classes = [value for value in vars(module).values() if isinstance(value, type)]

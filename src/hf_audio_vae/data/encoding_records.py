@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, Self
@@ -10,7 +11,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodingRecord:
+class EncodingRecord(ABC):
     """How a data set of what an autoencoder made of sound was made, and what there is of it.
 
     Args:
@@ -104,9 +105,9 @@ tags: [audio, {self.noun}, hf-audio-vae]
 {chr(10).join(f"- {name}: `{value}`" for name, value in made.items())}
 """)
 
+    @abstractmethod
     def description(self) -> str:
         """Say in a sentence what a row holds. The card has no `configs`: `datasets` would cache folders as one."""
-        raise NotImplementedError
 
     @classmethod
     def read(cls, dataset_name: str | Path, revision: str | None = None) -> Self:

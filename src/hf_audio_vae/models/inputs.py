@@ -53,6 +53,12 @@ def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
         )
 
 
+def check_tile_frames(tile_frames: int | None) -> None:
+    """Raise `ValueError` if a chunk is given no frames."""
+    if tile_frames is not None and tile_frames < 1:
+        raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+
+
 def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | None) -> None:
     """Raise `ValueError` unless a configuration's numbers make a codebook that can learn."""
     if codebook_size < 2:

@@ -67,6 +67,13 @@ def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_f
     return decode_windows(decode, decoder.input_span, z.shape[-1], hop_length, chunk_frames)
 
 
+def default_chunk_frames(decoder: SpannedModule, hop_length: int) -> int:
+    """Twelve times the frames that a decoder reads for one, so that at most 8 % is computed twice."""
+    far = 2**20 * hop_length  # from the signal's start, which some paddings mirror
+    first, last = decoder.input_span(far, far + hop_length)
+    return 12 * (last - first)
+
+
 def decode_windows(
     decode: Callable[[int, int], Tensor],
     input_span: Callable[[int, int], tuple[int, int]],

@@ -4,6 +4,7 @@ arXiv:2005.00341. Time stays aligned: `time` samples in, exactly `time / stride`
 says which inputs its outputs read (`input_span`), which is what exact coding in chunks asks for.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -79,12 +80,12 @@ class DilatedUnit(nn.Module):
         return self.conv1.input_span(start, stop)
 
 
-class _Row(nn.Module):
+class _Row(nn.Module, ABC):
     """Layers one after another, and the span of them all."""
 
+    @abstractmethod
     def layers(self) -> Iterable[Any]:
         """Layers in the order in which they are called."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers():

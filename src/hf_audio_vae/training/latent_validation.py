@@ -4,34 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from accelerate.logging import get_logger
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from hf_audio_vae.data.latents import LatentBatch, LatentStream, collate_latents
-from hf_audio_vae.data.streaming import BadItemError, Origin, Position
+from hf_audio_vae.data.latents import LatentBatch
 from hf_audio_vae.latents import ChannelMoments
 from hf_audio_vae.losses.diffusion import DiffusionProcess
 from hf_audio_vae.training.diffusion import EncodePrompts, diffusion_step
 
-logger = get_logger(__name__)
 DRAWS = 8  # of noise and time for each item
-
-
-def first_crops(stream: LatentStream, count: int) -> list[LatentBatch]:
-    """Take the start of `count` rows, a batch each: the first in the stream's order, without those that are bad."""
-    batches: list[LatentBatch] = []
-    for example in stream.shuffled(stream.source, 0):
-        if len(batches) == count:
-            break
-        try:
-            crop = stream.crop(example, 0)
-        except BadItemError as error:
-            logger.warning(f"passed over {stream.name(example)}: {error}")
-            continue
-        origin = Origin([stream.name(example)], [0], 0, Position())
-        batches.append(collate_latents([crop], origin, stream.frame_rate))
-    return batches
 
 
 @torch.no_grad()

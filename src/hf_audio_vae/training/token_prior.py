@@ -8,17 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.logging import get_logger
 from torch import Tensor, nn
 
 from hf_audio_vae.data.code_records import CodesRecord
-from hf_audio_vae.data.codes import IGNORED, CodeStream, TokenBatch, collate_crops
-from hf_audio_vae.data.streaming import BadItemError, Origin, Position
+from hf_audio_vae.data.codes import IGNORED, TokenBatch
 from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
 from hf_audio_vae.latents.tokens import FIRST_CODE, Order
 from hf_audio_vae.training.objective import StepLosses
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -173,22 +169,6 @@ class TokenObjective:
         """Expect nothing."""
 
 
-def first_sequences(stream: CodeStream, count: int) -> list[TokenBatch]:
-    """Take the start of `count` rows, a batch each: the first in the stream's order, without those that are bad."""
-    batches: list[TokenBatch] = []
-    for example in stream.shuffled(stream.source, 0):
-        if len(batches) == count:
-            break
-        try:
-            crop = stream.crop(example, 0)
-        except BadItemError as error:
-            logger.warning(f"passed over {stream.name(example)}: {error}")
-            continue
-        origin = Origin([stream.name(example)], [0], 0, Position())
-        batches.append(collate_crops([crop], origin, stream.unit_rate))
-    return batches
-
-
 @torch.no_grad()
 def prior_metrics(
     model: nn.Module, batches: Sequence[TokenBatch], task: PriorTask, device: torch.device
@@ -200,7 +180,7 @@ def prior_metrics(
 
     Args:
         model (`torch.nn.Module`): Language model.
-        batches (`Sequence[TokenBatch]`): From `first_sequences`.
+        batches (`Sequence[TokenBatch]`): From `first_crops`.
         task (`PriorTask`): What is modelled.
         device (`torch.device`): Where the model is.
 

@@ -4,90 +4,21 @@ import re
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
-from tests.dependence import clipped, inputs_read
-from tests.memory import working_bytes
 from tests.models.contract import assert_equal_within_rounding, seeded
-
-CONFIG = {
-    "audio_channels": 2,
-    "sampling_rate": 8000,
-    "downsampling_counts": (2, 1, 1),
-    "strides": (2, 3, 2),
-    "hidden_size": 5,
-    "width": 4,
-    "depth": 2,
-    "level_multipliers": (2, 1, 1),
-    "unit_expansion": 1.5,
-    "dilation_growth": 3,
-    "dilation_cycle": None,
-    "reverse_decoder_dilation": True,
-    "shared_encoder": False,
-    "joint_decoding": False,
-    "codebook_size": 16,
-    "cosine": False,
-    "ema_decay": 0.9,
-    "restart_share": None,
-    "kmeans_start": False,
-    "rotation_trick": False,
-}
-VARIANTS = [{}, {"shared_encoder": True, "joint_decoding": True}]
-pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
-
-
-def model_of(dtype: torch.dtype = torch.float32, **changes: object) -> HierarchicalVQVAE:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = HierarchicalVQVAE(HierarchicalVQVAEConfig(**{**CONFIG, **changes}))
-    generator = seeded()
-    for parameter in model.parameters():
-        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    with torch.no_grad():
-        sound = 0.3 * torch.randn(1, model.config.audio_channels, 64 * model.hop_length, generator=generator)
-        levels = model._encode(sound, None, quantize=False)
-    for quantizer, latents in zip(model.quantizers, levels, strict=True):
-        # Amid the latents: random vectors elsewhere would all of them be nearest to the same code.
-        codebook = quantizer.codebook
-        codebook.vectors.copy_(latents[0].T[torch.linspace(0, latents.shape[2] - 1, codebook.size).long()])
-        codebook.sums.copy_(codebook.vectors)
-        codebook.updates.fill_(1)
-    return model.to(dtype).eval()
-
-
-def waveform(time: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
-    return 0.3 * torch.randn(batch, CONFIG["audio_channels"], time, generator=seeded(), dtype=dtype)
-
-
-def codes_of(model: HierarchicalVQVAE, frames: int, batch: int = 1) -> tuple[Tensor, ...]:
-    sizes = [frames * model.hop_length // hop for hop in model.hop_lengths]
-    return tuple(torch.randint(16, (batch, 1, size), generator=seeded()) for size in sizes)
-
-
-def equal(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
-
-
-class Encode(nn.Module):
-    def __init__(self, model: HierarchicalVQVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.model.encode(x).audio_codes
-
-
-class Decode(Encode):
-    def forward(self, *codes: Tensor) -> Tensor:
-        return self.model.decode(codes).audio_values
-
-
-@pytest.fixture(params=VARIANTS, ids=["separate", "shared-joint"])
-def variant(request) -> dict:
-    return request.param
-
+from tests.models.hierarchical_vqvae.tiny import (
+    CONFIG,
+    Decode,
+    Encode,
+    codes_of,
+    equal,
+    loss,
+    model_of,
+    waveform,
+)
+from tests.models.probes import with_and_without_checkpointing
 
 # Words and lengths
 
@@ -179,119 +110,6 @@ def test_a_shared_encoder_feeds_every_level_from_one_pass():
         assert torch.equal(quantizer.encode(z), codes)
 
 
-# Chunks
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("tile_frames", [1, 7, None])
-def test_chunked_coding_matches_whole(variant, tile_frames):
-    model = model_of(torch.float64, **variant)
-    hop = model.hop_length
-    for time in (1, 2 * hop + 1, 30 * hop - 1, 45 * hop):
-        x = waveform(time, batch=2, dtype=torch.float64)
-        model.disable_tiling()
-        whole = model(x)
-        levels = [model.decode(whole.audio_codes, level=level).audio_values for level in range(3)]
-        model.enable_tiling(tile_frames)
-        chunked = model(x)
-        assert equal(model.encode(x).audio_codes, whole.audio_codes)
-        assert_equal_within_rounding(chunked.audio_values, whole.audio_values)
-        assert_equal_within_rounding(model.decode(whole.audio_codes).audio_values[..., :time], whole.audio_values)
-        for level, expected in enumerate(levels):
-            assert_equal_within_rounding(model.decode(whole.audio_codes, level=level).audio_values, expected)
-
-
-@torch.no_grad()
-def test_default_chunks_are_exact_beyond_one_chunk(variant):
-    model = model_of(torch.float64, **variant)
-    x = waveform(int(1.5 * model.default_tile_frames * model.hop_length) + 1, dtype=torch.float64)
-    whole = model(x)
-    model.enable_tiling()
-    assert equal(model.encode(x).audio_codes, whole.audio_codes)
-    assert_equal_within_rounding(model.decode(whole.audio_codes).audio_values[..., : x.shape[-1]], whole.sample)
-
-
-def test_the_memory_of_coding_in_chunks_does_not_grow(variant):
-    model = model_of(**variant)
-    model.enable_tiling(8)
-    short, long = (working_bytes(Encode(model), waveform(frames * 24)) for frames in (150, 600))
-    assert long <= short
-    codes = [codes_of(model, frames) for frames in (150, 600)]
-    short, long = (
-        working_bytes(lambda x, n=n: Decode(model)(*x.split([6 * n, 2 * n, n], dim=-1)), torch.cat(levels, dim=-1))
-        for n, levels in zip((150, 600), codes, strict=True)
-    )
-    assert long <= short
-
-
-def test_input_spans_hold_all_that_is_read(variant):
-    model = model_of(torch.float64, **variant)
-    for parameter in model.parameters():
-        parameter.data.abs_()  # where ReLU is 0 nothing is read
-    x = waveform(60 * 24, dtype=torch.float64).abs()
-    for encoder, frames in zip(
-        model.encoders, (30 * 6, 30 * 2, 30) if len(model.encoders) > 1 else (30,), strict=True
-    ):
-        span = encoder.input_span(frames, frames + 2)
-        assert inputs_read(lambda x, encoder=encoder: encoder(x)[-1], x, frames, frames + 2) == clipped(span, 60 * 24)
-    for decoder, hop in zip(model.decoders, model.hop_lengths, strict=True):
-        z = torch.rand(1, 5, 80, generator=seeded(), dtype=torch.float64)
-        span = decoder.input_span(40 * hop + 1, 41 * hop)
-        assert inputs_read(lambda z, decoder=decoder: decoder([z]), z, 40 * hop + 1, 41 * hop) == clipped(span, 80)
-
-
-def test_a_chunk_of_no_frames_is_refused():
-    with pytest.raises(ValueError, match=r"`tile_frames` is 0.*at least 1"):
-        model_of().enable_tiling(0)
-
-
-# Batches
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("tiled", [False, True])
-def test_an_item_in_a_padded_batch_is_what_it_is_alone(variant, tiled):
-    model = model_of(torch.float64, **variant)
-    if tiled:
-        model.enable_tiling(3)
-    times = (24 * 9, 24 * 4 - 5, 24 * 9 - 1, 1)
-    x = waveform(24 * 9, batch=4, dtype=torch.float64)
-    mask = torch.arange(24 * 9) < torch.tensor(times)[:, None]
-    x[1, :, times[1] :] = torch.nan  # padding may hold anything
-    encoded, output = model.encode(x, mask), model(x, mask)
-    decoded = model.decode(encoded.audio_codes, encoded.audio_codes_mask).audio_values
-    for item, time in enumerate(times):
-        alone = model.encode(x[item : item + 1, :, :time])
-        sound = model.decode(alone.audio_codes).audio_values
-        for codes, valid, expected in zip(
-            encoded.audio_codes, encoded.audio_codes_mask, alone.audio_codes, strict=True
-        ):
-            frames = expected.shape[-1]
-            assert valid[item].sum() == frames
-            assert torch.equal(codes[item : item + 1, :, :frames], expected)
-            assert not codes[item, :, frames:].any()
-        assert equal(output.audio_codes_mask, encoded.audio_codes_mask)
-        assert equal(output.audio_codes, encoded.audio_codes)
-        assert_equal_within_rounding(decoded[item : item + 1, :, : sound.shape[-1]], sound)
-        assert not decoded[item, :, sound.shape[-1] :].any()
-        assert_equal_within_rounding(output.audio_values[item, :, :time], decoded[item, :, :time])
-        assert not output.audio_values[item, :, time:].any()
-        for level in range(3):
-            part = model.decode(encoded.audio_codes[level], encoded.audio_codes_mask[level], level=level).audio_values
-            assert_equal_within_rounding(output.level_values[level][item, :, :time], part[item, :, :time])
-
-
-def test_padding_is_in_no_loss():
-    x = waveform(24 * 8, dtype=torch.float64)
-    padded = torch.cat([x, torch.ones_like(x)], dim=-1)
-    mask = torch.arange(24 * 16)[None] < 24 * 8
-    alone, batch = model_of(torch.float64).train(), model_of(torch.float64).train()
-    losses, expected = batch(padded, mask).losses, alone(x).losses
-    assert_equal_within_rounding(losses["commitment"], expected["commitment"])
-    for ours, theirs in zip(batch.quantizers, alone.quantizers, strict=True):
-        assert_equal_within_rounding(ours.codebook.vectors, theirs.codebook.vectors)
-
-
 # Losses and learning
 
 
@@ -323,12 +141,6 @@ def test_codebooks_learn_as_running_means():
         assert not torch.equal(new.vectors, old.vectors)
 
 
-def loss(model: HierarchicalVQVAE, x: Tensor) -> Tensor:
-    output = model(x)
-    values = (output.audio_values, *output.level_values)
-    return sum((value - x).square().mean() for value in values) + output.losses["commitment"]
-
-
 def test_gradient_reaches_every_parameter(variant):
     model = model_of(**variant).train()
     loss(model, waveform(24 * 20, batch=2)).backward()
@@ -347,25 +159,11 @@ def test_a_frozen_encoder_leaves_the_codes_as_they_are():
 
 
 def test_gradient_checkpointing_stores_less_and_changes_no_gradient():
-    gradients, stored = [], []
-    for checkpointing in (False, True):
-        model = model_of(torch.float64).train()
-        if checkpointing:
-            model.gradient_checkpointing_enable()
-        saved: list[int] = []
-
-        def count(tensor: Tensor, saved: list[int] = saved) -> Tensor:
-            saved.append(tensor.nbytes)
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            value = loss(model, waveform(24 * 40, dtype=torch.float64))
-        value.backward()
-        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-        stored.append(sum(saved))
-    assert stored[1] < stored[0] / 2
-    for name, gradient in gradients[0].items():
-        assert_equal_within_rounding(gradients[1][name], gradient)
+    x = waveform(24 * 40, dtype=torch.float64)
+    plain, less = with_and_without_checkpointing(lambda: model_of(torch.float64), lambda model: loss(model, x))
+    assert less.stored < plain.stored / 2
+    for name, gradient in plain.gradients.items():
+        assert_equal_within_rounding(less.gradients[name], gradient)
 
 
 # Disk, dtypes, copies, compilers
@@ -520,84 +318,3 @@ def test_wrong_codes_are_refused_with_their_value_and_a_remedy():
     ):
         with pytest.raises(ValueError, match=message):
             model.decode(*arguments, **options)
-
-
-# Configuration
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("key", "value", "beside"),
-    [
-        ("dilation_growth", 2, {}),
-        ("dilation_cycle", 1, {}),
-        ("reverse_decoder_dilation", False, {}),
-        ("joint_decoding", True, {}),
-        ("cosine", True, {}),
-        ("sampling_rate", 16000, {}),
-        ("strides", (3, 2, 2), {}),
-        ("downsampling_counts", (1, 2, 1), {}),
-        ("level_multipliers", (1, 2, 1), {}),
-        ("shared_encoder", True, {}),
-        ("audio_channels", 1, {}),
-        ("hidden_size", 6, {}),
-        ("width", 6, {}),
-        ("depth", 3, {}),
-        ("unit_expansion", 1.0, {}),
-        ("codebook_size", 8, {}),
-        ("ema_decay", 0.5, {}),
-        ("restart_share", 0.9, {}),
-        ("kmeans_start", True, {"updates": 0}),
-        ("rotation_trick", True, {}),
-    ],
-)
-def test_every_key_changes_behaviour(key, value, beside):
-    model, other = model_of(), model_of(**{key: value})
-    assert model.config.to_dict().keys() >= CONFIG.keys()
-    shapes = [{name: tensor.shape for name, tensor in one.state_dict().items()} for one in (model, other)]
-    if shapes[0] != shapes[1] or (model.frame_rates, model.bits_per_second) != (
-        other.frame_rates,
-        other.bits_per_second,
-    ):
-        return
-    other.load_state_dict(model.state_dict())
-    x, results = waveform(24 * 12), []
-    for one in (model, other):
-        for quantizer in one.quantizers:
-            quantizer.codebook.updates.fill_(beside.get("updates", 1))
-        before = one(x)
-        with torch.enable_grad():
-            loss(one.train(), x).backward()
-        gradient = one.encoders[0].blocks[0].stages[0].conv.weight.grad
-        results.append((before.audio_values, gradient, *(q.codebook.vectors for q in one.quantizers)))
-    assert not equal(*results)
-
-
-def test_all_keys_are_tried():
-    tried = [mark for mark in test_every_key_changes_behaviour.pytestmark if mark.name == "parametrize"]
-    assert {key for key, *_ in tried[0].args[1]} == CONFIG.keys() == HierarchicalVQVAEConfig.__annotations__.keys()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"strides": (2, 2)}, r"`strides` \(2, 2\).*same levels"),
-        ({"strides": (), "downsampling_counts": (), "level_multipliers": ()}, "at least one level"),
-        ({"downsampling_counts": (1, 0, 1)}, r"`downsampling_counts` is \(1, 0, 1\)"),
-        ({"width": 0}, "`width` is 0"),
-        ({"codebook_size": 1}, "`codebook_size` is 1"),
-        ({"dilation_cycle": 0}, "`dilation_cycle` is 0"),
-        ({"unit_expansion": 0.1}, "no channel"),
-        ({"ema_decay": 1.0}, "`ema_decay` is 1.0"),
-        ({"ema_decay": -0.1}, "`ema_decay` is -0.1"),
-        ({"restart_share": 0.0}, "`restart_share` is 0.0"),
-        ({"restart_share": 1.0}, "`restart_share` is 1.0"),
-    ],
-)
-def test_a_wrong_configuration_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        HierarchicalVQVAEConfig(**{**CONFIG, **changes})
-
-
-def test_a_codebook_without_memory_can_be_asked_for():
-    assert HierarchicalVQVAEConfig(**{**CONFIG, "ema_decay": 0.0}).ema_decay == 0

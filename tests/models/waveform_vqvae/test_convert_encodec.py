@@ -7,8 +7,8 @@ from hf_audio_vae.models.waveform_vqvae import convert_encodec
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.convert_encodec import from_encodec, load_encodec, save_encodec, to_encodec
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
-from tests.models.codec_contract import spread_latents
 from tests.models.contract import seeded
+from tests.models.probes import spread_latents
 
 # The published shapes, narrower; the one at 48 kHz for one segment.
 PUBLISHED = {

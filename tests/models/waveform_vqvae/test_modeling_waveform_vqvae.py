@@ -6,9 +6,9 @@ import torch
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 from tests.dependence import clipped, inputs_read
-from tests.models.codec_contract import CodecContract, spread_latents
+from tests.models.codec_contract import CodecContract
 from tests.models.contract import assert_equal_within_rounding, seeded
-from tests.models.probes import shapes
+from tests.models.probes import shapes, spread_latents
 
 LIKE_DAC = {
     "audio_channels": 1,

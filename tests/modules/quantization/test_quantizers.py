@@ -1,4 +1,4 @@
-"""What holds for every quantizer, and the formulas of each."""
+"""What holds for every quantizer, and the formulas of plain and residual ones."""
 
 import math
 
@@ -10,48 +10,10 @@ from torch import Tensor, nn
 from hf_audio_vae.modules.quantization import (
     Codebook,
     FiniteScalarQuantizer,
-    Quantizer,
     ResidualVectorQuantizer,
     VectorQuantizer,
 )
-
-CHANNELS = 6
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def latents(batch: int = 3, frames: int = 20, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(batch, CHANNELS, frames, generator=seeded(seed), dtype=dtype)
-
-
-def randomized(quantizer: Quantizer) -> Quantizer:
-    """Every number random, codebooks as if trained."""
-    quantizer.double()
-    generator = seeded(1)
-    for tensor in (*quantizer.parameters(), *(b for n, b in quantizer.named_buffers() if n.endswith("vectors"))):
-        tensor.data.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
-    for module in quantizer.modules():
-        if isinstance(module, Codebook):
-            module.updates.fill_(1)
-            module.counts.fill_(20)
-            if module.learning == "ema":
-                module.sums.copy_(module.vectors * 20)
-    return quantizer
-
-
-def vq(dim: int = CHANNELS, *, size: int = 32, rotation: bool = False, **options: object) -> VectorQuantizer:
-    return VectorQuantizer(CHANNELS, Codebook(size, dim, **options), rotation=rotation)
-
-
-def rvq(count: int = 4, dim: int = CHANNELS, dropout: float = 0.0, **options: object) -> ResidualVectorQuantizer:
-    return ResidualVectorQuantizer([vq(dim, **options) for _ in range(count)], dropout=dropout)
-
-
-def dac(count: int = 4, dropout: float = 0.0) -> ResidualVectorQuantizer:
-    return rvq(count, 3, dropout, cosine=True, learning="gradient", restart_share=None)
-
+from tests.modules.quantization.quantizers import CHANNELS, dac, latents, randomized, rvq, seeded, vq
 
 KINDS = {
     "plain": lambda: vq(),
@@ -362,51 +324,6 @@ def test_codebooks_start_each_with_what_those_before_left_over():
     assert residual.square().mean() < 0.3 * x.square().mean()
 
 
-# Finite scalars
-
-
-def unprojected(levels: tuple[int, ...]) -> FiniteScalarQuantizer:
-    quantizer = FiniteScalarQuantizer(len(levels), levels).double()
-    for projection in (quantizer.in_proj, quantizer.out_proj):
-        projection.weight_v.data = torch.eye(len(levels), dtype=torch.float64)[:, :, None]
-        projection.weight_g.data.fill_(1)
-        projection.bias.data.zero_()
-    return quantizer
-
-
-@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (3,), (7, 4)])
-def test_every_code_of_finite_scalars_comes_back(levels):
-    quantizer = unprojected(levels).eval()
-    size = math.prod(levels)
-    assert quantizer.codebook_sizes == (size,)
-    codes = torch.arange(size)[None, None]
-    values = quantizer.decode(codes)
-    for number, level in enumerate(levels):
-        steps = torch.arange(level) - level // 2
-        assert torch.equal(values[0, number].unique(), steps.double() / (level // 2))
-    assert len(values[0].T.unique(dim=0)) == size
-    half = torch.tensor([(level - 1) * 1.001 / 2 for level in levels], dtype=torch.float64)[:, None]
-    offset = torch.tensor([0.5 * (level % 2 == 0) for level in levels], dtype=torch.float64)[:, None]
-    integers = values[0] * torch.tensor([level // 2 for level in levels])[:, None]
-    before = torch.atanh((integers + offset) / half) - torch.atanh(offset / half)  # the bound, turned round
-    assert torch.equal(quantizer.encode(before[None]), codes)
-    assert values[0, 0, 0] < values[0, 0, 1]  # the first level changes fastest
-
-
-def test_finite_scalars_cover_all_levels_and_pass_the_gradient_of_the_bound():
-    quantizer = unprojected((5, 4))
-    x = torch.linspace(-6, 6, 400, dtype=torch.float64).expand(1, 2, 400).clone().requires_grad_()
-    output = quantizer(x)
-    assert len(output.codes.unique()) >= 5
-    assert output.quantized[0, 0].unique().tolist() == [-1, -0.5, 0, 0.5, 1]
-    assert output.quantized[0, 1].unique().tolist() == [-1, -0.5, 0, 0.5]
-    output.quantized[0, 0].sum().backward()
-    half = 4 * 1.001 / 2
-    expected = (1 - torch.tanh(x.detach()[0, 0]).square()) * half / 2
-    torch.testing.assert_close(x.grad[0, 0], expected, rtol=1e-12, atol=1e-15)
-    assert output.losses == {}
-
-
 # Construction
 
 
@@ -435,16 +352,6 @@ def test_under_autocast_codes_and_codebooks_are_those_of_float32():
         assert torch.equal(results[0][0].codes, results[1][0].codes)
         assert torch.equal(results[0][0].quantized, results[1][0].quantized)
         assert all(torch.equal(value, results[1][1][name]) for name, value in results[0][1].items())
-
-
-def test_finite_scalars_in_half_precision_use_their_levels():
-    quantizer = FiniteScalarQuantizer(2, (4, 3)).bfloat16()
-    for projection in (quantizer.in_proj, quantizer.out_proj):
-        projection.weight_v.data = torch.eye(2).bfloat16()[:, :, None]
-        projection.weight_g.data.fill_(1)
-        projection.bias.data.zero_()
-    codes = quantizer.encode(4 * torch.randn(1, 2, 500, generator=seeded()).bfloat16())
-    assert len(codes.unique()) == 12
 
 
 def test_codes_of_any_integer_type_decode_alike():

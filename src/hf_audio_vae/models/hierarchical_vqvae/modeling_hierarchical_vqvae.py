@@ -31,7 +31,7 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEOutput,
 )
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_sampling_rate
+from hf_audio_vae.models.inputs import check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
@@ -145,8 +145,7 @@ class HierarchicalVQVAE(PreTrainedModel):
         Raises:
             ValueError: `tile_frames` is less than 1.
         """
-        if tile_frames is not None and tile_frames < 1:
-            raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+        check_tile_frames(tile_frames)
         self.tile_frames = tile_frames or self.default_tile_frames
         self.use_tiling = True
 

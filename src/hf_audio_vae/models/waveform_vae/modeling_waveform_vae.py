@@ -14,10 +14,16 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import pad_to_frames
-from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
+from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
+from hf_audio_vae.modules.chunking import (
+    decode_in_chunks,
+    default_chunk_frames,
+    encode_in_chunks,
+    encoded_chunks,
+    span_through,
+)
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
@@ -229,9 +235,8 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
 
     @property
     def default_tile_frames(self) -> int:
-        """Frames a chunk: twelve times what the decoder reads for one, so that at most 8 % is computed twice."""
-        first, last = self.decoder.input_span(0, self.hop_length)
-        return 12 * (last - first)
+        """Frames a chunk, by `default_chunk_frames`."""
+        return default_chunk_frames(self.decoder, self.hop_length)
 
     def enable_tiling(self, tile_frames: int | None = None) -> None:
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
@@ -243,8 +248,7 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         Raises:
             ValueError: `tile_frames` is less than 1.
         """
-        if tile_frames is not None and tile_frames < 1:
-            raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+        check_tile_frames(tile_frames)
         self.tile_frames = tile_frames or self.default_tile_frames
         self.use_tiling = True
 

@@ -10,7 +10,7 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
+from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
@@ -20,7 +20,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEOutput,
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
+from hf_audio_vae.modules.chunking import decode_in_chunks, default_chunk_frames, encode_in_chunks
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
@@ -137,10 +137,8 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
 
     @property
     def default_tile_frames(self) -> int:
-        """Frames a chunk: twelve times what the decoder reads for one, so that at most 8 % is computed twice."""
-        far = 2**20 * self.hop_length  # from the signal's start, which is mirrored with some paddings
-        first, last = self.decoder.input_span(far, far + self.hop_length)
-        return 12 * (last - first)
+        """Frames a chunk, by `default_chunk_frames`."""
+        return default_chunk_frames(self.decoder, self.hop_length)
 
     def enable_tiling(self, tile_frames: int | None = None) -> None:
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
@@ -155,8 +153,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         Raises:
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
-        if tile_frames is not None and tile_frames < 1:
-            raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+        check_tile_frames(tile_frames)
         if self.config.norm == "time_group_norm":
             raise ValueError(
                 '`norm="time_group_norm"` makes every frame depend on the whole signal: chunks cannot equal it; cut '

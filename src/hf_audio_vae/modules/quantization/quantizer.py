@@ -1,5 +1,7 @@
 """What every quantizer offers."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from hf_audio_vae.modules.quantization.output import QuantizerOutput
 Generators = torch.Generator | list[torch.Generator] | None
 
 
-class Quantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
     """Latents (batch, channels, frames) to codes (batch, num_codebooks, frames), and back.
 
     All is computed in the type of the codebooks, also under autocast: a code that is nearest by half precision may
@@ -16,14 +18,14 @@ class Quantizer(nn.Module):
     """
 
     @property
+    @abstractmethod
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of each codebook, in the order of the codes."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def dtype(self) -> torch.dtype:
         """Type of the codebooks."""
-        raise NotImplementedError
 
     def forward(
         self,
@@ -69,15 +71,17 @@ class Quantizer(nn.Module):
         with torch.autocast(codes.device.type, enabled=False):
             return self._look_up(codes.long())
 
+    @abstractmethod
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
-        raise NotImplementedError
+        """Do the work of `forward`, in the type of the codebooks."""
 
+    @abstractmethod
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return codes (batch, count, frames), and whether each frame is finite, (batch, frames)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _look_up(self, codes: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return what int64 codes stand for."""
 
     def checked_count(self, num_codebooks: int | None) -> int:
         """Return how many codebooks to use; a `ValueError` if there are not so many."""
