@@ -34,7 +34,7 @@ SHAPE_OF_VAE = {
 def variants(recipe: dict[str, Any], bits_per_second: float) -> dict[str, dict[str, Any]]:
     """Changes to the recipe, by name."""
     no_restarts = recipe["model"] | {"restart_share": None}
-    kl = {"target_bits_per_second": bits_per_second}
+    kl = {"target_bits_per_second": bits_per_second, "weight": 3e-3}
     weights = {name: weight for name, weight in recipe["weights"].items() if name != "commitment"} | {"kl": kl}
     return {
         "VQ-VAE": {},
