@@ -104,15 +104,20 @@ def test_one_input_less_than_the_span_is_not_enough(left, right):
 
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [False, True])
-def test_windows_do_not_grow_with_the_length(causal):
+def test_windows_of_all_lengths_have_one_shape(causal):
     down, up = encoder((3, 2), causal), decoder((3, 2), causal)
-    longest = []
-    for frames in (200, 800):
-        down.lengths_seen, up.lengths_seen = [], []
-        encode_in_chunks(down, noise(1, 2, frames * 6), 6, 10)
+    for frames in (93, 100, 101, 109, 400):
+        encode_in_chunks(down, noise(1, 2, frames * 6 - 5), 6, 10)
         decode_in_chunks(up, noise(1, 2, frames), 6, 10)
-        longest.append((max(down.lengths_seen), max(up.lengths_seen)))
-    assert longest[0] == longest[1]
+    assert len(set(down.lengths_seen)) == len(set(up.lengths_seen)) == 1
+
+
+@torch.no_grad()
+def test_what_a_window_holds_is_computed_once():
+    down, up = encoder((3, 2), causal=False), decoder((3, 2), causal=False)
+    assert encode_in_chunks(down, noise(1, 2, 69), 6, 2).shape == (1, 2, 12)
+    assert decode_in_chunks(up, noise(1, 2, 12), 6, 2).shape == (1, 2, 72)
+    assert (down.lengths_seen, up.lengths_seen) == ([72], [12])
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Exact coding of long signals in chunks: each window holds all that its chunk's outputs read, computed from layers.
 
 Layers at a window's edge see zeros where the signal goes on, but no output that is kept depends on them. At the true
-ends of the signal a window ends there too, so its zeros are the ones the whole-signal pass pads.
+ends of the signal a window ends there too, so its zeros are the ones the whole-signal pass pads. Windows at the ends
+are as wide as those between: a compiled module meets one shape, whatever the length of a signal that needs several.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+
+FAR = 2**20  # frames from the signal's start, which some paddings mirror
 
 
 class SpannedModule(Protocol):
@@ -50,26 +53,29 @@ def encoded_chunks(
     `read(start, stop)` returns these of the `time` samples of `x`, (batch, in, stop - start), so that it need not be
     in memory as a whole.
     """
-    frames = frame_count(time, hop_length)
-    for start, stop in _ranges(frames, chunk_frames):
+
+    def input_span(start: int, stop: int) -> tuple[int, int]:
         first, last = encoder.input_span(start, stop)  # samples
-        first, last = max(first // hop_length, 0), min(-(-last // hop_length), frames)  # whole frames
-        samples = read(first * hop_length, min(last * hop_length, time))
-        yield encoder(pad_to_frames(samples, hop_length))[..., start - first : stop - first]
+        return first // hop_length, frame_count(last, hop_length)
+
+    for chunk, window in _windows(input_span, frame_count(time, hop_length), chunk_frames):
+        samples = read(window.start * hop_length, min(window.stop * hop_length, time))
+        encoded = encoder(pad_to_frames(samples, hop_length))
+        yield from encoded[..., chunk.start - window.start : chunk.stop - window.start].split(chunk_frames, dim=-1)
 
 
 def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_frames: int) -> Tensor:
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
 
     def decode(first: int, last: int) -> Tensor:
-        return decoder(z[..., first:last])
+        return decoder(z[..., first:last].contiguous())  # as a view it would have strides that tell the length
 
     return decode_windows(decode, decoder.input_span, z.shape[-1], hop_length, chunk_frames)
 
 
 def default_chunk_frames(decoder: SpannedModule, hop_length: int) -> int:
     """Twelve times the frames that a decoder reads for one, so that at most 8 % is computed twice."""
-    far = 2**20 * hop_length  # from the signal's start, which some paddings mirror
+    far = FAR * hop_length
     first, last = decoder.input_span(far, far + hop_length)
     return 12 * (last - first)
 
@@ -87,11 +93,13 @@ def decode_windows(
     that these samples read.
     """
 
+    def span(start: int, stop: int) -> tuple[int, int]:
+        return input_span(start * hop_length, stop * hop_length)
+
     def decoded_chunks() -> Iterator[Tensor]:
-        for start, stop in _ranges(frames, chunk_frames):
-            first, last = input_span(start * hop_length, stop * hop_length)  # frames
-            first, last = max(first, 0), min(last, frames)
-            yield decode(first, last)[..., (start - first) * hop_length : (stop - first) * hop_length]
+        for chunk, window in _windows(span, frames, chunk_frames):
+            start, stop = ((place - window.start) * hop_length for place in (chunk.start, chunk.stop))
+            yield decode(window.start, window.stop)[..., start:stop]
 
     return _join(decoded_chunks(), frames * hop_length)
 
@@ -106,6 +114,19 @@ def _join(chunks: Iterator[Tensor], length: int) -> Tensor:
     return output
 
 
-def _ranges(frames: int, chunk_frames: int) -> Iterator[tuple[int, int]]:
+def _windows(
+    input_span: Callable[[int, int], tuple[int, int]], frames: int, chunk_frames: int
+) -> Iterator[tuple[range, range]]:
+    """Yield chunks of `chunk_frames` with the window that each is coded in; one of all frames, if a window holds them.
+
+    `input_span(start, stop)` names the frames that these frames read.
+    """
+    first, last = input_span(FAR, FAR + chunk_frames)
+    width = last - first
+    if frames <= width:
+        yield range(frames), range(frames)
+        return
     for start in range(0, frames, chunk_frames):
-        yield start, min(start + chunk_frames, frames)
+        stop = min(start + chunk_frames, frames)
+        first = min(max(input_span(start, stop)[0], 0), frames - width)
+        yield range(start, stop), range(first, first + width)

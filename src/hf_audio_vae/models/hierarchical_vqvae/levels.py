@@ -182,6 +182,7 @@ def decode_levels_in_chunks(
     ratios = [level.shape[-1] // frames for level in levels]
 
     def decode_window(first: int, last: int) -> Tensor:
-        return decode([level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True)])
+        parts = (level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True))
+        return decode([part.contiguous() for part in parts])  # else their strides would tell the length
 
     return decode_windows(decode_window, input_span, frames, hop_length, chunk_frames)
