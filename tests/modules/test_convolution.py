@@ -6,7 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.convolution import (
+    WeightNormConv1d,
+    WeightNormConv2d,
+    WeightNormConvTranspose1d,
+    fold_weight_norm,
+)
 from hf_audio_vae.modules.dilated import UpsamplingConv1d
 from tests.dependence import clipped, inputs_read
 
@@ -72,6 +77,35 @@ def test_a_layer_can_be_copied_after_a_forward_pass(layer):
     x = noise(1, 2, 12).float()
     y = layer(x)
     torch.testing.assert_close(copy.deepcopy(layer)(x), y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (WeightNormConv1d(2, 3, 7, dilation=3), (1, 2, 40)),
+        (WeightNormConv1d(2, 3, 4, stride=2, pad_mode="reflect"), (1, 2, 40)),
+        (WeightNormConvTranspose1d(2, 3, stride=5), (1, 2, 8)),
+        (WeightNormConv2d(2, 3, (3, 5)), (1, 2, 9, 9)),
+    ],
+)
+def test_folded_weights_give_the_same_result(layer, shape, dtype):
+    layer = copy.deepcopy(layer)
+    layer.weight_g.data.mul_(2)  # a length other than that of the direction
+    layer, x = nn.Sequential(layer).to(dtype), noise(*shape).to(dtype)
+    expected = layer(x)
+    for _ in range(2):  # what is folded stays folded
+        fold_weight_norm(layer)
+        assert [name for name, _ in layer.named_parameters()] == ["0.weight_v", "0.bias"]
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), expected, rtol=0, atol=0)
+
+
+def test_folded_weights_follow_the_dtype_of_their_module():
+    layer = WeightNormConv1d(2, 3, 7)
+    fold_weight_norm(layer)
+    x = noise(1, 2, 12)
+    torch.testing.assert_close(layer.to(torch.bfloat16)(x.bfloat16()).double(), layer.double()(x), rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("causal", [False, True])

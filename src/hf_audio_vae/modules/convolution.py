@@ -32,8 +32,32 @@ class _WeightNorm(nn.Module):
         return f"weight={tuple(self.weight_v.shape)}, bias={self.bias is not None}"
 
     def weight(self) -> Tensor:
+        if self.weight_g is None:  # folded
+            return self.weight_v
         length = torch.linalg.vector_norm(self.weight_v, dim=self.slice_dims, keepdim=True)
         return self.weight_v * (self.weight_g / length)
+
+
+def fold_weight_norm(module: nn.Module) -> None:
+    """Make every weight of a module plain, in place: the same results, without the normalisation at each call.
+
+    Meant for a copy that is used and not trained or saved: each `weight_v` becomes the weight itself and `weight_g`
+    goes, so the state dict is none that a model loads.
+
+    Args:
+        module (`torch.nn.Module`): A layer or a whole model, in the dtype that it shall be used in.
+
+    Example:
+        >>> layer = WeightNormConv1d(1, 2, 3)
+        >>> weight = layer.weight()
+        >>> fold_weight_norm(layer)
+        >>> [name for name, _ in layer.named_parameters()], torch.equal(layer.weight(), weight)
+        (['weight_v', 'bias'], True)
+    """
+    for layer in module.modules():
+        if isinstance(layer, _WeightNorm) and layer.weight_g is not None:
+            layer.weight_v = nn.Parameter(layer.weight().detach(), layer.weight_v.requires_grad)
+            layer.register_parameter("weight_g", None)
 
 
 class _Downsampling:
