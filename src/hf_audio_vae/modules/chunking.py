@@ -8,6 +8,7 @@ are as wide as those between: a compiled module meets one shape, whatever the le
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
@@ -60,7 +61,7 @@ def encoded_chunks(
 
     for chunk, window in _windows(input_span, frame_count(time, hop_length), chunk_frames):
         samples = read(window.start * hop_length, min(window.stop * hop_length, time))
-        encoded = encoder(pad_to_frames(samples, hop_length))
+        encoded = encoder(with_own_strides(pad_to_frames(samples, hop_length)))
         yield from encoded[..., chunk.start - window.start : chunk.stop - window.start].split(chunk_frames, dim=-1)
 
 
@@ -68,7 +69,7 @@ def decode_in_chunks(decoder: SpannedModule, z: Tensor, hop_length: int, chunk_f
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
 
     def decode(first: int, last: int) -> Tensor:
-        return decoder(z[..., first:last].contiguous())  # as a view it would have strides that tell the length
+        return decoder(with_own_strides(z[..., first:last]))
 
     return decode_windows(decode, decoder.input_span, z.shape[-1], hop_length, chunk_frames)
 
@@ -102,6 +103,11 @@ def decode_windows(
             yield decode(window.start, window.stop)[..., start:stop]
 
     return _join(decoded_chunks(), frames * hop_length)
+
+
+def with_own_strides(window: Tensor) -> Tensor:
+    """Copy a view, whose strides are those of the whole signal: a compiled module takes them for part of the shape."""
+    return window.clone(memory_format=torch.contiguous_format)
 
 
 def _join(chunks: Iterator[Tensor], length: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
-from hf_audio_vae.modules.chunking import decode_windows, encoded_chunks, span_through
+from hf_audio_vae.modules.chunking import decode_windows, encoded_chunks, span_through, with_own_strides
 from hf_audio_vae.modules.dilated import DownsamplingBlock, StridedConv1d, UpsamplingBlock
 
 Levels = list[Tensor]
@@ -183,6 +183,6 @@ def decode_levels_in_chunks(
 
     def decode_window(first: int, last: int) -> Tensor:
         parts = (level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True))
-        return decode([part.contiguous() for part in parts])  # else their strides would tell the length
+        return decode([with_own_strides(part) for part in parts])
 
     return decode_windows(decode_window, input_span, frames, hop_length, chunk_frames)
