@@ -1,24 +1,20 @@
 """Time and memory of `WaveformVAE` beside diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
 
 Times are medians of runs that take turns in one process, after one run that is not counted and that compares the
-outputs. Memory is the most that tensors held at one time, by the record that `torch.profiler` keeps of torch's
-allocator, beyond the input and the output. `--tile-frames` tries chunk sizes.
+outputs. Memory is the most that tensors held at one time beyond the input and the output. `--tile-frames` tries chunk
+sizes.
 
     python benchmarks/waveform_vae_vs_oobleck.py --config small --seconds 24 --repeats 5 --tile-frames 100 200 400
 """
 
 import argparse
 import functools
-import itertools
-import statistics
-import time
-from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderOobleck
+from measuring import median_seconds, print_table, relative_difference, working_mib
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from hf_audio_vae import WaveformVAE
 
@@ -34,7 +30,6 @@ CONFIGS: dict[str, dict[str, int | list[int]]] = {
     "stable-audio-open": {},  # the defaults of both classes
 }
 WHOLE, DEFAULT = "whole", "default"  # instead of a number of frames a chunk
-MIB = 2**20
 
 
 def build(config: str) -> tuple[WaveformVAE, AutoencoderOobleck]:
@@ -71,40 +66,11 @@ def run(model: Model, task: str, x: Tensor) -> Tensor:
     return model.encode(x).latent_dist.mean if task == "encode" else model.decode(x).sample
 
 
-def relative_difference(actual: Tensor, expected: Tensor) -> float:
-    """Return the largest difference over the largest value, infinite where the lengths differ."""
-    if actual.shape != expected.shape:
-        return float("inf")
-    return float((actual - expected).abs().max() / expected.abs().max())
-
-
-def median_seconds(runs: Sequence[Callable[[], Tensor]], repeats: int) -> list[float]:
-    """Time functions in turns."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats):
-        for function, measured in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            function()
-            measured.append(time.perf_counter() - start)
-    return [statistics.median(measured) for measured in times]
-
-
 def memory(model: Model, task: str, frames_a_chunk: str, frames: int) -> float:
     """Return in MiB the most that one run holds beyond its input and its output."""
     tile(model, frames_a_chunk)
     x = example(model, task, frames)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        y = run(model, task, x)
-    events = sorted(record.profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    changes = (event.nbytes() for event in events if event.name() == "[memory]")
-    return (max(itertools.accumulate(changes)) - y.nbytes) / MIB
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
-    """Print a Markdown table, numbers with three digits."""
-    print("\n| " + " | ".join(header) + " |\n|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(v if isinstance(v, str) else f"{v:#.3g}".rstrip(".") for v in row) + " |")
+    return working_mib(lambda: run(model, task, x))
 
 
 def compare(arguments: argparse.Namespace, ours: WaveformVAE, theirs: AutoencoderOobleck, frames: int) -> None:
