@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.chunking import SpannedModule, decode_in_chunks, encode_in_chunks
+from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.modules.chunking import SpannedModule, decode_in_chunks, encode_in_chunks, even_chunk_frames
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
 
 STRIDES = [(1,), (2,), (3,), (3, 2), (5, 1, 2)]
@@ -129,6 +130,16 @@ def test_windows_hold_no_more_than_the_span_in_whole_frames():
     assert max(down.lengths_seen) < last - first + 2 * 6
     first, last = up.input_span(0, 60)
     assert max(up.lengths_seen) == last - first
+
+
+def test_even_chunks_are_as_few_and_as_short_as_can_be():
+    for frames in range(1, 60):
+        for most in range(1, 60):
+            size = even_chunk_frames(frames, most)
+            count = frame_count(frames, most)
+            assert frame_count(frames, size) == count
+            assert size <= most
+            assert count * (size - 1) < frames
 
 
 def test_gradients_flow_through_chunks():

@@ -2,7 +2,7 @@
 
 Layers at a window's edge see zeros where the signal goes on, but no output that is kept depends on them. At the true
 ends of the signal a window ends there too, so its zeros are the ones the whole-signal pass pads. Windows at the ends
-are as wide as those between: a compiled module meets one shape, whatever the length of a signal that needs several.
+are as wide as those between: a compiled module meets one shape for all signals that need several windows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +79,11 @@ def default_chunk_frames(decoder: SpannedModule, hop_length: int) -> int:
     far = FAR * hop_length
     first, last = decoder.input_span(far, far + hop_length)
     return 12 * (last - first)
+
+
+def even_chunk_frames(frames: int, most: int) -> int:
+    """Return the length of chunks of like length, as few as there can be of `most` frames."""
+    return frame_count(frames, frame_count(frames, most))
 
 
 def decode_windows(

@@ -33,6 +33,7 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform
+from hf_audio_vae.modules.chunking import even_chunk_frames
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
 
@@ -78,6 +79,7 @@ class HierarchicalVQVAE(PreTrainedModel):
         self.encoder_is_frozen = False
         self.use_tiling = False
         self.tile_frames = self.default_tile_frames
+        self.even_tiles = True
         self.post_init()
 
     @torch.no_grad()
@@ -139,14 +141,17 @@ class HierarchicalVQVAE(PreTrainedModel):
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
 
         Args:
-            tile_frames (`int`, *optional*): Frames of the coarsest level a chunk, `default_tile_frames` if not given.
-                Each chunk also computes what is around it and its result depends on.
+            tile_frames (`int`, *optional*): Frames of the coarsest level a chunk; what is computed at a time then has
+                one shape for signals of any length, as networks compiled for static shapes need it. If not given,
+                chunks of like length, as few as there can be of `default_tile_frames`. Each also computes what is
+                around it and its result depends on.
 
         Raises:
             ValueError: `tile_frames` is less than 1.
         """
         check_tile_frames(tile_frames)
         self.tile_frames = tile_frames or self.default_tile_frames
+        self.even_tiles = tile_frames is None
         self.use_tiling = True
 
     def disable_tiling(self) -> None:
@@ -328,7 +333,8 @@ class HierarchicalVQVAE(PreTrainedModel):
 
         def code(x: Tensor) -> Levels:
             if self.use_tiling and x.shape[-1] > self.tile_frames * hop:
-                return encode_levels_in_chunks(PackedEncoding(encoder, run, ratios), x, hop, self.tile_frames)
+                chunk_frames = self._chunk_frames(frame_count(x.shape[-1], hop), self.tile_frames)
+                return encode_levels_in_chunks(PackedEncoding(encoder, run, ratios), x, hop, chunk_frames)
             return run(pad_to_frames(x, hop))
 
         if valid is None:
@@ -349,12 +355,16 @@ class HierarchicalVQVAE(PreTrainedModel):
 
         def code(levels: Levels) -> Tensor:
             if self.use_tiling and levels[-1].shape[-1] > tile_frames:
-                return decode_levels_in_chunks(run, decoder.input_span, levels, hop, tile_frames)
+                chunk_frames = self._chunk_frames(levels[-1].shape[-1], tile_frames)
+                return decode_levels_in_chunks(run, decoder.input_span, levels, hop, chunk_frames)
             return run(levels)
 
         if valid is None:
             return code(levels)
         return by_length(lambda packed: code(unpack(packed, ratios)), pack(levels, ratios), valid, 1, hop)
+
+    def _chunk_frames(self, frames: int, most: int) -> int:
+        return even_chunk_frames(frames, most) if self.even_tiles else most
 
 
 def _quantizer(config: HierarchicalVQVAEConfig) -> VectorQuantizer:

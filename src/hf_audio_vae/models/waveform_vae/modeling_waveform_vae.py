@@ -13,7 +13,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from hf_audio_vae.audio.framing import pad_to_frames
+from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.modules.activations import Snake1d
@@ -22,6 +22,7 @@ from hf_audio_vae.modules.chunking import (
     default_chunk_frames,
     encode_in_chunks,
     encoded_chunks,
+    even_chunk_frames,
     span_through,
 )
 from hf_audio_vae.modules.convolution import WeightNormConv1d
@@ -202,6 +203,7 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         self.use_slicing = False
         self.use_tiling = False
         self.tile_frames = self.default_tile_frames
+        self.even_tiles = True
 
     def register_to_config(self, **arguments: object) -> None:
         """Keep the arguments and, beside them, the latents' width under the name that `StableAudio3Pipeline` reads."""
@@ -242,14 +244,17 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
 
         Args:
-            tile_frames (`int`, *optional*): Latent frames a chunk, `default_tile_frames` if not given. Each chunk
-                also computes the frames around it that its result depends on.
+            tile_frames (`int`, *optional*): Latent frames a chunk; what is computed at a time then has one shape for
+                signals of any length, as networks compiled for static shapes need it. If not given, chunks of like
+                length, as few as there can be of `default_tile_frames`. Each also computes the frames around it that
+                its result depends on.
 
         Raises:
             ValueError: `tile_frames` is less than 1.
         """
         check_tile_frames(tile_frames)
         self.tile_frames = tile_frames or self.default_tile_frames
+        self.even_tiles = tile_frames is None
         self.use_tiling = True
 
     def freeze_encoder(self) -> None:
@@ -290,19 +295,19 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
             time (`int`): Samples there are.
 
         Yields:
-            `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, tile_frames), the last ones
-            perhaps fewer.
+            `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, frames), `tile_frames` or fewer.
 
         Raises:
             ValueError: As `encode`, for what `read` returns.
         """
+        chunk_frames = self._chunk_frames(frame_count(time, self.hop_length))
 
         def checked(start: int, stop: int) -> Tensor:
             waveform = read(start, stop)
             check_waveform(waveform, self.config.audio_channels)
             return waveform
 
-        for parameters in encoded_chunks(self.encoder, checked, time, self.hop_length, self.tile_frames):
+        for parameters in encoded_chunks(self.encoder, checked, time, self.hop_length, chunk_frames):
             yield DiagonalGaussian.from_parameters(parameters)
 
     @apply_forward_hook
@@ -366,14 +371,18 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMi
         return self.encoder(pad_to_frames(waveform, self.hop_length))
 
     def _encode_in_tiles(self, waveform: Tensor) -> Tensor:
-        return encode_in_chunks(self.encoder, waveform, self.hop_length, self.tile_frames)
+        chunk_frames = self._chunk_frames(frame_count(waveform.shape[-1], self.hop_length))
+        return encode_in_chunks(self.encoder, waveform, self.hop_length, chunk_frames)
 
     def _decode(self, latents: Tensor) -> Tensor:
         tiled = self.use_tiling and latents.shape[-1] > self.tile_frames
         return self._by_item(self._decode_in_tiles if tiled else self.decoder, latents)
 
     def _decode_in_tiles(self, latents: Tensor) -> Tensor:
-        return decode_in_chunks(self.decoder, latents, self.hop_length, self.tile_frames)
+        return decode_in_chunks(self.decoder, latents, self.hop_length, self._chunk_frames(latents.shape[-1]))
+
+    def _chunk_frames(self, frames: int) -> int:
+        return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames
 
     def _by_item(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if self.use_slicing and x.shape[0] > 1:

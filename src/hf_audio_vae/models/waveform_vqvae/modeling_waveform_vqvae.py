@@ -20,7 +20,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEOutput,
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
-from hf_audio_vae.modules.chunking import decode_in_chunks, default_chunk_frames, encode_in_chunks
+from hf_audio_vae.modules.chunking import decode_in_chunks, default_chunk_frames, encode_in_chunks, even_chunk_frames
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
@@ -97,6 +97,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         )
         self.use_tiling = False
         self.tile_frames = self.default_tile_frames
+        self.even_tiles = True
         self.encoder_is_frozen = False
         self.post_init()
 
@@ -147,8 +148,10 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         rate of the frames and not of the samples, is in memory as a whole.
 
         Args:
-            tile_frames (`int`, *optional*): Frames a chunk, `default_tile_frames` if not given. Each chunk also
-                computes the frames around it that its result depends on.
+            tile_frames (`int`, *optional*): Frames a chunk; what is computed at a time then has one shape for signals
+                of any length, as networks compiled for static shapes need it. If not given, chunks of like length, as
+                few as there can be of `default_tile_frames`. Each also computes the frames around it that its result
+                depends on.
 
         Raises:
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
@@ -160,6 +163,7 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
                 "the signal where it may be cut, or use a model with weight norm."
             )
         self.tile_frames = tile_frames or self.default_tile_frames
+        self.even_tiles = tile_frames is None
         self.use_tiling = True
 
     def disable_tiling(self) -> None:
@@ -325,21 +329,24 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
 
     def _codes(self, waveform: Tensor, num_codebooks: int | None) -> Tensor:
         """(batch, audio_channels, time) -> (batch, num_codebooks, frames)."""
-        if not self._in_tiles(frame_count(waveform.shape[-1], self.hop_length)) or self.config.num_lstm_layers:
+        frames = frame_count(waveform.shape[-1], self.hop_length)
+        if not self._in_tiles(frames) or self.config.num_lstm_layers:
             return self.quantizer.encode(self._latents(waveform), num_codebooks)
 
         def code(window: Tensor) -> Tensor:
             return self.quantizer.encode(self.encoder(window), num_codebooks)
 
         spanned = _Spanned(code, self.encoder.input_span)
-        return encode_in_chunks(spanned, waveform, self.hop_length, self.tile_frames)
+        return encode_in_chunks(spanned, waveform, self.hop_length, self._chunk_frames(frames))
 
     def _latents(self, waveform: Tensor) -> Tensor:
         """(batch, audio_channels, time) -> (batch, hidden_size, frames)."""
-        if not self._in_tiles(frame_count(waveform.shape[-1], self.hop_length)):
+        frames = frame_count(waveform.shape[-1], self.hop_length)
+        if not self._in_tiles(frames):
             return self.encoder(pad_to_frames(waveform, self.hop_length))
         spanned = _Spanned(self.encoder.downsample, self.encoder.downsample_span)
-        return self.encoder.finish(encode_in_chunks(spanned, waveform, self.hop_length, self.tile_frames))
+        chunk_frames = self._chunk_frames(frames)
+        return self.encoder.finish(encode_in_chunks(spanned, waveform, self.hop_length, chunk_frames))
 
     def _audio_of_codes(self, codes: Tensor) -> Tensor:
         """(batch, num_codebooks, frames) -> (batch, audio_channels, frames * hop_length)."""
@@ -349,14 +356,19 @@ class WaveformVQVAE(PreTrainedAudioTokenizerBase):
         def decode(window: Tensor) -> Tensor:
             return self.decoder(self.quantizer.decode(window))
 
-        return decode_in_chunks(_Spanned(decode, self.decoder.input_span), codes, self.hop_length, self.tile_frames)
+        spanned = _Spanned(decode, self.decoder.input_span)
+        return decode_in_chunks(spanned, codes, self.hop_length, self._chunk_frames(codes.shape[-1]))
 
     def _audio(self, latents: Tensor) -> Tensor:
         """(batch, hidden_size, frames) -> (batch, audio_channels, frames * hop_length)."""
         if not self._in_tiles(latents.shape[-1]):
             return self.decoder(latents)
         spanned = _Spanned(self.decoder.upsample, self.decoder.upsample_span)
-        return decode_in_chunks(spanned, self.decoder.begin(latents), self.hop_length, self.tile_frames)
+        chunk_frames = self._chunk_frames(latents.shape[-1])
+        return decode_in_chunks(spanned, self.decoder.begin(latents), self.hop_length, chunk_frames)
 
     def _in_tiles(self, frames: int) -> bool:
         return self.use_tiling and frames > self.tile_frames
+
+    def _chunk_frames(self, frames: int) -> int:
+        return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames

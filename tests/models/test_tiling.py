@@ -1,4 +1,4 @@
-"""Compiled encoders and decoders: one graph for all lengths of signals, in chunks or whole."""
+"""Chunks of every family: no longer than they have to be, or of one shape, of which a compiler makes one graph."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,6 +75,20 @@ def assert_one_graph_a_network(model: Any, signals: list[Tensor], expected: list
     with torch._dynamo.config.patch(error_on_recompile=True):
         for x, whole in zip(signals[1:], expected[1:], strict=True):
             assert_equal_within_rounding(code(model, x), whole)
+
+
+@torch.no_grad()
+def test_little_is_computed_twice_where_chunks_are_few(model):
+    encoder, decoder = networks(model)[0], networks(model)[-1]
+    lengths: dict[nn.Module, list[int]] = {encoder: [], decoder: []}
+    for network, seen in lengths.items():
+        network.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0][-1].shape[-1]))
+    frames = int(1.3 * model.default_tile_frames)
+    model.enable_tiling()
+    code(model, waveform(model, frames * model.hop_length))
+    for network, whole in ((encoder, frames * model.hop_length), (decoder, frames)):
+        first, second = lengths[network]
+        assert first == second < 0.7 * whole
 
 
 @torch.no_grad()
