@@ -77,7 +77,7 @@ class _Downsampling:
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         in_convolution = self.left == self.right and not self.reflect
         if self.reflect:
-            x = _reflect(x, self.left, self.right)
+            x = reflect(x, self.left, self.right)
         elif not in_convolution:
             x = F.pad(x, (self.left, self.right))
         return F.conv1d(x, weight, bias, self.stride, self.left if in_convolution else 0, self.dilation)
@@ -144,7 +144,7 @@ class GroupNormConv1d(_Downsampling, nn.Module):
         return self.norm(self._convolve(x, self.weight, self.bias))
 
 
-def _reflect(x: Tensor, left: int, right: int) -> Tensor:
+def reflect(x: Tensor, left: int, right: int) -> Tensor:
     """Mirror a signal at its ends, without the end samples; (..., time) -> (..., left + time + right).
 
     As in EnCodec, zeros continue a signal that is too short for that, and the end is cut by as many samples.
