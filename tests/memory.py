@@ -1,6 +1,7 @@
 """Bytes that live tensors hold, counted at every operation; unlike a process's memory the number is exact."""
 
 import weakref
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -48,3 +49,19 @@ def working_bytes(function, x: Tensor) -> int:
     kept = {output.untyped_storage().data_ptr(): output.untyped_storage().nbytes() for output in outputs}
     kept.pop(x.untyped_storage().data_ptr(), None)
     return count.peak - sum(kept.values())
+
+
+def saved_bytes(forward: Callable[[], object], parameters: Iterable[Tensor]) -> int:
+    """Return the bytes of all that a forward pass keeps for its backward pass, storages once, parameters left out."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    storages: dict[int, torch.UntypedStorage] = {}  # alive, lest an address be used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    return sum(storage.nbytes() for storage in storages.values())

@@ -1,6 +1,8 @@
 import torch
 from torch import Tensor, nn
 
+from hf_audio_vae.modules.snake import snake
+
 
 class Snake1d(nn.Module):
     """Snake with a magnitude of its own, ``x + sin²(exp(α) x) / exp(β)``; (batch, channels, time) -> same.
@@ -15,8 +17,8 @@ class Snake1d(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        inverse_magnitude = (self.beta.exp() + 1e-9).reciprocal()
-        return x + inverse_magnitude * torch.sin(self.alpha.exp() * x).square()
+        alpha, beta = _wide(self.alpha), _wide(self.beta)
+        return snake(x, alpha.exp(), (beta.exp() + 1e-9).reciprocal())
 
 
 class LinearSnake1d(nn.Module):
@@ -30,4 +32,10 @@ class LinearSnake1d(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).square()
+        alpha = _wide(self.alpha)
+        return snake(x, alpha, (alpha + 1e-9).reciprocal())
+
+
+def _wide(parameter: Tensor) -> Tensor:
+    """At least float32: a factor in half precision would be off by more than what it multiplies."""
+    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
