@@ -4,9 +4,10 @@ from torch import Tensor
 
 def frame_count(time: int, hop_length: int) -> int:
     """Frames of `hop_length` samples that cover `time` samples, the last one perhaps in part."""
-    return -(-time // hop_length)
+    return (time + hop_length - 1) // hop_length  # not -(-a // b): ONNX rounds towards zero
 
 
 def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:
     """Append zeros up to a whole frame; (..., time) -> (..., frames * hop_length)."""
-    return F.pad(waveform, (0, -waveform.shape[-1] % hop_length))
+    time = waveform.shape[-1]
+    return F.pad(waveform, (0, frame_count(time, hop_length) * hop_length - time))

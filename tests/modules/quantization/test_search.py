@@ -35,6 +35,19 @@ def test_by_angle_lengths_count_for_nothing(size):
     assert not torch.equal(nearest(x, longer)[0], expected)
 
 
+class Search(torch.nn.Module):
+    def forward(self, x: Tensor, vectors: Tensor) -> Tensor:
+        return nearest(x, vectors)[0]
+
+
+def test_an_exported_search_takes_any_number_of_vectors():
+    vectors, many = noise(7, 5), torch.export.Dim("many", min=2)
+    exported = torch.export.export(Search(), (noise(2 * BLOCK + 1, 5), vectors), dynamic_shapes=({0: many}, None))
+    for n in (2, BLOCK, 3 * BLOCK + 1):
+        x = noise(n, 5)
+        assert torch.equal(exported.module()(x, vectors), nearest(x, vectors)[0])
+
+
 @pytest.mark.parametrize("size", [12, 4 * GROUP])
 def test_of_equally_near_vectors_the_first_is_taken(size):
     half = noise(size // 2, 3).round()  # integers: scores without rounding

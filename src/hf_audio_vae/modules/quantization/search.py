@@ -36,10 +36,10 @@ def nearest(x: Tensor, vectors: Tensor, *, cosine: bool = False) -> tuple[Tensor
             half_squares = vectors.new_zeros(len(vectors))
         else:
             half_squares = vectors.square().sum(dim=1) / 2
-        found = [
-            _least(torch.addmm(half_squares, block, vectors.T, alpha=-1))
-            for block in x.split(BLOCK if x.device.type == "cpu" else max(SCORES // len(vectors), 1))
-        ]
+        size = BLOCK if x.device.type == "cpu" else max(SCORES // len(vectors), 1)
+        # A graph for every length has no loop whose rounds depend on it.
+        blocks = (x,) if torch.compiler.is_exporting() else x.split(size)
+        found = [_least(torch.addmm(half_squares, block, vectors.T, alpha=-1)) for block in blocks]
     indices, scores = zip(*found, strict=True)
     return torch.cat(indices), torch.cat(scores).isfinite()
 
