@@ -1,0 +1,130 @@
+"""A data set of sound to latents by two processes of one launch, beside two runs that know nothing of each other.
+
+Each run is `training/encode_latents.py` as a user calls it, on one thread a process. The sounds of `data/` are copied
+into shards of parquet; two processes deal these out, two single runs get the same halves by name, and one run has all.
+What is timed is the encoding, by the script's own clock, and the whole command, imports included. The stored latents
+have to be equal, row by row. Beside the smaller of two halves no launch is idle: `balance` is the mean of the halves'
+times over the longer one, the most that two processes can reach.
+
+    python benchmarks/catalogue_encoding.py --repeats 3
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+import torch
+from measuring import print_table
+from training_runs import REPO
+from waveform_vae_vs_oobleck import CONFIGS
+
+from hf_audio_vae import WaveformVAE
+
+SCRIPT = str(REPO / "training/encode_latents.py")
+TWO_PROCESSES = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+SHARDS = 8
+LAUNCH, ALONE, ONE = "two processes of a launch", "two runs at the same time", "one process"
+Rows = list[dict[str, object]]
+
+
+def write_catalogue(folder: Path, copies: int) -> list[str]:
+    """Write the sounds of `data/` so many times into shards of like size, each copy by a name of its own."""
+    features = datasets.Features({"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
+    sounds = sorted(path for path in (REPO / "data").rglob("*") if path.suffix in (".flac", ".ogg"))
+    shards = [str(folder / f"{shard}.parquet") for shard in range(SHARDS)]
+    for shard, path in enumerate(shards):
+        items = [
+            {"bytes": sound.read_bytes(), "path": f"{copy}_{sound.name}"}
+            for copy in range(copies)
+            for sound in sounds[(shard + copy) % SHARDS :: SHARDS]
+        ]
+        table = datasets.Dataset.from_dict({"audio": items}, features=features)
+        table.cast_column("audio", datasets.Audio(decode=False)).to_parquet(path)
+    return shards
+
+
+def start(launcher: Sequence[str], model: WaveformVAE, shards: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+    """Start the script on a copy of the model, since it writes statistics into its folder."""
+    model.save_pretrained(folder / "model")
+    command = [sys.executable, *launcher, SCRIPT, "--model", str(folder / "model"), "--dataset_name", "parquet"]
+    command += ["--data_files", json.dumps(list(shards)), "--output_dir", str(folder / "latents")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.Popen(
+        command, env=environment, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def encoding_seconds(process: subprocess.Popen[str]) -> float:
+    """Wait for a run and return what its log says it took."""
+    log, _ = process.communicate()
+    found = re.search(r"s of sound in ([\d.]+) s", log)
+    if process.returncode or found is None:
+        raise SystemExit(f"encoding failed:\n{log}")
+    return float(found[1])
+
+
+def stored_rows(folders: Sequence[Path]) -> Rows:
+    """Return all rows, in the order of the sounds' names and of time."""
+    files = [str(path) for folder in folders for path in sorted((folder / "latents/data").glob("*.parquet"))]
+    rows = list(datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(folders[0] / "cache")))
+    return sorted(rows, key=lambda row: (row["path"], row["start_sample"]))
+
+
+def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) -> tuple[list[float], float, Rows]:
+    """Encode the catalogue in one of the ways; return seconds of encoding a run, those of all, and the rows."""
+    halves = [shards[0::2], shards[1::2]] if way == ALONE else [shards]
+    folders = [folder / str(half) for half in range(len(halves))]
+    begin = time.perf_counter()
+    launcher = TWO_PROCESSES if way == LAUNCH else []
+    runs = [start(launcher, model, half, place) for half, place in zip(halves, folders, strict=True)]
+    seconds = [encoding_seconds(run) for run in runs]
+    return seconds, time.perf_counter() - begin, stored_rows(folders)
+
+
+def main() -> None:
+    """Parse the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=CONFIGS, default="small")
+    parser.add_argument("--copies", type=int, default=4, help="how often the sounds of `data/` are in the catalogue")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    datasets.disable_progress_bars()
+    torch.manual_seed(0)
+    model = WaveformVAE(**CONFIGS[arguments.config])
+    encoding: dict[str, list[float]] = {LAUNCH: [], ALONE: [], ONE: []}
+    whole: dict[str, list[float]] = {LAUNCH: [], ALONE: [], ONE: []}
+    balances = []
+    with tempfile.TemporaryDirectory() as scratch:
+        shards = write_catalogue(Path(scratch), arguments.copies)
+        expected: Rows = []
+        for repeat in range(arguments.repeats):
+            for way in encoding:
+                seconds, command, rows = encode(way, model, shards, Path(scratch) / f"{repeat} {way}")
+                encoding[way].append(max(seconds))
+                whole[way].append(command)
+                if way == ALONE:
+                    balances.append(statistics.mean(seconds) / max(seconds))
+                expected = expected or rows
+                if rows != expected:
+                    raise SystemExit(f"the latents of {way} are not those of {LAUNCH}.")
+    print(f"{len(expected)} rows, equal in all runs; balance of the halves {statistics.median(balances):.3f}")
+    reference = statistics.median(encoding[ONE]), statistics.median(whole[ONE])
+    table: list[list[str | float]] = []
+    for way in encoding:
+        medians = statistics.median(encoding[way]), statistics.median(whole[way])
+        ratios = [theirs / ours for theirs, ours in zip(reference, medians, strict=True)]
+        table.append([way, medians[0], ratios[0], medians[1], ratios[1]])
+    print_table(["", "encoding s", "speed / one process", "command s", "speed / one process"], table)
+
+
+if __name__ == "__main__":
+    main()
