@@ -13,6 +13,7 @@ VERBS = {
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
+    "export": "export encoder and decoder to ONNX or torch programs",
 }
 
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"hf-audio-vae {name}: needs {error.name}; pip install 'hf-audio-vae[eval]'", file=sys.stderr)
+        extra = "export" if name == "export" else "eval"
+        print(f"hf-audio-vae {name}: needs {error.name}; pip install 'hf-audio-vae[{extra}]'", file=sys.stderr)
         return 2
     return 0
 

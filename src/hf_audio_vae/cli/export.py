@@ -1,0 +1,33 @@
+"""Export a model's encoder and decoder to files that run without this package.
+
+MODEL is a folder or a Hub id. The files are encoder.onnx and decoder.onnx, or with --format torch encoder.pt2 and
+decoder.pt2, for `torch.export.load`; a hierarchy whose levels are decoded by themselves has decoder_0 and so on. They
+take batches of any size and any length from two frames on. Their metadata names inputs and outputs with shapes,
+sampling rate, hop length, statistics of the latents, sizes of the codebooks, and a fingerprint of the weights. A file
+that was written is run, and compared with the model.
+"""
+
+import argparse
+from pathlib import Path
+
+from hf_audio_vae.cli.sound import add_location_arguments, load_model
+from hf_audio_vae.models.exporting import export_model
+from hf_audio_vae.models.graph_files import ONNX, TORCH
+
+FORMATS = {"onnx": ONNX, "torch": TORCH}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="what to write; onnx if not given")
+    parser.add_argument("--output_dir", type=Path, default=Path("exported"))
+    add_location_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Carry out the verb."""
+    model = load_model(arguments.model, arguments)
+    for path, differences in export_model(model, arguments.output_dir, FORMATS[arguments.format]).items():
+        told = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, off the model by: {told}")

@@ -1,0 +1,113 @@
+"""Files that hold one traced graph, and beside it what its caller has to know: ONNX, or a program of torch itself."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+FACTS = "metadata.json"  # in a file of torch
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A program with names for what goes in and comes out.
+
+    Args:
+        program (`torch.export.ExportedProgram`): The graph.
+        dynamic_shapes (`tuple`): What it was traced with.
+        inputs (`list[str]`): Names, in order.
+        outputs (`list[str]`): Names, in order.
+        metadata (`Mapping[str, object]`): What a caller has to know, fit for JSON.
+    """
+
+    program: ExportedProgram
+    dynamic_shapes: tuple[object, ...]
+    inputs: list[str]
+    outputs: list[str]
+    metadata: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class GraphFormat:
+    """A kind of file.
+
+    Args:
+        suffix (`str`): Of its name.
+        write (`Callable[[Graph, Path], None]`): Write a file.
+        load (`Callable[[Path], Callable[..., tuple[torch.Tensor, ...]]]`): Return what runs a file's graph.
+        metadata (`Callable[[Path], dict[str, object]]`): Return what a file says of its graph.
+    """
+
+    suffix: str
+    write: Callable[[Graph, Path], None]
+    load: Callable[[Path], Callable[..., tuple[Tensor, ...]]]
+    metadata: Callable[[Path], dict[str, object]]
+
+
+def _write_onnx(graph: Graph, path: Path) -> None:
+    import onnxruntime  # noqa: F401  # at once, rather than when the graph is written and is to be checked
+
+    written: Any = torch.onnx.export(
+        graph.program,
+        input_names=graph.inputs,
+        output_names=graph.outputs,
+        dynamic_shapes=graph.dynamic_shapes,
+        verbose=False,
+    )
+    for node in written.model.graph:
+        node.metadata_props.clear()  # where the code lies on this machine
+    written.model.metadata_props.update(
+        {name: value if isinstance(value, str) else json.dumps(value) for name, value in graph.metadata.items()}
+    )
+    written.save(path)
+
+
+def _load_onnx(path: Path) -> Callable[..., tuple[Tensor, ...]]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        arrays = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
+        return tuple(map(torch.from_numpy, session.run(None, arrays)))
+
+    return run
+
+
+def _onnx_metadata(path: Path) -> dict[str, object]:
+    import onnx
+
+    return {entry.key: _value(entry.value) for entry in onnx.load(path, load_external_data=False).metadata_props}
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _write_torch(graph: Graph, path: Path) -> None:
+    for node in graph.program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where the code lies on this machine
+    torch.export.save(graph.program, path, extra_files={FACTS: json.dumps(graph.metadata)})
+
+
+def _load_torch(path: Path) -> Callable[..., tuple[Tensor, ...]]:
+    return torch.export.load(path).module()
+
+
+def _torch_metadata(path: Path) -> dict[str, object]:
+    files = {FACTS: ""}
+    torch.export.load(path, extra_files=files)
+    return json.loads(files[FACTS])
+
+
+ONNX = GraphFormat(".onnx", _write_onnx, _load_onnx, _onnx_metadata)
+TORCH = GraphFormat(".pt2", _write_torch, _load_torch, _torch_metadata)
