@@ -16,9 +16,12 @@ class Snake1d(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1, channels, 1))
         self.beta = nn.Parameter(torch.zeros(1, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def factors(self) -> tuple[Tensor, Tensor]:
         alpha, beta = _wide(self.alpha), _wide(self.beta)
-        return snake(x, alpha.exp(), (beta.exp() + 1e-9).reciprocal())
+        return alpha.exp(), (beta.exp() + 1e-9).reciprocal()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return snake(x, *self.factors())
 
 
 class LinearSnake1d(nn.Module):
@@ -31,9 +34,12 @@ class LinearSnake1d(nn.Module):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def factors(self) -> tuple[Tensor, Tensor]:
         alpha = _wide(self.alpha)
-        return snake(x, alpha, (alpha + 1e-9).reciprocal())
+        return alpha, (alpha + 1e-9).reciprocal()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return snake(x, *self.factors())
 
 
 def _wide(parameter: Tensor) -> Tensor:
