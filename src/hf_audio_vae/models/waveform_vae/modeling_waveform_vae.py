@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
+from hf_audio_vae.models.streaming import StreamingVAEMixin
 from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.chunking import (
     decode_in_chunks,
@@ -28,6 +29,7 @@ from hf_audio_vae.modules.chunking import (
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
+from hf_audio_vae.modules.streaming import Stream, chain_of, stream_of
 
 
 @dataclass
@@ -96,6 +98,11 @@ class _Stack(nn.Module):
         return span_through((self.conv1, *self.block, self.conv2), start, stop)
 
 
+@stream_of.register
+def _(layer: _Stack) -> Stream:
+    return chain_of(layer.conv1, *layer.block, layer.snake1, layer.conv2)
+
+
 class WaveformEncoder(_Stack):
     """(batch, audio_channels, frames * hop_length) -> posterior parameters (batch, 2 * latent_channels, frames)."""
 
@@ -136,7 +143,7 @@ class WaveformDecoder(_Stack):
         self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
 
 
-class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, ConfigMixin):
+class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, ConfigMixin):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)

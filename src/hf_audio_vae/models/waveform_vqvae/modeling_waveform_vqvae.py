@@ -12,6 +12,7 @@ from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
+from hf_audio_vae.models.streaming import StreamingVQVAEMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
@@ -39,7 +40,7 @@ class _Spanned:
         return self.span(start, stop)
 
 
-class WaveformVQVAE(PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(StreamingVQVAEMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read

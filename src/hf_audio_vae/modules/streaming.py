@@ -1,0 +1,274 @@
+"""Networks over a signal that comes in pieces: a layer keeps what its later outputs read, and computes none twice.
+
+`stream_of` makes of a layer its streaming form, with the weights that it has at that time. Its outputs, concatenated,
+are what the layer returns for the whole signal, whatever the pieces; each comes with the last input that it reads.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import singledispatch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
+from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
+from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
+from hf_audio_vae.modules.seanet import (
+    SEANetDecoder,
+    SEANetDecoderBlock,
+    SEANetEncoder,
+    SEANetEncoderBlock,
+    SEANetUnit,
+    SkipLSTM,
+)
+
+FEW = 64  # outputs of a convolution up to which a product of matrices is faster, and the copy for it small
+
+
+class Stream(ABC):
+    """A layer in the middle of a signal."""
+
+    @abstractmethod
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        """Take the next inputs and return the outputs that they determine.
+
+        Args:
+            x (`torch.Tensor` of shape `(batch, in_channels, n)`): Any number n of inputs, 0 too.
+            last (`bool`): The signal ends with them, so the rest of the outputs is determined.
+
+        Returns:
+            `torch.Tensor` of shape `(batch, out_channels, m)`: Perhaps m = 0 outputs.
+        """
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget the signal."""
+
+
+class Chain(Stream):
+    """Streams one after another."""
+
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        self.streams = tuple(streams)
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        for stream in self.streams:
+            x = stream.push(x, last)
+        return x
+
+    def reset(self) -> None:
+        for stream in self.streams:
+            stream.reset()
+
+
+class Pointwise(Stream):
+    """A function of each sample or frame by itself."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        return self.function(x) if x.shape[-1] else self.function(F.pad(x, (0, 1)))[..., :0]
+
+    def reset(self) -> None:
+        """Nothing is kept."""
+
+
+class _Convolution(Stream):
+    """Keeps the inputs that later outputs read, at first those of the padding."""
+
+    def __init__(self, layer: WeightNormConv1d) -> None:
+        self.layer = layer
+        self.weight, self.bias = layer.weight().detach(), layer.bias
+        self.reset()
+
+    def reset(self) -> None:
+        self.kept: Tensor | None = None
+        self.starts_mirrored = self.layer.reflect  # and waits until as much is there as its start mirrors
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        layer = self.layer
+        if self.kept is None:
+            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else layer.left)
+        x = self._padded(torch.cat([self.kept, x], dim=-1), last)
+        waits = self.starts_mirrored or x.shape[-1] < layer.reach
+        count = 0 if waits else (x.shape[-1] - layer.reach) // layer.stride + 1
+        self.kept = x[..., count * layer.stride :].clone()  # as a view it would keep all of `x`
+        return self._convolve(x) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
+
+    def _padded(self, x: Tensor, last: bool) -> Tensor:
+        layer = self.layer
+        right = layer.right if last else 0
+        if self.starts_mirrored and (last or x.shape[-1] > layer.left):
+            self.starts_mirrored = False
+            return reflect(x, layer.left, right)
+        return F.pad(x, (0, right), mode="reflect" if layer.reflect else "constant") if right else x
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        windows = x.unfold(2, layer.reach, layer.stride)[..., :: layer.dilation]  # (batch, in, outputs, taps)
+        if windows.shape[2] > FEW:
+            return F.conv1d(x, self.weight, self.bias, layer.stride, 0, layer.dilation)
+        y = F.linear(windows.transpose(1, 2).flatten(2), self.weight.flatten(1), self.bias)  # (batch, outputs, out)
+        return y.transpose(1, 2).contiguous()
+
+
+class _Upsampling(Stream):
+    """Keeps what the last input adds to the outputs after its own: the kernel has two strides."""
+
+    def __init__(self, layer: WeightNormConvTranspose1d) -> None:
+        self.layer = layer
+        self.weight, self.bias = layer.weight().detach(), layer.bias
+        self.reset()
+
+    def reset(self) -> None:
+        self.kept: Tensor | None = None
+        self.cut = self.layer.cut_left  # outputs still to be cut
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        full = self._convolve(x)
+        if self.kept is not None:
+            full[..., : self.layer.stride] += self.kept
+        determined = x.shape[-1] * self.layer.stride
+        self.kept = full[..., determined:].clone()
+        y = full[..., self.cut : determined + (self.layer.cut_left if last else 0)]
+        if determined:
+            self.cut = 0
+        return y if self.bias is None else y + self.bias[:, None]
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Return what the inputs add to their own outputs and a stride more; (batch, out, (n + 1) * stride)."""
+        stride = self.layer.stride
+        if x.shape[-1] > FEW:
+            return F.conv_transpose1d(x, self.weight, None, stride)
+        taps = (x.transpose(1, 2) @ self.weight.flatten(1)).unflatten(2, (-1, 2, stride))
+        own, following = taps.transpose(1, 2).unbind(3)  # (batch, out, n, stride) each
+        return (F.pad(own, (0, 0, 0, 1)) + F.pad(following, (0, 0, 1, 0))).flatten(2)
+
+
+class _Residual(Stream):
+    """Keeps the inputs whose way through the branch is not over."""
+
+    def __init__(self, branch: Stream, shortcut: Stream) -> None:
+        self.branch, self.shortcut = branch, shortcut
+        self.reset()
+
+    def reset(self) -> None:
+        self.kept: Tensor | None = None
+        self.branch.reset()
+        self.shortcut.reset()
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        y = self.branch.push(x, last)
+        count = y.shape[-1]
+        if self.kept is not None:
+            x = torch.cat([self.kept, x], dim=-1)
+        self.kept = x[..., count:].clone() if count < x.shape[-1] else None
+        return self.shortcut.push(x[..., :count], last) + y
+
+
+class _LSTM(Stream):
+    """Keeps the state of an LSTM."""
+
+    def __init__(self, layer: SkipLSTM) -> None:
+        self.lstm = layer.lstm
+        self.reset()
+
+    def reset(self) -> None:
+        self.state: tuple[Tensor, Tensor] | None = None
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        if not x.shape[-1]:
+            return x
+        x = x.permute(2, 0, 1)  # (time, batch, channels)
+        y, self.state = self.lstm(x, self.state)
+        return (y + x).permute(1, 2, 0)
+
+
+@singledispatch
+def stream_of(layer: nn.Module) -> Stream:
+    """Return the streaming form of a layer, with the weights that it has now.
+
+    Args:
+        layer (`torch.nn.Module`): A layer of this package, or a network of them.
+
+    Raises:
+        ValueError: The layer has no such form; one that normalises over time determines nothing before the end.
+
+    Example:
+        >>> layer = WeightNormConv1d(1, 2, 7, causal=True)
+        >>> x, stream = torch.randn(1, 1, 10), stream_of(layer)
+        >>> with torch.no_grad():
+        ...     y = torch.cat([stream.push(x[..., :3]), stream.push(x[..., 3:], last=True)], dim=-1)
+        >>> torch.allclose(y, layer(x), atol=1e-6)
+        True
+    """
+    raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
+
+
+@stream_of.register
+def _(layer: Snake1d | LinearSnake1d | nn.ELU | nn.Tanh | nn.Identity) -> Stream:
+    return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: WeightNormConv1d) -> Stream:
+    return _Convolution(layer)
+
+
+@stream_of.register
+def _(layer: WeightNormConvTranspose1d) -> Stream:
+    return _Upsampling(layer)
+
+
+@stream_of.register
+def _(layer: SkipLSTM) -> Stream:
+    return _LSTM(layer)
+
+
+@stream_of.register
+def _(layer: ResidualUnit) -> Stream:
+    return _Residual(chain_of(layer.snake1, layer.conv1, layer.snake2, layer.conv2), Pointwise(nn.Identity()))
+
+
+@stream_of.register
+def _(layer: SEANetUnit) -> Stream:
+    branch = chain_of(layer.activation1, layer.conv1, layer.activation2, layer.conv2)
+    return _Residual(branch, stream_of(layer.shortcut))
+
+
+@stream_of.register
+def _(layer: EncoderBlock) -> Stream:
+    return chain_of(layer.res_unit1, layer.res_unit2, layer.res_unit3, layer.snake1, layer.conv1)
+
+
+@stream_of.register
+def _(layer: DecoderBlock) -> Stream:
+    return chain_of(layer.snake1, layer.conv_t1, layer.res_unit1, layer.res_unit2, layer.res_unit3)
+
+
+@stream_of.register
+def _(layer: SEANetEncoderBlock) -> Stream:
+    return chain_of(*layer.units, layer.activation, layer.conv)
+
+
+@stream_of.register
+def _(layer: SEANetDecoderBlock) -> Stream:
+    return chain_of(layer.activation, layer.conv, *layer.units)
+
+
+@stream_of.register
+def _(layer: SEANetEncoder) -> Stream:
+    return chain_of(layer.conv1, *layer.blocks, layer.lstm, layer.activation, layer.conv2)
+
+
+@stream_of.register
+def _(layer: SEANetDecoder) -> Stream:
+    return chain_of(layer.conv1, layer.lstm, *layer.blocks, layer.activation, layer.conv2, layer.bound)
+
+
+def chain_of(*layers: nn.Module) -> Chain:
+    """Return the streaming form of layers one after another."""
+    return Chain(stream_of(layer) for layer in layers)
