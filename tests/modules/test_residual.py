@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.residual import DILATIONS, DecoderBlock, EncoderBlock, ResidualUnit
 from tests.dependence import clipped, inputs_read
+from tests.memory import saved_bytes
 
 STRIDES = (1, 2, 3, 8)
 
@@ -89,3 +90,13 @@ def test_causal_blocks_read_nothing_later(stride):
     z_later[..., 6:] += 1
     assert (down(x_later) - down(x)).abs().amax(dim=(0, 1)).nonzero()[0] == 6
     assert (up(z_later) - up(z)).abs().amax(dim=(0, 1)).nonzero()[0] == 6 * stride
+
+
+def test_a_unit_keeps_what_its_four_layers_read_and_one_copy_of_its_weights():
+    channels, time = 4, 1000
+    unit, x = with_random_parameters(ResidualUnit(channels, dilation=3, causal=False)), noise(2, channels, time)
+    weights = (7 + 1) * channels * channels  # each a product of direction and length, which the convolution reads
+    factors = 2 * 8 * channels  # of a Snake, what it is made of, and the lengths of a weight
+    numbers = 4 * x.numel() + weights + factors
+    kept = saved_bytes(lambda: unit(x.requires_grad_() * 1), unit.parameters())
+    assert kept <= numbers * x.element_size()
