@@ -44,9 +44,9 @@ def stft_distance(estimate: Spectra, target: Spectra, window_length: int, gain: 
     Returns:
         `torch.Tensor` of shape `(batch,)`.
     """
-    scale = 1.0 if gain is None else gain[:, None]  # (bins, 1)
-    ours = magnitude(estimate.stft(window_length) * scale)
-    theirs = magnitude(target.stft(window_length) * scale)
+    by_bin = None if gain is None else gain[:, None]  # (bins, 1)
+    ours = magnitude(estimate.stft(window_length), gain=by_bin)
+    theirs = magnitude(target.stft(window_length), gain=by_bin)
     quiet = QUIET * linalg.vector_norm(hann_window(window_length, ours.device))  # what a bin of such noise measures
     return spectral_convergence(ours, theirs, quiet) + log_magnitude_distance(ours, theirs)
 

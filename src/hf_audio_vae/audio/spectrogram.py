@@ -30,9 +30,13 @@ def stft(waveform: Tensor, window: Tensor, hop_length: int) -> Tensor:
     return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
 
-def magnitude(spectrum: Tensor, min_power: float = MIN_POWER) -> Tensor:
-    """Absolute value, at least ``sqrt(min_power)``; its gradient is zero below that, so it is finite in silence."""
-    power = spectrum.real.square() + spectrum.imag.square()
+def magnitude(spectrum: Tensor, min_power: float = MIN_POWER, gain: Tensor | None = None) -> Tensor:
+    """Absolute value times `gain`, at least ``sqrt(min_power)``; its gradient is zero below, so finite in silence."""
+    # The backward pass of `spectrum.real` would write both parts into zeros and add them up; this one stacks them.
+    real, imaginary = torch.view_as_real(spectrum).unbind(dim=-1)
+    power = real.square() + imaginary.square()
+    if gain is not None:
+        power = power * gain.square()
     return power.clamp(min=min_power).sqrt()
 
 
