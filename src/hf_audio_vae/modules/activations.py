@@ -1,10 +1,23 @@
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.snake import snake
 
 
-class Snake1d(nn.Module):
+class Snake(nn.Module, ABC):
+    """``x + magnitude sin²(frequency x)`` with learned factors; (batch, channels, time) -> same."""
+
+    @abstractmethod
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return frequency and magnitude, (1, channels, 1) each, in float32 at least."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return snake(x, *self.factors())
+
+
+class Snake1d(Snake):
     """Snake with a magnitude of its own, ``x + sin²(exp(α) x) / exp(β)``; (batch, channels, time) -> same.
 
     Ziyin et al., 2020 (arXiv:2006.08195), in the two-parameter form of BigVGAN (arXiv:2206.04658); both are learned
@@ -20,11 +33,8 @@ class Snake1d(nn.Module):
         alpha, beta = _wide(self.alpha), _wide(self.beta)
         return alpha.exp(), (beta.exp() + 1e-9).reciprocal()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return snake(x, *self.factors())
 
-
-class LinearSnake1d(nn.Module):
+class LinearSnake1d(Snake):
     """Snake as DAC has it, ``x + sin²(α x) / α`` with α itself learned; (batch, channels, time) -> same.
 
     Kumar et al., 2023 (arXiv:2306.06546). α may be negative in published weights, so it has no logarithm.
@@ -37,9 +47,6 @@ class LinearSnake1d(nn.Module):
     def factors(self) -> tuple[Tensor, Tensor]:
         alpha = _wide(self.alpha)
         return alpha, (alpha + 1e-9).reciprocal()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return snake(x, *self.factors())
 
 
 def _wide(parameter: Tensor) -> Tensor:

@@ -1,0 +1,234 @@
+"""The layers of a convolutional stack as steps on rows: (time, channels), float32, channels padded to whole panels.
+
+A step makes rows of its output from just those rows of its input that they read. Rows outside the signal are 0, which
+is what layers pad with, and so is Snake of them.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_audio_vae.modules.activations import Snake
+from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.fused.native import NativeKernels, SnakeRows
+from hf_audio_vae.modules.fused.spectra import SPECTRAL_TAPS, tap_spectra
+
+# Wider units are computed tap by tap: their spectra would take more memory (23 matrices for 7) than they save time.
+MOST_SPECTRAL_CHANNELS = 512
+
+
+class Workspace:
+    """Memory that steps write to in turns, kept as long as there are chunks of a signal.
+
+    Args:
+        kernels (`NativeKernels`): Whose factors it holds.
+    """
+
+    def __init__(self, kernels: NativeKernels) -> None:
+        self._dtype = kernels.dtype
+        self._memory: dict[str, Tensor] = {}
+        self._turn = False
+
+    def rows(self, count: int, channels: int) -> Tensor:
+        """Return uninitialised rows, in other memory than the last ones."""
+        self._turn = not self._turn
+        return self._take("rows" if self._turn else "more rows", count, channels, torch.float32)
+
+    def hidden(self, count: int, channels: int) -> Tensor:
+        """Return uninitialised rows for what is in the middle of a step."""
+        return self._take("hidden", count, channels, torch.float32)
+
+    def factors(self, x: Tensor, snake: SnakeRows | None, kernels: NativeKernels) -> Tensor:
+        """Return Snake of rows, or the rows themselves, as factors; one value past them is 0."""
+        factors = self._take("factors", len(x), x.shape[1], self._dtype)
+        if snake is None:
+            return factors.copy_(x)
+        kernels.activate(x, factors, snake)
+        return factors
+
+    def _take(self, name: str, count: int, channels: int, dtype: torch.dtype) -> Tensor:
+        size = count * channels
+        if name not in self._memory or self._memory[name].numel() <= size:
+            self._memory.pop(name, None)
+            self._memory[name] = torch.empty(size + size // 16 + 1, dtype=dtype)  # the next chunk may be longer
+        self._memory[name][size] = 0
+        return self._memory[name][:size].view(count, channels)
+
+
+class Step(ABC):
+    """Rows to rows.
+
+    Args:
+        layer (`WeightNormConv1d` or `WeightNormConvTranspose1d`): The layer that says which rows are read.
+        kernels (`NativeKernels`): What computes.
+        channels (`int`): Of the output.
+    """
+
+    def __init__(
+        self, layer: WeightNormConv1d | WeightNormConvTranspose1d, kernels: NativeKernels, channels: int
+    ) -> None:
+        self.layer = layer
+        self.kernels = kernels
+        self.channels = channels
+
+    def aligned(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the least rows around [start, stop) that it makes at a time."""
+        return start, stop
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Return which rows of its input the aligned rows [start, stop) of its output read."""
+        return self.layer.input_span(start, stop)
+
+    def output_length(self, length: int) -> int:
+        """Return how many rows it makes of a whole signal's."""
+        return length
+
+    @abstractmethod
+    def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        """Make the rows `y` of `x`, which begins with the first that they read."""
+
+
+class Convolution(Step):
+    """Snake, if there is one, and a convolution.
+
+    The `last` one may be narrower than a panel: it then makes several samples at a time, or most would be padding.
+    """
+
+    def __init__(
+        self,
+        layer: WeightNormConv1d,
+        snake: Snake | None,
+        kernels: NativeKernels,
+        *,
+        in_channels: int,
+        last: bool = False,
+    ) -> None:
+        weight = layer.weight().detach().float()  # (out, in, taps)
+        out_channels = weight.shape[0]
+        super().__init__(layer, kernels, _padded(out_channels, kernels.width))
+        self.snake = None if snake is None else _snake_rows(snake, in_channels)
+        self.together = 1
+        if last and out_channels < kernels.width and layer.stride == layer.dilation == 1:
+            self.channels = 1 << (out_channels - 1).bit_length()
+            self.together = kernels.width // self.channels
+        weight = F.pad(weight, (0, 0, 0, in_channels - weight.shape[1], 0, self.channels - out_channels))
+        weight = torch.cat([F.pad(weight, (i, self.together - 1 - i)) for i in range(self.together)])
+        taps = weight.shape[-1]
+        matrix = weight.permute(2, 1, 0).flatten(0, 1)  # (taps * in, columns)
+        matrix = F.pad(matrix, (0, 0, 0, len(matrix) % 2))  # bfloat16 comes in pairs
+        self.weight = kernels.panels(matrix)
+        self.bias = _bias(layer, self.channels).repeat(self.together)
+        stride = self.together * layer.stride * in_channels
+        self.shape = stride, 1, 0, len(matrix)  # what a row reads is side by side
+        if layer.dilation > 1:
+            self.shape = stride, taps, layer.dilation * in_channels, in_channels
+
+    def aligned(self, start: int, stop: int) -> tuple[int, int]:
+        return start // self.together * self.together, _padded(stop, self.together)
+
+    def output_length(self, length: int) -> int:
+        return length // self.layer.stride
+
+    def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        self.add_to(None, x, y, workspace)
+
+    def add_to(self, added: Tensor | None, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        """Make the rows that `run` makes, plus `added`."""
+        factors = workspace.factors(x, self.snake, self.kernels)
+        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.shape, added)
+
+
+class Upsampling(Step):
+    """Snake and a transposed convolution: a row of its input, and the one before, make a stride of rows."""
+
+    def __init__(
+        self, layer: WeightNormConvTranspose1d, snake: Snake | None, kernels: NativeKernels, *, in_channels: int
+    ) -> None:
+        weight = layer.weight().detach().float()  # (in, out, 2 strides)
+        super().__init__(layer, kernels, _padded(weight.shape[1], kernels.width))
+        self.stride = layer.stride
+        self.cut = layer.cut_left
+        self.snake = None if snake is None else _snake_rows(snake, in_channels)
+        weight = F.pad(weight, (0, 0, 0, self.channels - weight.shape[1], 0, in_channels - weight.shape[0]))
+        now, before = weight.permute(0, 2, 1).split(self.stride, dim=1)  # (in, stride, out)
+        self.weight = kernels.panels(torch.cat([before.flatten(1), now.flatten(1)]))
+        self.bias = _bias(layer, self.channels).repeat(self.stride)
+        self.shape = in_channels, 1, 0, 2 * in_channels
+
+    def aligned(self, start: int, stop: int) -> tuple[int, int]:
+        first = (start + self.cut) // self.stride * self.stride
+        return first - self.cut, _padded(stop + self.cut, self.stride) - self.cut
+
+    def output_length(self, length: int) -> int:
+        return length * self.stride
+
+    def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        factors = workspace.factors(x, self.snake, self.kernels)
+        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.shape, None)
+
+
+class TapUnit(Step):
+    """A residual unit, its input plus two convolutions of it, tap by tap."""
+
+    def __init__(
+        self, layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
+    ) -> None:
+        channels = _padded(layers[0].weight_v.shape[1], kernels.width)
+        super().__init__(layers[0], kernels, channels)
+        self.first = Convolution(layers[0], snakes[0], kernels, in_channels=channels)
+        self.second = Convolution(layers[1], snakes[1], kernels, in_channels=self.first.channels)
+        self.left = layers[0].left
+
+    def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        hidden = workspace.hidden(len(y), self.first.channels)
+        self.first.run(x, hidden, workspace)
+        self.second.add_to(x[self.left :], hidden, y, workspace)
+
+
+class SpectralUnit(Step):
+    """The same with one width and seven taps, these by way of spectra, all in one kernel."""
+
+    def __init__(
+        self, layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
+    ) -> None:
+        width = layers[0].weight_v.shape[1]
+        super().__init__(layers[0], kernels, _padded(width, kernels.width))
+        missing = self.channels - width
+        taps, last = (F.pad(layer.weight().detach().float(), (0, 0, 0, missing, 0, missing)) for layer in layers)
+        self.snakes = [_snake_rows(snake, self.channels) for snake in snakes]
+        self.spectra = kernels.panels(tap_spectra(taps).transpose(1, 2)).transpose(0, 1).contiguous()  # panels first
+        self.weight = kernels.panels(last[..., 0].T)
+        self.biases = [_bias(layer, self.channels) for layer in layers]
+        self.left, self.dilation = layers[0].left, layers[0].dilation
+
+    def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
+        self.kernels.unit(x, y, self.left, self.dilation, self.snakes, self.spectra, self.weight, self.biases)
+
+
+def unit(
+    layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
+) -> Step:
+    """Return a residual unit as the faster step."""
+    (hidden, width, taps), (_, _, last_taps) = (layer.weight_v.shape for layer in layers)
+    spectral = hidden == width <= MOST_SPECTRAL_CHANNELS and taps == SPECTRAL_TAPS and last_taps == 1
+    return (SpectralUnit if spectral else TapUnit)(layers, snakes, kernels)
+
+
+def _padded(count: int, unit: int) -> int:
+    """Return the next multiple of `unit`."""
+    return -(-count // unit) * unit
+
+
+def _bias(layer: WeightNormConv1d | WeightNormConvTranspose1d, channels: int) -> Tensor:
+    bias = torch.zeros(channels)
+    if layer.bias is not None:
+        bias[: len(layer.bias)] = layer.bias.detach()
+    return bias
+
+
+def _snake_rows(snake: Snake, channels: int) -> SnakeRows:
+    """Return Snake's parameters, with 0 for the channels that are padding."""
+    factors = (factor.detach().flatten() for factor in snake.factors())
+    return SnakeRows(*(F.pad(factor, (0, channels - len(factor))) for factor in factors))

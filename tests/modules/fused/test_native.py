@@ -1,0 +1,144 @@
+"""The compiled kernels against torch in float64, at every vector width this processor has."""
+
+import platform
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_audio_vae.modules.fused import native
+from hf_audio_vae.modules.fused.native import NativeKernels, SnakeRows, native_kernels
+from hf_audio_vae.modules.fused.spectra import tap_spectra
+
+INTEL = platform.machine() == "x86_64"
+WIDTHS = {"native": (), "256 bit": ("-mno-avx512f",), "128 bit": ("-mno-avx",)}
+
+
+@pytest.fixture(params=WIDTHS, scope="module")
+def kernels(request) -> NativeKernels:
+    if WIDTHS[request.param] and not INTEL:
+        pytest.skip("the options are of this architecture")
+    library = native._compiled((*native.OPTIONS, "-march=native", *WIDTHS[request.param]))
+    if library is None:
+        pytest.skip("nothing compiles the kernels here")
+    return NativeKernels(library, torch.float32)
+
+
+@pytest.fixture
+def bfloat16_kernels() -> NativeKernels:
+    kernels = native_kernels(torch.bfloat16)
+    if kernels is None:
+        pytest.skip("this processor has no products of bfloat16, or nothing compiles the kernels")
+    return kernels
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def assert_close(actual: Tensor, expected: Tensor, relative: float) -> None:
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=relative * float(expected.abs().max()))
+
+
+def snake_rows(channels: int) -> SnakeRows:
+    return SnakeRows(noise(channels).exp(), noise(channels + 1)[1:].exp())
+
+
+def snake(x: Tensor, rows: SnakeRows) -> Tensor:
+    return x + rows.inverse_magnitude.double() * torch.sin(rows.frequency.double() * x).square()
+
+
+def test_vector_widths_differ(kernels, request):
+    expected = {"native": None, "256 bit": 16, "128 bit": 8}[request.node.callspec.params["kernels"]]
+    assert expected is None or kernels.width == expected
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0, 1e5])
+def test_snake_is_exact_for_arguments_of_any_size(kernels, size):
+    x = size * noise(50, kernels.width)
+    ones = SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width))
+    y = torch.empty_like(x)
+    kernels.activate(x, y, ones)
+    # 2e-7 of a square that is at most 1, and one rounding of the sum
+    torch.testing.assert_close(y.double(), snake(x.double(), ones), rtol=6e-8, atol=2e-7)
+
+
+def test_snake_keeps_what_is_not_finite(kernels):
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 1e30]).repeat(kernels.width // 4)[None]
+    y = torch.empty_like(x)
+    kernels.activate(x, y, SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width)))
+    torch.testing.assert_close(y, x, equal_nan=True)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 30, 500])
+@pytest.mark.parametrize(("depth", "panels"), [(16, 1), (700, 2)])
+def test_a_product_of_any_size(kernels, rows, depth, panels):
+    x, matrix = noise(rows, depth), noise(depth, panels * kernels.width)
+    bias, added = noise(panels * kernels.width), noise(rows + 1, panels * kernels.width)[1:]
+    y = torch.empty(rows, panels * kernels.width)
+    kernels.convolve(x, y, kernels.panels(matrix), bias, (depth, 1, 0, depth), added)
+    assert_close(y, x.double() @ matrix.double() + bias + added, 1e-7 * depth**0.5)
+
+
+def test_a_dilated_and_strided_convolution(kernels):
+    channels, stride, dilation = kernels.width, 2, 3
+    x, weight = noise(100, channels), noise(channels, channels, 4)  # (out, in, taps)
+    y, bias = torch.empty(46, channels), noise(channels)
+    panels = kernels.panels(weight.permute(2, 1, 0).flatten(0, 1))
+    kernels.convolve(x, y, panels, bias, (stride * channels, 4, dilation * channels, channels), None)
+    expected = F.conv1d(x.T[None].double(), weight.double(), bias.double(), stride, dilation=dilation)[0].T
+    assert_close(y, expected, 1e-6)
+
+
+def unit_of(channels: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[SnakeRows, SnakeRows]]:
+    taps, last = noise(channels, channels, 7) / (7 * channels) ** 0.5, noise(channels, channels) / channels**0.5
+    return taps, last, (noise(channels), noise(channels + 1)[1:]), (snake_rows(channels), snake_rows(channels))
+
+
+def run_unit(kernels: NativeKernels, x: Tensor, left: int, dilation: int) -> tuple[Tensor, Tensor]:
+    """Return a unit's rows, and those of its formula in float64."""
+    channels = x.shape[1]
+    taps, last, biases, snakes = unit_of(channels)
+    y = torch.empty(len(x) - 6 * dilation, channels)
+    spectra = kernels.panels(tap_spectra(taps).transpose(1, 2)).transpose(0, 1).contiguous()
+    kernels.unit(x, y, left, dilation, snakes, spectra, kernels.panels(last.T.contiguous()), biases)
+    wide = x.double()
+    hidden = F.conv1d(snake(wide, snakes[0]).T[None], taps.double(), biases[0].double(), dilation=dilation)[0].T
+    expected = wide[left : left + len(y)] + snake(hidden, snakes[1]) @ last.double().T + biases[1]
+    return y, expected
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3, 9, 50])
+@pytest.mark.parametrize("rows", [1, 7, 361, 1000])
+def test_a_residual_unit_by_spectra_is_the_one_by_taps(kernels, rows, dilation):
+    y, expected = run_unit(kernels, noise(rows + 6 * dilation, 2 * kernels.width), 2 * dilation, dilation)
+    assert_close(y, expected, 2e-6)
+
+
+def test_a_residual_unit_in_bfloat16_is_as_good_as_its_factors(bfloat16_kernels):
+    y, expected = run_unit(bfloat16_kernels, noise(1000, 64), 9, 3)
+    assert_close(y, expected, 2e-2)  # factors have 8 bits
+    assert float((y - expected).abs().max()) > 1e-4  # and no more
+
+
+def test_threads_change_nothing(kernels):
+    threads = torch.get_num_threads()
+    x = noise(2000, kernels.width)
+    try:
+        outputs = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            outputs.append(run_unit(kernels, x, 3, 1)[0])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*outputs)
+
+
+def test_there_are_no_kernels_without_a_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", str(tmp_path / "absent"))
+    assert native._compiled(("-O0", "-march=native")) is None
+
+
+def test_there_are_no_kernels_for_other_types():
+    assert native_kernels(torch.float16) is None
