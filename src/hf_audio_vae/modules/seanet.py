@@ -204,6 +204,9 @@ class SEANetEncoder(_Stack):
         """Make latents of what `downsample` returns."""
         return self.conv2(self.activation(self.lstm(x)))
 
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.conv1, *self.blocks, self.lstm, self.activation, self.conv2)
+
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Samples that the latents [start, stop) read, if there is no LSTM."""
         return self.downsample_span(*self.conv2.input_span(start, stop))
@@ -262,6 +265,9 @@ class SEANetDecoder(_Stack):
     def upsample(self, x: Tensor) -> Tensor:
         """Make a waveform of what `begin` returns."""
         return self.bound(self.conv2(self.activation(self._run_blocks(x))))
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.conv1, self.lstm, *self.blocks, self.activation, self.conv2, self.bound)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Latents that the samples [start, stop) read, if there is no LSTM."""

@@ -14,6 +14,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.models.streaming import StreamingVAEMixin
@@ -28,6 +29,7 @@ from hf_audio_vae.modules.chunking import (
 )
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
 from hf_audio_vae.modules.streaming import Stream, chain_of, stream_of
 
@@ -97,10 +99,13 @@ class _Stack(nn.Module):
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         return span_through((self.conv1, *self.block, self.conv2), start, stop)
 
+    def layers(self) -> tuple[nn.Module, ...]:
+        return self.conv1, *self.block, self.snake1, self.conv2
+
 
 @stream_of.register
 def _(layer: _Stack) -> Stream:
-    return chain_of(layer.conv1, *layer.block, layer.snake1, layer.conv2)
+    return chain_of(*layer.layers())
 
 
 class WaveformEncoder(_Stack):
@@ -143,7 +148,7 @@ class WaveformDecoder(_Stack):
         self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
 
 
-class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, ConfigMixin):
+class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, FusedMixin, ConfigMixin):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
@@ -314,7 +319,13 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
             check_waveform(waveform, self.config.audio_channels)
             return waveform
 
-        for parameters in encoded_chunks(self.encoder, checked, time, self.hop_length, chunk_frames):
+        encoder = self._form(next(self.parameters())).encoder
+        if isinstance(encoder, FusedStack):
+            length = frame_count(time, self.hop_length) * self.hop_length
+            chunks = encoder.chunks(checked, time, length)
+        else:
+            chunks = encoded_chunks(encoder, checked, time, self.hop_length, chunk_frames)
+        for parameters in chunks:
             yield DiagonalGaussian.from_parameters(parameters)
 
     @apply_forward_hook
@@ -370,23 +381,28 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
         return WaveformVAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
     def _encode(self, waveform: Tensor) -> DiagonalGaussian:
-        tiled = self.use_tiling and waveform.shape[-1] > self.tile_frames * self.hop_length
-        parameters = self._by_item(self._encode_in_tiles if tiled else self._encode_whole, waveform)
-        return DiagonalGaussian.from_parameters(parameters)
+        encoder = self._form(waveform).encoder
+        frames = frame_count(waveform.shape[-1], self.hop_length)
 
-    def _encode_whole(self, waveform: Tensor) -> Tensor:
-        return self.encoder(pad_to_frames(waveform, self.hop_length))
+        def code(item: Tensor) -> Tensor:
+            if self._in_tiles(encoder, frames):
+                return encode_in_chunks(encoder, item, self.hop_length, self._chunk_frames(frames))
+            return encoder(pad_to_frames(item, self.hop_length))
 
-    def _encode_in_tiles(self, waveform: Tensor) -> Tensor:
-        chunk_frames = self._chunk_frames(frame_count(waveform.shape[-1], self.hop_length))
-        return encode_in_chunks(self.encoder, waveform, self.hop_length, chunk_frames)
+        return DiagonalGaussian.from_parameters(self._by_item(code, waveform))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        tiled = self.use_tiling and latents.shape[-1] > self.tile_frames
-        return self._by_item(self._decode_in_tiles if tiled else self.decoder, latents)
+        decoder = self._form(latents).decoder
 
-    def _decode_in_tiles(self, latents: Tensor) -> Tensor:
-        return decode_in_chunks(self.decoder, latents, self.hop_length, self._chunk_frames(latents.shape[-1]))
+        def code(item: Tensor) -> Tensor:
+            if self._in_tiles(decoder, latents.shape[-1]):
+                return decode_in_chunks(decoder, item, self.hop_length, self._chunk_frames(latents.shape[-1]))
+            return decoder(item)
+
+        return self._by_item(code, latents)
+
+    def _in_tiles(self, part: object, frames: int) -> bool:
+        return self.use_tiling and frames > self.tile_frames and not isinstance(part, FusedStack)
 
     def _chunk_frames(self, frames: int) -> int:
         return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
+from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
@@ -22,6 +23,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
 from hf_audio_vae.modules.chunking import decode_in_chunks, default_chunk_frames, encode_in_chunks, even_chunk_frames
+from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
@@ -40,7 +42,7 @@ class _Spanned:
         return self.span(start, stop)
 
 
-class WaveformVQVAE(StreamingVQVAEMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read
@@ -331,45 +333,49 @@ class WaveformVQVAE(StreamingVQVAEMixin, PreTrainedAudioTokenizerBase):
     def _codes(self, waveform: Tensor, num_codebooks: int | None) -> Tensor:
         """(batch, audio_channels, time) -> (batch, num_codebooks, frames)."""
         frames = frame_count(waveform.shape[-1], self.hop_length)
-        if not self._in_tiles(frames) or self.config.num_lstm_layers:
+        encoder = self._form(waveform).encoder
+        if not self._in_tiles(encoder, frames) or self.config.num_lstm_layers:
             return self.quantizer.encode(self._latents(waveform), num_codebooks)
 
         def code(window: Tensor) -> Tensor:
-            return self.quantizer.encode(self.encoder(window), num_codebooks)
+            return self.quantizer.encode(encoder(window), num_codebooks)
 
-        spanned = _Spanned(code, self.encoder.input_span)
+        spanned = _Spanned(code, encoder.input_span)
         return encode_in_chunks(spanned, waveform, self.hop_length, self._chunk_frames(frames))
 
     def _latents(self, waveform: Tensor) -> Tensor:
         """(batch, audio_channels, time) -> (batch, hidden_size, frames)."""
         frames = frame_count(waveform.shape[-1], self.hop_length)
-        if not self._in_tiles(frames):
-            return self.encoder(pad_to_frames(waveform, self.hop_length))
-        spanned = _Spanned(self.encoder.downsample, self.encoder.downsample_span)
+        encoder = self._form(waveform).encoder
+        if not self._in_tiles(encoder, frames):
+            return encoder(pad_to_frames(waveform, self.hop_length))
+        spanned = _Spanned(encoder.downsample, encoder.downsample_span)
         chunk_frames = self._chunk_frames(frames)
-        return self.encoder.finish(encode_in_chunks(spanned, waveform, self.hop_length, chunk_frames))
+        return encoder.finish(encode_in_chunks(spanned, waveform, self.hop_length, chunk_frames))
 
     def _audio_of_codes(self, codes: Tensor) -> Tensor:
         """(batch, num_codebooks, frames) -> (batch, audio_channels, frames * hop_length)."""
-        if not self._in_tiles(codes.shape[-1]) or self.config.num_lstm_layers:
+        decoder = self._form(codes).decoder
+        if not self._in_tiles(decoder, codes.shape[-1]) or self.config.num_lstm_layers:
             return self._audio(self.quantizer.decode(codes))
 
         def decode(window: Tensor) -> Tensor:
-            return self.decoder(self.quantizer.decode(window))
+            return decoder(self.quantizer.decode(window))
 
-        spanned = _Spanned(decode, self.decoder.input_span)
+        spanned = _Spanned(decode, decoder.input_span)
         return decode_in_chunks(spanned, codes, self.hop_length, self._chunk_frames(codes.shape[-1]))
 
     def _audio(self, latents: Tensor) -> Tensor:
         """(batch, hidden_size, frames) -> (batch, audio_channels, frames * hop_length)."""
-        if not self._in_tiles(latents.shape[-1]):
-            return self.decoder(latents)
-        spanned = _Spanned(self.decoder.upsample, self.decoder.upsample_span)
+        decoder = self._form(latents).decoder
+        if not self._in_tiles(decoder, latents.shape[-1]):
+            return decoder(latents)
+        spanned = _Spanned(decoder.upsample, decoder.upsample_span)
         chunk_frames = self._chunk_frames(latents.shape[-1])
-        return decode_in_chunks(spanned, self.decoder.begin(latents), self.hop_length, chunk_frames)
+        return decode_in_chunks(spanned, decoder.begin(latents), self.hop_length, chunk_frames)
 
-    def _in_tiles(self, frames: int) -> bool:
-        return self.use_tiling and frames > self.tile_frames
+    def _in_tiles(self, part: object, frames: int) -> bool:
+        return self.use_tiling and frames > self.tile_frames and not isinstance(part, FusedStack)
 
     def _chunk_frames(self, frames: int) -> int:
         return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames

@@ -1,0 +1,98 @@
+"""The inference form of a model with an encoder and a decoder."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.utils import logging
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.convolution import fold_weight_norm
+from hf_audio_vae.modules.fused import FusedStack, native_kernels
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class FusedForm:
+    """An encoder and a decoder for inference, made of the weights as they were then.
+
+    Args:
+        encoder (`FusedStack` or `torch.nn.Module`): Compiled kernels, or a copy with folded weights.
+        decoder (`FusedStack` or `torch.nn.Module`): Likewise.
+        weights (`list[tuple[int, int]]`): Where the weights are, and how often they were written.
+    """
+
+    encoder: Any
+    decoder: Any
+    weights: list[tuple[int, int]]
+
+
+class FusedMixin:
+    """Adds an inference form to a model whose `encoder` and `decoder` tell their `layers()`."""
+
+    encoder: Any
+    decoder: Any
+    _fused: FusedForm | None = None
+
+    def fuse(self) -> None:
+        """Make encoder and decoder ready for inference: several times as fast on a CPU, at a small constant memory.
+
+        Weight norm is folded. On a CPU with a C compiler, in float32 and, where the processor multiplies it, bfloat16,
+        compiled kernels then take the convolutions with their Snakes, chunk by chunk, each value computed once: the
+        results are the same to 1e-5 of the largest. Layers without a kernel (LSTM, group norm, mirrored padding, ELU),
+        other devices and other types keep torch's layers, on the folded weights.
+
+        The model itself does not change: it trains, saves and moves as before. `encode`, `decode` and the call itself
+        use the fused form, except for what may take gradients: in training mode, or for inputs that require them. Its
+        copy of the weights takes about as much memory as they do.
+
+        Example:
+            >>> from hf_audio_vae import WaveformVAE
+            >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=16000).eval()
+            >>> latents = torch.randn(1, 4, 100)
+            >>> plain = model.decode(latents).sample
+            >>> model.fuse()
+            >>> bool((model.decode(latents).sample - plain).abs().max() < 1e-5 * plain.abs().max())
+            True
+            >>> model.unfuse()
+        """
+        self._fused = FusedForm(_fused(self.encoder), _fused(self.decoder), _state(self))
+
+    def unfuse(self) -> None:
+        """Go back to the layers themselves, and free the fused form."""
+        self._fused = None
+
+    def _form(self, x: Tensor) -> Any:
+        """Return what has the encoder and the decoder to use for `x`: the fused form, or the model.
+
+        Raises:
+            ValueError: The weights are not those that were fused.
+        """
+        if self._fused is None or torch.is_grad_enabled() and (self.training or x.requires_grad):  # type: ignore
+            return self
+        if self._fused.weights != _state(self):
+            raise ValueError(
+                "the weights have changed since `fuse()`, which made its form of them as they were; call `fuse()` "
+                "again, or `unfuse()` before weights are trained, loaded or moved."
+            )
+        return self._fused
+
+
+def _state(model: Any) -> list[tuple[int, int]]:
+    return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters()]
+
+
+@torch.no_grad()
+def _fused(part: Any) -> FusedStack | nn.Module:
+    weight = next(part.parameters())
+    kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
+    if kernels is not None:
+        try:
+            return FusedStack(part.layers(), kernels)
+        except ValueError as error:
+            logger.info(f"{type(part).__name__} keeps torch's layers: {error}")
+    folded = copy.deepcopy(part)
+    fold_weight_norm(folded)
+    return folded

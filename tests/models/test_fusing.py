@@ -1,0 +1,174 @@
+"""The inference form of the models: equal results, constant memory, and never used where it would be wrong."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.modules.fused import FusedStack, native, native_kernels
+from tests.memory import working_bytes
+
+compiled = pytest.mark.skipif(native_kernels(torch.float32) is None, reason="nothing compiles the kernels here")
+
+
+def vae(**changes: object) -> WaveformVAE:
+    torch.manual_seed(0)
+    arguments = {"audio_channels": 1, "sampling_rate": 16000, **changes}
+    return WaveformVAE(8, (2, 5), (1, 2), 8, 4, **arguments).eval()
+
+
+def codec(**changes: object) -> WaveformVQVAE:
+    torch.manual_seed(0)
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": (2, 5), "hidden_size": 16}
+    return WaveformVQVAE(WaveformVQVAEConfig(**sizes, num_codebooks=3, codebook_size=64, **changes)).eval()
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def assert_equal_but_for_rounding(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@compiled
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("time", [1, 9, 10, 2345])
+@torch.no_grad()
+def test_a_fused_vae_gives_the_same_numbers(causal, time):
+    model = vae(causal=causal)
+    x = noise(3, 1, time)
+    posterior, reconstruction = model.encode(x).latent_dist, model(x).sample
+    model.fuse()
+    assert isinstance(model._fused.encoder, FusedStack)
+    assert_equal_but_for_rounding(model.encode(x).latent_dist.mean, posterior.mean)
+    assert_equal_but_for_rounding(model.encode(x).latent_dist.std, posterior.std)
+    assert_equal_but_for_rounding(model(x).sample, reconstruction)
+    model.enable_slicing()
+    model.enable_tiling(3)
+    assert_equal_but_for_rounding(model(x).sample, reconstruction)
+
+
+@compiled
+@torch.no_grad()
+def test_a_fused_codec_gives_the_same_codes_and_numbers():
+    model = codec()
+    x = noise(2, 1, 2345)
+    mask = torch.ones(2, 2345, dtype=torch.bool)
+    mask[1, 1000:] = False
+    codes = model.encode(x, mask).audio_codes
+    audio = model.decode(codes).audio_values
+    model.fuse()
+    assert isinstance(model._fused.decoder, FusedStack)
+    assert (model.encode(x, mask).audio_codes == codes).double().mean() > 0.99  # rounding decides between equals
+    assert_equal_but_for_rounding(model.decode(codes).audio_values, audio)
+    model.enable_tiling(3)
+    assert_equal_but_for_rounding(model.decode(codes).audio_values, audio)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"activation": "elu"}, {"num_lstm_layers": 1}, {"pad_mode": "reflect"}, {"norm": "time_group_norm"}]
+)
+@torch.no_grad()
+def test_what_has_no_kernel_keeps_its_layers_with_folded_weights(changes):
+    model = codec(**changes)
+    codes = model.encode(noise(1, 1, 1234)).audio_codes
+    audio = model.decode(codes).audio_values
+    model.fuse()
+    assert type(model._fused.decoder) is type(model.decoder)
+    assert not any(name.endswith("weight_g") for name, _ in model._fused.decoder.named_parameters())
+    assert_equal_but_for_rounding(model.decode(codes).audio_values, audio)
+
+
+@torch.no_grad()
+def test_without_a_compiler_weights_are_folded(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", str(tmp_path / "absent"))
+    native_kernels.cache_clear()
+    monkeypatch.setattr(native, "OPTIONS", ("-O0", *native.OPTIONS))  # none of the kernels that are kept
+    model = vae()
+    z = noise(1, 4, 200)
+    whole = model.decode(z).sample
+    model.fuse()
+    native_kernels.cache_clear()
+    assert not isinstance(model._fused.decoder, FusedStack)
+    assert_equal_but_for_rounding(model.decode(z).sample, whole)
+    model.enable_tiling(20)
+    assert_equal_but_for_rounding(model.decode(z).sample, whole)
+
+
+@compiled
+@torch.no_grad()
+def test_memory_of_a_fused_model_does_not_grow_with_the_signal(monkeypatch):
+    monkeypatch.setattr("hf_audio_vae.modules.fused.stack.CHUNK_BYTES", 2**18)
+    model = vae()
+    model.fuse()
+    short, long = (working_bytes(lambda z: model.decode(z).sample, noise(1, 4, frames)) for frames in (1000, 10000))
+    assert long < 1.01 * short
+
+
+@compiled
+@torch.no_grad()
+def test_a_long_signal_is_read_lazily_in_the_fused_form():
+    model = vae()
+    x = noise(2, 1, 3333)
+    expected = model.encode(x).latent_dist.mean
+    model.fuse()
+    posteriors = model.encode_chunks(lambda start, stop: x[..., start:stop], 3333)
+    assert_equal_but_for_rounding(torch.cat([posterior.mean for posterior in posteriors], dim=-1), expected)
+
+
+@compiled
+@torch.no_grad()
+def test_bfloat16_is_near():
+    if native_kernels(torch.bfloat16) is None:
+        pytest.skip("this processor has no products of bfloat16")
+    model = vae()
+    z = noise(1, 4, 200)
+    expected = model.decode(z).sample
+    model.to(torch.bfloat16)
+    model.fuse()
+    assert isinstance(model._fused.decoder, FusedStack)
+    actual = model.decode(z.bfloat16()).sample
+    assert actual.dtype == torch.bfloat16
+    assert (actual - expected).norm() < 0.02 * expected.norm()
+
+
+def test_gradients_go_through_the_layers():
+    model = vae()
+    x = noise(1, 1, 200)
+    expected = torch.autograd.grad(model.train()(x).sample.square().sum(), list(model.parameters()), allow_unused=True)
+    model.fuse()
+    actual = torch.autograd.grad(model(x).sample.square().sum(), list(model.parameters()), allow_unused=True)
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+    z = noise(1, 4, 20).requires_grad_()
+    assert model.eval().decode(z).sample.requires_grad
+
+
+@pytest.mark.parametrize("change", ["step", "load", "move"])
+@torch.no_grad()
+def test_weights_that_changed_are_not_used(change):
+    model = vae()
+    model.fuse()
+    if change == "step":
+        next(model.parameters()).mul_(2)
+    elif change == "load":
+        model.load_state_dict(vae(causal=True).state_dict())
+    else:
+        model.to(torch.bfloat16)
+    with pytest.raises(ValueError, match="call `fuse\\(\\)` again"):
+        model.decode(noise(1, 4, 20).to(model.dtype))
+    model.unfuse()
+    model.decode(noise(1, 4, 20).to(model.dtype))
+
+
+def test_a_fused_model_is_saved_and_copied_unfused(tmp_path):
+    model = vae()
+    model.fuse()
+    model.save_pretrained(tmp_path)
+    again = WaveformVAE.from_pretrained(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+    copied = copy.deepcopy(model)
+    copied.unfuse()
+    assert torch.equal(copied.decode(noise(1, 4, 20)).sample, again.decode(noise(1, 4, 20)).sample)
