@@ -11,7 +11,7 @@ from hf_audio_vae.modules.activations import LinearSnake1d
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import SEANetLayers, SEANetUnit, SkipLSTM
-from hf_audio_vae.modules.streaming import FEW, Stream, stream_of
+from hf_audio_vae.modules.streaming import FEW, MANY, Stream, stream_of
 from tests.models.probes import seeded
 
 Case = tuple[nn.Module, int]  # a layer of three channels, and of how many inputs a whole signal has a multiple
@@ -78,9 +78,11 @@ def test_pieces_make_the_whole_whatever_they_are(layer: nn.Module, multiple: int
 
 @every_case
 def test_long_pieces_are_computed_like_short_ones(layer: nn.Module, multiple: int) -> None:
-    x = signal(5 * (FEW + 10) * 3)
-    actual = torch.cat(streamed(stream_of(layer), x, [7, x.shape[-1] - 7]), dim=-1)
-    torch.testing.assert_close(actual, layer(x), rtol=0, atol=1e-13)
+    x = signal(15 * (MANY + 1))  # as many outputs of the widest stride, and a multiple of every one
+    expected = layer(x)
+    for first in (7, 5 * (FEW + 1)):
+        actual = torch.cat(streamed(stream_of(layer), x, [first, x.shape[-1] - first]), dim=-1)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("layer", [layer for layer, _ in CASES.values() if hasattr(layer, "input_span")])

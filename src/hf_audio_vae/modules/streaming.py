@@ -6,13 +6,13 @@ are what the layer returns for the whole signal, whatever the pieces; each comes
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
+from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import (
@@ -24,7 +24,9 @@ from hf_audio_vae.modules.seanet import (
     SkipLSTM,
 )
 
-FEW = 64  # outputs of a convolution up to which a product of matrices is faster, and the copy for it small
+# Up to so many outputs a convolution is faster, on one core, as a product of its weight and windows of the input, with
+# the windows in rows or in columns. Beyond, their copy costs more than it spares.
+FEW, MANY = 32, 1024
 
 
 class Stream(ABC):
@@ -81,7 +83,8 @@ class _Convolution(Stream):
 
     def __init__(self, layer: WeightNormConv1d) -> None:
         self.layer = layer
-        self.weight, self.bias = layer.weight().detach(), layer.bias
+        self.weight = layer.weight().detach()
+        self.bias = self.weight.new_zeros(self.weight.shape[0]) if layer.bias is None else layer.bias.detach()
         self.reset()
 
     def reset(self) -> None:
@@ -92,11 +95,14 @@ class _Convolution(Stream):
         layer = self.layer
         if self.kept is None:
             self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else layer.left)
-        x = self._padded(torch.cat([self.kept, x], dim=-1), last)
+        if self.kept.shape[-1]:
+            x = torch.cat([self.kept, x], dim=-1)
+        x = self._padded(x, last)
         waits = self.starts_mirrored or x.shape[-1] < layer.reach
         count = 0 if waits else (x.shape[-1] - layer.reach) // layer.stride + 1
-        self.kept = x[..., count * layer.stride :].clone()  # as a view it would keep all of `x`
-        return self._convolve(x) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
+        if layer.reach > 1:
+            self.kept = x[..., count * layer.stride :].clone()  # as a view it would keep all of `x`
+        return self._convolve(x, count) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
 
     def _padded(self, x: Tensor, last: bool) -> Tensor:
         layer = self.layer
@@ -106,13 +112,19 @@ class _Convolution(Stream):
             return reflect(x, layer.left, right)
         return F.pad(x, (0, right), mode="reflect" if layer.reflect else "constant") if right else x
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, count: int) -> Tensor:
         layer = self.layer
-        windows = x.unfold(2, layer.reach, layer.stride)[..., :: layer.dilation]  # (batch, in, outputs, taps)
-        if windows.shape[2] > FEW:
+        if count > MANY:
             return F.conv1d(x, self.weight, self.bias, layer.stride, 0, layer.dilation)
-        y = F.linear(windows.transpose(1, 2).flatten(2), self.weight.flatten(1), self.bias)  # (batch, outputs, out)
-        return y.transpose(1, 2).contiguous()
+        (batch, channels, _), taps = x.shape, self.weight.shape[2]
+        by_item, by_channel, by_time = x.stride()
+        weight, step, apart = self.weight.flatten(1), layer.stride * by_time, layer.dilation * by_time
+        if count > FEW:
+            windows = x.as_strided((batch, channels, taps, count), (by_item, by_channel, apart, step)).flatten(1, 2)
+            return torch.baddbmm(self.bias[:, None], weight.expand(batch, -1, -1), windows)
+        windows = x.as_strided((batch, count, channels, taps), (by_item, step, by_channel, apart))
+        y = torch.addmm(self.bias, windows.reshape(batch * count, channels * taps), weight.T)
+        return y.view(batch, count, -1).transpose(1, 2).contiguous()
 
 
 class _Upsampling(Stream):
@@ -165,8 +177,11 @@ class _Residual(Stream):
         count = y.shape[-1]
         if self.kept is not None:
             x = torch.cat([self.kept, x], dim=-1)
-        self.kept = x[..., count:].clone() if count < x.shape[-1] else None
-        return self.shortcut.push(x[..., :count], last) + y
+        if count < x.shape[-1]:
+            self.kept, x = x[..., count:].clone(), x[..., :count]
+        else:
+            self.kept = None
+        return self.shortcut.push(x, last) + y
 
 
 class _LSTM(Stream):
@@ -209,8 +224,14 @@ def stream_of(layer: nn.Module) -> Stream:
 
 
 @stream_of.register
-def _(layer: Snake1d | LinearSnake1d | nn.ELU | nn.Tanh | nn.Identity) -> Stream:
+def _(layer: nn.ELU | nn.Tanh | nn.Identity) -> Stream:
     return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: Snake) -> Stream:
+    frequency, magnitude = (factor.detach() for factor in layer.factors())
+    return Pointwise(partial(_snake, frequency=frequency, magnitude=magnitude))
 
 
 @stream_of.register
@@ -272,3 +293,9 @@ def _(layer: SEANetDecoder) -> Stream:
 def chain_of(*layers: nn.Module) -> Chain:
     """Return the streaming form of layers one after another."""
     return Chain(stream_of(layer) for layer in layers)
+
+
+def _snake(x: Tensor, frequency: Tensor, magnitude: Tensor) -> Tensor:
+    """Compute Snake in as few calls as there can be: on short pieces, they are what takes the time."""
+    wide = x.to(frequency.dtype)
+    return torch.addcmul(wide, (frequency * wide).sin_().square_(), magnitude).to(x.dtype)
