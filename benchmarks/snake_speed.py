@@ -1,0 +1,88 @@
+"""Time and memory of `Snake1d` beside diffusers' on equal parameters, as it is and compiled by inductor.
+
+Times are medians of runs that take turns in one process. Before, one run compares outputs and gradients. "Kept" is
+what the forward pass keeps for the backward pass, in units of the input.
+
+    python benchmarks/snake_speed.py --shapes 1,128,65536 2,512,4096 --repeats 9
+"""
+
+import argparse
+import functools
+
+import torch
+from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d as OobleckSnake1d
+from measuring import MIB, median_seconds, print_table, relative_difference, saved_mib
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.activations import Snake1d
+
+OURS, THEIRS, COMPILED = "Snake1d", "Oobleck", "Oobleck, compiled"
+
+
+def layers(channels: int) -> dict[str, nn.Module]:
+    """Return the same Snake three times."""
+    theirs = OobleckSnake1d(channels)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in theirs.parameters():
+        parameter.data.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    ours = Snake1d(channels)
+    ours.load_state_dict(theirs.state_dict())
+    return {THEIRS: theirs, OURS: ours, COMPILED: torch.compile(theirs)}
+
+
+def forward(layer: nn.Module, x: Tensor) -> Tensor:
+    """Run without gradients."""
+    with torch.no_grad():
+        return layer(x)
+
+
+def gradients(layer: nn.Module, x: Tensor, above: Tensor) -> tuple[Tensor, ...]:
+    """Run forward and backward; gradients of the input and of both parameters."""
+    return torch.autograd.grad(layer(x), (x, *layer.parameters()), above)
+
+
+def both(layer: nn.Module, x: Tensor, above: Tensor) -> Tensor:
+    """Run forward and backward; the gradient of the input."""
+    return gradients(layer, x, above)[0]
+
+
+def compare(shape: tuple[int, ...], repeats: int) -> list[list[str | float]]:
+    """Return a row for each kind of pass: milliseconds, ratios to Oobleck's, what is kept."""
+    generator = torch.Generator().manual_seed(1)
+    x, above = (torch.randn(shape, generator=generator) for _ in range(2))
+    x.requires_grad_()
+    kinds = layers(shape[1])
+    results = {name: (forward(layer, x), *gradients(layer, x, above)) for name, layer in kinds.items()}
+    for name, result in results.items():
+        worst = max(relative_difference(a, b) for a, b in zip(result, results[THEIRS], strict=True))
+        if worst > 1e-5:
+            raise SystemExit(f"{name}: outputs or gradients differ by {worst:.1e} of the largest.")
+    size = x.nbytes / MIB
+    kept = [saved_mib(functools.partial(layer, x), layer.parameters()) / size for layer in kinds.values()]
+    label = "x".join(map(str, shape))
+    rows: list[list[str | float]] = []
+    for task, arguments in ((forward, (x,)), (both, (x, above))):
+        runs = [functools.partial(task, layer, *arguments) for layer in kinds.values()]
+        theirs, ours, compiled = (1e3 * seconds for seconds in median_seconds(runs, repeats))
+        shares: list[str] | list[float] = ["", "", ""] if task is forward else kept
+        rows.append([f"{label} {task.__name__}", theirs, ours, compiled, ours / theirs, compiled / theirs, *shares])
+    return rows
+
+
+def main() -> None:
+    """Parse the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["1,128,65536", "2,512,4096", "4,1024,256"])
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    shapes = [tuple(int(size) for size in shape.split(",")) for shape in arguments.shapes]
+    names = (THEIRS, OURS, COMPILED)
+    header = ["", *(f"{name} ms" for name in names), "ratio", "ratio, compiled", *(f"{name} kept" for name in names)]
+    print(f"{arguments.threads} threads")
+    print_table(header, [row for shape in shapes for row in compare(shape, arguments.repeats)])
+
+
+if __name__ == "__main__":
+    main()
