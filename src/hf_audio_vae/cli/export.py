@@ -8,6 +8,7 @@ that was written is run, and compared with the model.
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from hf_audio_vae.cli.sound import add_location_arguments, load_model
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that there is no torchvision
     model = load_model(arguments.model, arguments)
     for path, differences in export_model(model, arguments.output_dir, FORMATS[arguments.format]).items():
         told = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())

@@ -1,6 +1,7 @@
 """Files that hold one traced graph, and beside it what its caller has to know: ONNX, or a program of torch itself."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +51,15 @@ class GraphFormat:
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:
-    import onnxruntime  # noqa: F401  # at once, rather than when the graph is written and is to be checked
-
-    written: Any = torch.onnx.export(
-        graph.program,
-        input_names=graph.inputs,
-        output_names=graph.outputs,
-        dynamic_shapes=graph.dynamic_shapes,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name")  # inputs that share their batch share its name, too
+        written: Any = torch.onnx.export(
+            graph.program,
+            input_names=graph.inputs,
+            output_names=graph.outputs,
+            dynamic_shapes=graph.dynamic_shapes,
+            verbose=False,
+        )
     for node in written.model.graph:
         node.metadata_props.clear()  # where the code lies on this machine
     written.model.metadata_props.update(
@@ -94,9 +95,12 @@ def _value(text: str) -> object:
 
 
 def _write_torch(graph: Graph, path: Path) -> None:
-    for node in graph.program.graph.nodes:
+    program = graph.program.run_decompositions(
+        {}
+    )  # no region without autocast within another, which a file cannot hold
+    for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # where the code lies on this machine
-    torch.export.save(graph.program, path, extra_files={FACTS: json.dumps(graph.metadata)})
+    torch.export.save(program, path, extra_files={FACTS: json.dumps(graph.metadata)})
 
 
 def _load_torch(path: Path) -> Callable[..., tuple[Tensor, ...]]:
