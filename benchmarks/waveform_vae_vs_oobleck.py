@@ -1,15 +1,21 @@
 """Time and memory of `WaveformVAE` beside diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
 
-Times are medians of runs that take turns in one process, after one run that is not counted and that compares the
-outputs. Memory is the most that tensors held at one time beyond the input and the output. `--tile-frames` tries chunk
-sizes.
+Forms of both models take turns in one process; times are medians, after one run that is not counted and that compares
+the outputs with Oobleck's (its tiled encoder is left out there: it loses frames). Memory is the most that tensors held
+at one time beyond weights, input and output, by the record that `torch.profiler` keeps of torch's allocator.
 
-    python benchmarks/waveform_vae_vs_oobleck.py --config small --seconds 24 --repeats 5 --tile-frames 100 200 400
+    python benchmarks/waveform_vae_vs_oobleck.py --config stable-audio-open --seconds 10 --threads 2 --repeats 3
+
+Plain layers take new memory for every activation, whose pages the system has to provide. To see what is left of a gain
+where it does not, run the same under an allocator that keeps its pages:
+
+    MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456 python ...
 """
 
 import argparse
 import functools
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderOobleck
@@ -17,8 +23,8 @@ from measuring import median_seconds, print_table, relative_difference, working_
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.modules.fused import native_kernels
 
-Model: TypeAlias = "WaveformVAE | AutoencoderOobleck"
 CONFIGS: dict[str, dict[str, int | list[int]]] = {
     "small": {
         "encoder_hidden_size": 32,
@@ -29,99 +35,92 @@ CONFIGS: dict[str, dict[str, int | list[int]]] = {
     },
     "stable-audio-open": {},  # the defaults of both classes
 }
-WHOLE, DEFAULT = "whole", "default"  # instead of a number of frames a chunk
+PLAIN, FUSED = "Oobleck", "fused"
+OOBLECKS = (PLAIN, "Oobleck, tiled", "Oobleck, compiled")
+FORMS = (*OOBLECKS, "plain", "tiled", FUSED, "fused, bfloat16")
 
 
-def build(config: str) -> tuple[WaveformVAE, AutoencoderOobleck]:
-    """Return both models with the same random weights, held once."""
+@dataclass(frozen=True)
+class Form:
+    """A model, and what is done to it before it runs."""
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+
+
+def build(config: str, names: Sequence[str]) -> dict[str, Form]:
+    """Return forms of both models with the same random weights."""
     torch.manual_seed(0)
     theirs = AutoencoderOobleck(**CONFIGS[config]).eval()
     with torch.device("meta"):
         ours = WaveformVAE(**CONFIGS[config]).eval()
     ours.load_state_dict(theirs.state_dict(), assign=True)
-    return ours, theirs
+    forms = {name: _form(name, ours, theirs) for name in names if name != "fused, bfloat16"}
+    if "fused, bfloat16" in names and native_kernels(torch.bfloat16) is not None:
+        half = WaveformVAE(**CONFIGS[config]).eval()
+        half.load_state_dict(theirs.state_dict())
+        forms["fused, bfloat16"] = _form("fused, bfloat16", torch.nn.Module.to(half, torch.bfloat16), theirs)
+    return forms
 
 
-def tile(model: Model, frames: str) -> None:
-    """Code in chunks of so many frames, of the default size, or not at all."""
-    if frames == WHOLE:
-        model.disable_tiling()
-    elif frames == DEFAULT:
-        model.enable_tiling()
-    else:
-        model.enable_tiling(int(frames))
+def _form(name: str, ours: WaveformVAE, theirs: AutoencoderOobleck) -> Form:
+    model = theirs if name in OOBLECKS else ours
+    if name == "Oobleck, compiled":
+        encoder, decoder = torch.compile(theirs.encoder), torch.compile(theirs.decoder)
+        return Form(lambda x: encoder(x).chunk(2, dim=1)[0], lambda z: decoder(z))
+    if name.startswith("fused"):
+        model.fuse()
+    fused = None if model is theirs else model._fused
+    tiled = name.endswith("tiled")
+
+    def encode(x: Tensor) -> Tensor:
+        prepare()
+        return model.encode(x.to(model.dtype)).latent_dist.mean
+
+    def decode(z: Tensor) -> Tensor:
+        prepare()
+        return model.decode(z.to(model.dtype)).sample
+
+    def prepare() -> None:
+        if model is ours:
+            model._fused = fused
+        model.enable_tiling() if tiled else model.disable_tiling()
+
+    return Form(encode, decode)
 
 
-def example(model: Model, task: str, frames: int) -> Tensor:
-    """Return a random waveform or random latents of so many frames."""
+def example(config: str, task: str, seconds: float) -> Tensor:
+    """Return a random waveform or random latents."""
+    with torch.device("meta"):
+        model = WaveformVAE(**CONFIGS[config])
+    frames = round(seconds * model.frame_rate)
     shape = {
         "encode": (1, model.config.audio_channels, frames * model.hop_length),
-        "decode": (1, model.config.decoder_input_channels, frames),
+        "decode": (1, model.latent_channels, frames),
     }[task]
     return 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def run(model: Model, task: str, x: Tensor) -> Tensor:
-    """Encode a waveform or decode latents."""
-    return model.encode(x).latent_dist.mean if task == "encode" else model.decode(x).sample
-
-
-def memory(model: Model, task: str, frames_a_chunk: str, frames: int) -> float:
-    """Return in MiB the most that one run holds beyond its input and its output."""
-    tile(model, frames_a_chunk)
-    x = example(model, task, frames)
-    return working_mib(lambda: run(model, task, x))
-
-
-def compare(arguments: argparse.Namespace, ours: WaveformVAE, theirs: AutoencoderOobleck, frames: int) -> None:
-    """Print time, memory and exactness of both classes, whole and in chunks of each one's default size."""
+def compare(task: str, forms: dict[str, Form], x: Tensor, *, repeats: int, seconds: float, memory: bool) -> None:
+    """Print time, error and memory of all forms of a task."""
+    runs = {name: functools.partial(getattr(form, task), x) for name, form in forms.items()}
+    expected = runs[PLAIN]()
+    errors = {}
+    for name, run in runs.items():
+        errors[name] = 0.0 if name == PLAIN else relative_difference(run().float(), expected)
+        loses_frames = task == "encode" and name == "Oobleck, tiled"
+        if not loses_frames and errors[name] > (5e-2 if "bfloat16" in name else 1e-5):
+            raise SystemExit(f"{task}, {name}: the output differs by {errors[name]:.1e} of the largest.")
+    del expected
+    times = dict(zip(runs, median_seconds(list(runs.values()), repeats), strict=True))
+    best = min(times[name] for name in OOBLECKS if name in times)
     rows: list[list[str | float]] = []
-    for task in arguments.tasks:
-        x = example(ours, task, frames)
-        wholes: list[Tensor] = []
-        for chunks, label in ((WHOLE, "whole"), (DEFAULT, "in chunks")):
-            for model in (ours, theirs):
-                tile(model, chunks)
-            outputs = [run(ours, task, x), run(theirs, task, x)]
-            wholes = wholes or outputs
-            if relative_difference(*wholes) > 1e-5:
-                raise SystemExit(f"{task}: outputs differ by {relative_difference(*wholes):.1e} of the largest.")
-            errors = [relative_difference(y, whole) for y, whole in zip(outputs, wholes, strict=True)]
-            del outputs
-            runs = [functools.partial(run, model, task, x) for model in (ours, theirs)]
-            a, b = median_seconds(runs, arguments.repeats)
-            bytes_a, bytes_b = (memory(model, task, chunks, frames) for model in (ours, theirs))
-            rows.append([f"{task}, {label}", a, b, b / a, bytes_a, bytes_b, bytes_a / bytes_b, *errors])
-    header = ["", "s", "Oobleck s", "speed ratio", "MiB", "Oobleck MiB", "memory ratio", "error", "Oobleck error"]
+    for name, run in runs.items():
+        row = [name, times[name], seconds / times[name], times[PLAIN] / times[name], best / times[name], errors[name]]
+        measured = memory and name != "Oobleck, compiled"  # the profiler sees too little of what is compiled
+        rows.append([*row, working_mib(run) if measured else "-"])
+    header = [task, "s", "x real time", "speed / plain Oobleck", "speed / best Oobleck", "error", "MiB"]
     print_table(header, rows)
-
-
-def compare_chunks(arguments: argparse.Namespace, model: WaveformVAE, frames: int) -> None:
-    """Print the throughput of chunks of several sizes beside that of the whole signal, and their memory."""
-    sizes = [WHOLE, str(model.default_tile_frames), *map(str, arguments.tile_frames)]
-
-    def timed(size: str, task: str, x: Tensor) -> Tensor:
-        tile(model, size)
-        return run(model, task, x)
-
-    for task in arguments.tasks:
-        runs = [functools.partial(timed, size, task, example(model, task, frames)) for size in sizes]
-        medians = median_seconds(runs, arguments.repeats)
-        rows: list[list[str | float]] = [
-            [size, seconds, medians[0] / seconds, memory(model, task, size, frames)]
-            for size, seconds in zip(sizes, medians, strict=True)
-        ]
-        print_table([f"{task}: frames a chunk", "s", "throughput / whole", "MiB"], rows)
-
-
-def compare_lengths(arguments: argparse.Namespace, model: WaveformVAE, frames: int) -> None:
-    """Print the memory beyond input and output at one, two and four times the length."""
-    rows: list[list[str | float]] = []
-    for task in arguments.tasks:
-        for length in (frames, 2 * frames, 4 * frames):
-            label = f"{task}, {length * model.hop_length / model.sampling_rate:.0f} s"
-            rows.append([label, *(memory(model, task, chunks, length) for chunks in (WHOLE, DEFAULT))])
-    print_table(["", "whole MiB", "in chunks MiB"], rows)
 
 
 def main() -> None:
@@ -129,19 +128,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=CONFIGS, default="small")
     parser.add_argument("--tasks", nargs="+", choices=["encode", "decode"], default=["encode", "decode"])
-    parser.add_argument("--seconds", type=float, default=24, help="length of the audio")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[24], help="lengths of the audio")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tile-frames", type=int, nargs="*", default=[], help="chunk sizes beside the default")
+    parser.add_argument("--memory", action="store_true", help="measure memory too, by one run more of each form")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    names = [name for name in FORMS if name in {PLAIN, *arguments.forms}]
     with torch.inference_mode():
-        ours, theirs = build(arguments.config)
-        frames = round(arguments.seconds * ours.sampling_rate / ours.hop_length)
-        print(f"{arguments.config}, {arguments.seconds:g} s of audio ({frames} frames), {arguments.threads} threads")
-        compare(arguments, ours, theirs, frames)
-        compare_chunks(arguments, ours, frames)
-        compare_lengths(arguments, ours, frames)
+        forms = build(arguments.config, names)
+        for seconds in arguments.seconds:
+            print(f"\n{arguments.config}, {seconds:g} s of audio, {arguments.threads} threads")
+            for task in arguments.tasks:
+                x = example(arguments.config, task, seconds)
+                compare(task, forms, x, repeats=arguments.repeats, seconds=seconds, memory=arguments.memory)
 
 
 if __name__ == "__main__":
