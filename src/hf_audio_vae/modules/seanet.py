@@ -86,7 +86,9 @@ class SEANetUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(self.activation1(x))
-        return self.shortcut(x) + self.conv2(self.activation2(y))
+        y = self.activation2(y)  # by one name, what was before is let go
+        y = self.conv2(y)
+        return y.add_(self.shortcut(x))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         return self.conv1.input_span(start, stop)
@@ -104,7 +106,8 @@ class SEANetEncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for unit in self.units:
             x = unit(x)
-        return self.conv(self.activation(x))
+        x = self.activation(x)
+        return self.conv(x)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         return span_through((*self.units, self.conv), start, stop)
