@@ -2,9 +2,9 @@
 
 Each run is `training/encode_latents.py` as a user calls it, on one thread a process. The sounds of `data/` are copied
 into shards of parquet; two processes deal these out, two single runs get the same halves by name, and one run has all.
-What is timed is the encoding, by the script's own clock, and the whole command, imports included. The stored latents
-have to be equal, row by row. Beside the smaller of two halves no launch is idle: `balance` is the mean of the halves'
-times over the longer one, the most that two processes can reach.
+What is timed is the encoding, by the script's own clock, the whole command, imports included, and the processor's time
+of all its processes, which other load stretches less. The stored latents have to be equal, row by row. `balance` is
+the mean of the halves' times over the longer one: of twice the speed, two processes can reach so much.
 
     python benchmarks/catalogue_encoding.py --repeats 3
 """
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -79,15 +80,26 @@ def stored_rows(folders: Sequence[Path]) -> Rows:
     return sorted(rows, key=lambda row: (row["path"], row["start_sample"]))
 
 
-def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) -> tuple[list[float], float, Rows]:
-    """Encode the catalogue in one of the ways; return seconds of encoding a run, those of all, and the rows."""
+def processor_seconds() -> float:
+    """Return the processor's time of all commands that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) -> tuple[list[float], list[float], Rows]:
+    """Encode the catalogue in one of the ways.
+
+    Returns:
+        Seconds of encoding of each run; those of the longest, of the command and of the processor; and the rows.
+    """
     halves = [shards[0::2], shards[1::2]] if way == ALONE else [shards]
     folders = [folder / str(half) for half in range(len(halves))]
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), processor_seconds()
     launcher = TWO_PROCESSES if way == LAUNCH else []
     runs = [start(launcher, model, half, place) for half, place in zip(halves, folders, strict=True)]
     seconds = [encoding_seconds(run) for run in runs]
-    return seconds, time.perf_counter() - begin, stored_rows(folders)
+    times = [max(seconds), time.perf_counter() - begin, processor_seconds() - used]
+    return seconds, times, stored_rows(folders)
 
 
 def main() -> None:
@@ -100,30 +112,29 @@ def main() -> None:
     datasets.disable_progress_bars()
     torch.manual_seed(0)
     model = WaveformVAE(**CONFIGS[arguments.config])
-    encoding: dict[str, list[float]] = {LAUNCH: [], ALONE: [], ONE: []}
-    whole: dict[str, list[float]] = {LAUNCH: [], ALONE: [], ONE: []}
+    measured: dict[str, list[list[float]]] = {LAUNCH: [], ALONE: [], ONE: []}
     balances = []
     with tempfile.TemporaryDirectory() as scratch:
         shards = write_catalogue(Path(scratch), arguments.copies)
         expected: Rows = []
         for repeat in range(arguments.repeats):
-            for way in encoding:
-                seconds, command, rows = encode(way, model, shards, Path(scratch) / f"{repeat} {way}")
-                encoding[way].append(max(seconds))
-                whole[way].append(command)
+            for way in measured:
+                halves, times, rows = encode(way, model, shards, Path(scratch) / f"{repeat} {way}")
+                measured[way].append(times)
                 if way == ALONE:
-                    balances.append(statistics.mean(seconds) / max(seconds))
+                    balances.append(statistics.mean(halves) / max(halves))
                 expected = expected or rows
                 if rows != expected:
                     raise SystemExit(f"the latents of {way} are not those of {LAUNCH}.")
     print(f"{len(expected)} rows, equal in all runs; balance of the halves {statistics.median(balances):.3f}")
-    reference = statistics.median(encoding[ONE]), statistics.median(whole[ONE])
+    medians = {
+        way: [statistics.median(column) for column in zip(*runs, strict=True)] for way, runs in measured.items()
+    }
     table: list[list[str | float]] = []
-    for way in encoding:
-        medians = statistics.median(encoding[way]), statistics.median(whole[way])
-        ratios = [theirs / ours for theirs, ours in zip(reference, medians, strict=True)]
-        table.append([way, medians[0], ratios[0], medians[1], ratios[1]])
-    print_table(["", "encoding s", "speed / one process", "command s", "speed / one process"], table)
+    for way, values in medians.items():
+        ratios = [one / value for one, value in zip(medians[ONE], values, strict=True)]
+        table.append([way, *(number for pair in zip(values, ratios, strict=True) for number in pair)])
+    print_table(["", "encoding s", "ratio", "command s", "ratio", "processor s", "ratio"], table)
 
 
 if __name__ == "__main__":

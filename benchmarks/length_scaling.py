@@ -1,0 +1,148 @@
+"""Throughput and memory of a long file beside a short one: both should be the same.
+
+A file of noise is encoded as it is read, chunk by chunk; latents are decoded in chunks into one waveform. Each length
+is coded in processes of its own, that take turns, after a second that is not timed; a short one several times for the
+median, on one thread of the processor's time. Memory beyond the weights is the most that was resident beyond what the
+process had at the start, and by torch's count the most that tensors held; the waveform that decoding returns is in
+neither.
+
+    python benchmarks/length_scaling.py --seconds 10 3600 --threads 1 --repeats 3
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from measuring import MIB, print_table, working_mib
+from torch import Tensor
+from waveform_vae_vs_oobleck import CONFIGS as OOBLECKS
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import open_audio
+
+CONFIGS = {
+    "demo": {  # of training/recipes/demo.yaml
+        "encoder_hidden_size": 16,
+        "downsampling_ratios": [2, 4, 4],
+        "channel_multiples": [1, 2, 4],
+        "decoder_channels": 16,
+        "decoder_input_channels": 8,
+        "audio_channels": 1,
+        "sampling_rate": 16000,
+    },
+    **OOBLECKS,
+}
+SHORTEST_MEASUREMENT = 60.0  # seconds of sound
+
+
+def write_noise(path: Path, model: WaveformVAE, seconds: float) -> None:
+    """Write a file of noise, a second at a time."""
+    rate, generator = model.sampling_rate, np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", rate, model.config.audio_channels, "PCM_16") as file:
+        for _ in range(math.ceil(seconds)):
+            file.write(generator.normal(0, 0.1, (rate, model.config.audio_channels)))
+
+
+def encode(model: WaveformVAE, path: Path, seconds: float) -> Tensor:
+    """Encode the start of a file and let go of all latents but the last chunk's."""
+    with open_audio(path) as reader:
+
+        def read(start: int, stop: int) -> Tensor:
+            return reader.read(start, stop - start)[None]
+
+        for posterior in model.encode_chunks(read, round(seconds * model.sampling_rate)):
+            latents = posterior.mean
+    return latents
+
+
+def memory_status(key: str) -> float:
+    """Return in MiB what Linux says of this process: `VmRSS` is resident now, `VmHWM` the most that ever was."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{key}:")[1].split()[0]) * 1024 / MIB
+
+
+def measure(task: str, model: WaveformVAE, path: Path, seconds: float, tensors: bool) -> dict[str, float]:
+    """Code so much sound; return how fast and how much memory became resident, or the MiB of tensors."""
+    frames = round(seconds * model.frame_rate)
+    latents = torch.randn(1, model.latent_channels, frames, generator=torch.Generator().manual_seed(0))
+    code: Callable[[float], Tensor] = {
+        "encode": lambda seconds: encode(model, path, seconds),
+        "decode": lambda seconds: model.decode(latents[..., : round(seconds * model.frame_rate)]).sample,
+    }[task]
+    if tensors:
+        return {"tensors_mib": working_mib(lambda: code(seconds))}
+    before = memory_status("VmRSS")
+    code(1.0)
+    times, clock = [], time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    for _ in range(math.ceil(SHORTEST_MEASUREMENT / seconds)):
+        start = clock()
+        output_mib = code(seconds).nbytes / MIB
+        times.append(clock() - start)
+    resident_mib = memory_status("VmHWM") - before - output_mib
+    return {"times_real_time": seconds / statistics.median(times), "resident_mib": resident_mib}
+
+
+def measure_in_process(arguments: argparse.Namespace, *options: str) -> dict[str, float]:
+    """Measure in a process that has done nothing else."""
+    own = ["--config", arguments.config, "--threads", str(arguments.threads), "--measure", *options]
+    done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def compare(arguments: argparse.Namespace, path: str) -> None:
+    """Print what each length takes, and its ratio to the first."""
+    cases = [(task, str(seconds)) for task in ("encode", "decode") for seconds in arguments.seconds]
+    timed: dict[tuple[str, str], list[dict[str, float]]] = {case: [] for case in cases}
+    for _ in range(arguments.repeats):
+        for case in cases:
+            timed[case].append(measure_in_process(arguments, *case, path, "time"))
+    rows: list[list[str | float]] = []
+    for case in cases:
+        task, seconds = case
+        speed, resident = (
+            statistics.median(run[name] for run in timed[case]) for name in ("times_real_time", "resident_mib")
+        )
+        if seconds == str(arguments.seconds[0]):
+            first = speed
+        tensors = measure_in_process(arguments, *case, path, "tensors")["tensors_mib"]
+        rows.append([f"{task}, {float(seconds):g} s", speed, speed / first, resident, tensors])
+    print_table(["", "times real time", "/ the first length", "resident MiB", "tensors MiB"], rows)
+
+
+def main() -> None:
+    """Parse the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=CONFIGS, default="demo")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 3600.0], help="lengths of the audio")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    model = WaveformVAE(**CONFIGS[arguments.config]).eval()
+    model.enable_tiling()
+    if arguments.measure:
+        task, seconds, path, what = arguments.measure
+        with torch.inference_mode():
+            print(json.dumps(measure(task, model, Path(path), float(seconds), what == "tensors")))
+        return
+    print(f"{arguments.config}, {model.tile_frames} frames a chunk at most, {arguments.threads} threads")
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(Path(folder) / "noise.wav", model, max(arguments.seconds))
+        compare(arguments, str(Path(folder) / "noise.wav"))
+
+
+if __name__ == "__main__":
+    main()
