@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hf_audio_vae.modules.activations import LinearSnake1d
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.dilated import DownsamplingBlock, UpsamplingBlock, UpsamplingConv1d
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import SEANetLayers, SEANetUnit, SkipLSTM
 from hf_audio_vae.modules.streaming import FEW, MANY, Stream, stream_of
@@ -39,6 +40,10 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield f"encoder-block-{causal}", (EncoderBlock(3, 4, stride=3, causal=causal), 3)
         yield f"decoder-block-{causal}", (DecoderBlock(3, 4, stride=3, causal=causal), 1)
     yield "lstm", (SkipLSTM(3, 2), 1)
+    sizes: Any = {"width": 4, "stride": 3, "count": 1, "unit_width": 2, "dilations": (1, 3)}
+    yield "downsampling-block", (DownsamplingBlock(3, 4, **sizes), 3)
+    yield "upsampling-block", (UpsamplingBlock(3, **sizes), 1)
+    yield "upsampling-2", (UpsamplingConv1d(3, 4, stride=2), 1)
 
 
 with torch.random.fork_rng():

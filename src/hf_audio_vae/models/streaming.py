@@ -1,16 +1,16 @@
 """Waveforms encoded and decoded while they come in, and after how many samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.models.inputs import check_codes, check_latents, check_waveform
-from hf_audio_vae.modules.chunking import FAR
+from hf_audio_vae.modules.chunking import FAR, span_through
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.streaming import Chain, Pointwise, Stream, stream_of
 
@@ -123,38 +123,30 @@ class Streaming(Generic[Output]):
     Args:
         encoder (`StreamingCoder[Output]`): Waveform in, `DiagonalGaussian` or codes out.
         decoder (`StreamingCoder[torch.Tensor]`): Latents or codes in, waveform out.
+        latency (`AlgorithmicLatency`): Of both.
     """
 
     encoder: StreamingCoder[Output]
     decoder: StreamingCoder[Tensor]
+    latency: AlgorithmicLatency
 
 
-class _Model(Protocol):
-    """What streaming asks of a model; an LSTM, which reads the past alone, is in no span and changes no latency."""
+def latency_of(
+    encoder: Iterable[Any], decoder: Iterable[Any], *, hop_length: int, sampling_rate: int
+) -> AlgorithmicLatency:
+    """Return the latency of layers from samples to frames, and of layers back, each of which knows its span.
 
-    encoder: Any
-    decoder: Any
-    config: Any
-
-    @property
-    def hop_length(self) -> int:
-        """Samples a frame."""
-
-    @property
-    def sampling_rate(self) -> int:
-        """Samples a second, in Hz."""
-
-
-def _latency(model: _Model) -> AlgorithmicLatency:
-    hop, encoder, decoder = model.hop_length, model.encoder, model.decoder
-    ends = [decoder.input_span(t, t + 1)[1] - FAR for t in range(FAR * hop, (FAR + 1) * hop)]  # frames
-    known = {end: encoder.input_span(FAR + end - 1, FAR + end)[1] - FAR * hop for end in {1, *ends}}
+    An LSTM, which reads the past alone, is in no span and changes no latency.
+    """
+    times = range(FAR * hop_length, (FAR + 1) * hop_length)
+    ends = [span_through(decoder, t, t + 1)[1] - FAR for t in times]  # frames
+    known = {end: span_through(encoder, FAR + end - 1, FAR + end)[1] - times.start for end in {1, *ends}}
     return AlgorithmicLatency(
         encoder=known[1],
-        decoder=max(end * hop - t for t, end in enumerate(ends)),
+        decoder=max(end * hop_length - t for t, end in enumerate(ends)),
         total=max(known[end] - t for t, end in enumerate(ends)),
-        start=encoder.input_span(0, decoder.input_span(0, 1)[1])[1],
-        sampling_rate=model.sampling_rate,
+        start=span_through(encoder, 0, span_through(decoder, 0, 1)[1])[1],
+        sampling_rate=sampling_rate,
     )
 
 
@@ -171,7 +163,8 @@ def _check_streamable(config: Any) -> None:
         )
 
 
-def _unchanged(x: Tensor) -> Tensor:
+def unchanged(x: Tensor) -> Tensor:
+    """Return codes or a waveform as the network gives them."""
     return x
 
 
@@ -179,11 +172,12 @@ class StreamingVAEMixin:
     """Streaming of a model with a posterior over latents."""
 
     @property
-    def algorithmic_latency(self: _Model) -> AlgorithmicLatency:
+    def algorithmic_latency(self: Any) -> AlgorithmicLatency:
         """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
-        return _latency(self)
+        layers = (self.encoder,), (self.decoder,)
+        return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
 
-    def streaming(self: _Model) -> Streaming[DiagonalGaussian]:
+    def streaming(self: Any) -> Streaming[DiagonalGaussian]:
         """Return an encoder and a decoder for a signal that comes in pieces, with the weights that there are now.
 
         Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each is
@@ -205,19 +199,14 @@ class StreamingVAEMixin:
             >>> streaming.encoder.flush().mean.shape  # zeros complete the last frame
             torch.Size([1, 4, 1])
         """
-        return Streaming(
-            StreamingCoder(
-                stream_of(self.encoder),
-                partial(check_waveform, audio_channels=self.config.audio_channels),
-                DiagonalGaussian.from_parameters,
-                unit=self.hop_length,
-            ),
-            StreamingCoder(
-                stream_of(self.decoder),
-                partial(check_latents, latent_channels=self.config.decoder_input_channels),
-                _unchanged,
-            ),
+        encoder = StreamingCoder(
+            stream_of(self.encoder),
+            partial(check_waveform, audio_channels=self.config.audio_channels),
+            DiagonalGaussian.from_parameters,
+            unit=self.hop_length,
         )
+        check = partial(check_latents, latent_channels=self.config.decoder_input_channels)
+        return Streaming(encoder, StreamingCoder(stream_of(self.decoder), check, unchanged), self.algorithmic_latency)
 
 
 class StreamingVQVAEMixin:
@@ -231,7 +220,8 @@ class StreamingVQVAEMixin:
             ValueError: An output of the model depends on the whole signal.
         """
         _check_streamable(self.config)
-        return _latency(self)
+        layers = (self.encoder,), (self.decoder,)
+        return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
 
     def streaming(self: Any, num_codebooks: int | None = None) -> Streaming[Tensor]:
         """Return an encoder and a decoder for a signal that comes in pieces, with the weights that there are now.
@@ -258,17 +248,15 @@ class StreamingVQVAEMixin:
         """
         _check_streamable(self.config)
         count = self.quantizer.checked_count(num_codebooks)
-        quantize = Pointwise(partial(self.quantizer.encode, num_codebooks=count))
-        return Streaming(
-            StreamingCoder(
-                Chain((stream_of(self.encoder), quantize)),
-                partial(check_waveform, audio_channels=self.config.audio_channels),
-                _unchanged,
-                unit=self.hop_length,
-            ),
-            StreamingCoder(
-                Chain((Pointwise(self.quantizer.decode), stream_of(self.decoder))),
-                partial(check_codes, codebook_sizes=self.codebook_sizes),
-                _unchanged,
-            ),
+        encoder = StreamingCoder(
+            Chain((stream_of(self.encoder), Pointwise(partial(self.quantizer.encode, num_codebooks=count)))),
+            partial(check_waveform, audio_channels=self.config.audio_channels),
+            unchanged,
+            unit=self.hop_length,
         )
+        decoder = StreamingCoder(
+            Chain((Pointwise(self.quantizer.decode), stream_of(self.decoder))),
+            partial(check_codes, codebook_sizes=self.codebook_sizes),
+            unchanged,
+        )
+        return Streaming(encoder, decoder, self.algorithmic_latency)

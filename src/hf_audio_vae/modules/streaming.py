@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
+from hf_audio_vae.modules.dilated import (
+    DilatedUnit,
+    DownsamplingBlock,
+    DownsamplingStage,
+    StridedConv1d,
+    UpsamplingBlock,
+    UpsamplingConv1d,
+    UpsamplingStage,
+)
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import (
     SEANetDecoder,
@@ -81,44 +90,45 @@ class Pointwise(Stream):
 class _Convolution(Stream):
     """Keeps the inputs that later outputs read, at first those of the padding."""
 
-    def __init__(self, layer: WeightNormConv1d) -> None:
-        self.layer = layer
-        self.weight = layer.weight().detach()
-        self.bias = self.weight.new_zeros(self.weight.shape[0]) if layer.bias is None else layer.bias.detach()
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, padding: tuple[int, int], reflect: bool
+    ) -> None:
+        self.weight = weight.detach()
+        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        self.stride, self.dilation, self.reflect = stride, dilation, reflect
+        self.left, self.right = padding
+        self.reach = dilation * (weight.shape[2] - 1) + 1
         self.reset()
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
-        self.starts_mirrored = self.layer.reflect  # and waits until as much is there as its start mirrors
+        self.starts_mirrored = self.reflect  # and waits until as much is there as its start mirrors
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
-        layer = self.layer
         if self.kept is None:
-            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else layer.left)
+            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else self.left)
         if self.kept.shape[-1]:
             x = torch.cat([self.kept, x], dim=-1)
         x = self._padded(x, last)
-        waits = self.starts_mirrored or x.shape[-1] < layer.reach
-        count = 0 if waits else (x.shape[-1] - layer.reach) // layer.stride + 1
-        if layer.reach > 1:
-            self.kept = x[..., count * layer.stride :].clone()  # as a view it would keep all of `x`
+        waits = self.starts_mirrored or x.shape[-1] < self.reach
+        count = 0 if waits else (x.shape[-1] - self.reach) // self.stride + 1
+        if self.reach > 1:
+            self.kept = x[..., count * self.stride :].clone()  # as a view it would keep all of `x`
         return self._convolve(x, count) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
 
     def _padded(self, x: Tensor, last: bool) -> Tensor:
-        layer = self.layer
-        right = layer.right if last else 0
-        if self.starts_mirrored and (last or x.shape[-1] > layer.left):
+        right = self.right if last else 0
+        if self.starts_mirrored and (last or x.shape[-1] > self.left):
             self.starts_mirrored = False
-            return reflect(x, layer.left, right)
-        return F.pad(x, (0, right), mode="reflect" if layer.reflect else "constant") if right else x
+            return reflect(x, self.left, right)
+        return F.pad(x, (0, right), mode="reflect" if self.reflect else "constant") if right else x
 
     def _convolve(self, x: Tensor, count: int) -> Tensor:
-        layer = self.layer
         if count > MANY:
-            return F.conv1d(x, self.weight, self.bias, layer.stride, 0, layer.dilation)
+            return F.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation)
         (batch, channels, _), taps = x.shape, self.weight.shape[2]
         by_item, by_channel, by_time = x.stride()
-        weight, step, apart = self.weight.flatten(1), layer.stride * by_time, layer.dilation * by_time
+        weight, step, apart = self.weight.flatten(1), self.stride * by_time, self.dilation * by_time
         if count > FEW:
             windows = x.as_strided((batch, channels, taps, count), (by_item, by_channel, apart, step)).flatten(1, 2)
             return torch.baddbmm(self.bias[:, None], weight.expand(batch, -1, -1), windows)
@@ -130,32 +140,32 @@ class _Convolution(Stream):
 class _Upsampling(Stream):
     """Keeps what the last input adds to the outputs after its own: the kernel has two strides."""
 
-    def __init__(self, layer: WeightNormConvTranspose1d) -> None:
-        self.layer = layer
-        self.weight, self.bias = layer.weight().detach(), layer.bias
+    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, cut_left: int) -> None:
+        self.weight = weight.detach()
+        self.bias = weight.new_zeros(weight.shape[1]) if bias is None else bias.detach()
+        self.stride, self.cut_left = stride, cut_left
         self.reset()
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
-        self.cut = self.layer.cut_left  # outputs still to be cut
+        self.cut = self.cut_left  # outputs still to be cut
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         full = self._convolve(x)
         if self.kept is not None:
-            full[..., : self.layer.stride] += self.kept
-        determined = x.shape[-1] * self.layer.stride
+            full[..., : self.stride] += self.kept
+        determined = x.shape[-1] * self.stride
         self.kept = full[..., determined:].clone()
-        y = full[..., self.cut : determined + (self.layer.cut_left if last else 0)]
+        y = full[..., self.cut : determined + (self.cut_left if last else 0)]
         if determined:
             self.cut = 0
-        return y if self.bias is None else y + self.bias[:, None]
+        return y + self.bias[:, None]
 
     def _convolve(self, x: Tensor) -> Tensor:
         """Return what the inputs add to their own outputs and a stride more; (batch, out, (n + 1) * stride)."""
-        stride = self.layer.stride
         if x.shape[-1] > FEW:
-            return F.conv_transpose1d(x, self.weight, None, stride)
-        taps = (x.transpose(1, 2) @ self.weight.flatten(1)).unflatten(2, (-1, 2, stride))
+            return F.conv_transpose1d(x, self.weight, None, self.stride)
+        taps = (x.transpose(1, 2) @ self.weight.flatten(1)).unflatten(2, (-1, 2, self.stride))
         own, following = taps.transpose(1, 2).unbind(3)  # (batch, out, n, stride) each
         return (F.pad(own, (0, 0, 0, 1)) + F.pad(following, (0, 0, 1, 0))).flatten(2)
 
@@ -236,12 +246,24 @@ def _(layer: Snake) -> Stream:
 
 @stream_of.register
 def _(layer: WeightNormConv1d) -> Stream:
-    return _Convolution(layer)
+    padding = (layer.left, layer.right)
+    return _Convolution(layer.weight(), layer.bias, layer.stride, layer.dilation, padding, layer.reflect)
+
+
+@stream_of.register
+def _(layer: StridedConv1d) -> Stream:
+    (stride,), (dilation,) = layer.stride, layer.dilation
+    return _Convolution(layer.weight, layer.bias, stride, dilation, (layer.left, layer.right), reflect=False)
 
 
 @stream_of.register
 def _(layer: WeightNormConvTranspose1d) -> Stream:
-    return _Upsampling(layer)
+    return _Upsampling(layer.weight(), layer.bias, layer.stride, layer.cut_left)
+
+
+@stream_of.register
+def _(layer: UpsamplingConv1d) -> Stream:
+    return _Upsampling(layer.weight, layer.bias, layer.factor, layer.left)
 
 
 @stream_of.register
@@ -258,6 +280,17 @@ def _(layer: ResidualUnit) -> Stream:
 def _(layer: SEANetUnit) -> Stream:
     branch = chain_of(layer.activation1, layer.conv1, layer.activation2, layer.conv2)
     return _Residual(branch, stream_of(layer.shortcut))
+
+
+@stream_of.register
+def _(layer: DilatedUnit) -> Stream:
+    branch = (Pointwise(F.relu), stream_of(layer.conv1), Pointwise(F.relu), stream_of(layer.conv2))
+    return _Residual(Chain(branch), Pointwise(nn.Identity()))
+
+
+@stream_of.register
+def _(layer: DownsamplingStage | UpsamplingStage | DownsamplingBlock | UpsamplingBlock) -> Stream:
+    return chain_of(*layer.layers())
 
 
 @stream_of.register

@@ -30,6 +30,7 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEEncoderOutput,
     HierarchicalVQVAEOutput,
 )
+from hf_audio_vae.models.hierarchical_vqvae.streaming import StreamingLevelsMixin
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_sampling_rate, check_tile_frames
 from hf_audio_vae.models.padding import by_length, checked_waveform
@@ -37,7 +38,7 @@ from hf_audio_vae.modules.chunking import even_chunk_frames
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
 
-class HierarchicalVQVAE(PreTrainedModel):
+class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
     """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
