@@ -1,0 +1,68 @@
+"""Files played through a model block by block."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.audio import read_audio
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.cli.stream import Played, figures
+
+SPEECH = Path(__file__).parents[2] / "data/held_out/speech_en_0890.flac"  # 16 kHz, mono, 5.3 s
+TINY = {"sampling_rate": 16000, "encoder_hidden_size": 4, "decoder_hidden_size": 8, "downsampling_ratios": (4, 5)}
+CODES = {"hidden_size": 8, "num_codebooks": 2, "codebook_size": 16, "codebook_dim": 4, "residual_dilations": (1,)}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        WaveformVAE(4, (4, 5), (1, 2), 4, 2, 1, 16000, causal=True),
+        WaveformVQVAE(WaveformVQVAEConfig(**TINY, **CODES)),
+        HierarchicalVQVAE(HierarchicalVQVAEConfig(sampling_rate=16000, hidden_size=4, width=4, depth=1)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@torch.no_grad()
+def test_stream_writes_the_reconstruction_and_the_latency(
+    model: WaveformVAE | WaveformVQVAE | HierarchicalVQVAE, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.eval().save_pretrained(tmp_path / "model")
+    arguments = ["--model", str(tmp_path / "model"), "--output_dir", str(tmp_path), "--block_seconds", "0.1"]
+    assert main(["stream", str(SPEECH), *arguments]) == 0
+    (row,) = [line.split("|") for line in capsys.readouterr().out.splitlines() if "speech" in line and "|" in line]
+    assert float(row[2]) == pytest.approx(1e3 * model.algorithmic_latency.seconds, abs=1e-3)
+    assert float(row[3]) == 100
+    played, rate = read_audio(tmp_path / "speech_en_0890.stream.wav")
+    assert rate == 16000
+    expected = model(read_audio(SPEECH)[0][None]).sample[0]
+    # A code may change where rounding does, which is heard, but in few places.
+    off = (played - expected).abs() > 1e-4 * expected.abs().max()
+    assert played.shape == expected.shape
+    assert off.float().mean() < (1e-9 if isinstance(model, WaveformVAE) else 0.01)
+
+
+def test_the_delay_has_all_that_a_sample_waits_for() -> None:
+    # Blocks of 2 s at 1 Hz: what comes in at 0 s is complete at 2 s, and its sound is there after 3 s of computing.
+    # The next block waits for that until 5 s, for its own sound until 6 s; that was to be played from 1 s on.
+    played = Played(torch.zeros(1, 1, 4), seconds=[3.0, 1.0, 0.5], starts=[0, 1, 4])
+    block, median, highest, longest, delay, speed = figures(played, time=4, block=2, sampling_rate=1)
+    assert (block, median, longest, delay) == (2000, 1000, 3000, 5000)
+    assert 2900 < highest < 3000
+    assert speed == 4 / 4.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"normalize": True}, [], "use a model with `normalize=False`"),
+        ({}, ["--block_seconds", "1e-5"], "a block needs at least 1 sample"),
+    ],
+)
+def test_what_cannot_be_streamed_is_one_line(
+    changes: dict[str, bool], options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WaveformVQVAE(WaveformVQVAEConfig(**TINY, **CODES, **changes)).save_pretrained(tmp_path)
+    assert main(["stream", str(SPEECH), "--model", str(tmp_path), "--output_dir", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
