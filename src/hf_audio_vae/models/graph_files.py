@@ -95,9 +95,7 @@ def _value(text: str) -> object:
 
 
 def _write_torch(graph: Graph, path: Path) -> None:
-    program = graph.program.run_decompositions(
-        {}
-    )  # no region without autocast within another, which a file cannot hold
+    program = graph.program.run_decompositions({})  # else a file cannot hold autocast in autocast
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # where the code lies on this machine
     torch.export.save(program, path, extra_files={FACTS: json.dumps(graph.metadata)})
