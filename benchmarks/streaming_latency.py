@@ -1,0 +1,118 @@
+"""A causal codec-like VAE played block by block on one CPU thread, beside windows without state.
+
+24 kHz mono, a frame of 64 latents every 320 samples (13.3 ms), 32 to 256 channels, random weights: a `WaveformVAE` at
+the rates of 24 kHz EnCodec. Blocks of one, two and four frames are encoded and decoded with the layers' state and,
+taking turns, by computing for each block the window of all that its outputs read. Both have to equal the pass over the
+whole signal within 1e-5 of its largest value.
+
+`--clock process` counts what this process computes, whoever else uses the machine; `--clock wall`, how long one waits.
+
+    python benchmarks/streaming_latency.py --seconds 8
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from measuring import print_table, relative_difference
+from torch import Tensor
+
+from hf_audio_vae import WaveformVAE
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "process": time.process_time}
+BLOCK_FRAMES = (1, 2, 4)
+WARM_UP_BLOCKS = 5
+TOLERANCE = 1e-5
+
+
+def causal_vae(width: int) -> WaveformVAE:
+    """Return a model with random weights."""
+    torch.manual_seed(0)
+    model = WaveformVAE(
+        encoder_hidden_size=width,
+        downsampling_ratios=(2, 4, 5, 8),
+        channel_multiples=(1, 2, 4, 8),
+        decoder_channels=width,
+        decoder_input_channels=64,
+        audio_channels=1,
+        sampling_rate=24000,
+        causal=True,
+    )
+    return model.eval()
+
+
+def with_state(model: WaveformVAE, waveform: Tensor, frames: int) -> Callable[[int], Tensor]:
+    """Return what plays the block at a place, each after the one before it."""
+    streaming, size = model.streaming(), frames * model.hop_length
+
+    def play(place: int) -> Tensor:
+        latents = streaming.encoder.push(waveform[..., place * size : (place + 1) * size]).mode()
+        return streaming.decoder.push(latents)
+
+    return play
+
+
+def with_windows(model: WaveformVAE, waveform: Tensor, frames: int) -> Callable[[int], Tensor]:
+    """Return the same without state: what a block's latents and samples read is computed for it alone."""
+    hop = model.hop_length
+    latents = waveform.new_zeros(1, model.latent_channels, waveform.shape[-1] // hop)
+
+    def play(place: int) -> Tensor:
+        start, stop = place * frames, (place + 1) * frames
+        first = max(model.encoder.input_span(start, stop)[0] // hop, 0)
+        posterior = model.encode(waveform[..., first * hop : stop * hop]).latent_dist
+        latents[..., start:stop] = posterior.mode()[..., start - first :]
+        first = max(model.decoder.input_span(start * hop, stop * hop)[0], 0)
+        return model.decode(latents[..., first:stop]).sample[..., (start - first) * hop :]
+
+    return play
+
+
+def measure(model: WaveformVAE, waveform: Tensor, frames: int, clock: Callable[[], float]) -> list[list[str | float]]:
+    """Play a signal in both ways, a block each in turns; -> a row of the table each."""
+    whole = model.decode(model.encode(waveform).latent_dist.mode()).sample
+    ways = {"state": with_state(model, waveform, frames), "windows": with_windows(model, waveform, frames)}
+    sounds: dict[str, list[Tensor]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for place in range(waveform.shape[-1] // (frames * model.hop_length)):
+        for name, play in ways.items():
+            started = clock()
+            sounds[name].append(play(place))
+            times[name].append(clock() - started)
+    block = frames * model.hop_length / model.sampling_rate
+    rows: list[list[str | float]] = []
+    for name, seconds in times.items():
+        difference = relative_difference(torch.cat(sounds[name], dim=-1), whole)
+        if difference > TOLERANCE:
+            raise SystemExit(f"{name}: differs from the whole signal by {difference:.1e} of its largest value.")
+        timed = torch.tensor(seconds[WARM_UP_BLOCKS:], dtype=torch.float64)
+        spread = [1e3 * timed.quantile(share).item() for share in (0.5, 0.99)]
+        rows.append([f"{frames}, {name}", 1e3 * block, *spread, block / timed.mean().item(), difference])
+    return rows
+
+
+def main() -> None:
+    """Parse the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=8, help="length of the sound")
+    parser.add_argument("--width", type=int, default=32, help="channels at the rate of the samples")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = causal_vae(arguments.width)
+    group = max(BLOCK_FRAMES) * model.hop_length
+    time = round(arguments.seconds * model.sampling_rate) // group * group
+    waveform = 0.3 * torch.randn(1, 1, time, generator=torch.Generator().manual_seed(0))
+    latency, parameters = model.algorithmic_latency, sum(p.numel() for p in model.parameters())
+    milliseconds = f"{1e3 * latency.seconds:.1f} ms"
+    print(f"{parameters / 1e6:.1f} M parameters, algorithmic latency {latency.total} samples = {milliseconds}")
+    rows = []
+    with torch.inference_mode():
+        for frames in BLOCK_FRAMES:
+            rows += measure(model, waveform, frames, CLOCKS[arguments.clock])
+    print_table(["frames a block", "block ms", "median ms", "99 % ms", "times real time", "off the whole"], rows)
+
+
+if __name__ == "__main__":
+    main()
