@@ -23,7 +23,7 @@ from measuring import median_seconds, print_table, relative_difference, working_
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.modules.fused import native_kernels
+from hf_audio_vae.modules.native import native_kernels
 
 CONFIGS: dict[str, dict[str, int | list[int]]] = {
     "small": {

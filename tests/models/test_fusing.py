@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.modules.fused import FusedStack, native, native_kernels
+from hf_audio_vae.modules import native
+from hf_audio_vae.modules.fused import FusedStack
+from hf_audio_vae.modules.native import native_kernels
 from tests.memory import working_bytes
 
 compiled = pytest.mark.skipif(native_kernels(torch.float32) is None, reason="nothing compiles the kernels here")
@@ -82,16 +84,22 @@ def test_what_has_no_kernel_keeps_its_layers_with_folded_weights(changes):
     assert_equal_but_for_rounding(model.decode(codes).audio_values, audio)
 
 
-@torch.no_grad()
-def test_without_a_compiler_weights_are_folded(monkeypatch, tmp_path):
-    monkeypatch.setenv("CC", str(tmp_path / "absent"))
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
     native_kernels.cache_clear()
-    monkeypatch.setattr(native, "OPTIONS", ("-O0", *native.OPTIONS))  # none of the kernels that are kept
+    with monkeypatch.context() as patched:
+        patched.setenv("CC", str(tmp_path / "absent"))
+        patched.setattr(native, "OPTIONS", ("-O0", *native.OPTIONS))  # none of the kernels that are kept
+        yield
+    native_kernels.cache_clear()
+
+
+@torch.no_grad()
+def test_without_a_compiler_weights_are_folded(no_compiler):
     model = vae()
     z = noise(1, 4, 200)
     whole = model.decode(z).sample
     model.fuse()
-    native_kernels.cache_clear()
     assert not isinstance(model._fused.decoder, FusedStack)
     assert_equal_but_for_rounding(model.decode(z).sample, whole)
     model.enable_tiling(20)

@@ -87,7 +87,8 @@ def test_signals_of_no_length_pass(shape):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
-def test_half_precision_is_float32_rounded_once(kind, dtype):
+def test_half_precision_is_float32_rounded_once(kind, dtype, monkeypatch):
+    monkeypatch.setattr(snake_module.native, "takes", lambda x: False)  # compiled kernels round otherwise
     layer = kind(3)
     for parameter in layer.parameters():
         parameter.data.add_(0.5 * noise(*parameter.shape, dtype=torch.float32)).copy_(parameter.to(dtype))
@@ -158,3 +159,14 @@ def test_exports_for_every_length():
     exported = torch.export.export(layer, (noise(*SHAPE),), dynamic_shapes=({2: time},)).module()
     longer = noise(2, 3, 70)
     torch.testing.assert_close(exported(longer), layer(longer), **EXACT)
+
+
+def test_compiled_kernels_agree_with_blocks(monkeypatch):
+    if not snake_module.native.takes(torch.zeros(1)):
+        pytest.skip("nothing compiles the kernels here")
+    tensors = inputs(2, 5, 4321, dtype=torch.float32)  # neither whole vectors nor whole sums
+    above = noise(2, 5, 4321, seed=3, dtype=torch.float32)
+    compiled = snake(*tensors), *gradients(snake, tensors, above)
+    monkeypatch.setattr(snake_module.native, "takes", lambda x: False)
+    for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, above)), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))

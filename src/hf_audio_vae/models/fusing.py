@@ -9,7 +9,8 @@ from diffusers.utils import logging
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import fold_weight_norm
-from hf_audio_vae.modules.fused import FusedStack, native_kernels
+from hf_audio_vae.modules.fused import FusedStack
+from hf_audio_vae.modules.native import native_kernels
 
 logger = logging.get_logger(__name__)
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_audio_vae.modules import snake_native as native
+
 BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
 
 
@@ -142,8 +144,10 @@ def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def _kernels(x: Tensor) -> ModuleType | None:
-    """The kernels for `x`, if its device has any."""
-    return _triton_kernels() if x.is_cuda else None
+    """The kernels for `x`, if its device and type have any."""
+    if x.is_cuda:
+        return _triton_kernels()
+    return native if x.device.type == "cpu" and native.takes(x) else None
 
 
 @cache

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused import FusedStack, native_kernels
+from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.fused.steps import SpectralUnit, Step, TapUnit
+from hf_audio_vae.modules.native import native_kernels
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from tests.memory import working_bytes
 

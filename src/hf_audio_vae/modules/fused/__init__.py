@@ -1,6 +1,5 @@
 """Inference on the CPU by compiled kernels: half a convolution's products, activations that stay in the cache."""
 
-from hf_audio_vae.modules.fused.native import NativeKernels, native_kernels
 from hf_audio_vae.modules.fused.stack import FusedStack
 
-__all__ = ["FusedStack", "NativeKernels", "native_kernels"]
+__all__ = ["FusedStack"]

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused.native import NativeKernels
 from hf_audio_vae.modules.fused.steps import Convolution, Step, Upsampling, Workspace, unit
+from hf_audio_vae.modules.native import NativeKernels
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import SEANetDecoderBlock, SEANetEncoderBlock, SEANetUnit
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused.native import NativeKernels, SnakeRows
 from hf_audio_vae.modules.fused.spectra import SPECTRAL_TAPS, tap_spectra
+from hf_audio_vae.modules.native import NativeKernels, SnakeRows
 
 # Wider units are computed tap by tap: their spectra would take more memory (23 matrices for 7) than they save time.
 MOST_SPECTRAL_CHANNELS = 512

@@ -61,7 +61,7 @@ class NativeKernels:
 
     def activate(self, x: Tensor, y: Tensor, snake: SnakeRows) -> None:
         """Write Snake of `x`, float32 (rows, channels), to `y`, factors of the same shape."""
-        self._call("activate", x, y, *x.shape, snake.frequency, snake.inverse_magnitude)
+        self.call("activate", x, y, *x.shape, snake.frequency, snake.inverse_magnitude)
 
     def convolve(
         self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, shape: tuple[int, ...], added: Tensor | None
@@ -77,7 +77,7 @@ class NativeKernels:
                 first to the next one's; depth, the factors side by side that a tap reads.
             added (`torch.Tensor`, *optional*): Rows to add; (rows, columns).
         """
-        self._call("convolve", x, *shape, weight, bias, added, y, *y.shape)
+        self.call("convolve", x, *shape, weight, bias, added, y, *y.shape)
 
     def unit(
         self,
@@ -95,12 +95,13 @@ class NativeKernels:
         floats = self._library.unit_scratch(ctypes.c_long(channels), ctypes.c_long(dilation))
         scratch = torch.empty(torch.get_num_threads() * floats)
         first, second = ((snake.frequency, snake.inverse_magnitude) for snake in snakes)
-        self._call(
+        self.call(
             "residual_unit", x, y, rows, channels, left, dilation,
             *first, spectra, biases[0], *second, weight, biases[1], scratch,
         )  # fmt: skip
 
-    def _call(self, name: str, *arguments: Tensor | int | None) -> None:
+    def call(self, name: str, *arguments: Tensor | int | None) -> None:
+        """Call a kernel by its name in `kernels.c`, with tensors that are contiguous, and what they say is right."""
         converted: list[ctypes.c_long | ctypes.c_void_p] = []
         for value in arguments:
             if isinstance(value, int):

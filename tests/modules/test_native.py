@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.modules.fused import native
-from hf_audio_vae.modules.fused.native import NativeKernels, SnakeRows, native_kernels
+from hf_audio_vae.modules import native
 from hf_audio_vae.modules.fused.spectra import tap_spectra
+from hf_audio_vae.modules.native import NativeKernels, SnakeRows, native_kernels
 
 INTEL = platform.machine() == "x86_64"
 WIDTHS = {"native": (), "256 bit": ("-mno-avx512f",), "128 bit": ("-mno-avx",)}

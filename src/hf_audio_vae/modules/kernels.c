@@ -58,23 +58,92 @@ INLINE void store(float *x, vector value) { *(vector *)x = value; }
 
 long width(void) { return WIDTH; }
 
-/* x + sin²(frequency x) magnitude. The square has the period pi: what is left of the argument after whole periods goes
-   into a polynomial, the odd one of degree 9 whose largest error on [-pi/2, pi/2] is smallest, 5e-9. */
-INLINE vector snake(vector x, vector frequency, vector magnitude) {
+/* ---- Snake, x + sin²(frequency x) magnitude ---- */
+
+/* What is left of an angle after whole half turns, to which squares and products of sine and cosine are blind. */
+INLINE vector within_half_turn(vector angle) {
     const float whole = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    vector angle = frequency * x;
-    vector periods = (angle * 0x1.45f306p-2f + whole) - whole;
-    vector r = angle - periods * 3.140625f; /* pi in three parts: products with the first two are exact */
-    r = r - periods * 9.67502593994140625e-4f;
-    r = r - periods * 1.50995799097837643e-7f;
-    r = (vector)((integers)r & (r < 2.0f) & (r > -2.0f)); /* past 2^22 periods float32 has no phase left: none, then */
-    vector z = r * r;
-    vector p = ((0x1.5e2a3ep-19f * z - 0x1.9f781ap-13f) * z + 0x1.110f02p-7f) * z - 0x1.55554ep-3f;
-    vector sine = r + r * z * p;
-    return x + magnitude * sine * sine;
+    vector turns = (angle * 0x1.45f306p-2f + whole) - whole;
+    vector r = angle - turns * 3.140625f; /* pi in three parts: products with the first two are exact */
+    r = r - turns * 9.67502593994140625e-4f;
+    r = r - turns * 1.50995799097837643e-7f;
+    return (vector)((integers)r & (r < 2.0f) & (r > -2.0f)); /* past 2^22 half turns float32 knows no phase: 0, then */
 }
 
-/* Snake of rows. */
+/* Sine on [-pi/2, pi/2]: the odd polynomial of degree 9 whose largest relative error there is smallest, 5e-9. */
+INLINE vector sine(vector r) {
+    vector z = r * r;
+    vector p = ((0x1.5e2a3ep-19f * z - 0x1.9f781ap-13f) * z + 0x1.110f02p-7f) * z - 0x1.55554ep-3f;
+    return r + r * z * p;
+}
+
+INLINE vector snake(vector x, vector frequency, vector magnitude) {
+    vector s = sine(within_half_turn(frequency * x));
+    return x + magnitude * s * s;
+}
+
+INLINE vector load_some(const float *x, long count) {
+    if (count >= LANES) return load(x);
+    vector value = {};
+    memcpy(&value, x, 4 * count);
+    return value;
+}
+
+INLINE void store_some(float *x, vector value, long count) {
+    if (count >= LANES)
+        store(x, value);
+    else
+        memcpy(x, &value, 4 * count);
+}
+
+INLINE float sum(vector x) {
+    float total = 0;
+    for (int i = 0; i < LANES; i++) total += x[i];
+    return total;
+}
+
+/* Snake along time, (rows, time), each row with factors of its own. */
+void snake_forward(const float *x, float *y, long rows, long time, const float *frequency, const float *magnitude) {
+#pragma omp parallel for schedule(static)
+    for (long row = 0; row < rows; row++)
+        for (long t = row * time; t < (row + 1) * time; t += LANES) {
+            long count = (row + 1) * time - t;
+            store_some(y + t, snake(load_some(x + t, count), frequency[row] + (vector){}, magnitude[row] + (vector){}),
+                       count);
+        }
+}
+
+#define SUMMED 4096 /* so many terms at once in float32 */
+
+/* Gradients of x, and of each row's frequency and magnitude. */
+void snake_backward(const float *gradient, const float *x, float *of_x, float *of_frequency, float *of_magnitude,
+                    long rows, long time, const float *frequency, const float *magnitude) {
+#pragma omp parallel for schedule(static)
+    for (long row = 0; row < rows; row++) {
+        double frequency_sum = 0, magnitude_sum = 0;
+        const float slope = 2 * magnitude[row];
+        for (long first = 0; first < time; first += SUMMED) {
+            vector frequencies = {}, magnitudes = {};
+            for (long t = first; t < SMALLER(first + SUMMED, time); t += LANES) {
+                long place = row * time + t, count = time - t;
+                vector above = load_some(gradient + place, count), value = load_some(x + place, count);
+                vector r = within_half_turn(frequency[row] * value);
+                vector s = sine(r), half = sine(0.5f * r);
+                vector cosine = 1.0f - 2.0f * half * half;
+                vector turned = slope * above * s * cosine;
+                store_some(of_x + place, above + frequency[row] * turned, count);
+                frequencies += turned * value;
+                magnitudes += above * s * s;
+            }
+            frequency_sum += sum(frequencies);
+            magnitude_sum += sum(magnitudes);
+        }
+        of_frequency[row] = frequency_sum;
+        of_magnitude[row] = magnitude_sum;
+    }
+}
+
+/* Snake across channels, (rows, channels), as factors. */
 void activate(const float *x, factor *y, long rows, long channels, const float *frequency, const float *magnitude) {
 #pragma omp parallel for schedule(static)
     for (long row = 0; row < rows; row++)
