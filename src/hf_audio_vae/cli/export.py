@@ -2,9 +2,9 @@
 
 MODEL is a folder or a Hub id. The files are encoder.onnx and decoder.onnx, or with --format torch encoder.pt2 and
 decoder.pt2, for `torch.export.load`; a hierarchy whose levels are decoded by themselves has decoder_0 and so on. They
-take batches of any size and any length from two frames on. Their metadata names inputs and outputs with shapes,
-sampling rate, hop length, statistics of the latents, sizes of the codebooks, and a fingerprint of the weights. A file
-that was written is run, and compared with the model.
+take batches of any size, and any length from `min_frames` on. That stands in their metadata, as do names and shapes of
+inputs and outputs, sampling rate, hop length, statistics of the latents, sizes of the codebooks, and a fingerprint of
+the weights. Each file is run and compared with the model.
 """
 
 import argparse

@@ -17,12 +17,13 @@ from torch.export import Dim
 
 from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE, WaveformVAE, WaveformVQVAE
 from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
 from hf_audio_vae.modules.convolution import fold_weight_norm
 
-# Sums in another order differ by 1e-6 of the largest value; a graph that computes something else, by all of it.
+# Sums in another order differ by some 1e-6 of the largest value; a graph that computes something else, by all of it.
 TOLERANCE = 1e-4
-# Where two codes are equally near but for that, rounding decides, once in some hundred frames.
+# That rounding also decides between codes that are equally near but for it; a wrong graph has few codes in common.
 OTHER_CODES = 0.05
 
 Graphed = Callable[..., tuple[Tensor, ...]]
@@ -132,6 +133,8 @@ def export_model(model: AutoencoderModel, output_dir: Path, file_format: GraphFo
     frozen.disable_tiling()
     if isinstance(frozen, WaveformVAE):
         frozen.disable_slicing()
+    if isinstance(frozen, FusedMixin):
+        frozen.unfuse()
     parts, shortest = _parts(frozen), _shortest(frozen)
     probes = {
         name: [part.drawn(batch, frames, model.hop_length) for batch, frames in ((1, shortest), (3, 2 * shortest + 9))]
