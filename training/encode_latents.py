@@ -21,6 +21,7 @@ from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.latent_encoding import encode_dataset, tally
@@ -32,7 +33,7 @@ logger = get_logger(__name__)
 
 
 def load_model(config: LatentEncodingConfig, device: torch.device) -> AutoencoderModel:
-    """The encoder, working in chunks where its layers allow that."""
+    """The encoder in its inference form, working in chunks where its layers allow that."""
     model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
     try:
         model.enable_tiling()
@@ -41,6 +42,8 @@ def load_model(config: LatentEncodingConfig, device: torch.device) -> Autoencode
             raise
         logger.warning(f"each item is encoded as a whole: {error}")
     model.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
+    if isinstance(model, FusedMixin):
+        model.fuse()
     return model.eval()
 
 

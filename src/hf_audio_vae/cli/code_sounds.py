@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import load_model
+from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.latents import CodesInfo
 from hf_audio_vae.models.fingerprint import weights_fingerprint
@@ -74,7 +74,7 @@ def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Any:  # `d
     moved = arguments.autoencoder is not None
     place = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
     try:
-        autoencoder = load_model(name, argparse.Namespace(**place))
+        autoencoder = load_coder(name, argparse.Namespace(**place))
     except ValueError as error:
         raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
     if weights_fingerprint(autoencoder) != info.weights:

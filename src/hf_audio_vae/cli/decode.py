@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, unique_stems
 from hf_audio_vae.latents.storage import LatentsInfo, StoredCodes, holds_codes, load_codes, load_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import weights_fingerprint
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     if len(names) > 1:
         raise ValueError(f"the files come from several models, {sorted(names)}; decode each model's in its own call.")
     name = names.pop()
-    model = load_model(name, arguments)
+    model = load_coder(name, arguments)
     fingerprint = weights_fingerprint(model)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, (info, decode) in loaded.items():

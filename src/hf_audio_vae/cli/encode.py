@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, read_for, unique_stems
 from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.latents.storage import LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     stems = unique_stems(arguments.files)
-    model = load_model(arguments.model, arguments)
+    model = load_coder(arguments.model, arguments)
     fingerprint = weights_fingerprint(model)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, stem in stems.items():

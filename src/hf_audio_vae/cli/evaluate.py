@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_model
+from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
 from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
         raise ValueError(f"--card {arguments.card} is no file, or in no folder that exists.")
-    model = load_model(arguments.model, arguments)
+    model = load_coder(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []
     health = health_of(model)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, load_model
+from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, load_coder
 from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--min_active_share is {arguments.min_active_share}; give a share, from 0 to 1.")
     if arguments.output_dir:
         arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    model = load_model(arguments.model, arguments)
+    model = load_coder(arguments.model, arguments)
     health, seconds = encode_clips(model, arguments)
     if not seconds:
         raise ValueError(

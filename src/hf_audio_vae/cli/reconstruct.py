@@ -10,7 +10,7 @@ import time
 import torch
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, read_for, unique_stems
 from hf_audio_vae.evaluation import reconstruction_figure, reconstruction_metrics
 from hf_audio_vae.evaluation.reports import METRICS, table
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     stems = unique_stems(arguments.files)
-    model = load_model(arguments.model, arguments)
+    model = load_coder(arguments.model, arguments)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     rows: list[list[str | float]] = []
     for path, stem in stems.items():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models.fusing import FusedMixin
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
@@ -37,7 +38,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load a model for long input: tiled if it can be, in evaluation mode, on the GPU if there is one.
+    """Load a model in evaluation mode.
 
     Raises:
         ValueError: There is no such model, or it is of a class unknown here.
@@ -46,12 +47,24 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
         model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+    return model.eval()
+
+
+def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
+    """Load a model to code long sound with: tiled and fused if it can be, on the GPU if there is one.
+
+    Raises:
+        ValueError: As `load_model`.
+    """
+    model = load_model(name, arguments)
     try:
         model.enable_tiling()
     except ValueError as error:  # there are layers that see all of the sound
         print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
     nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
-    return model.eval()
+    if isinstance(model, FusedMixin):
+        model.fuse()
+    return model
 
 
 def read_for(model: AutoencoderModel, path: Path) -> Tensor:
