@@ -7,6 +7,7 @@ are what the layer returns for the whole signal, whatever the pieces; each comes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial, singledispatch
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,24 +15,9 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
-from hf_audio_vae.modules.dilated import (
-    DilatedUnit,
-    DownsamplingBlock,
-    DownsamplingStage,
-    StridedConv1d,
-    UpsamplingBlock,
-    UpsamplingConv1d,
-    UpsamplingStage,
-)
+from hf_audio_vae.modules.dilated import DilatedUnit, StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
-from hf_audio_vae.modules.seanet import (
-    SEANetDecoder,
-    SEANetDecoderBlock,
-    SEANetEncoder,
-    SEANetEncoderBlock,
-    SEANetUnit,
-    SkipLSTM,
-)
+from hf_audio_vae.modules.seanet import SEANetDecoderBlock, SEANetEncoderBlock, SEANetUnit, SkipLSTM
 
 # Up to so many outputs a convolution is faster, on one core, as a product of its weight and windows of the input, with
 # the windows in rows or in columns. Beyond, their copy costs more than it spares.
@@ -212,6 +198,12 @@ class _LSTM(Stream):
         return (y + x).permute(1, 2, 0)
 
 
+@runtime_checkable
+class _Layered(Protocol):
+    def layers(self) -> Iterable[nn.Module]:
+        """Return the layers that are called one after another."""
+
+
 @singledispatch
 def stream_of(layer: nn.Module) -> Stream:
     """Return the streaming form of a layer, with the weights that it has now.
@@ -230,6 +222,8 @@ def stream_of(layer: nn.Module) -> Stream:
         >>> torch.allclose(y, layer(x), atol=1e-6)
         True
     """
+    if isinstance(layer, _Layered):
+        return chain_of(*layer.layers())
     raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
 
 
@@ -289,11 +283,6 @@ def _(layer: DilatedUnit) -> Stream:
 
 
 @stream_of.register
-def _(layer: DownsamplingStage | UpsamplingStage | DownsamplingBlock | UpsamplingBlock) -> Stream:
-    return chain_of(*layer.layers())
-
-
-@stream_of.register
 def _(layer: EncoderBlock) -> Stream:
     return chain_of(layer.res_unit1, layer.res_unit2, layer.res_unit3, layer.snake1, layer.conv1)
 
@@ -311,16 +300,6 @@ def _(layer: SEANetEncoderBlock) -> Stream:
 @stream_of.register
 def _(layer: SEANetDecoderBlock) -> Stream:
     return chain_of(layer.activation, layer.conv, *layer.units)
-
-
-@stream_of.register
-def _(layer: SEANetEncoder) -> Stream:
-    return chain_of(layer.conv1, *layer.blocks, layer.lstm, layer.activation, layer.conv2)
-
-
-@stream_of.register
-def _(layer: SEANetDecoder) -> Stream:
-    return chain_of(layer.conv1, layer.lstm, *layer.blocks, layer.activation, layer.conv2, layer.bound)
 
 
 def chain_of(*layers: nn.Module) -> Chain:

@@ -31,7 +31,6 @@ from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
-from hf_audio_vae.modules.streaming import Stream, chain_of, stream_of
 
 
 @dataclass
@@ -101,11 +100,6 @@ class _Stack(nn.Module):
 
     def layers(self) -> tuple[nn.Module, ...]:
         return self.conv1, *self.block, self.snake1, self.conv2
-
-
-@stream_of.register
-def _(layer: _Stack) -> Stream:
-    return chain_of(*layer.layers())
 
 
 class WaveformEncoder(_Stack):
