@@ -45,8 +45,8 @@ class AlgorithmicLatency:
 class StreamingCoder(Generic[Output]):
     """An encoder or a decoder in the middle of a signal; `model.streaming()` makes it.
 
-    Concatenated, its outputs are those of the whole signal within rounding, whatever the pieces. It has no gradients and
-    runs torch's layers, whether the model is fused or not.
+    Concatenated, its outputs are those of the whole signal within rounding, whatever the pieces. No gradients; torch's
+    layers even if the model is fused.
 
     Args:
         stream (`Stream`): The network, with what is done before it and after it.
