@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import AutoencoderMixin
-from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
@@ -18,6 +16,11 @@ from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.models.streaming import StreamingVAEMixin
+from hf_audio_vae.models.waveform_vae.outputs import (
+    WaveformVAEDecoderOutput,
+    WaveformVAEEncoderOutput,
+    WaveformVAEOutput,
+)
 from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.chunking import (
     decode_in_chunks,
@@ -31,49 +34,6 @@ from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
-
-
-@dataclass
-class WaveformVAEEncoderOutput(BaseOutput):
-    """Output of `WaveformVAE.encode`.
-
-    Args:
-        latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
-    """
-
-    latent_dist: DiagonalGaussian | None = None
-
-    @property
-    def latents(self) -> Tensor | None:
-        """Most likely latents; `StableAudio3Pipeline` asks for them by this name."""
-        return None if self.latent_dist is None else self.latent_dist.mode()
-
-
-@dataclass
-class WaveformVAEDecoderOutput(BaseOutput):
-    """Output of `WaveformVAE.decode`.
-
-    Args:
-        sample (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
-    """
-
-    sample: Tensor | None = None
-
-
-@dataclass
-class WaveformVAEOutput(BaseOutput):
-    """Output of `WaveformVAE.forward`.
-
-    Args:
-        sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
-        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"kl"`: true KL
-            from the unit Gaussian, in nats a latent frame (summed over channels, averaged over frames and batch).
-        latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
-    """
-
-    sample: Tensor | None = None
-    losses: dict[str, Tensor] | None = None
-    latent_dist: DiagonalGaussian | None = None
 
 
 class _Stack(nn.Module):
