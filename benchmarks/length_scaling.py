@@ -94,7 +94,8 @@ def measure(task: str, model: WaveformVAE, path: Path, seconds: float, tensors: 
 
 def measure_in_process(arguments: argparse.Namespace, *options: str) -> dict[str, float]:
     """Measure in a process that has done nothing else."""
-    own = ["--config", arguments.config, "--threads", str(arguments.threads), "--measure", *options]
+    own = ["--config", arguments.config, "--form", arguments.form, "--threads", str(arguments.threads)]
+    own += ["--measure", *options]
     done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -127,18 +128,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 3600.0], help="lengths of the audio")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--form", choices=["fused", "tiled"], default="fused")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     model = WaveformVAE(**CONFIGS[arguments.config]).eval()
     model.enable_tiling()
+    if arguments.form == "fused":
+        model.fuse()
     if arguments.measure:
         task, seconds, path, what = arguments.measure
         with torch.inference_mode():
             print(json.dumps(measure(task, model, Path(path), float(seconds), what == "tensors")))
         return
-    print(f"{arguments.config}, {model.tile_frames} frames a chunk at most, {arguments.threads} threads")
+    print(f"{arguments.config}, {arguments.form}, {arguments.threads} threads")
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder) / "noise.wav", model, max(arguments.seconds))
         compare(arguments, str(Path(folder) / "noise.wav"))
