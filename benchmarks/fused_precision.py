@@ -1,0 +1,79 @@
+"""What the fused form's precision does to real sound: a trained model's latents and reconstructions.
+
+Each form codes the sounds of a folder. The distance to the plain form in float32 is a ratio in dB, 20 log10 of the
+norms of the plain result and of the difference; beside it stand the metrics of the reconstructions themselves.
+
+    python benchmarks/fused_precision.py --model outputs/demo --sounds data/held_out
+"""
+
+import argparse
+import copy
+from pathlib import Path
+
+import torch
+from measuring import print_table
+from torch import Tensor
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import convert_channels, read_audio, resample
+from hf_audio_vae.evaluation import reconstruction_metrics
+
+SUFFIXES = {".flac", ".ogg", ".wav"}
+FORMS = {"plain": torch.float32, "fused": torch.float32, "plain, bfloat16": torch.bfloat16}
+FORMS["fused, bfloat16"] = torch.bfloat16
+
+
+def sounds(folder: Path, model: WaveformVAE) -> list[Tensor]:
+    """Read all sounds as the model takes them, (1, audio_channels, time)."""
+    waveforms = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
+        waveform, sampling_rate = read_audio(path)
+        waveform = convert_channels(waveform, model.config.audio_channels)
+        waveforms.append(resample(waveform, sampling_rate, model.sampling_rate)[None])
+    return waveforms
+
+
+def form_of(model: WaveformVAE, name: str) -> WaveformVAE:
+    """Return a copy of the model in that form."""
+    copied = torch.nn.Module.to(copy.deepcopy(model), FORMS[name])
+    if name.startswith("fused"):
+        copied.fuse()
+    return copied
+
+
+def decibels(values: list[Tensor], exact: list[Tensor]) -> float:
+    """Return how far values are from exact ones."""
+    error = sum(float((value.float() - right).square().sum()) for value, right in zip(values, exact, strict=True))
+    return float(
+        10 * torch.log10(torch.tensor(sum(float(right.square().sum()) for right in exact) / max(error, 1e-30)))
+    )
+
+
+def main() -> None:
+    """Parse the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder or Hub id")
+    parser.add_argument("--sounds", type=Path, default=Path("data/held_out"))
+    arguments = parser.parse_args()
+    model = WaveformVAE.from_pretrained(arguments.model).eval()
+    originals = sounds(arguments.sounds, model)
+    rows: list[list[str | float]] = []
+    exact: tuple[list[Tensor], list[Tensor]] | None = None
+    with torch.inference_mode():
+        for name, dtype in FORMS.items():
+            form = form_of(model, name)
+            latents = [form.encode(original.to(dtype)).latent_dist.mean for original in originals]
+            outputs = [form.decode(z).sample[..., : x.shape[-1]] for z, x in zip(latents, originals, strict=True)]
+            exact = exact or (latents, outputs)
+            scores = [
+                reconstruction_metrics(output.float(), original, model.sampling_rate)
+                for output, original in zip(outputs, originals, strict=True)
+            ]
+            means = [sum(float(score[metric]) for score in scores) / len(scores) for metric in scores[0]]
+            distances = [decibels(values, right) for values, right in zip((latents, outputs), exact, strict=True)]
+            rows.append([name, *(distances if name != "plain" else ["-", "-"]), *means])
+        print_table(["form", "latents dB", "sound dB", *scores[0]], rows)
+
+
+if __name__ == "__main__":
+    main()
