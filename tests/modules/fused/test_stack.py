@@ -160,3 +160,12 @@ def test_snake_of_dac_and_a_bound_at_the_end():
 def test_layers_without_a_kernel_are_named(layer):
     with pytest.raises(ValueError, match=type(layer).__name__):
         FusedStack([WeightNormConv1d(1, 4, 7), layer, WeightNormConv1d(4, 1, 7)], KERNELS)
+
+
+def test_layers_in_an_order_without_a_kernel_are_refused():
+    ends = WeightNormConv1d(1, 4, 7), WeightNormConv1d(4, 1, 7)
+    for middle in ([Snake1d(4), Snake1d(4)], [Snake1d(4), ResidualUnit(4, dilation=1, causal=False)], [nn.Tanh()]):
+        with pytest.raises(ValueError, match="there is no kernel"):
+            FusedStack([ends[0], *middle, ends[1]], KERNELS)
+    with pytest.raises(ValueError, match="at an end"):
+        FusedStack([*ends, Snake1d(1)], KERNELS)

@@ -32,23 +32,21 @@ class FusedStack:
     def __init__(self, modules: Iterable[nn.Module], kernels: NativeKernels) -> None:
         self.kernels = kernels
         self.steps: list[Step] = []
-        self.bounded = False
-        snake: Snake | None = None
         layers = list(_layers(modules))
-        convolutions = [layer for layer in layers if isinstance(layer, WeightNormConv1d)]
-        if not convolutions:
-            raise ValueError(f"there is no kernel for {layers[0]}; run the model in its plain form.")
-        self.in_channels = convolutions[0].weight_v.shape[1]
-        self.out_channels = convolutions[-1].weight_v.shape[0]
+        self.bounded = isinstance(layers[-1], nn.Tanh)
+        if self.bounded:
+            layers.pop()
+        first, last = layers[0], layers[-1]
+        if not isinstance(first, WeightNormConv1d) or not isinstance(last, WeightNormConv1d):
+            raise ValueError(f"there is no kernel for {first} or {last} at an end; run the model in its plain form.")
+        self.in_channels, self.out_channels = first.weight_v.shape[1], last.weight_v.shape[0]
+        channels, snake = self.in_channels, None
         for layer in layers:
-            if isinstance(layer, Snake):
+            if isinstance(layer, Snake) and snake is None:
                 snake = layer
-            elif isinstance(layer, nn.Tanh):
-                self.bounded = True
-            else:
-                channels = self.steps[-1].channels if self.steps else self.in_channels
-                self.steps.append(_step(layer, snake, kernels, channels, last=layer is convolutions[-1]))
-                snake = None
+                continue
+            self.steps.append(_step(layer, snake, kernels, channels, last=layer is last))
+            channels, snake = self.steps[-1].channels, None
 
     def lengths(self, length: int) -> list[int]:
         """Return the length of a signal at each place: in the input, and in the output of each step."""
@@ -201,13 +199,13 @@ def _layers(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 
 def _step(layer: nn.Module, snake: Snake | None, kernels: NativeKernels, in_channels: int, *, last: bool) -> Step:
-    if isinstance(layer, ResidualUnit):
+    if isinstance(layer, ResidualUnit) and snake is None:
         return unit((layer.conv1, layer.conv2), (layer.snake1, layer.snake2), kernels)
     if isinstance(layer, WeightNormConvTranspose1d):
         return Upsampling(layer, snake, kernels, in_channels=in_channels)
     if isinstance(layer, WeightNormConv1d) and not layer.reflect:
         return Convolution(layer, snake, kernels, in_channels=in_channels, last=last)
-    if isinstance(layer, SEANetUnit) and isinstance(layer.shortcut, nn.Identity):
+    if isinstance(layer, SEANetUnit) and isinstance(layer.shortcut, nn.Identity) and snake is None:
         match layer.conv1, layer.conv2, layer.activation1, layer.activation2:
             case WeightNormConv1d(reflect=False) as first, WeightNormConv1d() as second, Snake() as a, Snake() as b:
                 return unit((first, second), (a, b), kernels)
