@@ -103,3 +103,13 @@ def test_one_static_graph_codes_every_length_in_chunks(model):
 def test_one_dynamic_graph_codes_every_length_at_once(model):
     signals = [waveform(model, frames * model.hop_length - 1) for frames in FRAMES]
     assert_one_graph_a_network(model, signals, [code(model, x) for x in signals], dynamic=True)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("time", [0, -1])
+def test_a_signal_of_no_samples_is_refused_before_it_is_read(time, fused):
+    model = MODELS["waveform_vae"]()
+    if fused:
+        model.fuse()
+    with pytest.raises(ValueError, match=f"`time` is {time}; .* at least 1 sample"):
+        next(model.encode_chunks(lambda start, stop: pytest.fail("nothing is there to be read"), time))

@@ -258,14 +258,16 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
         Args:
             read (`Callable[[int, int], torch.Tensor]`): `read(start, stop)` returns these samples, (batch,
                 audio_channels, stop - start). Those near the edges of chunks are asked for twice.
-            time (`int`): Samples there are.
+            time (`int`): Samples there are, 1 or more.
 
         Yields:
             `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, frames), `tile_frames` or fewer.
 
         Raises:
-            ValueError: As `encode`, for what `read` returns.
+            ValueError: `time` is less than 1; or as `encode`, for what `read` returns.
         """
+        if time < 1:
+            raise ValueError(f"`time` is {time}; pass a signal of at least 1 sample, and leave out empty ones.")
         chunk_frames = self._chunk_frames(frame_count(time, self.hop_length))
 
         def checked(start: int, stop: int) -> Tensor:
@@ -273,14 +275,14 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
             check_waveform(waveform, self.config.audio_channels)
             return waveform
 
-        encoder = self._form(next(self.parameters())).encoder
+        encoder = self._form().encoder
         if isinstance(encoder, FusedStack):
             length = frame_count(time, self.hop_length) * self.hop_length
-            chunks = encoder.chunks(checked, time, length)
+            chunks = encoder.chunks(checked, time, length, min(chunk_frames, encoder.default_chunk(length)))
         else:
             chunks = encoded_chunks(encoder, checked, time, self.hop_length, chunk_frames)
         for parameters in chunks:
-            yield DiagonalGaussian.from_parameters(parameters)
+            yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
 
     @apply_forward_hook
     def decode(
@@ -341,6 +343,8 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
         def code(item: Tensor) -> Tensor:
             if self._in_tiles(encoder, frames):
                 return encode_in_chunks(encoder, item, self.hop_length, self._chunk_frames(frames))
+            if isinstance(encoder, FusedStack):
+                return encoder(item, frames * self.hop_length)
             return encoder(pad_to_frames(item, self.hop_length))
 
         return DiagonalGaussian.from_parameters(self._by_item(code, waveform))
