@@ -4,15 +4,13 @@ arXiv:2005.00341. Time stays aligned: `time` samples in, exactly `time / stride`
 says which inputs its outputs read (`input_span`), which is what exact coding in chunks asks for.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.chunking import span_through
+from hf_audio_vae.modules.row import Row
 
 Span = tuple[int, int]
 
@@ -80,23 +78,7 @@ class DilatedUnit(nn.Module):
         return self.conv1.input_span(start, stop)
 
 
-class _Row(nn.Module, ABC):
-    """Layers one after another, and the span of them all."""
-
-    @abstractmethod
-    def layers(self) -> Iterable[Any]:
-        """Layers in the order in which they are called."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers():
-            x = layer(x)
-        return x
-
-    def input_span(self, start: int, stop: int) -> Span:
-        return span_through(self.layers(), start, stop)
-
-
-class DownsamplingStage(_Row):
+class DownsamplingStage(Row):
     """A strided convolution, then dilated units; (batch, in_channels, time) -> (batch, width, time / stride)."""
 
     def __init__(
@@ -106,11 +88,11 @@ class DownsamplingStage(_Row):
         self.conv = StridedConv1d(in_channels, width, 2 * stride, stride=stride)
         self.units = nn.ModuleList(DilatedUnit(width, unit_width, dilation) for dilation in dilations)
 
-    def layers(self) -> Iterable[Any]:
+    def layers(self) -> tuple[nn.Module, ...]:
         return (self.conv, *self.units)
 
 
-class UpsamplingStage(_Row):
+class UpsamplingStage(Row):
     """Dilated units, then a transposed convolution; (batch, width, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(
@@ -120,11 +102,11 @@ class UpsamplingStage(_Row):
         self.units = nn.ModuleList(DilatedUnit(width, unit_width, dilation) for dilation in dilations)
         self.conv_t = UpsamplingConv1d(width, out_channels, stride=stride)
 
-    def layers(self) -> Iterable[Any]:
+    def layers(self) -> tuple[nn.Module, ...]:
         return (*self.units, self.conv_t)
 
 
-class _Block(_Row):
+class _Block(Row):
     """A row whose stages are computed anew in the backward pass while `gradient_checkpointing` is on."""
 
     stages: nn.ModuleList
@@ -167,7 +149,7 @@ class DownsamplingBlock(_Block):
         )
         self.conv_out = StridedConv1d(width, out_channels, 3)
 
-    def layers(self) -> Iterable[Any]:
+    def layers(self) -> tuple[nn.Module, ...]:
         return (*self.stages, self.conv_out)
 
 
@@ -193,5 +175,5 @@ class UpsamplingBlock(_Block):
             for i in range(count)
         )
 
-    def layers(self) -> Iterable[Any]:
+    def layers(self) -> tuple[nn.Module, ...]:
         return (self.conv_in, *self.stages)

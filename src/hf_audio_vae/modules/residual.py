@@ -1,8 +1,8 @@
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.row import Row
 
 DILATIONS = (1, 3, 9)
 
@@ -25,7 +25,7 @@ class ResidualUnit(nn.Module):
         return self.conv1.input_span(start, stop)
 
 
-class EncoderBlock(nn.Module):
+class EncoderBlock(Row):
     """Three residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool) -> None:
@@ -36,17 +36,11 @@ class EncoderBlock(nn.Module):
         self.snake1 = Snake1d(in_channels)
         self.conv1 = WeightNormConv1d(in_channels, out_channels, 2 * stride, stride=stride, causal=causal)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.res_unit1(x)
-        x = self.res_unit2(x)
-        x = self.res_unit3(x)
-        return self.conv1(self.snake1(x))
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return span_through((self.res_unit1, self.res_unit2, self.res_unit3, self.conv1), start, stop)
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.res_unit1, self.res_unit2, self.res_unit3, self.snake1, self.conv1)
 
 
-class DecoderBlock(nn.Module):
+class DecoderBlock(Row):
     """Upsampling, then three residual units; (batch, in_channels, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool) -> None:
@@ -57,11 +51,5 @@ class DecoderBlock(nn.Module):
         self.res_unit2 = ResidualUnit(out_channels, dilation=DILATIONS[1], causal=causal)
         self.res_unit3 = ResidualUnit(out_channels, dilation=DILATIONS[2], causal=causal)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_t1(self.snake1(x))
-        x = self.res_unit1(x)  # one name for all: nested calls would keep the first result alive to the end
-        x = self.res_unit2(x)
-        return self.res_unit3(x)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return span_through((self.conv_t1, self.res_unit1, self.res_unit2, self.res_unit3), start, stop)
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.snake1, self.conv_t1, self.res_unit1, self.res_unit2, self.res_unit3)

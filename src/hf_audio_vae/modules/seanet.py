@@ -18,6 +18,7 @@ from hf_audio_vae.modules.convolution import (
     WeightNormConv1d,
     WeightNormConvTranspose1d,
 )
+from hf_audio_vae.modules.row import Row
 
 Conv1d = WeightNormConv1d | GroupNormConv1d
 ConvTranspose1d = WeightNormConvTranspose1d | GroupNormConvTranspose1d
@@ -94,7 +95,7 @@ class SEANetUnit(nn.Module):
         return self.conv1.input_span(start, stop)
 
 
-class SEANetEncoderBlock(nn.Module):
+class SEANetEncoderBlock(Row):
     """Residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
@@ -103,17 +104,11 @@ class SEANetEncoderBlock(nn.Module):
         self.activation = layers.activation(in_channels)
         self.conv = layers.conv(in_channels, out_channels, 2 * stride, stride=stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for unit in self.units:
-            x = unit(x)
-        x = self.activation(x)
-        return self.conv(x)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return span_through((*self.units, self.conv), start, stop)
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (*self.units, self.activation, self.conv)
 
 
-class SEANetDecoderBlock(nn.Module):
+class SEANetDecoderBlock(Row):
     """Upsampling, then residual units; (batch, in_channels, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
@@ -122,14 +117,8 @@ class SEANetDecoderBlock(nn.Module):
         self.conv = layers.conv_transpose(in_channels, out_channels, stride=stride)
         self.units = layers.residual_units(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(self.activation(x))
-        for unit in self.units:
-            x = unit(x)
-        return x
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return span_through((self.conv, *self.units), start, stop)
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.activation, self.conv, *self.units)
 
 
 class SkipLSTM(nn.Module):

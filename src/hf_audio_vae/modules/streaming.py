@@ -7,7 +7,6 @@ are what the layer returns for the whole signal, whatever the pieces; each comes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial, singledispatch
-from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
 from hf_audio_vae.modules.dilated import DilatedUnit, StridedConv1d, UpsamplingConv1d
-from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
-from hf_audio_vae.modules.seanet import SEANetDecoderBlock, SEANetEncoderBlock, SEANetUnit, SkipLSTM
+from hf_audio_vae.modules.residual import ResidualUnit
+from hf_audio_vae.modules.row import Layered
+from hf_audio_vae.modules.seanet import SEANetUnit, SkipLSTM
 
 # Up to so many outputs a convolution is faster, on one core, as a product of its weight and windows of the input, with
 # the windows in rows or in columns. Beyond, their copy costs more than it spares.
@@ -198,12 +198,6 @@ class _LSTM(Stream):
         return (y + x).permute(1, 2, 0)
 
 
-@runtime_checkable
-class _Layered(Protocol):
-    def layers(self) -> Iterable[nn.Module]:
-        """Return the layers that are called one after another."""
-
-
 @singledispatch
 def stream_of(layer: nn.Module) -> Stream:
     """Return the streaming form of a layer, with the weights that it has now.
@@ -222,7 +216,7 @@ def stream_of(layer: nn.Module) -> Stream:
         >>> torch.allclose(y, layer(x), atol=1e-6)
         True
     """
-    if isinstance(layer, _Layered):
+    if isinstance(layer, Layered):
         return chain_of(*layer.layers())
     raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
 
@@ -280,26 +274,6 @@ def _(layer: SEANetUnit) -> Stream:
 def _(layer: DilatedUnit) -> Stream:
     branch = (Pointwise(F.relu), stream_of(layer.conv1), Pointwise(F.relu), stream_of(layer.conv2))
     return _Residual(Chain(branch), Pointwise(nn.Identity()))
-
-
-@stream_of.register
-def _(layer: EncoderBlock) -> Stream:
-    return chain_of(layer.res_unit1, layer.res_unit2, layer.res_unit3, layer.snake1, layer.conv1)
-
-
-@stream_of.register
-def _(layer: DecoderBlock) -> Stream:
-    return chain_of(layer.snake1, layer.conv_t1, layer.res_unit1, layer.res_unit2, layer.res_unit3)
-
-
-@stream_of.register
-def _(layer: SEANetEncoderBlock) -> Stream:
-    return chain_of(*layer.units, layer.activation, layer.conv)
-
-
-@stream_of.register
-def _(layer: SEANetDecoderBlock) -> Stream:
-    return chain_of(layer.activation, layer.conv, *layer.units)
 
 
 def chain_of(*layers: nn.Module) -> Chain:
