@@ -1,3 +1,4 @@
+import copy
 import pickle
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     sizes: Any = {"width": 4, "stride": 3, "count": 1, "unit_width": 2, "dilations": (1, 3)}
     yield "downsampling-block", (DownsamplingBlock(3, 4, **sizes), 3)
     yield "upsampling-block", (UpsamplingBlock(3, **sizes), 1)
+    yield "linear-snake", (LinearSnake1d(3), 1)
     yield "upsampling-2", (UpsamplingConv1d(3, 4, stride=2), 1)
 
 
@@ -130,6 +132,16 @@ def test_a_reset_stream_begins_anew() -> None:
         stream.reset()
         for a, b in zip(first, streamed(stream, signal(30), [7, 23]), strict=True):
             assert torch.equal(a, b)
+
+
+@every_case
+def test_a_stream_does_not_follow_the_weights(layer: nn.Module, multiple: int) -> None:
+    layer, x = copy.deepcopy(layer), signal(30)
+    stream, expected = stream_of(layer), layer(x)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(1)
+    torch.testing.assert_close(torch.cat(streamed(stream, x, [30]), dim=-1), expected, rtol=0, atol=1e-13)
 
 
 def test_what_reads_the_whole_signal_is_refused() -> None:

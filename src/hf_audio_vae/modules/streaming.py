@@ -1,9 +1,10 @@
 """Networks over a signal that comes in pieces: a layer keeps what its later outputs read, and computes none twice.
 
-`stream_of` makes of a layer its streaming form, with the weights that it has at that time. Its outputs, concatenated,
-are what the layer returns for the whole signal, whatever the pieces; each comes with the last input that it reads.
+`stream_of` makes of a layer its streaming form, with a copy of the weights. Its outputs, concatenated, are what the
+layer returned then for the whole signal, whatever the pieces; each comes with the last input that it reads.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial, singledispatch
@@ -79,8 +80,8 @@ class _Convolution(Stream):
     def __init__(
         self, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, padding: tuple[int, int], reflect: bool
     ) -> None:
-        self.weight = weight.detach()
-        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        self.weight = _copied(weight)
+        self.bias = weight.new_zeros(len(weight)) if bias is None else _copied(bias)
         self.stride, self.dilation, self.reflect = stride, dilation, reflect
         self.left, self.right = padding
         self.reach = dilation * (weight.shape[2] - 1) + 1
@@ -127,8 +128,8 @@ class _Upsampling(Stream):
     """Keeps what the last input adds to the outputs after its own: the kernel has two strides."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, cut_left: int) -> None:
-        self.weight = weight.detach()
-        self.bias = weight.new_zeros(weight.shape[1]) if bias is None else bias.detach()
+        self.weight = _copied(weight)
+        self.bias = weight.new_zeros(weight.shape[1]) if bias is None else _copied(bias)
         self.stride, self.cut_left = stride, cut_left
         self.reset()
 
@@ -184,7 +185,7 @@ class _LSTM(Stream):
     """Keeps the state of an LSTM."""
 
     def __init__(self, layer: SkipLSTM) -> None:
-        self.lstm = layer.lstm
+        self.lstm = copy.deepcopy(layer.lstm)
         self.reset()
 
     def reset(self) -> None:
@@ -200,7 +201,7 @@ class _LSTM(Stream):
 
 @singledispatch
 def stream_of(layer: nn.Module) -> Stream:
-    """Return the streaming form of a layer, with the weights that it has now.
+    """Return the streaming form of a layer, with a copy of its weights: it does not follow them.
 
     Args:
         layer (`torch.nn.Module`): A layer of this package, or a network of them.
@@ -228,7 +229,7 @@ def _(layer: nn.ELU | nn.Tanh | nn.Identity) -> Stream:
 
 @stream_of.register
 def _(layer: Snake) -> Stream:
-    frequency, magnitude = (factor.detach() for factor in layer.factors())
+    frequency, magnitude = map(_copied, layer.factors())
     return Pointwise(partial(_snake, frequency=frequency, magnitude=magnitude))
 
 
@@ -279,6 +280,10 @@ def _(layer: DilatedUnit) -> Stream:
 def chain_of(*layers: nn.Module) -> Chain:
     """Return the streaming form of layers one after another."""
     return Chain(stream_of(layer) for layer in layers)
+
+
+def _copied(weight: Tensor) -> Tensor:
+    return weight.detach().clone()
 
 
 def _snake(x: Tensor, frequency: Tensor, magnitude: Tensor) -> Tensor:
