@@ -83,12 +83,12 @@ def test_little_is_computed_twice_where_chunks_are_few(model):
     lengths: dict[nn.Module, list[int]] = {encoder: [], decoder: []}
     for network, seen in lengths.items():
         network.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0][-1].shape[-1]))
-    frames = int(1.3 * model.default_tile_frames)
+    frames = model.default_tile_frames + 1  # of two chunks, the two that are shortest beside what is around them
     model.enable_tiling()
     code(model, waveform(model, frames * model.hop_length))
     for network, whole in ((encoder, frames * model.hop_length), (decoder, frames)):
         first, second = lengths[network]
-        assert first == second < 0.7 * whole
+        assert first == second < 7 / 12 * whole
 
 
 @torch.no_grad()
@@ -97,6 +97,18 @@ def test_one_static_graph_codes_every_length_in_chunks(model):
     expected = [code(model, x) for x in signals]
     model.enable_tiling(8)
     assert_one_graph_a_network(model, signals, expected, dynamic=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", ["waveform_vae"], indirect=True)
+def test_each_length_within_a_window_is_a_static_graph_of_its_own(model):
+    counter = CompileCounter()
+    for network in networks(model):
+        network.compile(backend=counter, fullgraph=True, dynamic=False)
+    model.enable_tiling(8)
+    for graphs, frames in enumerate((7, 8, 9, 20), start=1):
+        code(model, waveform(model, frames * model.hop_length))
+        assert counter.frame_count == graphs * len(networks(model))
 
 
 @torch.no_grad()
