@@ -32,13 +32,13 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
 )
 from hf_audio_vae.models.hierarchical_vqvae.streaming import StreamingLevelsMixin
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_sampling_rate, check_tile_frames
+from hf_audio_vae.models.inputs import check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform
-from hf_audio_vae.modules.chunking import even_chunk_frames
+from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
 
-class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
+class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
     """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
@@ -78,9 +78,6 @@ class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
         self.quantizers = nn.ModuleList(_quantizer(config) for _ in levels)
         self.decoders = nn.ModuleList(level_decoder(config, level) for level in levels)
         self.encoder_is_frozen = False
-        self.use_tiling = False
-        self.tile_frames = self.default_tile_frames
-        self.even_tiles = True
         self.post_init()
 
     @torch.no_grad()
@@ -131,33 +128,12 @@ class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
 
     @property
     def default_tile_frames(self) -> int:
-        """Frames a chunk: twelve times what the decoders read for one, so that at most 8 % is computed twice."""
+        """Frames a chunk: twelve times what the decoders read for one, as in `default_chunk_frames`."""
         longest = 0
         for decoder, ratio in zip(self.decoders, self._ratios(), strict=True):
             first, last = decoder.input_span(0, self.hop_length)
             longest = max(longest, frame_count(last - first, ratio))
         return 12 * longest
-
-    def enable_tiling(self, tile_frames: int | None = None) -> None:
-        """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
-
-        Args:
-            tile_frames (`int`, *optional*): Frames of the coarsest level a chunk; what is computed at a time then has
-                one shape for signals of any length, as networks compiled for static shapes need it. If not given,
-                chunks of like length, as few as there can be of `default_tile_frames`. Each also computes what is
-                around it and its result depends on.
-
-        Raises:
-            ValueError: `tile_frames` is less than 1.
-        """
-        check_tile_frames(tile_frames)
-        self.tile_frames = tile_frames or self.default_tile_frames
-        self.even_tiles = tile_frames is None
-        self.use_tiling = True
-
-    def disable_tiling(self) -> None:
-        """Encode and decode at once."""
-        self.use_tiling = False
 
     def freeze_encoder(self) -> None:
         """Train the decoders alone from here on: encoders and codebooks stay as they are, in training mode, too."""
@@ -333,9 +309,10 @@ class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
             return [quantizer.encode(z) for quantizer, z in zip(quantizers, levels, strict=True)]
 
         def code(x: Tensor) -> Levels:
-            if self.use_tiling and x.shape[-1] > self.tile_frames * hop:
-                chunk_frames = self._chunk_frames(frame_count(x.shape[-1], hop), self.tile_frames)
-                return encode_levels_in_chunks(PackedEncoding(encoder, run, ratios), x, hop, chunk_frames)
+            frames = frame_count(x.shape[-1], hop)
+            if self._in_tiles(encoder, frames):
+                packed = PackedEncoding(encoder, run, ratios)
+                return encode_levels_in_chunks(packed, x, hop, self._chunk_frames(frames))
             return run(pad_to_frames(x, hop))
 
         if valid is None:
@@ -347,7 +324,6 @@ class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
         """Decode the codes, or else the quantized latents, of the levels of a path."""
         last = path[-1]
         decoder, hop, ratios = self.decoders[last], self.hop_lengths[last], self._ratios(path)
-        tile_frames = self.tile_frames * self._ratios()[last]
 
         def run(levels: Levels) -> Tensor:
             if dequantize:
@@ -355,17 +331,15 @@ class HierarchicalVQVAE(StreamingLevelsMixin, PreTrainedModel):
             return decoder(levels)
 
         def code(levels: Levels) -> Tensor:
-            if self.use_tiling and levels[-1].shape[-1] > tile_frames:
-                chunk_frames = self._chunk_frames(levels[-1].shape[-1], tile_frames)
+            frames, ratio = levels[-1].shape[-1], self._ratios()[last]
+            if self._in_tiles(decoder, frames, ratio):
+                chunk_frames = self._chunk_frames(frames, ratio)
                 return decode_levels_in_chunks(run, decoder.input_span, levels, hop, chunk_frames)
             return run(levels)
 
         if valid is None:
             return code(levels)
         return by_length(lambda packed: code(unpack(packed, ratios)), pack(levels, ratios), valid, 1, hop)
-
-    def _chunk_frames(self, frames: int, most: int) -> int:
-        return even_chunk_frames(frames, most) if self.even_tiles else most
 
 
 def _quantizer(config: HierarchicalVQVAEConfig) -> VectorQuantizer:

@@ -13,23 +13,17 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.fusing import FusedMixin
-from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_tile_frames, check_waveform
+from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
 from hf_audio_vae.models.streaming import StreamingVAEMixin
+from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.models.waveform_vae.outputs import (
     WaveformVAEDecoderOutput,
     WaveformVAEEncoderOutput,
     WaveformVAEOutput,
 )
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import (
-    decode_in_chunks,
-    default_chunk_frames,
-    encode_in_chunks,
-    encoded_chunks,
-    even_chunk_frames,
-    span_through,
-)
+from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.fused import FusedStack
@@ -102,7 +96,9 @@ class WaveformDecoder(_Stack):
         self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
 
 
-class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, FusedMixin, ConfigMixin):
+class WaveformVAE(
+    ModelMixin, TilingMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, FusedMixin, ConfigMixin
+):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
@@ -167,9 +163,6 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
         self.encoder = WaveformEncoder(audio_channels, decoder_input_channels, encoder_widths, strides, causal)
         self.decoder = WaveformDecoder(audio_channels, decoder_input_channels, decoder_widths, strides[::-1], causal)
         self.use_slicing = False
-        self.use_tiling = False
-        self.tile_frames = self.default_tile_frames
-        self.even_tiles = True
 
     def register_to_config(self, **arguments: object) -> None:
         """Keep the arguments and, beside them, the latents' width under the name that `StableAudio3Pipeline` reads."""
@@ -200,28 +193,6 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
     def frame_rate(self) -> float:
         """Latent frames a second, in Hz."""
         return self.sampling_rate / self.hop_length
-
-    @property
-    def default_tile_frames(self) -> int:
-        """Frames a chunk, by `default_chunk_frames`."""
-        return default_chunk_frames(self.decoder, self.hop_length)
-
-    def enable_tiling(self, tile_frames: int | None = None) -> None:
-        """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
-
-        Args:
-            tile_frames (`int`, *optional*): Latent frames a chunk; what is computed at a time then has one shape for
-                signals of any length, as networks compiled for static shapes need it. If not given, chunks of like
-                length, as few as there can be of `default_tile_frames`. Each also computes the frames around it that
-                its result depends on.
-
-        Raises:
-            ValueError: `tile_frames` is less than 1.
-        """
-        check_tile_frames(tile_frames)
-        self.tile_frames = tile_frames or self.default_tile_frames
-        self.even_tiles = tile_frames is None
-        self.use_tiling = True
 
     def freeze_encoder(self) -> None:
         """Train the decoder alone: the encoder takes no more gradients."""
@@ -358,12 +329,6 @@ class WaveformVAE(ModelMixin, AutoencoderMixin, NormalizedLatentsMixin, Streamin
             return decoder(item)
 
         return self._by_item(code, latents)
-
-    def _in_tiles(self, part: object, frames: int) -> bool:
-        return self.use_tiling and frames > self.tile_frames and not isinstance(part, FusedStack)
-
-    def _chunk_frames(self, frames: int) -> int:
-        return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames
 
     def _by_item(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if self.use_slicing and x.shape[0] > 1:

@@ -11,9 +11,10 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_tile_frames
+from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.streaming import StreamingVQVAEMixin
+from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
@@ -22,7 +23,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEOutput,
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
-from hf_audio_vae.modules.chunking import decode_in_chunks, default_chunk_frames, encode_in_chunks, even_chunk_frames
+from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
 from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
@@ -42,7 +43,7 @@ class _Spanned:
         return self.span(start, stop)
 
 
-class WaveformVQVAE(StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read
@@ -98,9 +99,6 @@ class WaveformVQVAE(StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBas
             num_lstm_layers=config.num_lstm_layers,
             final_tanh=config.final_tanh,
         )
-        self.use_tiling = False
-        self.tile_frames = self.default_tile_frames
-        self.even_tiles = True
         self.encoder_is_frozen = False
         self.post_init()
 
@@ -139,39 +137,28 @@ class WaveformVQVAE(StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBas
         """Bits a second that the codes take, each as many as its codebook needs."""
         return self.frame_rate * sum(math.log2(size) for size in self.codebook_sizes)
 
-    @property
-    def default_tile_frames(self) -> int:
-        """Frames a chunk, by `default_chunk_frames`."""
-        return default_chunk_frames(self.decoder, self.hop_length)
-
     def enable_tiling(self, tile_frames: int | None = None) -> None:
         """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
 
-        An LSTM depends on all that was before, so it goes over all frames at once: what it reads and returns, at the
-        rate of the frames and not of the samples, is in memory as a whole.
+        A chunk's window holds the frames around it, too, that its result depends on. An LSTM depends on all that was
+        before, so it goes over all frames at once: what it reads and returns, at the rate of the frames and not of the
+        samples, is in memory as a whole.
 
         Args:
-            tile_frames (`int`, *optional*): Frames a chunk; what is computed at a time then has one shape for signals
-                of any length, as networks compiled for static shapes need it. If not given, chunks of like length, as
-                few as there can be of `default_tile_frames`. Each also computes the frames around it that its result
-                depends on.
+            tile_frames (`int`, *optional*): Frames a chunk. Windows then have one shape for signals longer than a
+                window, as networks compiled for static shapes need it; a shorter signal has its own, and an LSTM meets
+                a shape for every length. If not given, chunks of like length, as few as there can be of
+                `default_tile_frames`.
 
         Raises:
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
-        check_tile_frames(tile_frames)
         if self.config.norm == "time_group_norm":
             raise ValueError(
                 '`norm="time_group_norm"` makes every frame depend on the whole signal: chunks cannot equal it; cut '
                 "the signal where it may be cut, or use a model with weight norm."
             )
-        self.tile_frames = tile_frames or self.default_tile_frames
-        self.even_tiles = tile_frames is None
-        self.use_tiling = True
-
-    def disable_tiling(self) -> None:
-        """Encode and decode at once."""
-        self.use_tiling = False
+        super().enable_tiling(tile_frames)
 
     def freeze_encoder(self) -> None:
         """Train the decoder alone: encoder and quantizer take no more gradients, codebooks stop learning.
@@ -373,9 +360,3 @@ class WaveformVQVAE(StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBas
         spanned = _Spanned(decoder.upsample, decoder.upsample_span)
         chunk_frames = self._chunk_frames(latents.shape[-1])
         return decode_in_chunks(spanned, decoder.begin(latents), self.hop_length, chunk_frames)
-
-    def _in_tiles(self, part: object, frames: int) -> bool:
-        return self.use_tiling and frames > self.tile_frames and not isinstance(part, FusedStack)
-
-    def _chunk_frames(self, frames: int) -> int:
-        return even_chunk_frames(frames, self.tile_frames) if self.even_tiles else self.tile_frames
