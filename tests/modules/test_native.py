@@ -5,11 +5,12 @@ import platform
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from torch import Tensor
 
 from hf_audio_vae.modules import native
 from hf_audio_vae.modules.fused.spectra import tap_spectra
-from hf_audio_vae.modules.native import NativeKernels, SnakeRows, native_kernels
+from hf_audio_vae.modules.native import NativeKernels, SnakeRows, Window, native_kernels
 
 INTEL = platform.machine() == "x86_64"
 WIDTHS = {"native": (), "256 bit": ("-mno-avx512f",), "128 bit": ("-mno-avx",)}
@@ -19,9 +20,9 @@ WIDTHS = {"native": (), "256 bit": ("-mno-avx512f",), "128 bit": ("-mno-avx",)}
 def kernels(request) -> NativeKernels:
     if WIDTHS[request.param] and not INTEL:
         pytest.skip("the options are of this architecture")
-    library = native._compiled((*native.OPTIONS, "-march=native", *WIDTHS[request.param]))
-    if library is None:
+    if native_kernels(torch.float32) is None:
         pytest.skip("nothing compiles the kernels here")
+    library = native.compiled((*native.OPTIONS, native.THIS_PROCESSOR[0], *WIDTHS[request.param]))
     return NativeKernels(library, torch.float32)
 
 
@@ -64,11 +65,28 @@ def test_snake_is_exact_for_arguments_of_any_size(kernels, size):
     torch.testing.assert_close(y.double(), snake(x.double(), ones), rtol=6e-8, atol=2e-7)
 
 
-def test_snake_keeps_what_is_not_finite(kernels):
-    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 1e30]).repeat(kernels.width // 4)[None]
+@pytest.mark.parametrize("place", ["x", "frequency", "magnitude"])
+def test_snake_hides_nothing_that_is_not_finite(kernels, place):
+    values = torch.ones(3, kernels.width)
+    values[("x", "frequency", "magnitude").index(place), :3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    x, frequency, magnitude = values
+    y = torch.empty(1, kernels.width)
+    kernels.activate(x[None].contiguous(), y, SnakeRows(frequency.contiguous(), magnitude.contiguous()))
+    expected = x + magnitude * torch.sin(frequency * x).square()
+    torch.testing.assert_close(y[0], expected, equal_nan=True)
+
+
+def test_angles_past_float32s_phases_count_as_none(kernels):
+    x = torch.full((1, kernels.width), 1e30)
     y = torch.empty_like(x)
     kernels.activate(x, y, SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width)))
-    torch.testing.assert_close(y, x, equal_nan=True)
+    assert torch.equal(y, x)
+
+
+def test_only_the_cpus_whole_tensors_are_passed(kernels):
+    x = torch.empty(4, 2 * kernels.width)[:, ::2]
+    with pytest.raises(ValueError, match="copy it first"):
+        kernels.activate(x, x, SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width)))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 12, 30, 500])
@@ -77,7 +95,7 @@ def test_a_product_of_any_size(kernels, rows, depth, panels):
     x, matrix = noise(rows, depth), noise(depth, panels * kernels.width)
     bias, added = noise(panels * kernels.width), noise(rows + 1, panels * kernels.width)[1:]
     y = torch.empty(rows, panels * kernels.width)
-    kernels.convolve(x, y, kernels.panels(matrix), bias, (depth, 1, 0, depth), added)
+    kernels.convolve(x, y, kernels.panels(matrix), bias, Window(depth, 1, 0, depth), added)
     assert_close(y, x.double() @ matrix.double() + bias + added, 1e-7 * depth**0.5)
 
 
@@ -86,7 +104,7 @@ def test_a_dilated_and_strided_convolution(kernels):
     x, weight = noise(100, channels), noise(channels, channels, 4)  # (out, in, taps)
     y, bias = torch.empty(46, channels), noise(channels)
     panels = kernels.panels(weight.permute(2, 1, 0).flatten(0, 1))
-    kernels.convolve(x, y, panels, bias, (stride * channels, 4, dilation * channels, channels), None)
+    kernels.convolve(x, y, panels, bias, Window(stride * channels, 4, dilation * channels, channels), None)
     expected = F.conv1d(x.T[None].double(), weight.double(), bias.double(), stride, dilation=dilation)[0].T
     assert_close(y, expected, 1e-6)
 
@@ -102,7 +120,8 @@ def run_unit(kernels: NativeKernels, x: Tensor, left: int, dilation: int) -> tup
     taps, last, biases, snakes = unit_of(channels)
     y = torch.empty(len(x) - 6 * dilation, channels)
     spectra = kernels.panels(tap_spectra(taps).transpose(1, 2)).transpose(0, 1).contiguous()
-    kernels.unit(x, y, left, dilation, snakes, spectra, kernels.panels(last.T.contiguous()), biases)
+    scratch = torch.empty(kernels.unit_scratch(channels, dilation))
+    kernels.unit(x, y, left, dilation, snakes, spectra, kernels.panels(last.T.contiguous()), biases, scratch)
     wide = x.double()
     hidden = F.conv1d(snake(wide, snakes[0]).T[None], taps.double(), biases[0].double(), dilation=dilation)[0].T
     expected = wide[left : left + len(y)] + snake(hidden, snakes[1]) @ last.double().T + biases[1]
@@ -135,9 +154,36 @@ def test_threads_change_nothing(kernels):
     assert torch.equal(*outputs)
 
 
-def test_there_are_no_kernels_without_a_compiler(monkeypatch, tmp_path):
-    monkeypatch.setenv("CC", str(tmp_path / "absent"))
-    assert native._compiled(("-O0", "-march=native")) is None
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """Kernels asked for the first time, with a cache that is empty."""
+    native_kernels.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+        yield patched
+    native_kernels.cache_clear()
+
+
+@pytest.mark.parametrize("compiler", ["false", "/absent/cc"])
+def test_there_are_no_kernels_without_a_compiler(anew, compiler):
+    anew.setenv("CC", compiler)
+    assert native_kernels(torch.float32) is None
+
+
+def test_there_are_no_kernels_without_a_place_for_them(anew, tmp_path):
+    (tmp_path / "file").write_text("")
+    anew.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "file"))
+    assert native_kernels(torch.float32) is None
+
+
+def test_a_library_that_cannot_be_loaded_is_made_again(anew, kernels, tmp_path):
+    assert native_kernels(torch.float32) is not None
+    (library,) = (tmp_path / "assets").rglob("*.so")
+    library.unlink()
+    library.write_text("no library")
+    native_kernels.cache_clear()
+    assert native_kernels(torch.float32) is not None
+    assert library.stat().st_size > 10000
 
 
 def test_there_are_no_kernels_for_other_types():

@@ -76,19 +76,30 @@ def test_any_layout_gives_the_same(layout):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("shape", [(1, 2, 0), (0, 2, 3), (1, 1, 1)])
-def test_signals_of_no_length_pass(shape):
-    tensors = inputs(*shape)
-    for actual, expected in zip(
-        gradients(snake, tensors, noise(*shape)), gradients(written_out, tensors, noise(*shape)), strict=True
-    ):
-        torch.testing.assert_close(actual, expected, **EXACT)
+def test_signals_of_no_length_pass(shape, dtype):
+    tensors, above = inputs(*shape, dtype=dtype), noise(*shape, dtype=dtype)
+    for actual, expected in zip(gradients(snake, tensors, above), gradients(written_out, tensors, above), strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@torch.no_grad()
+def test_transforms_work_without_a_record_of_gradients(dtype):
+    x, a, b = (tensor.detach() for tensor in inputs(*SHAPE, dtype=dtype))
+    along = noise(*SHAPE, seed=4, dtype=dtype)
+    actual = torch.func.jvp(lambda x: snake(x, a, b), (x,), (along,))
+    expected = torch.func.jvp(lambda x: written_out(x, a, b), (x,), (along,))
+    torch.testing.assert_close(actual, expected)
+    items = torch.func.vmap(lambda item: snake(item[None], a, b)[0])(x)
+    torch.testing.assert_close(items, written_out(x, a, b))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
 def test_half_precision_is_float32_rounded_once(kind, dtype, monkeypatch):
-    monkeypatch.setattr(snake_module.native, "takes", lambda x: False)  # compiled kernels round otherwise
+    monkeypatch.setattr(snake_module.native, "takes", lambda *tensors: False)  # compiled kernels round otherwise
     layer = kind(3)
     for parameter in layer.parameters():
         parameter.data.add_(0.5 * noise(*parameter.shape, dtype=torch.float32)).copy_(parameter.to(dtype))
@@ -167,6 +178,6 @@ def test_compiled_kernels_agree_with_blocks(monkeypatch):
     tensors = inputs(2, 5, 4321, dtype=torch.float32)  # neither whole vectors nor whole sums
     above = noise(2, 5, 4321, seed=3, dtype=torch.float32)
     compiled = snake(*tensors), *gradients(snake, tensors, above)
-    monkeypatch.setattr(snake_module.native, "takes", lambda x: False)
+    monkeypatch.setattr(snake_module.native, "takes", lambda *tensors: False)
     for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, above)), strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))

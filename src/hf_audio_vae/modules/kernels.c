@@ -3,11 +3,9 @@
    Channels come in multiples of WIDTH; whoever packs the weights pads them with zeros. Sums are float32. Compiled with
    BFLOAT16, factors are bfloat16: weights, and what is multiplied with them. */
 
+#include <omp.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -64,10 +62,10 @@ long width(void) { return WIDTH; }
 INLINE vector within_half_turn(vector angle) {
     const float whole = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     vector turns = (angle * 0x1.45f306p-2f + whole) - whole;
-    vector r = angle - turns * 3.140625f; /* pi in three parts: products with the first two are exact */
+    vector r = angle - turns * 3.140625f; /* pi in three parts, so that products are exact, or almost */
     r = r - turns * 9.67502593994140625e-4f;
     r = r - turns * 1.50995799097837643e-7f;
-    return (vector)((integers)r & (r < 2.0f) & (r > -2.0f)); /* past 2^22 half turns float32 knows no phase: 0, then */
+    return (vector)((integers)r & ~((r >= 2.0f) | (r <= -2.0f))); /* past 2^22 half turns there is no phase left: 0 */
 }
 
 /* Sine on [-pi/2, pi/2]: the odd polynomial of degree 9 whose largest relative error there is smallest, 5e-9. */
@@ -103,8 +101,9 @@ INLINE float sum(vector x) {
 }
 
 /* Snake along time, (rows, time), each row with factors of its own. */
-void snake_forward(const float *x, float *y, long rows, long time, const float *frequency, const float *magnitude) {
-#pragma omp parallel for schedule(static)
+void snake_forward(const float *x, float *y, long rows, long time, const float *frequency, const float *magnitude,
+                   long threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (long row = 0; row < rows; row++)
         for (long t = row * time; t < (row + 1) * time; t += LANES) {
             long count = (row + 1) * time - t;
@@ -117,8 +116,9 @@ void snake_forward(const float *x, float *y, long rows, long time, const float *
 
 /* Gradients of x, and of each row's frequency and magnitude. */
 void snake_backward(const float *gradient, const float *x, float *of_x, float *of_frequency, float *of_magnitude,
-                    long rows, long time, const float *frequency, const float *magnitude) {
-#pragma omp parallel for schedule(static)
+                    long rows, long time, const float *frequency, const float *magnitude,
+                   long threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (long row = 0; row < rows; row++) {
         double frequency_sum = 0, magnitude_sum = 0;
         const float slope = 2 * magnitude[row];
@@ -144,8 +144,9 @@ void snake_backward(const float *gradient, const float *x, float *of_x, float *o
 }
 
 /* Snake across channels, (rows, channels), as factors. */
-void activate(const float *x, factor *y, long rows, long channels, const float *frequency, const float *magnitude) {
-#pragma omp parallel for schedule(static)
+void activate(const float *x, factor *y, long rows, long channels, const float *frequency, const float *magnitude,
+                   long threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (long row = 0; row < rows; row++)
         for (long c = 0; c < channels; c += LANES)
             store_factors(y + row * channels + c,
@@ -199,9 +200,9 @@ static void panel_product(long rows, const factor *a, long stride, long depth, c
 /* Convolution as a product: row t of y is bias + residual + sum over taps of a[t * stride + tap * tap_stride] weights.
    Weights are panels of WIDTH columns; in a panel the depths of all taps, one after another. */
 void convolve(const factor *a, long stride, long taps, long tap_stride, long depth, const factor *weights,
-              const float *bias, const float *residual, float *y, long rows, long columns) {
+              const float *bias, const float *residual, float *y, long rows, long columns, long threads) {
     long panels = columns / WIDTH, blocks = (rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
-#pragma omp parallel for schedule(dynamic) collapse(2)
+#pragma omp parallel for schedule(dynamic) collapse(2) num_threads(threads)
     for (long panel = 0; panel < panels; panel++)
         for (long block = 0; block < blocks; block++) {
             long first = block * ROWS_AT_ONCE, count = SMALLER(ROWS_AT_ONCE, rows - first), column = panel * WIDTH;
@@ -340,16 +341,12 @@ long unit_scratch(long channels, long dilation) {
 void residual_unit(const float *x, float *y, long rows, long channels, long left, long dilation,
                    const float *frequency_1, const float *magnitude_1, const factor *spectra, const float *bias_1,
                    const float *frequency_2, const float *magnitude_2, const factor *weights, const float *bias_2,
-                   float *scratch) {
+                   float *scratch, long threads) {
     long reach = (TAPS - 1) * dilation, step = RESULTS * dilation * tiles_a_phase(dilation);
     long most_rows = step + reach, most_tiles = dilation * tiles_a_phase(dilation);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (long first = 0; first < rows; first += step) {
-#ifdef _OPENMP
         float *own = scratch + omp_get_thread_num() * unit_scratch(channels, dilation);
-#else
-        float *own = scratch;
-#endif
         float *activated = own, *products = activated + most_rows * channels;
         factor *spectrum = (factor *)(products + PRODUCTS * most_tiles * WIDTH);
         factor *hidden = (factor *)(products + PRODUCTS * most_tiles * (WIDTH + channels));

@@ -1,9 +1,12 @@
-"""The kernels of `kernels.c`: compiled when first asked for, and kept with the assets of Hugging Face's cache."""
+"""The kernels of `kernels.c`: compiled when first asked for, and kept with the assets of Hugging Face's cache.
+
+That takes a C compiler with OpenMP, found as `cc` or named by the environment's `CC`; with `CC=false` there are none.
+"""
 
 import ctypes
 import functools
 import hashlib
-import json
+import logging
 import os
 import shlex
 import subprocess
@@ -11,31 +14,39 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from huggingface_hub import cached_assets_path
+from huggingface_hub import cached_assets_path, constants
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 SOURCE = Path(__file__).with_name("kernels.c")
-OPTIONS = ("-O3", "-std=gnu11", "-shared", "-fPIC")
-# What the compiler may know of the processor and of threads, most wanted first.
-VARIANTS = (
-    ("-march=native", "-fopenmp"),
-    ("-march=native",),
-    ("-mcpu=native",),  # clang on ARM
-)
+OPTIONS = ("-O3", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
+THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # of gcc and clang; of clang on ARM
+SECONDS_TO_COMPILE = 120
 
 
 @dataclass(frozen=True)
 class SnakeRows:
-    """Snake's parameters, one a channel: x + sin²(frequency x) inverse_magnitude."""
+    """Snake's parameters, one a channel: x + sin²(frequency x) magnitude."""
 
     frequency: Tensor
     inverse_magnitude: Tensor
 
 
+class Window(NamedTuple):
+    """What a convolution's rows read, counted in factors."""
+
+    stride: int  # from a row's first to the next one's
+    taps: int
+    tap_stride: int  # from a tap's first to the next one's
+    depth: int  # side by side, that a tap reads
+
+
 class NativeKernels:
-    """Products, convolutions and residual units on rows, compiled for this processor.
+    """Products, convolutions, residual units and Snake, compiled for this processor, on torch's number of threads.
 
     Args:
         library (`ctypes.CDLL`): The compiled `kernels.c`.
@@ -64,20 +75,24 @@ class NativeKernels:
         self.call("activate", x, y, *x.shape, snake.frequency, snake.inverse_magnitude)
 
     def convolve(
-        self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, shape: tuple[int, ...], added: Tensor | None
+        self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, window: Window, added: Tensor | None
     ) -> None:
         """Write a convolution of factors to `y`, float32 (rows, columns).
 
         Args:
             x (`torch.Tensor`): Factors, from the first that the first row reads.
             y (`torch.Tensor`): Where the rows go.
-            weight (`torch.Tensor`): `panels` of (taps, depth) and the columns.
+            weight (`torch.Tensor`): `panels` of the matrix (taps * depth, columns).
             bias (`torch.Tensor`): (columns,)
-            shape (`tuple[int, ...]`): Factors from one row's first to the next one's; taps; factors from one tap's
-                first to the next one's; depth, the factors side by side that a tap reads.
+            window (`Window`): What the rows read.
             added (`torch.Tensor`, *optional*): Rows to add; (rows, columns).
         """
-        self.call("convolve", x, *shape, weight, bias, added, y, *y.shape)
+        self.call("convolve", x, *window, weight, bias, added, y, *y.shape)
+
+    def unit_scratch(self, channels: int, dilation: int) -> int:
+        """Return how many numbers `unit` needs to work with."""
+        own = self._library.unit_scratch(ctypes.c_long(channels), ctypes.c_long(dilation))
+        return torch.get_num_threads() * int(own)
 
     def unit(
         self,
@@ -89,25 +104,29 @@ class NativeKernels:
         spectra: Tensor,
         weight: Tensor,
         biases: Sequence[Tensor],
+        scratch: Tensor,
     ) -> None:
         """Write a residual unit of `x`, float32 (rows + 6 dilation, channels), to `y`, (rows, channels)."""
-        rows, channels = y.shape
-        floats = self._library.unit_scratch(ctypes.c_long(channels), ctypes.c_long(dilation))
-        scratch = torch.empty(torch.get_num_threads() * floats)
         first, second = ((snake.frequency, snake.inverse_magnitude) for snake in snakes)
-        self.call(
-            "residual_unit", x, y, rows, channels, left, dilation,
-            *first, spectra, biases[0], *second, weight, biases[1], scratch,
-        )  # fmt: skip
+        taps, last = (*first, spectra, biases[0]), (*second, weight, biases[1])
+        self.call("residual_unit", x, y, *y.shape, left, dilation, *taps, *last, scratch)
 
     def call(self, name: str, *arguments: Tensor | int | None) -> None:
-        """Call a kernel by its name in `kernels.c`, with tensors that are contiguous, and what they say is right."""
+        """Call a kernel by its name in `kernels.c`, whose last argument is the number of threads.
+
+        Raises:
+            ValueError: A tensor is not in the CPU's memory, or not contiguous. Nothing looks at its size.
+        """
         converted: list[ctypes.c_long | ctypes.c_void_p] = []
-        for value in arguments:
-            if isinstance(value, int):
-                converted.append(ctypes.c_long(value))
+        for value in (*arguments, torch.get_num_threads()):
+            if isinstance(value, Tensor):
+                if value.device.type != "cpu" or not value.is_contiguous():
+                    raise ValueError(
+                        f"a kernel got {value.device}, strides {value.stride()}; move it and copy it first."
+                    )
+                converted.append(ctypes.c_void_p(value.data_ptr()))
             else:
-                converted.append(ctypes.c_void_p(None if value is None else value.data_ptr()))
+                converted.append(ctypes.c_void_p(None) if value is None else ctypes.c_long(value))
         getattr(self._library, name)(*converted)
 
 
@@ -117,26 +136,41 @@ def native_kernels(dtype: torch.dtype) -> NativeKernels | None:
     if dtype not in (torch.float32, torch.bfloat16):
         return None
     defines = ("-DBFLOAT16",) if dtype == torch.bfloat16 else ()
-    for variant in VARIANTS:
-        library = _compiled((*OPTIONS, *defines, *variant))
-        if library is not None:
-            return NativeKernels(library, dtype)
+    for processor in THIS_PROCESSOR:
+        try:
+            return NativeKernels(compiled((*OPTIONS, *defines, processor)), dtype)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            logger.info("no kernels with %s: %s", processor, getattr(error, "stderr", None) or error)
     return None
 
 
-def _compiled(options: tuple[str, ...]) -> ctypes.CDLL | None:
+def compiled(options: tuple[str, ...]) -> ctypes.CDLL:
+    """Return the library that the compiler makes with such options, made now or before.
+
+    Raises:
+        OSError: There is no compiler, or no place for the library, or it cannot be loaded.
+        subprocess.SubprocessError: The compiler refuses, or takes too long.
+    """
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    source = SOURCE.read_bytes()
-    processor = json.dumps(dict(torch.cpu.get_capabilities()), sort_keys=True)  # a home may be shared between machines
-    key = hashlib.sha256(b"\0".join((source, processor.encode(), " ".join(options).encode()))).hexdigest()[:16]
-    target = cached_assets_path("hf_audio_vae", namespace="kernels") / f"{key}.so"
-    if not target.is_file():
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            fresh = Path(folder) / target.name
-            command = [*compiler, *options, str(SOURCE), "-o", str(fresh)]
-            try:
-                subprocess.run(command, capture_output=True, check=True)
-            except (OSError, subprocess.CalledProcessError):
-                return None
-            fresh.replace(target)  # at once, so that no process loads half a file
-    return ctypes.CDLL(str(target))
+    version = subprocess.run(
+        [*compiler, "--version"], capture_output=True, check=True, timeout=SECONDS_TO_COMPILE
+    ).stdout
+    # A cache may be shared between machines.
+    processor = [f"{name}={value}" for name, value in sorted(torch.cpu.get_capabilities().items())]
+    parts = SOURCE.read_bytes(), version, " ".join([*compiler, *options, *processor]).encode()
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    folder = cached_assets_path("hf_audio_vae", namespace="kernels", assets_dir=constants.HF_ASSETS_CACHE)
+    target = folder / f"{key}.so"
+    if target.is_file() and target.stat().st_uid == os.getuid():
+        try:
+            return ctypes.CDLL(str(target))
+        except OSError:  # half written, or of libraries that are gone
+            target.unlink()
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        fresh = Path(own) / target.name
+        logger.info("compiling %s with %s", SOURCE, compiler[0])
+        command = [*compiler, *options, str(SOURCE), "-o", str(fresh)]
+        subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_TO_COMPILE)
+        library = ctypes.CDLL(str(fresh))
+        fresh.replace(target)  # at once, so that no process loads half a file
+    return library

@@ -4,6 +4,7 @@ Written out, `x + b * sin(a * x).square()` makes autograd keep four tensors of t
 again, a block at a time, so that on a CPU what lies between two operations stays in the cache.
 """
 
+import logging
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.modules import snake_native as native
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
 
@@ -35,9 +38,7 @@ def snake(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return written_out(x, frequency, inverse_magnitude)  # compilers fuse, and choose what to keep, by themselves
-    if torch.is_grad_enabled():
-        return _Snake.apply(x, frequency, inverse_magnitude)
-    return _forward(x, frequency, inverse_magnitude)
+    return _Snake.apply(x, frequency, inverse_magnitude)
 
 
 def written_out(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class _Snake(torch.autograd.Function):
 
 
 def _forward(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-    if kernels := _kernels(x):
+    if kernels := _kernels(x, frequency, inverse_magnitude):
         return kernels.forward(x, frequency, inverse_magnitude)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     wide, into = _wide_type(x, frequency), y.flatten(0, 1)
@@ -90,7 +91,7 @@ def _forward(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
 
 
 def _backward(gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> tuple[Tensor, ...]:
-    if kernels := _kernels(x):
+    if kernels := _kernels(x, frequency, inverse_magnitude):
         return kernels.backward(gradient, x, frequency, inverse_magnitude)
     of_x = torch.empty_like(x, memory_format=torch.contiguous_format)
     wide, into = _wide_type(x, frequency), of_x.flatten(0, 1)
@@ -143,17 +144,26 @@ def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(row, row + (size // time or 1)), slice(start, start + size)
 
 
-def _kernels(x: Tensor) -> ModuleType | None:
-    """The kernels for `x`, if its device and type have any."""
+def _kernels(x: Tensor, *factors: Tensor) -> ModuleType | None:
+    """The kernels for these, if their devices and types have any."""
+    if not x.numel():
+        return None
     if x.is_cuda:
         return _triton_kernels()
-    return native if x.device.type == "cpu" and native.takes(x) else None
+    return native if native.takes(x, *factors) else None
 
 
 @cache
 def _triton_kernels() -> ModuleType | None:
+    one = torch.ones(1, 1, 1, device="cuda")
     try:
         import hf_audio_vae.modules.snake_triton as kernels
-    except ImportError:  # triton comes with most CUDA builds of torch, but not with all
+
+        kernels.forward(one, one, one)
+        kernels.backward(one, one, one, one)
+    except (
+        Exception
+    ) as error:  # no triton, no compiler for what it launches with, a device it does not know: all differ
+        logger.warning("Snake runs without kernels on this device: %s", error)
         return None
     return kernels

@@ -68,20 +68,23 @@ def test_chunks_of_any_length_join_to_the_whole(chunk):
     assert_equal_but_for_rounding(torch.cat(chunks, dim=-1), layers(z))
 
 
+@pytest.mark.parametrize("time", [*range(90, 110), 300])
 @torch.no_grad()
-def test_zeros_continue_a_signal_that_is_read_in_order_and_once():
+def test_zeros_continue_a_signal_that_is_read_in_order_and_once(time):
     layers = encoder((3, 2), causal=False)
-    x = torch.randn(1, 2, 100)
+    x = torch.randn(1, 2, time)
     asked = []
 
     def read(start: int, stop: int) -> Tensor:
+        assert start < stop
         asked.append((start, stop))
         return x[..., start:stop]
 
-    chunks = list(FusedStack(layers, KERNELS).chunks(read, 100, 102, 4))
-    assert_equal_but_for_rounding(torch.cat(chunks, dim=-1), layers(torch.nn.functional.pad(x, (0, 2))))
+    length = -(-time // 6) * 6
+    chunks = list(FusedStack(layers, KERNELS).chunks(read, time, length, 4))
+    assert_equal_but_for_rounding(torch.cat(chunks, dim=-1), layers(torch.nn.functional.pad(x, (0, length - time))))
     assert asked[0][0] == 0
-    assert asked[-1][1] == 100
+    assert asked[-1][1] == time
     assert all(before[1] == after[0] for before, after in zip(asked, asked[1:], strict=False))
 
 
@@ -169,3 +172,29 @@ def test_layers_in_an_order_without_a_kernel_are_refused():
             FusedStack([ends[0], *middle, ends[1]], KERNELS)
     with pytest.raises(ValueError, match="at an end"):
         FusedStack([*ends, Snake1d(1)], KERNELS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@torch.no_grad()
+def test_the_default_dtype_has_no_say(dtype):
+    layers = decoder((3, 2), causal=False)
+    z = torch.randn(1, 3, 30)
+    expected = layers(z)
+    torch.set_default_dtype(dtype)
+    try:
+        assert_equal_but_for_rounding(FusedStack(layers, KERNELS)(z), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@torch.no_grad()
+def test_threads_change_nothing():
+    layers = decoder((8, 4), causal=False)
+    z = torch.randn(1, 3, 100)
+    expected = FusedStack(layers, KERNELS)(z)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(FusedStack(layers, KERNELS)(z), expected)
+    finally:
+        torch.set_num_threads(threads)

@@ -9,10 +9,11 @@ from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.fused.steps import Convolution, Step, Upsampling, Workspace, unit
 from hf_audio_vae.modules.native import NativeKernels
-from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
-from hf_audio_vae.modules.seanet import SEANetDecoderBlock, SEANetEncoderBlock, SEANetUnit
+from hf_audio_vae.modules.residual import ResidualUnit
+from hf_audio_vae.modules.row import Layered
+from hf_audio_vae.modules.seanet import SEANetUnit
 
-CHUNK_BYTES = 2**24  # of the largest layer's output: it is read again soon, and has to be in the cache then
+CHUNK_BYTES = 2**23  # of the largest layer's output, a thread: it is read again soon, and has to be in the cache then
 
 
 class FusedStack:
@@ -55,12 +56,16 @@ class FusedStack:
             lengths.append(step.output_length(lengths[-1]))
         return lengths
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Run a whole signal, in chunks; (batch, in_channels, time) -> (batch, out_channels, length), `x`'s dtype."""
+    def __call__(self, x: Tensor, length: int | None = None) -> Tensor:
+        """Run a whole signal, in chunks, perhaps continued by zeros to a `length`; the output is of its dtype.
+
+        (batch, in_channels, time) -> (batch, out_channels, output's length)
+        """
         time = x.shape[-1]
-        output = x.new_empty(x.shape[0], self.out_channels, self.lengths(time)[-1])
+        length = time if length is None else length
+        output = x.new_empty(x.shape[0], self.out_channels, self.lengths(length)[-1])
         place = 0
-        for chunk in self.chunks(lambda start, stop: x[..., start:stop], time, time):
+        for chunk in self.chunks(lambda start, stop: x[..., start:stop], time, length):
             output[..., place : place + chunk.shape[-1]] = chunk
             place += chunk.shape[-1]
         return output
@@ -69,7 +74,7 @@ class FusedStack:
         """Return how much of a signal's output to make at a time."""
         lengths = self.lengths(length)
         size = max(4 * step.channels * rows for step, rows in zip(self.steps, lengths[1:], strict=True))
-        return max(CHUNK_BYTES * lengths[-1] // size, 1)
+        return max(CHUNK_BYTES * torch.get_num_threads() * lengths[-1] // size, 1)
 
     def chunks(
         self, read: Callable[[int, int], Tensor], time: int, length: int, chunk: int | None = None
@@ -79,22 +84,26 @@ class FusedStack:
         Args:
             read (`Callable[[int, int], torch.Tensor]`): `read(start, stop)` returns these steps of the input, (batch,
                 in_channels, stop - start); it is asked for each once, in order.
-            time (`int`): How many there are.
+            time (`int`): How many there are, at least 1.
             length (`int`): To how many zeros continue them.
             chunk (`int`, *optional*): Steps of the output, such as fit the cache if not given.
         """
         chunk = chunk or self.default_chunk(length)
-        workspace = Workspace(self.kernels)
-        lengths = self.lengths(length)
-        flows: list[_Flow] = []
+        workspace, lengths = Workspace(self.kernels), self.lengths(length)
+        flows = [_Flow(self, lengths, workspace)]
         place = 0
         for start in range(0, lengths[-1], chunk):
             stop = min(start + chunk, lengths[-1])
-            needed = flows[0].needed(stop) if flows else _Flow(self, lengths, workspace).needed(stop)
-            items = read(place, max(min(needed, time), place)).to("cpu", torch.float32)
-            flows = flows or [_Flow(self, lengths, workspace) for _ in items]
+            needed = min(flows[0].needed(stop), time)
+            if start == 0:
+                items = read(0, needed).to("cpu", torch.float32)
+                flows = [_Flow(self, lengths, workspace) for _ in items]
+            elif needed > place:
+                items = read(place, needed).to("cpu", torch.float32)
+            else:
+                items = items[..., :0]
+            place = needed
             output = torch.stack([flow.next(item, stop) for flow, item in zip(flows, items, strict=True)])
-            place = max(min(needed, time), place)
             yield output.tanh_() if self.bounded else output
 
 
@@ -115,7 +124,7 @@ class _Flow:
         self.made = [0, *(step.aligned(0, 1)[0] for step in self.steps)]  # up to which row, at each place
         self.first = [min(self._first_read(place), made) for place, made in enumerate(self.made)]
         self.kept = [  # rows from `first` to `made`, which will be read again
-            torch.zeros(made - first, channels)
+            torch.zeros(made - first, channels, dtype=torch.float32, device="cpu")
             for first, made, channels in zip(self.first, self.made, self.channels, strict=True)
         ]
 
@@ -186,14 +195,8 @@ class _Flow:
 def _layers(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """Yield the layers, blocks opened and what does nothing left out."""
     for module in modules:
-        if isinstance(module, EncoderBlock):
-            yield from (module.res_unit1, module.res_unit2, module.res_unit3, module.snake1, module.conv1)
-        elif isinstance(module, DecoderBlock):
-            yield from (module.snake1, module.conv_t1, module.res_unit1, module.res_unit2, module.res_unit3)
-        elif isinstance(module, SEANetEncoderBlock):
-            yield from (*module.units, module.activation, module.conv)
-        elif isinstance(module, SEANetDecoderBlock):
-            yield from (module.activation, module.conv, *module.units)
+        if isinstance(module, Layered):
+            yield from _layers(module.layers())
         elif not isinstance(module, nn.Identity):
             yield module
 

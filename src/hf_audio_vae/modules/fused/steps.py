@@ -13,7 +13,7 @@ from torch import Tensor
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.fused.spectra import SPECTRAL_TAPS, tap_spectra
-from hf_audio_vae.modules.native import NativeKernels, SnakeRows
+from hf_audio_vae.modules.native import NativeKernels, SnakeRows, Window
 
 # Wider units are computed tap by tap: their spectra would take more memory (23 matrices for 7) than they save time.
 MOST_SPECTRAL_CHANNELS = 512
@@ -48,11 +48,17 @@ class Workspace:
         kernels.activate(x, factors, snake)
         return factors
 
+    def scratch(self, size: int) -> Tensor:
+        """Return uninitialised numbers for a kernel to work with."""
+        return self._take("scratch", size, 1, torch.float32)
+
     def _take(self, name: str, count: int, channels: int, dtype: torch.dtype) -> Tensor:
         size = count * channels
         if name not in self._memory or self._memory[name].numel() <= size:
             self._memory.pop(name, None)
-            self._memory[name] = torch.empty(size + size // 16 + 1, dtype=dtype)  # the next chunk may be longer
+            self._memory[name] = torch.empty(
+                size + size // 16 + 1, dtype=dtype, device="cpu"
+            )  # the next chunk may be longer
         self._memory[name][size] = 0
         return self._memory[name][:size].view(count, channels)
 
@@ -121,9 +127,9 @@ class Convolution(Step):
         self.weight = kernels.panels(matrix)
         self.bias = _bias(layer, self.channels).repeat(self.together)
         stride = self.together * layer.stride * in_channels
-        self.shape = stride, 1, 0, len(matrix)  # what a row reads is side by side
+        self.window = Window(stride, 1, 0, len(matrix))  # what a row reads is side by side
         if layer.dilation > 1:
-            self.shape = stride, taps, layer.dilation * in_channels, in_channels
+            self.window = Window(stride, taps, layer.dilation * in_channels, in_channels)
 
     def aligned(self, start: int, stop: int) -> tuple[int, int]:
         return start // self.together * self.together, _padded(stop, self.together)
@@ -137,7 +143,7 @@ class Convolution(Step):
     def add_to(self, added: Tensor | None, x: Tensor, y: Tensor, workspace: Workspace) -> None:
         """Make the rows that `run` makes, plus `added`."""
         factors = workspace.factors(x, self.snake, self.kernels)
-        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.shape, added)
+        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.window, added)
 
 
 class Upsampling(Step):
@@ -155,7 +161,7 @@ class Upsampling(Step):
         now, before = weight.permute(0, 2, 1).split(self.stride, dim=1)  # (in, stride, out)
         self.weight = kernels.panels(torch.cat([before.flatten(1), now.flatten(1)]))
         self.bias = _bias(layer, self.channels).repeat(self.stride)
-        self.shape = in_channels, 1, 0, 2 * in_channels
+        self.window = Window(in_channels, 1, 0, 2 * in_channels)
 
     def aligned(self, start: int, stop: int) -> tuple[int, int]:
         first = (start + self.cut) // self.stride * self.stride
@@ -166,7 +172,7 @@ class Upsampling(Step):
 
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
         factors = workspace.factors(x, self.snake, self.kernels)
-        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.shape, None)
+        self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.window, None)
 
 
 class TapUnit(Step):
@@ -204,7 +210,8 @@ class SpectralUnit(Step):
         self.left, self.dilation = layers[0].left, layers[0].dilation
 
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
-        self.kernels.unit(x, y, self.left, self.dilation, self.snakes, self.spectra, self.weight, self.biases)
+        scratch = workspace.scratch(self.kernels.unit_scratch(self.channels, self.dilation))
+        self.kernels.unit(x, y, self.left, self.dilation, self.snakes, self.spectra, self.weight, self.biases, scratch)
 
 
 def unit(
@@ -222,7 +229,7 @@ def _padded(count: int, unit: int) -> int:
 
 
 def _bias(layer: WeightNormConv1d | WeightNormConvTranspose1d, channels: int) -> Tensor:
-    bias = torch.zeros(channels)
+    bias = torch.zeros(channels, dtype=torch.float32, device="cpu")
     if layer.bias is not None:
         bias[: len(layer.bias)] = layer.bias.detach()
     return bias
