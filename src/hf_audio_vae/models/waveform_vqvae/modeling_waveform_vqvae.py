@@ -334,6 +334,8 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         """(batch, audio_channels, time) -> (batch, hidden_size, frames)."""
         frames = frame_count(waveform.shape[-1], self.hop_length)
         encoder = self._form(waveform).encoder
+        if isinstance(encoder, FusedStack):
+            return encoder(waveform, frames * self.hop_length)
         if not self._in_tiles(encoder, frames):
             return encoder(pad_to_frames(waveform, self.hop_length))
         spanned = _Spanned(encoder.downsample, encoder.downsample_span)
