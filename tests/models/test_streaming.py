@@ -156,6 +156,19 @@ def test_a_signal_that_was_reset_leaves_no_trace(kind: Kind) -> None:
     assert torch.equal(streamed(used.decoder, z, [frames]), streamed(fresh.decoder, z, [frames]))
 
 
+@every_kind
+@torch.no_grad()
+def test_a_stream_does_not_follow_the_weights(kind: Kind) -> None:
+    model, x = kind.tiny_model(torch.float64), kind.waveform(300, dtype=torch.float64)
+    encoded, decoded = whole(model, x)
+    streaming = model.streaming()
+    for weight in (*model.parameters(), *model.buffers()):
+        weight.mul_(2)
+    torch.testing.assert_close(streamed(streaming.encoder, x, [300]), numbers(encoded), rtol=0, atol=1e-12)
+    frames = latents(encoded).shape[-1]
+    torch.testing.assert_close(streamed(streaming.decoder, latents(encoded), [frames]), decoded, rtol=0, atol=1e-12)
+
+
 def test_nothing_in_gives_nothing_out() -> None:
     for kind in KINDS:
         streaming = kind().tiny_model().streaming()

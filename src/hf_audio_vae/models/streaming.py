@@ -1,17 +1,19 @@
 """Waveforms encoded and decoded while they come in, and after how many samples."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.models.inputs import check_codes, check_latents, check_waveform
-from hf_audio_vae.modules.chunking import FAR, span_through
+from hf_audio_vae.modules.chunking import FAR, SpannedModule, span_through
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.quantization import Quantizer
 from hf_audio_vae.modules.streaming import Chain, Pointwise, Stream, stream_of
 
 Output = TypeVar("Output")
@@ -19,14 +21,16 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class AlgorithmicLatency:
-    """Samples that have to be known for an output to be, beyond the sample it stands for; computing takes no time.
+    """Samples that have to be known for an output to be; computing takes no time.
+
+    Each number counts from a sample on, itself included. Until the first `start` samples are known, nothing comes out;
+    where padding mirrors the start of the signal, they are more than `total`, and the other numbers hold after them.
 
     Args:
         encoder (`int`): Most samples from the first one of a frame on until its latents or codes are determined.
         decoder (`int`): Most samples from a decoded one on to the end of the last frame that it is determined by.
         total (`int`): Most samples from one on until its reconstruction is determined.
-        start (`int`): Samples until the first reconstructed one is determined: more than `total` where padding mirrors
-            the start of the signal.
+        start (`int`): Samples from the signal's first one on until its reconstruction is determined.
         sampling_rate (`int`): Samples a second, in Hz.
     """
 
@@ -46,7 +50,7 @@ class StreamingCoder(Generic[Output]):
     """An encoder or a decoder in the middle of a signal; `model.streaming()` makes it.
 
     Concatenated, its outputs are those of the whole signal within rounding, whatever the pieces. No gradients; torch's
-    layers even if the model is fused.
+    layers even if the model is fused, and a copy of the weights: it does not follow the model.
 
     Args:
         stream (`Stream`): The network, with what is done before it and after it.
@@ -133,7 +137,7 @@ class Streaming(Generic[Output]):
 
 
 def latency_of(
-    encoder: Iterable[Any], decoder: Iterable[Any], *, hop_length: int, sampling_rate: int
+    encoder: Iterable[SpannedModule], decoder: Iterable[SpannedModule], *, hop_length: int, sampling_rate: int
 ) -> AlgorithmicLatency:
     """Return the latency of layers from samples to frames, and of layers back, each of which knows its span.
 
@@ -169,17 +173,41 @@ def unchanged(x: Tensor) -> Tensor:
     return x
 
 
+class _Coder(Protocol):
+    """What the mixins read of a model."""
+
+    config: Any
+    encoder: Any
+    decoder: Any
+
+    @property
+    def hop_length(self) -> int: ...
+
+    @property
+    def sampling_rate(self) -> int: ...
+
+    @property
+    def algorithmic_latency(self) -> AlgorithmicLatency: ...
+
+
+class _CodebookCoder(_Coder, Protocol):
+    quantizer: Quantizer
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]: ...
+
+
 class StreamingVAEMixin:
     """Streaming of a model with a posterior over latents."""
 
     @property
-    def algorithmic_latency(self: Any) -> AlgorithmicLatency:
+    def algorithmic_latency(self: _Coder) -> AlgorithmicLatency:
         """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
         layers = (self.encoder,), (self.decoder,)
         return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
 
-    def streaming(self: Any) -> Streaming[DiagonalGaussian]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with the weights that there are now.
+    def streaming(self: _Coder) -> Streaming[DiagonalGaussian]:
+        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
 
         Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each is
         computed once, as soon as it is determined; what is kept for later ones does not grow.
@@ -214,7 +242,7 @@ class StreamingVQVAEMixin:
     """Streaming of a model with codes."""
 
     @property
-    def algorithmic_latency(self: Any) -> AlgorithmicLatency:
+    def algorithmic_latency(self: _CodebookCoder) -> AlgorithmicLatency:
         """Samples until a sample's codes and its reconstruction are determined, from the layers' spans.
 
         Raises:
@@ -224,8 +252,8 @@ class StreamingVQVAEMixin:
         layers = (self.encoder,), (self.decoder,)
         return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
 
-    def streaming(self: Any, num_codebooks: int | None = None) -> Streaming[Tensor]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with the weights that there are now.
+    def streaming(self: _CodebookCoder, num_codebooks: int | None = None) -> Streaming[Tensor]:
+        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
 
         Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each is
         computed once, as soon as it is determined; what is kept for later ones does not grow.
@@ -249,14 +277,15 @@ class StreamingVQVAEMixin:
         """
         _check_streamable(self.config)
         count = self.quantizer.checked_count(num_codebooks)
+        quantizer = copy.deepcopy(self.quantizer)
         encoder = StreamingCoder(
-            Chain((stream_of(self.encoder), Pointwise(partial(self.quantizer.encode, num_codebooks=count)))),
+            Chain((stream_of(self.encoder), Pointwise(partial(quantizer.encode, num_codebooks=count)))),
             partial(check_waveform, audio_channels=self.config.audio_channels),
             unchanged,
             unit=self.hop_length,
         )
         decoder = StreamingCoder(
-            Chain((Pointwise(self.quantizer.decode), stream_of(self.decoder))),
+            Chain((Pointwise(quantizer.decode), stream_of(self.decoder))),
             partial(check_codes, codebook_sizes=self.codebook_sizes),
             unchanged,
         )
