@@ -41,3 +41,23 @@ def test_outputs_come_when_the_latency_says(level: int) -> None:
 def test_a_level_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="`level` is 3; the model has the levels 0, the finest, to 2"):
         model_of().streaming(3)
+
+
+def test_a_level_has_to_be_named_where_all_are_decoded_together() -> None:
+    model = model_of(joint_decoding=True)
+    for ask in (lambda: model.streaming(), lambda: model.algorithmic_latency):
+        with pytest.raises(ValueError, match="decodes all levels together; name a `level`"):
+            ask()
+
+
+@torch.no_grad()
+def test_a_stream_does_not_follow_the_weights() -> None:
+    model, x = model_of(torch.float64), waveform(200, dtype=torch.float64)
+    codes = model.encode(x).audio_codes[1]
+    decoded = model.decode(codes, level=1).audio_values
+    streaming = model.streaming(1)
+    for weight in (*model.parameters(), *model.buffers()):
+        weight.mul_(2)
+    assert torch.equal(torch.cat([streaming.encoder.push(x), streaming.encoder.flush()], dim=-1), codes)
+    again = torch.cat([streaming.decoder.push(codes), streaming.decoder.flush()], dim=-1)
+    torch.testing.assert_close(again, decoded, rtol=0, atol=1e-12)

@@ -11,12 +11,17 @@ from hf_audio_vae.models.padding import valid_mask
 Given = Sequence[Tensor] | Tensor
 
 
+def check_level(level: int, num_levels: int) -> None:
+    """Raise `ValueError` unless there is such a level."""
+    if not 0 <= level < num_levels:
+        raise ValueError(f"`level` is {level}; the model has the levels 0, the finest, to {num_levels - 1}.")
+
+
 def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:
     """Return the levels to decode from: the one that is asked for, or else all or the finest."""
     if level is None:
         return tuple(range(num_levels)) if joint else (0,)
-    if not 0 <= level < num_levels:
-        raise ValueError(f"`level` is {level}; the model has the levels 0, the finest, to {num_levels - 1}.")
+    check_level(level, num_levels)
     return (level,)
 
 
