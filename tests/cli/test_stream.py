@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.audio import read_audio
@@ -43,6 +44,42 @@ def test_stream_writes_the_reconstruction_and_the_latency(
     assert off.float().mean() < (1e-9 if isinstance(model, WaveformVAE) else 0.01)
 
 
+@torch.no_grad()
+def test_a_level_is_streamed_alone_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = HierarchicalVQVAEConfig(sampling_rate=16000, hidden_size=4, width=4, depth=1, joint_decoding=True)
+    model = HierarchicalVQVAE(config).eval()
+    model.save_pretrained(tmp_path / "model")
+    arguments = ["stream", str(SPEECH), "--model", str(tmp_path / "model"), "--output_dir", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "decodes all levels together; name a `level`" in capsys.readouterr().err
+    assert main([*arguments, "--level", "1", "--block_seconds", "1e300"]) == 0
+    assert "level: 1, of 0, the finest, to 2" in capsys.readouterr().out
+    played, _ = read_audio(tmp_path / "speech_en_0890.stream.wav")
+    expected = model(read_audio(SPEECH)[0][None]).level_values[1][0]
+    off = (played - expected).abs() > 1e-4 * expected.abs().max()
+    assert off.float().mean() < 0.01  # a code may change where rounding does
+
+
+@torch.no_grad()
+def test_a_start_that_is_mirrored_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for pad_mode, is_told in (("reflect", True), ("constant", False)):
+        model = WaveformVQVAE(WaveformVQVAEConfig(**TINY, **CODES, causal=True, pad_mode=pad_mode))
+        model.save_pretrained(tmp_path / pad_mode)
+        place = ["--model", str(tmp_path / pad_mode), "--output_dir", str(tmp_path)]
+        assert main(["stream", str(SPEECH), *place, "--block_seconds", "1"]) == 0
+        start = f"the first sample comes after {1e3 * model.algorithmic_latency.start / 16000:.3f} ms"
+        assert (start in capsys.readouterr().out) == is_told
+
+
+def test_the_gpu_streams_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WaveformVQVAE(WaveformVQVAEConfig(**TINY, **CODES)).save_pretrained(tmp_path)
+    devices = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(nn.Module, "to", lambda _, device: devices.append(device))
+    assert main(["stream", str(SPEECH), "--model", str(tmp_path), "--output_dir", str(tmp_path)]) == 0
+    assert devices == ["cuda"]
+
+
 def test_the_delay_has_all_that_a_sample_waits_for() -> None:
     # Blocks of 2 s at 1 Hz: the first is complete at 2 s and computed for 3 s, but determines nothing. The second has
     # to wait for that until 5 s, is computed until 6 s, and determines the sound from 0 s on.
@@ -57,7 +94,8 @@ def test_the_delay_has_all_that_a_sample_waits_for() -> None:
     ("changes", "options", "message"),
     [
         ({"normalize": True}, [], "use a model with `normalize=False`"),
-        ({}, ["--block_seconds", "1e-5"], "a block needs at least 1 sample"),
+        *(({}, ["--block_seconds", wrong], "give a number of at least 1 / 16000") for wrong in ("1e-5", "inf", "nan")),
+        ({}, ["--level", "0"], "a WaveformVQVAE has no levels, leave it out"),
     ],
 )
 def test_what_cannot_be_streamed_is_one_line(

@@ -50,6 +50,11 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     return model.eval()
 
 
+def to_best_device(model: AutoencoderModel) -> None:
+    """Move a model to the GPU, if there is one."""
+    nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model to code long sound with: tiled and fused if it can be, on the GPU if there is one.
 
@@ -61,7 +66,7 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
         model.enable_tiling()
     except ValueError as error:  # there are layers that see all of the sound
         print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
-    nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
+    to_best_device(model)
     if isinstance(model, FusedMixin):
         model.fuse()
     return model

@@ -2,19 +2,28 @@
 
 For each FILE, writes NAME.stream.wav and prints the latency that the model's layers have, the time that computing a
 block took, and the delay: sound that is played so long after it came in never waits. One thread is often the fastest
-(OMP_NUM_THREADS=1).
+(OMP_NUM_THREADS=1). Of a hierarchy, one level is streamed alone.
 """
 
 import argparse
-import time
+import math
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_model, read_for, unique_stems
+from hf_audio_vae.cli.sound import (
+    add_file_arguments,
+    add_model_arguments,
+    load_model,
+    read_for,
+    to_best_device,
+    unique_stems,
+)
 from hf_audio_vae.evaluation.reports import table
+from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE
 from hf_audio_vae.models.streaming import Streaming
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
@@ -37,16 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file_arguments(parser, "streamed")
     add_model_arguments(parser)
     parser.add_argument("--block_seconds", type=float, default=0.02, help="sound that comes in at a time")
+    parser.add_argument("--level", type=int, help="of a hierarchy; the finest, if that is what the model decodes")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     stems = unique_stems(arguments.files)
     model = load_model(arguments.model, arguments)
-    block = round(arguments.block_seconds * model.sampling_rate)
-    if block < 1:
-        raise ValueError(f"--block_seconds is {arguments.block_seconds}; a block needs at least 1 sample.")
-    streaming = model.streaming()
+    block = samples_of(arguments.block_seconds, model.sampling_rate)
+    to_best_device(model)
+    streaming = streaming_of(model, arguments.level)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     rows: list[list[str | float]] = []
     for path, stem in stems.items():
@@ -58,7 +67,31 @@ def run(arguments: argparse.Namespace) -> None:
         target = arguments.output_dir / f"{stem}.stream.wav"
         write_audio(target, played.sound[0, :, : waveform.shape[-1]], model.sampling_rate)
     print(table(COLUMNS, rows))
+    latency = streaming.latency
+    if latency.start > latency.total:
+        start = 1e3 * latency.start / model.sampling_rate
+        print(f"the first sample comes after {start:.3f} ms, since the model mirrors the start of the sound")
+    if isinstance(model, HierarchicalVQVAE):
+        print(f"level: {arguments.level or 0}, of 0, the finest, to {model.num_levels - 1}")
     print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {arguments.output_dir}")
+
+
+def samples_of(block_seconds: float, sampling_rate: int) -> int:
+    """Return the samples of a block."""
+    samples = block_seconds * sampling_rate
+    if not 1 <= samples < math.inf:  # NaN is refused, too
+        least = f"1 / {sampling_rate}, one sample of the model's"
+        raise ValueError(f"--block_seconds is {block_seconds}; give a number of at least {least}, such as 0.02.")
+    return round(samples)
+
+
+def streaming_of(model: AutoencoderModel, level: int | None) -> Streaming[DiagonalGaussian] | Streaming[Tensor]:
+    """Return a model's streaming form, of a hierarchy that of one level."""
+    if isinstance(model, HierarchicalVQVAE):
+        return model.streaming(level)  # type: ignore[call-arg]  # a WaveformVAE, of an untyped base, may be one to mypy
+    if level is not None:
+        raise ValueError(f"--level is {level}; a {type(model).__name__} has no levels, leave it out.")
+    return model.streaming()
 
 
 @dataclass(frozen=True)
@@ -81,15 +114,15 @@ def play(streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], waveform: T
     streaming.encoder.reset()
     streaming.decoder.reset()
     sounds, seconds, starts, place = [], [], [], 0
-    for piece in (*waveform.split(block, dim=-1), None):
-        started = time.perf_counter()
+    for piece in (*waveform.split(min(block, waveform.shape[-1]), dim=-1), None):
+        started = perf_counter()
         encoded = streaming.encoder.flush() if piece is None else streaming.encoder.push(piece)
         latents = encoded.mode() if isinstance(encoded, DiagonalGaussian) else encoded
         sound = streaming.decoder.push(latents)
         if piece is None:
             sound = torch.cat([sound, streaming.decoder.flush()], dim=-1)
         sounds.append(sound.cpu())  # waits for a GPU to finish
-        seconds.append(time.perf_counter() - started)
+        seconds.append(perf_counter() - started)
         starts.append(place)
         place += sound.shape[-1]
     return Played(torch.cat(sounds, dim=-1), seconds, starts)
