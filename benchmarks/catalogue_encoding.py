@@ -53,20 +53,20 @@ def write_catalogue(folder: Path, copies: int) -> list[str]:
     return shards
 
 
-def start(launcher: Sequence[str], model: WaveformVAE, shards: Sequence[str], folder: Path) -> subprocess.Popen[str]:
-    """Start the script on a copy of the model, since it writes statistics into its folder."""
+def start(launcher: Sequence[str], model: WaveformVAE, shards: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start the script on a copy of the model, since it writes statistics into its folder; its log goes there, too."""
     model.save_pretrained(folder / "model")
     command = [sys.executable, *launcher, SCRIPT, "--model", str(folder / "model"), "--dataset_name", "parquet"]
     command += ["--data_files", json.dumps(list(shards)), "--output_dir", str(folder / "latents")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(
-        command, env=environment, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(command, env=environment, cwd=REPO, stdout=log, stderr=subprocess.STDOUT)
 
 
-def encoding_seconds(process: subprocess.Popen[str]) -> float:
+def encoding_seconds(process: subprocess.Popen[bytes], folder: Path) -> float:
     """Wait for a run and return what its log says it took."""
-    log, _ = process.communicate()
+    process.wait()
+    log = (folder / "log").read_text()
     found = re.search(r"s of sound in ([\d.]+) s", log)
     if process.returncode or found is None:
         raise SystemExit(f"encoding failed:\n{log}")
@@ -97,7 +97,7 @@ def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) ->
     begin, used = time.perf_counter(), processor_seconds()
     launcher = TWO_PROCESSES if way == LAUNCH else []
     runs = [start(launcher, model, half, place) for half, place in zip(halves, folders, strict=True)]
-    seconds = [encoding_seconds(run) for run in runs]
+    seconds = [encoding_seconds(run, place) for run, place in zip(runs, folders, strict=True)]
     times = [max(seconds), time.perf_counter() - begin, processor_seconds() - used]
     return seconds, times, stored_rows(folders)
 
@@ -134,7 +134,8 @@ def main() -> None:
     for way, values in medians.items():
         ratios = [one / value for one, value in zip(medians[ONE], values, strict=True)]
         table.append([way, *(number for pair in zip(values, ratios, strict=True) for number in pair)])
-    print_table(["", "encoding s", "ratio", "command s", "ratio", "processor s", "ratio"], table)
+    ratio = "speed / one process"
+    print_table(["", "encoding s", ratio, "command s", ratio, "processor s", ratio], table)
 
 
 if __name__ == "__main__":

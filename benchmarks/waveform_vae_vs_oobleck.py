@@ -1,8 +1,9 @@
 """Time and memory of `WaveformVAE` beside diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
 
 Forms of both models take turns in one process; times are medians, after one run that is not counted and that compares
-the outputs with Oobleck's (its tiled encoder is left out there: it loses frames). Memory is the most that tensors held
-at one time beyond weights, input and output, by the record that `torch.profiler` keeps of torch's allocator.
+the outputs with Oobleck's: its tiled encoder may lose frames, and is not the best Oobleck then. The compiled form is
+made for each length. Memory is the most that tensors held at one time beyond weights, input and output, by the record
+that `torch.profiler` keeps of torch's allocator.
 
     python benchmarks/waveform_vae_vs_oobleck.py --config stable-audio-open --seconds 10 --threads 2 --repeats 3
 
@@ -66,7 +67,8 @@ def build(config: str, names: Sequence[str]) -> dict[str, Form]:
 def _form(name: str, ours: WaveformVAE, theirs: AutoencoderOobleck) -> Form:
     model = theirs if name in OOBLECKS else ours
     if name == "Oobleck, compiled":
-        encoder, decoder = torch.compile(theirs.encoder), torch.compile(theirs.decoder)
+        torch._dynamo.reset()
+        encoder, decoder = (torch.compile(part, dynamic=False) for part in (theirs.encoder, theirs.decoder))
         return Form(lambda x: encoder(x).chunk(2, dim=1)[0], lambda z: decoder(z))
     if name.startswith("fused"):
         model.fuse()
@@ -105,15 +107,16 @@ def compare(task: str, forms: dict[str, Form], x: Tensor, *, repeats: int, secon
     """Print time, error and memory of all forms of a task."""
     runs = {name: functools.partial(getattr(form, task), x) for name, form in forms.items()}
     expected = runs[PLAIN]()
-    errors = {}
+    errors, agreeing = {}, set()
     for name, run in runs.items():
         errors[name] = 0.0 if name == PLAIN else relative_difference(run().float(), expected)
-        loses_frames = task == "encode" and name == "Oobleck, tiled"
-        if not loses_frames and errors[name] > (5e-2 if "bfloat16" in name else 1e-5):
+        if errors[name] <= (5e-2 if "bfloat16" in name else 1e-5):
+            agreeing.add(name)
+        elif (task, name) != ("encode", "Oobleck, tiled"):
             raise SystemExit(f"{task}, {name}: the output differs by {errors[name]:.1e} of the largest.")
     del expected
     times = dict(zip(runs, median_seconds(list(runs.values()), repeats), strict=True))
-    best = min(times[name] for name in OOBLECKS if name in times)
+    best = min(times[name] for name in OOBLECKS if name in agreeing)
     rows: list[list[str | float]] = []
     for name, run in runs.items():
         row = [name, times[name], seconds / times[name], times[PLAIN] / times[name], best / times[name], errors[name]]
@@ -137,8 +140,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     names = [name for name in FORMS if name in {PLAIN, *arguments.forms}]
     with torch.inference_mode():
-        forms = build(arguments.config, names)
         for seconds in arguments.seconds:
+            forms = build(arguments.config, names)
             print(f"\n{arguments.config}, {seconds:g} s of audio, {arguments.threads} threads")
             for task in arguments.tasks:
                 x = example(arguments.config, task, seconds)
