@@ -1,5 +1,6 @@
 """The command line, on a small random model and real sound."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,17 @@ def test_channels_of_unknown_meaning_are_refused(tmp_path: Path, capsys: pytest.
     WaveformVAE(4, (3,), (1,), 4, 2, audio_channels=2, sampling_rate=16000).save_pretrained(tmp_path / "stereo")
     assert main(["encode", str(tmp_path / "six.wav"), "--model", str(tmp_path / "stereo")]) == 2
     assert "6 channels and 2 are wanted" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_told_with_the_extra_that_brings_it(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["reconstruct", SPEECH, "--model", model_folder, "--output_dir", str(tmp_path)]) == 2
+    assert "reconstruct: needs matplotlib; pip install 'hf-audio-vae[eval]'" in capsys.readouterr().err
+
+
+def test_a_module_that_no_extra_brings_is_a_bug(model_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hf_audio_vae.cli.export", None)
+    with pytest.raises(ModuleNotFoundError, match="hf_audio_vae.cli.export"):
+        main(["export", model_folder])

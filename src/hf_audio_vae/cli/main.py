@@ -16,6 +16,8 @@ VERBS = {
     "convert": "convert a model to or from another library's format",
     "export": "export encoder and decoder to ONNX or torch programs",
 }
+# By library, the extra of this package that brings it.
+EXTRAS = {"datasets": "eval", "matplotlib": "eval", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        extra = "export" if name == "export" else "eval"
-        print(f"hf-audio-vae {name}: needs {error.name}; pip install 'hf-audio-vae[{extra}]'", file=sys.stderr)
+        library = (error.name or "").partition(".")[0]
+        if library not in EXTRAS:
+            raise
+        print(f"hf-audio-vae {name}: needs {library}; pip install 'hf-audio-vae[{EXTRAS[library]}]'", file=sys.stderr)
         return 2
     return 0
 
