@@ -1,6 +1,7 @@
 """The verb `export`, read back by the libraries that its files are for."""
 
 import json
+import sys
 from pathlib import Path
 
 import onnx
@@ -26,7 +27,7 @@ def test_onnx_files_run_in_onnxruntime(model_folder: Path, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert all(f"{tmp_path / name}.onnx: 0.0 MB, off the model by: " in printed for name in ("encoder", "decoder"))
     facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "decoder.onnx").metadata_props}
-    assert (facts["model_class"], facts["hop_length"]) == ("WaveformVAE", "3")
+    assert (json.loads(facts["model_class"]), json.loads(facts["hop_length"])) == ("WaveformVAE", 3)
     assert json.loads(facts["outputs"]) == {"waveform": {"shape": ["batch", 1, "3 * frames"], "dtype": "float32"}}
     sessions = [onnxruntime.InferenceSession(tmp_path / f"{name}.onnx") for name in ("encoder", "decoder")]
     x = 0.3 * torch.randn(2, 1, 1000, generator=torch.Generator().manual_seed(0))
@@ -56,4 +57,13 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path: Path, capsys: pytes
     for name, message in ((tmp_path / "lstm", "`num_lstm_layers` is 2"), ("/nowhere", "no model can be loaded from")):
         assert main(["export", str(name), "--output_dir", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_library_is_told_before_anything_is_written(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["export", str(model_folder), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "export: needs onnxruntime; pip install 'hf-audio-vae[export]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

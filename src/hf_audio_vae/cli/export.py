@@ -4,7 +4,7 @@ MODEL is a folder or a Hub id. The files are encoder.onnx and decoder.onnx, or w
 decoder.pt2, for `torch.export.load`; a hierarchy whose levels are decoded by themselves has decoder_0 and so on. They
 take batches of any size, and any length from `min_frames` on. That stands in their metadata, as do names and shapes of
 inputs and outputs, sampling rate, hop length, statistics of the latents, sizes of the codebooks, and a fingerprint of
-the weights. Each file is run and compared with the model.
+the weights; in ONNX files each value is JSON. Files that differ from the model when they are run are not kept.
 """
 
 import argparse
@@ -30,6 +30,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Carry out the verb."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that there is no torchvision
     model = load_model(arguments.model, arguments)
-    for path, differences in export_model(model, arguments.output_dir, FORMATS[arguments.format]).items():
+    for path, differences in export_model(model, arguments.output_dir, file_format=FORMATS[arguments.format]).items():
         told = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, off the model by: {told}")

@@ -1,9 +1,13 @@
-"""Files that hold one traced graph, and beside it what its caller has to know: ONNX, or a program of torch itself."""
+"""Files that hold one traced graph, and beside it what its caller has to know: ONNX, or a program of torch itself.
+
+ONNX keeps metadata as strings by name: each is JSON, so that the string "1.0" is not the number. A program of torch
+has it in one JSON file, `metadata.json`.
+"""
 
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-FACTS = "metadata.json"  # in a file of torch
+FACTS = "metadata.json"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Graph:
 
     program: ExportedProgram
     dynamic_shapes: tuple[object, ...]
+    _: KW_ONLY
     inputs: list[str]
     outputs: list[str]
     metadata: Mapping[str, object]
@@ -41,13 +46,16 @@ class GraphFormat:
         suffix (`str`): Of its name.
         write (`Callable[[Graph, Path], None]`): Write a file.
         load (`Callable[[Path], Callable[..., tuple[torch.Tensor, ...]]]`): Return what runs a file's graph.
-        metadata (`Callable[[Path], dict[str, object]]`): Return what a file says of its graph.
+        read_metadata (`Callable[[Path], dict[str, object]]`): Return what a file says of its graph.
+        libraries (`tuple[str, ...]`): Those beside torch that these three import.
     """
 
     suffix: str
+    _: KW_ONLY
     write: Callable[[Graph, Path], None]
     load: Callable[[Path], Callable[..., tuple[Tensor, ...]]]
-    metadata: Callable[[Path], dict[str, object]]
+    read_metadata: Callable[[Path], dict[str, object]]
+    libraries: tuple[str, ...] = ()
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:
@@ -62,9 +70,7 @@ def _write_onnx(graph: Graph, path: Path) -> None:
         )
     for node in written.model.graph:
         node.metadata_props.clear()  # where the code lies on this machine
-    written.model.metadata_props.update(
-        {name: value if isinstance(value, str) else json.dumps(value) for name, value in graph.metadata.items()}
-    )
+    written.model.metadata_props.update({name: json.dumps(value) for name, value in graph.metadata.items()})
     written.save(path)
 
 
@@ -81,17 +87,10 @@ def _load_onnx(path: Path) -> Callable[..., tuple[Tensor, ...]]:
     return run
 
 
-def _onnx_metadata(path: Path) -> dict[str, object]:
+def _read_onnx(path: Path) -> dict[str, object]:
     import onnx
 
-    return {entry.key: _value(entry.value) for entry in onnx.load(path, load_external_data=False).metadata_props}
-
-
-def _value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return {entry.key: json.loads(entry.value) for entry in onnx.load(path, load_external_data=False).metadata_props}
 
 
 def _write_torch(graph: Graph, path: Path) -> None:
@@ -105,11 +104,17 @@ def _load_torch(path: Path) -> Callable[..., tuple[Tensor, ...]]:
     return torch.export.load(path).module()
 
 
-def _torch_metadata(path: Path) -> dict[str, object]:
+def _read_torch(path: Path) -> dict[str, object]:
     files = {FACTS: ""}
     torch.export.load(path, extra_files=files)
     return json.loads(files[FACTS])
 
 
-ONNX = GraphFormat(".onnx", _write_onnx, _load_onnx, _onnx_metadata)
-TORCH = GraphFormat(".pt2", _write_torch, _load_torch, _torch_metadata)
+ONNX = GraphFormat(
+    ".onnx",
+    write=_write_onnx,
+    load=_load_onnx,
+    read_metadata=_read_onnx,
+    libraries=("onnx", "onnxruntime", "onnxscript"),
+)
+TORCH = GraphFormat(".pt2", write=_write_torch, load=_load_torch, read_metadata=_read_torch)
