@@ -18,7 +18,7 @@ from torch import Tensor
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.evaluation import reconstruction_metrics
-from hf_audio_vae.modules.fused import FusedStack
+from hf_audio_vae.modules.native import native_kernels
 
 SUFFIXES = {".flac", ".ogg", ".wav"}
 FORMS = {"plain": torch.float32, "fused": torch.float32, "plain, bfloat16": torch.bfloat16}
@@ -64,7 +64,7 @@ def main() -> None:
     with torch.inference_mode():
         for name, dtype in FORMS.items():
             form = form_of(model, name)
-            if name.startswith("fused") and not isinstance(form._fused.encoder, FusedStack):
+            if name.startswith("fused") and native_kernels(dtype) is None:
                 continue
             latents = [form.encode(original.to(dtype)).latent_dist.mean for original in originals]
             outputs = [form.decode(z).sample[..., : x.shape[-1]] for z, x in zip(latents, originals, strict=True)]
