@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from hf_audio_vae.modules import snake as snake_module
+from hf_audio_vae.modules import snake_native
 from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
 from hf_audio_vae.modules.snake import snake, written_out
 from tests.memory import saved_bytes
@@ -99,7 +100,7 @@ def test_transforms_work_without_a_record_of_gradients(dtype):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
 def test_half_precision_is_float32_rounded_once(kind, dtype, monkeypatch):
-    monkeypatch.setattr(snake_module.native, "takes", lambda *tensors: False)  # compiled kernels round otherwise
+    monkeypatch.setattr(snake_native, "takes", lambda *tensors: False)  # compiled kernels round otherwise
     layer = kind(3)
     for parameter in layer.parameters():
         parameter.data.add_(0.5 * noise(*parameter.shape, dtype=torch.float32)).copy_(parameter.to(dtype))
@@ -173,11 +174,11 @@ def test_exports_for_every_length():
 
 
 def test_compiled_kernels_agree_with_blocks(monkeypatch):
-    if not snake_module.native.takes(torch.zeros(1)):
+    if not snake_native.takes(torch.zeros(1)):
         pytest.skip("nothing compiles the kernels here")
     tensors = inputs(2, 5, 4321, dtype=torch.float32)  # neither whole vectors nor whole sums
     above = noise(2, 5, 4321, seed=3, dtype=torch.float32)
     compiled = snake(*tensors), *gradients(snake, tensors, above)
-    monkeypatch.setattr(snake_module.native, "takes", lambda *tensors: False)
+    monkeypatch.setattr(snake_native, "takes", lambda *tensors: False)
     for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, above)), strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))

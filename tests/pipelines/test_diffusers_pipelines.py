@@ -133,7 +133,9 @@ def test_generating_in_tiles_changes_nothing_but_rounding(make_vae):
     pipeline.vae.decoder.register_forward_hook(lambda module, inputs, output: tiles.append(output))
     pipeline.vae.enable_tiling(2)
     assert_equal_within_rounding(generate(pipeline, **arguments), audio)
-    assert len(tiles) == FRAMES / 2
+    start = 1000 * pipeline.vae.hop_length
+    first, last = pipeline.vae.decoder.input_span(start, start + 2 * pipeline.vae.hop_length)
+    assert len(tiles) == (FRAMES / 2 if last - first < FRAMES else 1)  # what one window holds is decoded at once
 
 
 @every_call

@@ -9,8 +9,6 @@ from diffusers.utils import logging
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import fold_weight_norm
-from hf_audio_vae.modules.fused import FusedStack
-from hf_audio_vae.modules.native import native_kernels
 
 logger = logging.get_logger(__name__)
 
@@ -99,15 +97,34 @@ def _state(model: Any) -> str:
     return f"{places} {torch.stack([p.detach().flatten()[0].float() for p in parameters]).tolist()}"
 
 
+def chunks_itself(part: object) -> bool:
+    """Whether it runs on compiled kernels, in chunks of its own, and is no module of torch's layers."""
+    return not isinstance(part, nn.Module)
+
+
 @torch.no_grad()
-def _fused(part: Any) -> FusedStack | nn.Module:
-    weight = next(part.parameters())
-    kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
-    if kernels is not None:
-        try:
-            return FusedStack(part.layers(), kernels)
-        except ValueError as error:
-            logger.info(f"{type(part).__name__} keeps torch's layers: {error}")
+def _fused(part: Any) -> Any:
+    stack = _kernel_stack(part)
+    if stack is not None:
+        return stack
     folded = copy.deepcopy(part)
     fold_weight_norm(folded)
     return folded
+
+
+def _kernel_stack(part: Any) -> Any:
+    """Return the layers on compiled kernels, `None` if there are none for them."""
+    try:
+        from hf_audio_vae.modules.fused import FusedStack
+        from hf_audio_vae.modules.native import native_kernels
+    except ImportError:  # this file is read without its package
+        return None
+    weight = next(part.parameters())
+    kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
+    if kernels is None:
+        return None
+    try:
+        return FusedStack(part.layers(), kernels)
+    except ValueError as error:
+        logger.info(f"{type(part).__name__} keeps torch's layers: {error}")
+        return None

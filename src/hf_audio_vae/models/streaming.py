@@ -197,45 +197,16 @@ class _CodebookCoder(_Coder, Protocol):
     def codebook_sizes(self) -> tuple[int, ...]: ...
 
 
-class StreamingVAEMixin:
-    """Streaming of a model with a posterior over latents."""
-
-    @property
-    def algorithmic_latency(self: _Coder) -> AlgorithmicLatency:
-        """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
-        layers = (self.encoder,), (self.decoder,)
-        return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
-
-    def streaming(self: _Coder) -> Streaming[DiagonalGaussian]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
-
-        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each is
-        computed once, as soon as it is determined; what is kept for later ones does not grow.
-
-        Example:
-            >>> from hf_audio_vae import WaveformVAE
-            >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=16000, causal=True).eval()
-            >>> model.algorithmic_latency.total, model.algorithmic_latency.seconds
-            (10, 0.000625)
-            >>> streaming = model.streaming()
-            >>> for piece in torch.randn(1, 1, 29).split(8, dim=-1):
-            ...     latents = streaming.encoder.push(piece).mode()
-            ...     print(latents.shape[-1], streaming.decoder.push(latents).shape[-1])
-            0 0
-            1 10
-            1 10
-            0 0
-            >>> streaming.encoder.flush().mean.shape  # zeros complete the last frame
-            torch.Size([1, 4, 1])
-        """
-        encoder = StreamingCoder(
-            stream_of(self.encoder),
-            partial(check_waveform, audio_channels=self.config.audio_channels),
-            DiagonalGaussian.from_parameters,
-            unit=self.hop_length,
-        )
-        check = partial(check_latents, latent_channels=self.config.decoder_input_channels)
-        return Streaming(encoder, StreamingCoder(stream_of(self.decoder), check, unchanged), self.algorithmic_latency)
+def streaming_vae(model: _Coder) -> Streaming[DiagonalGaussian]:
+    """Return what `streaming` of a model with a posterior over latents does."""
+    encoder = StreamingCoder(
+        stream_of(model.encoder),
+        partial(check_waveform, audio_channels=model.config.audio_channels),
+        DiagonalGaussian.from_parameters,
+        unit=model.hop_length,
+    )
+    check = partial(check_latents, latent_channels=model.config.decoder_input_channels)
+    return Streaming(encoder, StreamingCoder(stream_of(model.decoder), check, unchanged), model.algorithmic_latency)
 
 
 class StreamingVQVAEMixin:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from hf_audio_vae.models.fusing import chunks_itself
 from hf_audio_vae.models.inputs import check_tile_frames
 from hf_audio_vae.modules.chunking import default_chunk_frames, even_chunk_frames
-from hf_audio_vae.modules.fused import FusedStack
 
 
 class TilingMixin:
@@ -47,7 +47,7 @@ class TilingMixin:
 
     def _in_tiles(self, part: object, frames: int, ratio: int = 1) -> bool:
         """Whether an encoder or decoder codes so many frames in chunks, of a level with `ratio` for one."""
-        return self.use_tiling and frames > ratio * self.tile_frames and not isinstance(part, FusedStack)
+        return self.use_tiling and frames > ratio * self.tile_frames and not chunks_itself(part)
 
     def _chunk_frames(self, frames: int, ratio: int = 1) -> int:
         """Frames a chunk of so many, of a level with `ratio` for one."""

@@ -4,7 +4,7 @@ Written out, `x + b * sin(a * x).square()` makes autograd keep four tensors of t
 again, a block at a time, so that on a CPU what lies between two operations stays in the cache.
 """
 
-import logging
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
@@ -12,10 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from hf_audio_vae.modules import snake_native as native
-
-logger = logging.getLogger(__name__)
 
 BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
 
@@ -150,7 +146,17 @@ def _kernels(x: Tensor, *factors: Tensor) -> ModuleType | None:
         return None
     if x.is_cuda:
         return _triton_kernels()
-    return native if native.takes(x, *factors) else None
+    kernels = _compiled_kernels()
+    return kernels if kernels is not None and kernels.takes(x, *factors) else None
+
+
+@cache
+def _compiled_kernels() -> ModuleType | None:
+    try:
+        import hf_audio_vae.modules.snake_native as kernels
+    except ImportError:  # this file is read without its package
+        return None
+    return kernels
 
 
 @cache
@@ -164,6 +170,6 @@ def _triton_kernels() -> ModuleType | None:
     except (
         Exception
     ) as error:  # no triton, no compiler for what it launches with, a device it does not know: all differ
-        logger.warning("Snake runs without kernels on this device: %s", error)
+        warnings.warn(f"Snake runs without kernels on this device: {error}", stacklevel=2)
         return None
     return kernels

@@ -2,7 +2,8 @@
 
 Where `model_index.json` says `"vae": ["vae_shim", "WaveformVAE"]` and there is a `vae/vae_shim.py`, diffusers takes
 the class from that file, if its reader passes `trust_remote_code=True`. It copies the file out of its folder and
-fetches no other from the Hub, so all that the class needs has to stand in it.
+fetches no other from the Hub, so all that the class needs has to stand in it. Compiled kernels and streaming are left
+out: results are the same but for rounding.
 """
 
 import ast
@@ -23,6 +24,14 @@ from hf_audio_vae.models import FAMILIES
 
 SHIM = "vae_shim"
 LICENSE = "Apache-2.0"
+# What readers without the package do without: imported where it is needed, and left out of the file.
+LEFT_OUT = (
+    "hf_audio_vae.models.streaming",
+    "hf_audio_vae.modules.fused",
+    "hf_audio_vae.modules.native",
+    "hf_audio_vae.modules.snake_native",
+    "hf_audio_vae.modules.snake_triton",
+)
 HEADER = """\
 # {family} in one file, for readers of this pipeline who have diffusers, but not the package hf-audio-vae.
 # Written by `write_vae_shim` of hf-audio-vae {version} from that package's modules: change those, not this file.
@@ -137,7 +146,8 @@ class _Module:
         for statement in ast.walk(self.tree):
             for taken in _taken(statement):
                 plain = statement in self.imports and taken.name == taken.bound and not taken.module.startswith(".")
-                if self.owns(taken) and not plain:
+                optional = statement not in self.imports and taken.module in LEFT_OUT
+                if self.owns(taken) and not plain and not optional:
                     raise ValueError(
                         f"{self.name} has `{taken}`; import names from the full name of their module, at the top, and "
                         f"do not rename them."

@@ -12,10 +12,10 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.fusing import FusedMixin
+from hf_audio_vae.models.fusing import FusedMixin, chunks_itself
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
-from hf_audio_vae.models.streaming import StreamingVAEMixin
+from hf_audio_vae.models.streaming_vae import StreamingVAEMixin
 from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.models.waveform_vae.outputs import (
     WaveformVAEDecoderOutput,
@@ -26,7 +26,6 @@ from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.distributions import DiagonalGaussian
-from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
 
 
@@ -247,7 +246,7 @@ class WaveformVAE(
             return waveform
 
         encoder = self._form().encoder
-        if isinstance(encoder, FusedStack):
+        if chunks_itself(encoder):
             length = frame_count(time, self.hop_length) * self.hop_length
             chunks = encoder.chunks(checked, time, length, min(chunk_frames, encoder.default_chunk(length)))
         else:
@@ -314,7 +313,7 @@ class WaveformVAE(
         def code(item: Tensor) -> Tensor:
             if self._in_tiles(encoder, frames):
                 return encode_in_chunks(encoder, item, self.hop_length, self._chunk_frames(frames))
-            if isinstance(encoder, FusedStack):
+            if chunks_itself(encoder):
                 return encoder(item, frames * self.hop_length)
             return encoder(pad_to_frames(item, self.hop_length))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.fusing import FusedMixin
+from hf_audio_vae.models.fusing import FusedMixin, chunks_itself
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
@@ -24,7 +24,6 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
-from hf_audio_vae.modules.fused import FusedStack
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
@@ -334,7 +333,7 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         """(batch, audio_channels, time) -> (batch, hidden_size, frames)."""
         frames = frame_count(waveform.shape[-1], self.hop_length)
         encoder = self._form(waveform).encoder
-        if isinstance(encoder, FusedStack):
+        if chunks_itself(encoder):
             return encoder(waveform, frames * self.hop_length)
         if not self._in_tiles(encoder, frames):
             return encoder(pad_to_frames(waveform, self.hop_length))
