@@ -18,7 +18,6 @@ from torch.export import Dim
 
 from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE, WaveformVAE, WaveformVQVAE
 from hf_audio_vae.models.fingerprint import weights_fingerprint
-from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
 from hf_audio_vae.modules.convolution import fold_weight_norm
 from hf_audio_vae.version import __version__
@@ -169,8 +168,6 @@ def _freeze(model: AutoencoderModel) -> Any:
     frozen.disable_tiling()
     if isinstance(frozen, WaveformVAE):
         frozen.disable_slicing()
-    if isinstance(frozen, FusedMixin):
-        frozen.unfuse()
     return frozen
 
 

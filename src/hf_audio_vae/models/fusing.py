@@ -29,7 +29,10 @@ class FusedForm:
 
 
 class FusedMixin:
-    """Adds an inference form to a model whose `encoder` and `decoder` tell their `layers()`."""
+    """Adds an inference form to a model whose `encoder` and `decoder` tell their `layers()`.
+
+    It stands before the model's other bases: what they copy and pickle is to be without the form.
+    """
 
     encoder: Any
     decoder: Any
@@ -66,7 +69,8 @@ class FusedMixin:
         self._fused = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_fused": None}  # made of the weights where they are: copies fuse theirs
+        state: Any = super().__getstate__()
+        return {**state, "_fused": None}  # made of the weights where they are: copies fuse theirs
 
     def _form(self, x: Tensor | None = None) -> Any:
         """Return what has the encoder and the decoder to use for `x`: the fused form, or the model.

@@ -59,9 +59,6 @@ class NativeKernels:
         self._library.unit_scratch.restype = ctypes.c_long
         self.width = int(library.width())  # channels come in multiples of it
 
-    def __reduce__(self) -> tuple[object, tuple[torch.dtype]]:
-        return native_kernels, (self.dtype,)  # a copy, perhaps on another machine, finds its own library
-
     def panels(self, matrix: Tensor) -> Tensor:
         """Order a matrix (..., depth, columns) as panels of `width` columns; (..., panels, depth, width), flat."""
         *others, depth, columns = matrix.shape

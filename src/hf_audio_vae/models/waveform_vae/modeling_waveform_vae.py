@@ -96,7 +96,7 @@ class WaveformDecoder(_Stack):
 
 
 class WaveformVAE(
-    ModelMixin, TilingMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, FusedMixin, ConfigMixin
+    FusedMixin, ModelMixin, TilingMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, ConfigMixin
 ):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
