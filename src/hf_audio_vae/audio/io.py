@@ -68,7 +68,7 @@ def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
                     raise AudioDecodeError("the file holds no samples.")
                 yield reader
         except soundfile.LibsndfileError as error:
-            raise AudioDecodeError(f"cannot be decoded: {error}") from error
+            raise AudioDecodeError(f"cannot be decoded: {error.error_string}") from error
 
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:

@@ -9,6 +9,7 @@ from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import mel_filters
 
+BANDWIDTH_WINDOW = 2048
 MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
 
 
@@ -63,6 +64,23 @@ def mel_spectrogram_distance(estimate: Tensor | Spectra, target: Tensor | Spectr
         filters = mel_filters(n_mels, length, sampling_rate, ours.waveform.device)
         distances += mel_distance(ours, theirs, length, filters, power=2.0)
     return torch.stack(distances).sum(dim=0)
+
+
+def bandwidth(waveform: Tensor, sampling_rate: int, *, floor_db: float = 60.0) -> Tensor:
+    """Highest frequency whose mean power is within `floor_db` of the strongest frequency's, in Hz; 0 for silence.
+
+    Power is averaged over time and channels, in windows of 2048 samples.
+    (batch, audio_channels, time) -> (batch,).
+
+    Example:
+        >>> tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000).reshape(1, 1, -1)
+        >>> 1000 <= bandwidth(tone, 16000).item() < 1050
+        True
+    """
+    power = Spectra.of(waveform).stft(BANDWIDTH_WINDOW).abs().square().mean(dim=(1, 3))  # (batch, bins)
+    audible = power > power.amax(dim=1, keepdim=True) * 10 ** (-floor_db / 10)
+    bins = torch.arange(power.shape[1], device=power.device)
+    return (bins * audible).amax(dim=1) * (sampling_rate / BANDWIDTH_WINDOW)
 
 
 def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, Tensor]:

@@ -1,0 +1,104 @@
+"""Make a corpus of the same form from any data set that `datasets` streams, from the Hub or from a folder.
+
+python training/corpora/hub.py --dataset_name NAME --output_dir outputs/corpora/mine --kind speech --compact
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCard
+from huggingface_hub.errors import EntryNotFoundError
+from pydantic import Field
+
+from hf_audio_vae.data.clips import item_name
+from hf_audio_vae.data.corpus import Sound
+from hf_audio_vae.data.loading import load_audio_stream
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.corpus_building import CorpusConfig, build_corpus
+from hf_audio_vae.training.script import main_or_exit
+
+
+class HubCorpusConfig(CorpusConfig):
+    """Options of this script."""
+
+    dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
+    dataset_config_name: str | None = None
+    dataset_revision: str | None = None
+    audio_column: str | None = None
+    splits: dict[str, str] = Field(
+        default_factory=lambda: {"train": "train"}, description="train, validation, test -> split of the data set"
+    )
+    max_items: int | None = Field(None, ge=1, description="use only the first so many items of each split")
+    kind: str = Field("sound", description="kind of all its sound")
+    kind_column: str | None = Field(None, description="column that names the kind instead")
+    license: str | None = Field(None, description="license of all its sound; default that of the data set card")
+    license_column: str | None = Field(None, description="column that names the license instead")
+
+
+def card_license(name: str, revision: str | None) -> str:
+    """Return the license that a data set's card names."""
+    try:
+        license = DatasetCard.load(str(Path(name) / "README.md") if Path(name).is_dir() else name).data.license
+    except (EntryNotFoundError, OSError):
+        license = None
+    if not license:
+        raise ValueError(f"the card of {name} names no license; give `--license` or `--license_column`.")
+    return license if isinstance(license, str) else ", ".join(license)
+
+
+def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sound]:
+    """Stream a split."""
+    stream = load_audio_stream(
+        config.dataset_name,
+        config_name=config.dataset_config_name,
+        split=split,
+        audio_column=config.audio_column,
+        revision=config.dataset_revision,
+        keep_columns=True,
+    )
+    names = stream.features or {}
+    if missing := [name for name in (config.kind_column, config.license_column) if name and name not in names]:
+        raise ValueError(f"{config.dataset_name} has no column {missing[0]!r}; it has {sorted(names)}.")
+    for example in stream if config.max_items is None else stream.take(config.max_items):
+        yield Sound(
+            item_name(example["audio"]),
+            _label(example, config.kind_column, names) or config.kind,
+            _label(example, config.license_column, names) or license,
+            config.dataset_name,
+            lambda item=example["audio"]: encoded_bytes(item),  # type: ignore[misc]
+        )
+
+
+def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str, Any]) -> str | None:
+    """Return a column as text, a class by its name."""
+    if column is None:
+        return None
+    value, feature = example[column], features[column]
+    return feature.int2str(value) if hasattr(feature, "int2str") else str(value)
+
+
+def encoded_bytes(item: Mapping[str, Any]) -> bytes:
+    """Return the encoded audio of an item, wherever it is."""
+    if item["bytes"] is not None:
+        return item["bytes"]
+    if "://" in item["path"]:
+        import fsspec
+
+        with fsspec.open(item["path"], "rb") as file:
+            return file.read()
+    return Path(item["path"]).read_bytes()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Stream, write, print the table."""
+    config = parse_config(HubCorpusConfig, argv)
+    license = config.license or (
+        "" if config.license_column else card_license(config.dataset_name, config.dataset_revision)
+    )
+    sounds = {name: {config.dataset_name: sounds_of(config, split, license)} for name, split in config.splits.items()}
+    build_corpus(config, sounds, config.dataset_name)
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
