@@ -35,6 +35,7 @@ from hf_audio_vae.training.options import (
     Section,
     STFTLossOptions,
 )
+from hf_audio_vae.training.script import set_gpu_precision
 from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior_model import new_prior
 from tests.training.runs import RECIPE, REPO, write_recipe
@@ -233,3 +234,18 @@ def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> Non
     assert terms == set(config.weights)
     assert "held_out" not in config.dataset_name
     assert "held_out" not in str(config.data_files)
+
+
+@pytest.mark.parametrize("allow_tf32", [True, False])
+def test_the_precision_of_a_gpu_is_set_and_logged(allow_tf32: bool, caplog: pytest.LogCaptureFixture) -> None:
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    settings = cudnn.allow_tf32, cudnn.benchmark
+    try:
+        with caplog.at_level("INFO"):
+            set_gpu_precision(allow_tf32=allow_tf32)
+        assert torch.get_float32_matmul_precision() == ("high" if allow_tf32 else "highest")
+        assert (cudnn.allow_tf32, cudnn.benchmark) == (allow_tf32, True)
+        assert ("TF32" in caplog.text) == allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+        cudnn.allow_tf32, cudnn.benchmark = settings

@@ -21,14 +21,14 @@ def test_gradient_norms_are_those_from_before_clipping(learner: Learner, max_nor
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     learner.module["decoder"](learner.module["encoder"](x)).square().sum().backward()
     expected = {name: flat(p.grad for p in part.parameters()).norm() for name, part in learner.parts.items()}
-    total = nn.utils.clip_grad_norm_(learner.module.parameters(), max_norm).item()
+    total = nn.utils.clip_grad_norm_(learner.module.parameters(), max_norm)
     for name, norm in learner.gradient_norms(total, max_norm).items():
         # Clipping adds 1e-6 to the norm it divides by.
         torch.testing.assert_close(norm, expected[name.removeprefix("gradient_norm/")], rtol=1e-5, atol=0)
 
 
 def test_a_part_without_gradients_has_a_norm_of_zero(learner: Learner) -> None:
-    assert learner.gradient_norms(0.0, 1.0)["gradient_norm/encoder"] == 0
+    assert learner.gradient_norms(torch.tensor(0.0), 1.0)["gradient_norm/encoder"] == 0
 
 
 def test_the_update_to_weight_ratio_is_the_relative_change(learner: Learner) -> None:

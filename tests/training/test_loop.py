@@ -1,5 +1,6 @@
 """What happens when a loss is not finite, in real runs."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,12 @@ import pytest
 import soundfile
 import torch
 from accelerate import Accelerator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
-from hf_audio_vae.losses import HingeLoss, WaveformL1Loss
+from hf_audio_vae.losses import HingeLoss, TargetRate, WaveformL1Loss
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
@@ -169,3 +171,52 @@ def test_when_one_network_cannot_step_neither_does(folder: Path, tmp_path: Path,
         fit(run, timing=TIMING, validate=lambda step: {})
     after = [p for network in networks for p in network.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+class ScalarReads(TorchDispatchMode):
+    """Counts the operations that hand a tensor's value to Python, which on a GPU wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*args, **kwargs or {})
+
+
+class Ready:
+    """Batches that have been read before."""
+
+    epoch = 0
+
+    def __init__(self, loader: StreamLoader) -> None:
+        self.batches = list(itertools.islice(loader, 6))
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.parametrize("control", [1e-4, TargetRate(1000.0, frame_rate=RATE / 6)])
+def test_a_step_reads_no_scalar_but_the_check_of_its_input(folder: Path, tmp_path: Path, control: object) -> None:
+    run = start(folder, tmp_path / "out")
+    run.objective.weights = WEIGHTS | {"kl": control}
+    run.loader = Ready(run.loader)
+    with ScalarReads() as reads:
+        fit(run, timing=replace(TIMING, max_train_steps=6, logging_steps=10**9), validate=lambda step: {})
+    assert reads.count == 6, "six steps, one check each; losses, norms and the KL are copied together"
+
+
+def test_a_skipped_step_teaches_the_objective_nothing(folder: Path, tmp_path: Path) -> None:
+    run = start(folder, tmp_path / "out", lambda loss, step: loss * float("nan"))
+    control = TargetRate(1000.0, frame_rate=RATE / 6)
+    run.objective.weights = WEIGHTS | {"kl": control}
+    with pytest.raises(NonFiniteLossError):
+        fit(run, timing=TIMING, validate=lambda step: {})
+    assert control.mean is None
+    run.objective.spoil = lambda loss, step: loss
+    fit(run, timing=TIMING, validate=lambda step: {})
+    assert control.mean is not None

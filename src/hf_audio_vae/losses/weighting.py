@@ -31,6 +31,6 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
     total = torch.zeros(())
     for name, term in terms.items():
         weight = weights[name]
-        factor = weight.to(term.device) if isinstance(weight, Tensor) else weight
+        factor = weight.to(term.device, non_blocking=True) if isinstance(weight, Tensor) else weight
         total = total + (term * factor).sum()
     return total

@@ -22,6 +22,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
         "num_validation_media",
         "validation_seconds",
         "min_active_share",
+        "torch_compile",
     }
 
     family: str = Field("WaveformVAE", description="model class, a name from the registry")
@@ -44,6 +45,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(None, description="make weights shares of the waveform's gradient")
+    torch_compile: bool = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
     @model_validator(mode="after")

@@ -32,6 +32,7 @@ class TrainingConfig(Section):
             "max_train_minutes",
             "max_skipped_steps",
             "max_bad_share",
+            "allow_tf32",
             "validation_steps",
             "max_validation_samples",
             "checkpointing_steps",
@@ -65,6 +66,7 @@ class TrainingConfig(Section):
     gradient_accumulation_steps: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
+    allow_tf32: bool = Field(True, description="on a GPU, multiply float32 as TF32: faster, 10 bits of mantissa")
     max_train_steps: int = Field(ge=1)
     max_train_minutes: float | None = Field(None, gt=0, description="stop after this time, wherever the run stands")
     learning_rate: float = Field(1e-4, gt=0)

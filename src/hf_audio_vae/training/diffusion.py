@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_audio_vae.data.latents import LatentBatch
 from hf_audio_vae.losses.diffusion import DiffusionProcess, masked_mse
+from hf_audio_vae.modules.deferral import to_device
 from hf_audio_vae.training.objective import StepLosses
 
 EncodePrompts = Callable[[list[str]], tuple[Tensor, Tensor]]
@@ -57,7 +57,7 @@ def diffusion_step(
     """
     posterior_noise, noise, uniform, drops = _draw(batch)
     latents = normalize(batch.mean + batch.std * posterior_noise)
-    times = process.times(uniform).to(batch.mean.device)  # not every device has what that takes
+    times = to_device(process.times(uniform), batch.mean.device)  # not every device has what that takes
     noisy, target = process.noisy(latents, noise, times), process.target(latents, noise, times)
     told = denoiser(
         noisy,
@@ -78,13 +78,13 @@ def _draw(batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return noise twice, (batch, latent_channels, frames), 0 where an item is padded, and uniform numbers twice."""
     noises, uniforms = [], []
     channels, longest = batch.mean.shape[1:]
-    for seed, frames in zip(batch.seeds, batch.mask.sum(dim=1).tolist(), strict=True):
+    for seed, frames in zip(batch.seeds, batch.lengths, strict=True):
         generator = torch.Generator().manual_seed(seed)
         noises.append(F.pad(torch.randn(2, channels, frames, generator=generator), (0, longest - frames)))
         uniforms.append(torch.rand(2, generator=generator))
-    first, second = torch.stack(noises, dim=1).to(batch.mean.device)
+    first, second = to_device(torch.stack(noises, dim=1), batch.mean.device)
     uniform, other = torch.stack(uniforms, dim=1)
-    return first, second, uniform, other.to(batch.mean.device)
+    return first, second, uniform, to_device(other, batch.mean.device)
 
 
 class DiffusionObjective:
@@ -123,8 +123,8 @@ class DiffusionObjective:
         loss = errors.denoiser.mean()
         return StepLosses({"model": loss}, {"loss": loss, "loss_of_linear_guess": errors.linear_guess.mean()})
 
-    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
-        """Nothing changes from step to step."""
+    def end_step(self, measured: Mapping[str, list[float]]) -> None:
+        """Adapt to nothing."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing."""

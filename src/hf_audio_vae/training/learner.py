@@ -27,14 +27,14 @@ class Learner:
     lr_scheduler: Any
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
 
-    def gradient_norms(self, total: float, max_norm: float) -> dict[str, Tensor]:
+    def gradient_norms(self, total: Tensor, max_norm: float) -> dict[str, Tensor]:
         """Norm of each part's gradient as it was before clipping.
 
         Args:
-            total (`float`): Norm of the whole gradient before clipping.
+            total (`torch.Tensor`): Norm of the whole gradient before clipping, a scalar.
             max_norm (`float`): Where it was clipped.
         """
-        clipped = max(total / max_norm, 1.0)
+        clipped = (total / max_norm).clamp_min(1.0)
         norms = {}
         for name, part in self.parts.items():
             gradients = [parameter.grad for parameter in part.parameters() if parameter.grad is not None]

@@ -1,8 +1,10 @@
 """The loop every training script shares: it knows when things happen, never what they are."""
 
+import itertools
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hf_audio_vae.training.learner import Learner
+from hf_audio_vae.training.objective import StepLosses
 from hf_audio_vae.training.run import Batch, Run
 
 logger = get_logger(__name__)
@@ -64,6 +67,7 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
     meter = _Meter()
     saved_at = progress.step
     deadline = time.monotonic() + 60 * (timing.max_train_minutes or float("inf"))
+    time_is_up = False
     bar = tqdm(
         total=timing.max_train_steps,
         initial=progress.step,
@@ -71,8 +75,9 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
         unit="step",
         mininterval=0.5,
     )
-    while progress.step < timing.max_train_steps and not _any_process(run, time.monotonic() > deadline):
-        if not _optimizer_step(run, batches, timing.max_grad_norm, meter):
+    while progress.step < timing.max_train_steps and not time_is_up:
+        taken, time_is_up = _optimizer_step(run, batches, timing.max_grad_norm, meter, deadline)
+        if not taken:
             progress.skipped_steps += 1
             progress.skipped_in_a_row += 1
             if progress.skipped_in_a_row >= timing.max_skipped_steps:
@@ -105,73 +110,107 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
         run.save_checkpoint()
 
 
-def _optimizer_step(run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter") -> bool:
-    """Accumulate batches and step; `False` if a loss or a gradient was not finite and the step was left out.
+def _optimizer_step(
+    run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter", deadline: float
+) -> tuple[bool, bool]:
+    """Accumulate batches and step; return whether the step was taken, and whether the time is up on any process.
 
-    All learners go by the weights from before the step, and move together or not at all; only running averages in a
-    model, such as codebooks, have taken in what was finite of the batch by then. All processes decide alike,
-    so none waits in a backward pass that another has left out.
+    A step with a loss or a gradient that is not finite is skipped: all learners move together or not at all. All
+    processes decide alike. The host reads the device once, when all of the step's work has been queued.
     """
     accelerator = run.accelerator
-    names: list[str] = []
-    good, last = True, False
+    parts: list[tuple[StepLosses, Batch]] = []
+    last = False
     while not last:
         batch = next(batches).to(accelerator.device)
-        names += batch.names
         with accelerator.accumulate(*(learner.module for learner in run.learners.values())):
             last = accelerator.sync_gradients
             step = run.objective(batch, run.progress.step)
-            finite = all(bool(torch.isfinite(loss)) for loss in step.losses.values())
-            if not finite:
-                _warn_not_finite("loss", step.losses, batch.names)
-            good = good and not _any_process(run, not finite)
-            if good:
-                for loss in step.losses.values():
-                    accelerator.backward(loss)
-                meter.add(step.logged, batch.seconds)
+            for loss in step.losses.values():
+                accelerator.backward(loss)
+            parts.append((step, batch))
             if last:
-                learners = {name: run.learners[name] for name in step.losses}
-                good = good and _move(accelerator, learners, max_grad_norm, names, meter)
-                run.objective.end_step(accelerator, taken=good)
-            if last and good:
-                run.ema.update(accelerator.unwrap_model(run.model))
+                taken, time_is_up = _end_step(run, parts, max_grad_norm, meter, time.monotonic() > deadline)
             for learner in run.learners.values():
                 learner.optimizer.zero_grad()  # accelerate lets this through on the last batch only
-    return good
+    return taken, time_is_up
 
 
-def _move(
-    accelerator: Accelerator, learners: dict[str, Learner], max_grad_norm: float, names: list[str], meter: "_Meter"
-) -> bool:
-    """Step every learner's optimiser; `False` if a gradient is not finite and none has moved."""
-    norms = {
-        name: accelerator.clip_grad_norm_(learner.module.parameters(), max_grad_norm)
-        for name, learner in learners.items()
-    }
-    # With a gradient scaler (fp16), infinite gradients are routine: the optimiser leaves the step out.
-    if accelerator.scaler is None and not all(bool(torch.isfinite(norm)) for norm in norms.values()):
-        _warn_not_finite("gradient", norms, names)
-        return False
+def _end_step(
+    run: Run, parts: Sequence[tuple[StepLosses, Batch]], max_grad_norm: float, meter: "_Meter", time_is_up: bool
+) -> tuple[bool, bool]:
+    """Clip, read, and move the learners unless a loss or a gradient is not finite."""
+    accelerator = run.accelerator
+    learners = {name: run.learners[name] for name in parts[-1][0].losses}
+
+    def clip() -> dict[str, Tensor]:
+        return {
+            name: accelerator.clip_grad_norm_(learner.module.parameters(), max_grad_norm)
+            for name, learner in learners.items()
+        }
+
+    # A gradient scaler (fp16) skips steps with infinite gradients itself: they are routine. It unscales in `clip`, and
+    # only a step that is taken may be unscaled.
+    scaled = accelerator.scaler is not None
+    norms = {} if scaled else clip()
+    numbers = _means([step.losses for step, _ in parts]) | {f"norm of {name}": norm for name, norm in norms.items()}
+    measured = _means([step.measured for step, _ in parts])
+    flag = torch.full((1,), float(time_is_up), device=accelerator.device)
+    finite, measurements, stop = _read(accelerator, numbers, measured, flag)
+    if not finite:
+        _warn_not_finite(parts, norms)
+        return False, stop
+    norms = clip() if scaled else norms
     for name, learner in learners.items():
-        with meter.measuring(learner, norms[name].item(), max_grad_norm):
+        with meter.measuring(learner, norms[name], max_grad_norm):
             learner.optimizer.step()
         if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
-            return False
+            return False, stop
         learner.lr_scheduler.step()
-    return True
+    run.objective.end_step(measurements)
+    run.ema.update(accelerator.unwrap_model(run.model))
+    for step, batch in parts:
+        meter.add(step.logged, batch.seconds)
+    return True, stop
 
 
-def _warn_not_finite(what: str, values: Mapping[str, Tensor], names: list[str]) -> None:
+def _means(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([values[name].detach() for values in batches]).mean(dim=0) for name in batches[0]}
+
+
+def _read(
+    accelerator: Accelerator, numbers: Mapping[str, Tensor], measured: Mapping[str, Tensor], flag: Tensor
+) -> tuple[bool, dict[str, list[float]], bool]:
+    """Average over processes and copy to the host, all at once.
+
+    Returns:
+        Whether all of `numbers` are finite on all processes, the means of `measured`, and whether any process has set
+        its `flag`.
+    """
+    tensors = [tensor.flatten() for tensor in (*numbers.values(), *measured.values(), flag)]
+    values = accelerator.reduce(torch.cat(tensors), "mean").tolist()
+    finite = all(map(math.isfinite, values[: len(numbers)]))
+    rest = iter(values[len(numbers) :])
+    measurements = {name: list(itertools.islice(rest, tensor.numel())) for name, tensor in measured.items()}
+    return finite, measurements, next(rest) > 0
+
+
+def _warn_not_finite(parts: Sequence[tuple[StepLosses, Batch]], norms: Mapping[str, Tensor]) -> None:
+    """Name this process's batches whose loss is not finite; all of them if only the gradient is not."""
+    bad = [(step.losses, batch) for step, batch in parts if not all(_finite(loss) for loss in step.losses.values())]
+    for losses, batch in bad:
+        _warn("loss", losses, batch.names)
+    if not bad and not all(_finite(norm) for norm in norms.values()):
+        _warn("gradient", norms, [name for _, batch in parts for name in batch.names])
+
+
+def _finite(value: Tensor) -> bool:
+    return bool(torch.isfinite(value))
+
+
+def _warn(what: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
     shown = ", ".join(f"{name} {value.item()}" for name, value in values.items())
     logger.warning(f"{what} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
-
-
-def _any_process(run: Run, flag: bool) -> bool:
-    """Whether the flag is up on any process; the same answer on all."""
-    if run.accelerator.num_processes == 1:
-        return flag
-    flags = torch.tensor(float(flag), device=run.accelerator.device)
-    return bool(run.accelerator.reduce(flags, reduction="sum") > 0)
 
 
 def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
@@ -203,7 +242,7 @@ class _Meter:
         self._seconds += seconds
 
     @contextmanager
-    def measuring(self, learner: Learner, norm: float, max_norm: float) -> Iterator[None]:
+    def measuring(self, learner: Learner, norm: Tensor, max_norm: float) -> Iterator[None]:
         """Look at a learner's gradient and at how far its optimiser moves it, once between two readings."""
         if learner in self._measured:
             yield

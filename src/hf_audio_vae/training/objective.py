@@ -1,9 +1,8 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
@@ -16,6 +15,8 @@ from hf_audio_vae.training.steps import (
     reconstruction_step,
 )
 
+BALANCED = "gradient_norm/"  # prefix of the balancer's measurements
+
 
 @dataclass(frozen=True)
 class StepLosses:
@@ -24,10 +25,13 @@ class StepLosses:
     Args:
         losses (`dict[str, torch.Tensor]`): A scalar to minimise for each learner that takes part, by its name.
         logged (`dict[str, torch.Tensor]`): Scalars for the log, by name.
+        measured (`dict[str, torch.Tensor]`): Scalars or vectors that the objective adapts to. The loop averages them
+            over the batches of a step and over processes, and hands them to `end_step`.
     """
 
     losses: dict[str, Tensor]
     logged: dict[str, Tensor]
+    measured: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(Protocol):
@@ -36,8 +40,8 @@ class Objective(Protocol):
     def __call__(self, batch: Any, step: int) -> StepLosses:
         """Compute a batch's losses; may be called several times a step."""
 
-    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
-        """Hear that a step is over, and whether the weights moved; every process calls this."""
+    def end_step(self, measured: Mapping[str, list[float]]) -> None:
+        """Adapt to the means of what a step measured, the same on every process; not called for a skipped step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what changes from step to step, fit for JSON."""
@@ -93,8 +97,6 @@ class AutoencoderObjective:
         self.adversary = adversary
         self.balancer = balancer
         self.decoder_only_from_step = decoder_only_from_step
-        self._kl: list[Tensor] = []  # of each batch of the step, (latent_channels,)
-        self._norms: list[dict[str, Tensor]] = []
 
     def __call__(self, batch: CropBatch, step: int) -> StepLosses:
         """Compute the losses of the autoencoder and, when it learns, of the discriminator."""
@@ -109,28 +111,31 @@ class AutoencoderObjective:
         plain = weighted_sum(of_waveform | regularisers, weights)
 
         losses = {"model": plain}
+        measured: dict[str, Tensor] = {}
         if self.balancer:
             shares = {name: float(weights.pop(name)) for name in of_waveform}
             balanced, norms = self.balancer(of_waveform, shares, made.waveform)
             losses["model"] = balanced + weighted_sum(regularisers, weights)
-            self._norms.append(norms)
+            measured |= {BALANCED + name: norm for name, norm in norms.items()}
         if adversarial.discriminator is not None:
             losses["discriminator"] = adversarial.discriminator
         logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | adversarial.logged
         if "kl" in regularisers:
-            self._kl.append(regularisers["kl"].detach())
-            logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean().to(plain.device)
-        return StepLosses(losses, logged | {"loss": plain})
+            measured["kl"] = regularisers["kl"].detach()
+            # On the CPU, where the loop averages it: a copy to a GPU would wait for the GPU.
+            logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean()
+        return StepLosses(losses, logged | {"loss": plain}, measured)
 
-    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
-        """Let balancer and KL control learn from what all processes measured, unless the step was left out."""
+    def end_step(self, measured: Mapping[str, list[float]]) -> None:
+        """Update KL control and balancer."""
         control = self.weights.get("kl")
-        if taken and self._kl and isinstance(control, KLControl):
-            control.update(accelerator.reduce(torch.stack(self._kl).mean(dim=0), "mean").tolist())
-        if taken and self._norms and self.balancer:
-            means = {name: torch.stack([norms[name] for norms in self._norms]).mean() for name in self._norms[0]}
-            self.balancer.update({name: mean.item() for name, mean in accelerator.reduce(means, "mean").items()})
-        self._kl, self._norms = [], []
+        if "kl" in measured and isinstance(control, KLControl):
+            control.update(measured["kl"])
+        norms = {
+            name.removeprefix(BALANCED): values[0] for name, values in measured.items() if name.startswith(BALANCED)
+        }
+        if norms and self.balancer:
+            self.balancer.update(norms)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what balancer and KL control have learnt, fit for JSON."""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import (
     DistributedDataParallelKwargs,
@@ -17,6 +18,7 @@ from hf_audio_vae.data.streaming import TooManyBadItemsError
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.loop import NonFiniteLossError
 
+logger = logging.getLogger(__name__)
 VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
 
 
@@ -43,7 +45,17 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
     )
     start_log()
     set_seed(config.seed)
+    if accelerator.device.type == "cuda":
+        set_gpu_precision(allow_tf32=config.allow_tf32)
     return accelerator
+
+
+def set_gpu_precision(*, allow_tf32: bool) -> None:
+    """Say how a GPU multiplies float32, and let cuDNN choose algorithms by measuring: crops have one shape."""
+    torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = allow_tf32
+    torch.backends.cudnn.benchmark = True
+    logger.info("float32 products and convolutions: %s", "TF32" if allow_tf32 else "full precision")
 
 
 def start_log() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_audio_vae.data.code_records import CodesRecord
@@ -119,7 +118,7 @@ class TokenErrors:
     def of_codes(self) -> Tensor:
         """Mean of the codes of all items, (): without blanks and ends, which cost next to nothing."""
         is_code = self.labels >= FIRST_CODE
-        return self.nats[is_code].sum() / is_code.sum().clamp(min=1)
+        return torch.where(is_code, self.nats, 0.0).sum() / is_code.sum().clamp(min=1)
 
 
 def language_model_step(model: nn.Module, batch: TokenBatch) -> TokenErrors:
@@ -158,8 +157,8 @@ class TokenObjective:
         rates = {"bits_per_token": loss, "bits_per_code": errors.of_codes.detach()}
         return StepLosses({"model": loss}, {"loss": loss} | {name: r / math.log(2) for name, r in rates.items()})
 
-    def end_step(self, accelerator: Accelerator, *, taken: bool) -> None:
-        """Nothing changes from step to step."""
+    def end_step(self, measured: Mapping[str, list[float]]) -> None:
+        """Adapt to nothing."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing."""

@@ -1,0 +1,25 @@
+"""`torch.compile` of the networks of an autoencoder in training."""
+
+from torch import nn
+
+from hf_audio_vae.models import AutoencoderModel
+
+
+def compile_networks(model: AutoencoderModel, backend: str = "inductor") -> None:
+    """Compile encoder and decoder in place, as one graph each for the one shape of the crops.
+
+    The weights and their names stay as they are. A graph break is an error.
+
+    Args:
+        model (`AutoencoderModel`): Model in training.
+        backend (`str`): Backend of `torch.compile`.
+
+    Raises:
+        ValueError: A network has an LSTM, which `torch.compile` cannot put into a graph.
+    """
+    for network in model.networks:
+        if any(isinstance(module, nn.RNNBase) for module in network.modules()):
+            raise ValueError(
+                f"{type(network).__name__} has an LSTM, which cannot be compiled; leave out `torch_compile`."
+            )
+        network.compile(backend=backend, fullgraph=True, dynamic=False)
