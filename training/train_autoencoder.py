@@ -14,6 +14,7 @@ from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_st
 from hf_audio_vae.models import AutoencoderModel, WaveformVAE, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.training.compiling import compile_networks
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
@@ -99,6 +100,8 @@ def main(argv: Sequence[str]) -> None:
     elif config.gradient_checkpointing:
         model.activation_checkpointing_enable()
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
+    if config.torch_compile:
+        compile_networks(model)
     loader = build_loader(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
 

@@ -1,5 +1,6 @@
 """Chunks of every family: no longer than they have to be, or of one shape, of which a compiler makes one graph."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,3 +126,9 @@ def test_a_signal_of_no_samples_is_refused_before_it_is_read(time, fused):
         model.fuse()
     with pytest.raises(ValueError, match=f"`time` is {time}; .* at least 1 sample"):
         next(model.encode_chunks(lambda start, stop: pytest.fail("nothing is there to be read"), time))
+
+
+def test_chunks_on_a_gpu_are_half_a_minute_long(model: Any) -> None:
+    on_cpu = model.default_tile_frames
+    on_gpu = model.to("meta").default_tile_frames  # any device but the CPU
+    assert on_gpu == max(on_cpu, math.ceil(30 * model.frame_rate))

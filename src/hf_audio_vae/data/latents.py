@@ -39,6 +39,7 @@ class LatentBatch(StreamBatch):
         mean (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Expected value.
         std (`torch.Tensor`, same shape): Standard deviation.
         mask (`torch.Tensor` of shape `(batch, frames)`): Bool, which frames there are.
+        lengths (`list[int]`): Frames of each item.
         frame_rate (`float`): Frames a second.
         class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, the class of each.
         prompts (`list[str]`, *optional*): The text of each.
@@ -47,6 +48,7 @@ class LatentBatch(StreamBatch):
     mean: Tensor
     std: Tensor
     mask: Tensor
+    lengths: list[int]
     frame_rate: float
     class_labels: Tensor | None = None
     prompts: list[str] | None = None
@@ -59,7 +61,7 @@ class LatentBatch(StreamBatch):
     @property
     def seconds(self) -> float:
         """Seconds of sound in all items together."""
-        return float(self.durations.sum())
+        return sum(self.lengths) / self.frame_rate
 
     def to(self, device: torch.device) -> "LatentBatch":
         """Return the batch on another device."""
@@ -77,15 +79,16 @@ class LatentBatch(StreamBatch):
 
 def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: float) -> LatentBatch:
     """Pad crops to the longest and put them together; none of them, or all, have a class and a text."""
-    lengths = torch.tensor([crop.mean.shape[1] for crop in crops])
-    frames = int(lengths.max())
+    lengths = [crop.mean.shape[1] for crop in crops]
+    frames = max(lengths)
     labels = [crop.class_label for crop in crops if crop.class_label is not None]
     prompts = [crop.prompt for crop in crops if crop.prompt is not None]
     return LatentBatch(
         origin,
         mean=torch.stack([F.pad(crop.mean, (0, frames - crop.mean.shape[1])) for crop in crops]),
         std=torch.stack([F.pad(crop.std, (0, frames - crop.std.shape[1])) for crop in crops]),
-        mask=torch.arange(frames)[None] < lengths[:, None],
+        mask=torch.arange(frames)[None] < torch.tensor(lengths)[:, None],
+        lengths=lengths,
         frame_rate=frame_rate,
         class_labels=torch.tensor(labels) if labels else None,
         prompts=prompts or None,

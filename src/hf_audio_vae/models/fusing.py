@@ -92,13 +92,14 @@ class FusedMixin:
 
 
 def _state(model: Any) -> str:
-    """Tell weights apart from what they become: where they are, how often they were written, their first values.
+    """Describe the weights: their addresses, how often they were written and, on a CPU, their first values.
 
-    These last are for writes that torch does not count, such as those of averages to `.data`.
+    The values detect writes that torch does not count, those to `.data`. A GPU would have to be waited for.
     """
     parameters = list(model.parameters())
     places = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
-    return f"{places} {torch.stack([p.detach().flatten()[0].float() for p in parameters]).tolist()}"
+    firsts = [p.detach().flatten()[0].float() for p in parameters if p.device.type == "cpu"]
+    return f"{places} {torch.stack(firsts).tolist() if firsts else ''}"
 
 
 def chunks_itself(part: object) -> bool:

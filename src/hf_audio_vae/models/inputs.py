@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from hf_audio_vae.modules.deferral import require
+
 
 def check_waveform(waveform: Tensor, audio_channels: int) -> None:
     """Raise `ValueError` unless `waveform` is a finite float (batch, audio_channels, time), time >= 1."""
@@ -30,18 +32,30 @@ def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
             f"`audio_codes` has {codes.shape[1]} codebooks, the model {len(codebook_sizes)}; "
             f"encode them with this model, or load a {codes.shape[1]}-codebook model."
         )
-    if torch.compiler.is_compiling():
-        return
-    wide = codes.long()  # torch finds no extremes of unsigned 16-bit numbers
-    lows, highs = wide.amin(dim=(0, 2)).tolist(), wide.amax(dim=(0, 2)).tolist()
-    for place, (lowest, highest) in enumerate(zip(lows, highs, strict=True)):
-        size = codebook_sizes[place]
+    require(lambda: _in_range(codes, codebook_sizes), lambda: _code_error(codes, codebook_sizes))
+
+
+def _extremes(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest code of each codebook, (num_codebooks,) twice."""
+    codes = codes.long()  # torch finds no extremes of unsigned 16-bit numbers
+    return codes.amin(dim=(0, 2)), codes.amax(dim=(0, 2))
+
+
+def _in_range(codes: Tensor, codebook_sizes: tuple[int, ...]) -> Tensor:
+    lows, highs = _extremes(codes)
+    return torch.stack([(lows[q] >= 0) & (highs[q] < codebook_sizes[q]) for q in range(len(lows))]).all()
+
+
+def _code_error(codes: Tensor, codebook_sizes: tuple[int, ...]) -> ValueError:
+    lows, highs = (extremes.tolist() for extremes in _extremes(codes))
+    for index, (lowest, highest, size) in enumerate(zip(lows, highs, codebook_sizes, strict=False)):
         if lowest < 0 or highest >= size:
             wrong = lowest if lowest < 0 else highest
-            raise ValueError(
-                f"`audio_codes` holds {wrong} for codebook {place}, which has the codes 0 to {size - 1}; leave out "
+            return ValueError(
+                f"`audio_codes` holds {wrong} for codebook {index}, which has the codes 0 to {size - 1}; leave out "
                 f"what is no code, such as padding or the special tokens of a language model."
             )
+    raise AssertionError("all codes are in range")
 
 
 def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
@@ -83,9 +97,14 @@ def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -
         raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, which is empty; pass at least one of each.")
     if not tensor.is_floating_point():
         raise ValueError(f"`{name}` has dtype {tensor.dtype}; convert it to a float dtype.")
-    # A graph cannot branch on values: compiled and exported models leave this check to their caller.
-    if not torch.compiler.is_compiling():
-        lowest, highest = tensor.aminmax()  # NaN wins both; no temporary as large as a long waveform
-        if not bool(torch.isfinite(lowest) & torch.isfinite(highest)):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise ValueError(f"`{name}` holds {bad} values that are NaN or infinite; repair or leave out the item.")
+    require(lambda: _all_finite(tensor), lambda: _not_finite_error(tensor, name))
+
+
+def _all_finite(tensor: Tensor) -> Tensor:
+    lowest, highest = tensor.detach().aminmax()  # NaN wins both; no temporary as large as a long waveform
+    return torch.isfinite(lowest) & torch.isfinite(highest)
+
+
+def _not_finite_error(tensor: Tensor, name: str) -> ValueError:
+    bad = int((~torch.isfinite(tensor)).sum())
+    return ValueError(f"`{name}` holds {bad} values that are NaN or infinite; repair or leave out the item.")

@@ -1,10 +1,22 @@
 """Coding in chunks: where a model does it, and how long they are."""
 
+import math
 from typing import Any
+
+import torch
 
 from hf_audio_vae.models.fusing import chunks_itself
 from hf_audio_vae.models.inputs import check_tile_frames
 from hf_audio_vae.modules.chunking import default_chunk_frames, even_chunk_frames
+
+GPU_CHUNK_SECONDS = (
+    30.0  # keeps a GPU busy; 3.7 GiB of activations for the published Stable Audio Open decoder, float32
+)
+
+
+def frames_for_device(frames: int, device: torch.device, frame_rate: float) -> int:
+    """Return the frames of a chunk that makes good use of a device, `frames` or more."""
+    return frames if device.type == "cpu" else max(frames, math.ceil(GPU_CHUNK_SECONDS * frame_rate))
 
 
 class TilingMixin:
@@ -15,8 +27,8 @@ class TilingMixin:
 
     @property
     def default_tile_frames(self: Any) -> int:
-        """Frames a chunk, by `default_chunk_frames`."""
-        return default_chunk_frames(self.decoder, self.hop_length)
+        """Frames a chunk, by `default_chunk_frames`, or more on a GPU."""
+        return frames_for_device(default_chunk_frames(self.decoder, self.hop_length), self.device, self.frame_rate)
 
     @property
     def tile_frames(self) -> int:

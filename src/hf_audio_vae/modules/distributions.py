@@ -3,6 +3,8 @@ import torch.nn.functional as F
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from hf_audio_vae.modules.deferral import to_device
+
 MIN_STD = 1e-4
 
 
@@ -26,8 +28,10 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
         """Draw latents; with a list of generators, one for each item, an item's noise is its own in any batch."""
-        noise = randn_tensor(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + self.std * noise
+        first = generator[0] if isinstance(generator, list) and generator else generator
+        drawn_on = first.device if isinstance(first, torch.Generator) else self.mean.device
+        noise = randn_tensor(self.mean.shape, generator=generator, device=drawn_on, dtype=self.mean.dtype)
+        return self.mean + self.std * to_device(noise, self.mean.device)
 
     def mode(self) -> Tensor:
         """Most likely latents: the mean."""

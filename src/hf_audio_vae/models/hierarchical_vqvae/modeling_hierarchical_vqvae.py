@@ -34,7 +34,8 @@ from hf_audio_vae.models.hierarchical_vqvae.streaming import StreamingLevelsMixi
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_sampling_rate
 from hf_audio_vae.models.padding import by_length, checked_waveform
-from hf_audio_vae.models.tiling import TilingMixin
+from hf_audio_vae.models.tiling import TilingMixin, frames_for_device
+from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 
 
@@ -128,12 +129,17 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
 
     @property
     def default_tile_frames(self) -> int:
-        """Frames a chunk: twelve times what the decoders read for one, as in `default_chunk_frames`."""
+        """Frames a chunk: twelve times the frames that the decoders read for one, or more on a GPU."""
         longest = 0
         for decoder, ratio in zip(self.decoders, self._ratios(), strict=True):
             first, last = decoder.input_span(0, self.hop_length)
             longest = max(longest, frame_count(last - first, ratio))
-        return 12 * longest
+        return frames_for_device(12 * longest, self.device, self.frame_rate)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Encoder and decoder of each level."""
+        return *self.encoders, *self.decoders
 
     def freeze_encoder(self) -> None:
         """Train the decoders alone from here on: encoders and codebooks stay as they are, in training mode, too."""
@@ -150,6 +156,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
             self.quantizers.eval()
         return self
 
+    @deferring_checks
     def encode(
         self,
         input_values: Tensor,
@@ -182,6 +189,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
         return output if return_dict else output.to_tuple()
 
+    @deferring_checks
     def decode(
         self,
         audio_codes: Sequence[Tensor] | Tensor,
@@ -221,6 +229,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         output = HierarchicalVQVAEDecoderOutput(self._decode(levels, path, valid, dequantize=True))
         return output if return_dict else output.to_tuple()
 
+    @deferring_checks
     def forward(
         self,
         input_values: Tensor,

@@ -25,6 +25,7 @@ from hf_audio_vae.models.waveform_vae.outputs import (
 from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d
+from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
 
@@ -193,11 +194,17 @@ class WaveformVAE(
         """Latent frames a second, in Hz."""
         return self.sampling_rate / self.hop_length
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
+
     def freeze_encoder(self) -> None:
         """Train the decoder alone: the encoder takes no more gradients."""
         self.encoder.requires_grad_(False)
 
     @apply_forward_hook
+    @deferring_checks
     def encode(
         self, x: Tensor, return_dict: bool = True, *, sampling_rate: int | None = None
     ) -> WaveformVAEEncoderOutput | tuple[DiagonalGaussian]:
@@ -255,6 +262,7 @@ class WaveformVAE(
             yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
 
     @apply_forward_hook
+    @deferring_checks
     def decode(
         self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
     ) -> WaveformVAEDecoderOutput | tuple[Tensor]:
@@ -276,6 +284,7 @@ class WaveformVAE(
         sample = self._decode(z)
         return WaveformVAEDecoderOutput(sample=sample) if return_dict else (sample,)
 
+    @deferring_checks
     def forward(
         self,
         sample: Tensor,

@@ -24,6 +24,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
 from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
+from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 
@@ -159,6 +160,11 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
             )
         super().enable_tiling(tile_frames)
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
+
     def freeze_encoder(self) -> None:
         """Train the decoder alone: encoder and quantizer take no more gradients, codebooks stop learning.
 
@@ -178,6 +184,7 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
                     module.eval()
         return self
 
+    @deferring_checks
     def encode(
         self,
         input_values: Tensor,
@@ -218,6 +225,7 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         output = WaveformVQVAEEncoderOutput(codes, frames_mask, scales)
         return output if return_dict else output.to_tuple()
 
+    @deferring_checks
     def decode(
         self,
         audio_codes: Tensor,
@@ -254,6 +262,7 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
             audio = scaled(audio, audio_scales)
         return WaveformVQVAEDecoderOutput(audio) if return_dict else (audio,)
 
+    @deferring_checks
     def forward(
         self,
         input_values: Tensor,

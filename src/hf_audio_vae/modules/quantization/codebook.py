@@ -1,9 +1,11 @@
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hf_audio_vae.modules.deferral import read_later
 from hf_audio_vae.modules.quantization.processes import draw_over_processes, sum_over_processes
 from hf_audio_vae.modules.quantization.search import nearest
 
@@ -77,6 +79,10 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._started = False
+        self._any_dead: Callable[[], bool] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_any_dead": None}  # belongs to a device
 
     @property
     def started(self) -> bool:
@@ -93,6 +99,8 @@ class Codebook(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the vectors of codes, int64 (...) -> (..., dim)."""
+        if codes.is_cuda:  # a code out of range would end the process before its check is read
+            codes = codes.clamp(0, self.size - 1)
         return F.embedding(codes, self.vectors)
 
     @torch.no_grad()
@@ -140,7 +148,10 @@ class Codebook(nn.Module):
 
     def _restart(self, x: Tensor, valid: Tensor, share: float) -> None:
         average = self.counts.mean()
-        dead = (self.counts < share * average).nonzero()[:, 0]
+        is_dead = self.counts < share * average
+        if not self._found_dead(is_dead):
+            return
+        dead = is_dead.nonzero()[:, 0]
         if not len(dead):
             return
         rows, there = draw_over_processes(x[valid], len(dead), seed=int(self.updates))
@@ -149,6 +160,13 @@ class Codebook(nn.Module):
         self.counts[dead] = average
         if self.learning == "ema":
             self.sums[dead] = rows * average
+
+    def _found_dead(self, is_dead: Tensor) -> bool:
+        """Whether some codes may be dead: on a CUDA device those of the batch before, so that the host never waits."""
+        if not is_dead.is_cuda:
+            return True
+        answer, self._any_dead = self._any_dead, read_later(is_dead.any())
+        return answer is None or answer()
 
 
 def _means(sums: Tensor, counts: Tensor, otherwise: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from hf_audio_vae.modules.deferral import require
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -94,12 +95,14 @@ class Quantizer(nn.Module, ABC):
 
 
 def check_finite(finite: Tensor) -> None:
-    """Raise `ValueError` unless all is True; a compiled graph cannot branch on values and leaves it to its caller."""
-    if not torch.compiler.is_compiling() and not bool(finite.all()):
-        raise ValueError(
+    """Raise `ValueError` unless all is True."""
+    require(
+        finite.all,
+        lambda: ValueError(
             f"{int((~finite).sum())} of {finite.numel()} latent vectors are NaN or infinite, so that no code is the "
             f"nearest; encode in float32, or go back to weights from before they diverged."
-        )
+        ),
+    )
 
 
 def masked_mean(values: Tensor, mask: Tensor | None, used: Tensor | None = None) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d
+from hf_audio_vae.modules.deferral import to_device
 from hf_audio_vae.modules.quantization.gradients import rotate_through, straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, masked_mean
@@ -133,7 +134,7 @@ class ResidualVectorQuantizer(Quantizer):
             raise ValueError(f"there are {len(generators)} generators for {len(latents)} items; give one an item.")
         draws = [torch.rand(2, generator=one, device=one.device if one else None).tolist() for one in generators]
         depths = [count if keep >= self.dropout else 1 + int(depth * count) for keep, depth in draws]
-        return torch.tensor(depths, device=latents.device)
+        return to_device(torch.tensor(depths), latents.device)
 
 
 def _both(used: Tensor | None, mask: Tensor | None) -> Tensor | None:
