@@ -11,6 +11,7 @@ CODEC_OPTIONS ?=
 CODES ?= outputs/codes
 PRIOR ?= outputs/prior
 PRIOR_OPTIONS ?=
+GPU_OPTIONS ?=
 
 # glibc gives freed activations back to the system after every layer and takes page faults to get them again. Keeping
 # them makes training on a CPU several times as fast.
@@ -20,7 +21,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate tokens test style quality env
+.PHONY: demo generate tokens gpu test style quality env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -58,6 +59,9 @@ tokens: env  ## Train a codec and a language model on its codes, let it write, a
 	$(BIN)/python training/train_token_prior.py --config training/recipes/token-prior-demo.yaml \
 		--dataset_name $(CODES)/train --validation_dataset_name $(CODES)/held_out --output_dir $(PRIOR) $(PRIOR_OPTIONS)
 	$(BIN)/hf-audio-vae generate $(PRIOR) --num_waveforms 4 --output_dir $(PRIOR)/generated
+
+gpu: env  ## Measure kernels, coding, training and search on a CUDA device, and train a model
+	$(BIN)/python benchmarks/cuda.py $(GPU_OPTIONS)
 
 test: env  ## Run the whole suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -9,13 +9,13 @@ one has a linear layer before and after each codebook and goes by angle (DAC's).
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from measuring import median_seconds
 from torch import Tensor
 from transformers import DacConfig, EncodecConfig
 from transformers.models.dac.modeling_dac import DacResidualVectorQuantizer
@@ -129,17 +129,14 @@ def bandwidth_of(case: Case) -> float:
 
 
 @torch.no_grad()
-def compare(runs: Runs, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+def compare(
+    runs: Runs, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[dict[str, float], dict[str, float]]:
     """Medians in ms, and the share of codes that equal ours."""
     codes = {name: run() for name, run in runs.items()}
     equal = {name: (code == codes["ours"]).double().mean().item() for name, code in codes.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}, equal
+    seconds = median_seconds(list(runs.values()), repeats, clock)
+    return {name: 1e3 * value for name, value in zip(runs, seconds, strict=True)}, equal
 
 
 def main() -> None:

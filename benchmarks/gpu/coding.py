@@ -1,0 +1,196 @@
+"""Encoding and decoding beside `AutoencoderOobleck` on equal weights, with the share of the roofline."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gpu.setting import Setting, SkippedError, Table, tf32
+from measuring import median_seconds, relative_difference
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.modules import snake as snakes
+
+TINY = {
+    "encoder_hidden_size": 16,
+    "downsampling_ratios": [2, 4],
+    "channel_multiples": [1, 2],
+    "decoder_channels": 8,
+    "decoder_input_channels": 8,
+}
+STATIC_CHUNK_SECONDS = 12.0
+REPEATS = 3
+CASES = ((10.0, 1), (47.0, 1), (10.0, 8), (47.0, 8))  # seconds, batch
+DRY_CASES = ((0.02, 1),)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model and the way it runs: whether Snake has kernels, and the cases it is compiled for, all if not given."""
+
+    name: str
+    model: Any
+    kernels: bool = True
+    cases: tuple[tuple[float, int], ...] = CASES + DRY_CASES
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(batch, audio_channels, time) -> means (batch, latent_channels, frames)."""
+        with self._kernels():
+            return self.model.encode(x.to(self.model.dtype)).latent_dist.mean
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, latent_channels, frames) -> (batch, audio_channels, time)."""
+        with self._kernels():
+            return self.model.decode(z.to(self.model.dtype)).sample
+
+    @contextmanager
+    def _kernels(self) -> Iterator[None]:
+        kept = snakes._kernels
+        if not self.kernels:
+            snakes._kernels = lambda *tensors: None
+        try:
+            yield
+        finally:
+            snakes._kernels = kept
+
+
+def run(setting: Setting) -> list[Table]:
+    """Time all forms at 10 s and 47 s, batch 1 and 8."""
+    try:
+        from diffusers import AutoencoderOobleck
+    except ImportError as error:
+        raise SkippedError(f"diffusers is not installed: {error}") from error
+    config: dict[str, Any] = TINY if setting.dry_run else {}
+    torch.manual_seed(0)
+    theirs = AutoencoderOobleck(**config).to(setting.device).eval()
+    cases = DRY_CASES if setting.dry_run else CASES
+    rows: dict[str, list[list[str | float]]] = {"encode": [], "decode": []}
+    with torch.inference_mode():
+        for dtype in (torch.float32, torch.bfloat16):
+            forms = build_forms(theirs, config, dtype, setting)
+            for (seconds, batch), task in itertools.product(cases, rows):
+                chosen = [form for form in forms if (seconds, batch) in form.cases]
+                rows[task] += compare(setting, task, theirs, chosen, seconds, batch, dtype)
+            del forms
+    header = ["", "ms", "x real time", "speed / plain Oobleck", "share of roofline", "error", "peak MiB"]
+    return [Table(f"{task}: TF32 convolutions in float32", header, rows[task]) for task in rows]
+
+
+def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting: Setting) -> list[Form]:
+    """Return forms of both models with the same weights, of a type."""
+
+    def oobleck() -> Any:
+        model = type(theirs)(**config).eval()
+        model.load_state_dict(theirs.state_dict())
+        return nn.Module.to(model, setting.device, dtype)
+
+    def ours() -> Any:
+        model: Any = WaveformVAE(**config).eval()
+        model.load_state_dict(theirs.state_dict())
+        return nn.Module.to(model, setting.device, dtype)
+
+    options = {"backend": "eager"} if setting.dry_run else {}
+    graphs = options or {"mode": "reduce-overhead"}
+    compiled, fused, static, plain = oobleck(), ours(), ours(), ours()
+    for network in (compiled.encoder, compiled.decoder):
+        network.compile(dynamic=False, **options)
+    fused.fuse()
+    # Weights folded, chunks of one shape: one graph each, replayed for every chunk.
+    static.fuse()
+    form = static._fused
+    if isinstance(form.encoder, nn.Module):
+        static.enable_tiling(100 if setting.dry_run else round(STATIC_CHUNK_SECONDS * static.frame_rate))
+        for network in (form.encoder, form.decoder):
+            network.compile(fullgraph=True, dynamic=False, **graphs)
+    return [
+        Form("Oobleck", oobleck()),
+        Form("ours, plain", plain, kernels=False),
+        Form("ours, kernels", plain),
+        Form("ours, fused", fused),
+        # A graph takes up to a minute to compile, and one of the whole signal is for one length alone.
+        Form("ours, static chunks, CUDA graphs", static, cases=(*CASES[:2], *DRY_CASES)),
+        Form("Oobleck, compiled", compiled, cases=(CASES[0], *DRY_CASES)),
+    ]
+
+
+def compare(
+    setting: Setting, task: str, theirs: Any, forms: list[Form], seconds: float, batch: int, dtype: torch.dtype
+) -> list[list[str | float]]:
+    """Return a row for each form; its error is against plain Oobleck in full float32."""
+    x = example(theirs, task, seconds, batch).to(setting.device)
+    with tf32(False):
+        expected = getattr(Form("", theirs), task)(x).float()
+    bound = roofline_seconds(setting, task, theirs, x, dtype)
+    label = f"{str(dtype).removeprefix('torch.')}, {seconds:g} s, batch {batch}: "
+    runs: dict[str, Callable[[], Tensor]] = {}
+    errors: dict[str, float] = {}
+    rows: list[list[str | float]] = []
+    with tf32(True):
+        for form in forms:
+            if setting.seconds_left < 0:
+                rows.append([label + form.name, "no time left", "", "", "", "", ""])
+                continue
+            run: Callable[[], Tensor] = functools.partial(getattr(form, task), x)
+            try:
+                errors[form.name] = relative_difference(run().float(), expected)
+                run()
+            except torch.cuda.OutOfMemoryError:
+                rows.append([label + form.name, "out of memory", "", "", "", "", ""])
+                torch.cuda.empty_cache()
+                continue
+            runs[form.name] = run
+        times = dict(
+            zip(
+                runs,
+                median_seconds(list(runs.values()), 1 if setting.dry_run else REPEATS, setting.clock),
+                strict=True,
+            )
+        )
+        for name, function in runs.items():
+            ratio = times["Oobleck"] / times[name] if "Oobleck" in times else float("nan")
+            speed = batch * seconds / times[name]
+            row = [label + name, 1e3 * times[name], speed, ratio, bound / times[name], errors[name]]
+            rows.append([*row, setting.peak_mib(function)])
+    return rows
+
+
+def example(model: Any, task: str, seconds: float, batch: int) -> Tensor:
+    """Return a random waveform or random latents."""
+    hop = model.hop_length
+    frames = max(round(seconds * model.config.sampling_rate / hop), 1)
+    channels, length = model.config.audio_channels, frames * hop
+    shape = (batch, channels, length) if task == "encode" else (batch, model.config.decoder_input_channels, frames)
+    return 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+class ConvolutionBytes(TorchDispatchMode):
+    """Adds up the bytes that convolutions read and write: the traffic left if all else is fused into them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = function(*args, **kwargs or {})
+        if function is torch.ops.aten.convolution.default:
+            self.total += sum(tensor.nbytes for tensor in (args[0], args[1], output))
+        return output
+
+
+def roofline_seconds(setting: Setting, task: str, model: Any, x: Tensor, dtype: torch.dtype) -> float:
+    """Return the least time by the measured rates: of all products, or of the convolutions' bytes, the longer."""
+    name = "product, tf32" if dtype == torch.float32 else "product, bfloat16"
+    if not {"copy", name} <= setting.peaks.keys():
+        return float("nan")
+    with torch.device("meta"):
+        shape_of = type(model)(**dict(model.config)).to(dtype)
+    network = shape_of.encoder if task == "encode" else shape_of.decoder
+    with FlopCounterMode(display=False) as operations, ConvolutionBytes() as traffic:
+        network(torch.empty(x.shape, dtype=dtype, device="meta"))
+    return max(operations.get_total_flops() / setting.peaks[name], traffic.total / setting.peaks["copy"])

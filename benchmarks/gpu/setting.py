@@ -1,0 +1,80 @@
+"""The machine that a section measures on, and the form of its results."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from measuring import MIB
+
+Cell = str | float
+
+
+class SkippedError(Exception):
+    """A section that cannot run here, and why."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Markdown table: a title, a header and rows of text and numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass
+class Setting:
+    """Where and how long to measure.
+
+    Args:
+        device (`torch.device`): A CUDA device, or the CPU in a dry run.
+        dry_run (`bool`): Everything at tiny size.
+        output_dir (`Path`): Folder for results and trained models.
+        deadline (`float`): When the section has to end, by `time.monotonic`.
+        peaks (`dict[str, float]`): Measured rates by name, in bytes or operations a second; see `roofline`.
+    """
+
+    device: torch.device
+    dry_run: bool
+    output_dir: Path
+    deadline: float = float("inf")
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the section has to end."""
+        return self.deadline - time.monotonic()
+
+    def clock(self) -> float:
+        """Seconds, when all work that was queued is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def peak_mib(self, function: Callable[[], object]) -> float:
+        """Return the most MiB that a run allocates beyond those allocated before; NaN on a CPU."""
+        if self.device.type != "cuda":
+            return float("nan")
+        torch.cuda.synchronize(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        function()
+        torch.cuda.synchronize(self.device)
+        return (torch.cuda.max_memory_allocated(self.device) - before) / MIB
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let float32 convolutions and products use TF32, or not."""
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    convolutions = cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        cudnn.allow_tf32 = convolutions
