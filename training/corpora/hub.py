@@ -3,6 +3,7 @@
 python training/corpora/hub.py --dataset_name NAME --output_dir outputs/corpora/mine --kind speech --compact
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ class HubCorpusConfig(CorpusConfig):
     license_column: str | None = Field(None, description="column that names the license instead")
 
 
-def card_license(name: str, revision: str | None) -> str:
+def card_license(name: str) -> str:
     """Return the license that a data set's card names."""
-    try:
-        license = DatasetCard.load(str(Path(name) / "README.md") if Path(name).is_dir() else name).data.license
-    except (EntryNotFoundError, OSError):
-        license = None
+    license, card = None, Path(name) / "README.md"
+    if card.is_file() or not Path(name).is_dir():
+        with contextlib.suppress(EntryNotFoundError):
+            license = DatasetCard.load(str(card) if card.is_file() else name).data.license
     if not license:
         raise ValueError(f"the card of {name} names no license; give `--license` or `--license_column`.")
     return license if isinstance(license, str) else ", ".join(license)
@@ -93,9 +94,7 @@ def encoded_bytes(item: Mapping[str, Any]) -> bytes:
 def main(argv: Sequence[str]) -> None:
     """Stream, write, print the table."""
     config = parse_config(HubCorpusConfig, argv)
-    license = config.license or (
-        "" if config.license_column else card_license(config.dataset_name, config.dataset_revision)
-    )
+    license = config.license or ("" if config.license_column else card_license(config.dataset_name))
     sounds = {name: {config.dataset_name: sounds_of(config, split, license)} for name, split in config.splits.items()}
     build_corpus(config, sounds, config.dataset_name)
 

@@ -32,9 +32,11 @@ def require(condition: Callable[[], Tensor], error: Callable[[], Exception]) -> 
     On a CUDA device, within a function that is `deferring_checks`, the answer is read when that function ends.
     Compiled and captured graphs cannot branch on values: they leave the check to their caller.
     """
-    if torch.compiler.is_compiling() or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
+    if torch.compiler.is_compiling():
         return
     holds = condition()
+    if holds.is_cuda and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        return
     if holds.is_cuda and _scope.pending is not None:
         _scope.pending.append((read_later(holds), error))
     elif not bool(holds):
