@@ -1,19 +1,34 @@
 """Real runs of the training script, as small as they come."""
 
+import contextlib
+import importlib.util
+import io
+import logging
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import torch
 import yaml
+from accelerate.logging import get_logger
+from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
+
+from hf_audio_vae.training.script import main_or_exit
 
 REPO = Path(__file__).parents[2]
 SCRIPT = str(REPO / "training/train_autoencoder.py")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+LOGGERS = ("hf_audio_vae", "__main__")
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 RECIPE = {
@@ -90,7 +105,64 @@ def environment() -> dict[str, str]:
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
+    """Run a script to its end: in this process, or with a launcher in its own ones.
+
+    Starting Python and importing torch takes longer than most of these runs.
+    """
+    program, *rest = arguments
+    assert program == sys.executable
+    if rest[0] == "-m":
+        return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
+    return run_here(rest[0], rest[1:])
+
+
+def run_here(script: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a script's `main` as if it were alone: own log, random numbers, environment and accelerate state."""
+    out, err = io.StringIO(), io.StringIO()
+    logged = logging.root.handlers[:], {name: logging.getLogger(name).level for name in LOGGERS}
+    drawn = random.getstate(), np.random.get_state()
+    before, folder = dict(os.environ), Path.cwd()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        try:
+            logging.root.handlers[:] = []
+            os.environ.update(environment())
+            os.chdir(REPO)
+            code = _exit_code(_module(script), list(argv))
+        finally:
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(before)
+            logging.root.handlers[:] = logged[0]
+            for name, level in logged[1].items():
+                logging.getLogger(name).setLevel(level)
+            random.setstate(drawn[0])
+            np.random.set_state(drawn[1])
+            AcceleratorState._reset_state(reset_partial_state=True)
+            GradientState._reset_state()
+    return subprocess.CompletedProcess([script, *argv], code, out.getvalue(), err.getvalue())
+
+
+def _exit_code(module: ModuleType, argv: list[str]) -> int:
+    try:
+        main_or_exit(module.main, argv)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@cache
+def _module(script: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(script).stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.logger = get_logger("__main__")  # the name that a script's log has when it is started by itself
+    return module
 
 
 def trained_weights(output_dir: Path, step: int, network: str = "model") -> dict[str, torch.Tensor]:

@@ -65,10 +65,15 @@ def start_log() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-def main_or_exit(main: Callable[[list[str]], None]) -> None:
-    """Run a script's `main(argv)`: what cannot be done is one message and exit code 2, a run that failed is 1."""
+def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
+    """Run a script's `main(argv)`; exit with 2 and one message for what cannot be done, with 1 for a failed run.
+
+    Args:
+        main (`Callable`): The script.
+        argv (`list[str]`, *optional*): Its arguments; those of the command line if not given.
+    """
     try:
-        main(sys.argv[1:])
+        main(sys.argv[1:] if argv is None else argv)
     except (ValueError, OSError, TooManyBadItemsError, NonFiniteLossError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError | OSError) else 1)
