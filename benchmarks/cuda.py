@@ -19,7 +19,8 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,14 +38,15 @@ class Outcome:
 
     section: str
     seconds: float = 0.0
-    tables: Sequence[Table] = field(default_factory=tuple)
-    skipped: str | None = None
-    failed: str | None = None
+    tables: list[Table] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """Return a heading and the tables."""
         lines = [f"## {self.section} ({self.seconds:.0f} s)"]
-        lines += [f"\n{kind}: {text}" for kind, text in (("skipped", self.skipped), ("failed", self.failed)) if text]
+        for kind, texts in (("skipped", self.skipped), ("failed", self.failed)):
+            lines += [f"\n{kind}: {text}" for text in texts]
         for table in self.tables:
             lines += ["", table.title + ("" if table.rows else ": none"), ""]
             if table.rows:
@@ -56,7 +58,7 @@ class Outcome:
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
         return value
-    return "-" if math.isnan(value) else f"{value:#.3g}".rstrip(".")
+    return "NaN" if math.isnan(value) else f"{value:#.3g}".rstrip(".")
 
 
 def machine(device: torch.device) -> dict[str, str]:
@@ -74,21 +76,35 @@ def machine(device: torch.device) -> dict[str, str]:
     return found
 
 
-def measure(name: str, setting: Setting, recipe: str, options: Sequence[str]) -> Outcome:
-    """Run a section; one that fails is no reason not to run the others."""
+def measure(outcome: Outcome, setting: Setting, recipe: str, options: Sequence[str]) -> None:
+    """Run a section; a table that fails is no reason not to make the others."""
     started = time.monotonic()
-    outcome = Outcome(name)
-    try:
-        section = importlib.import_module(f"gpu.{name}")
-        outcome.tables = section.run(setting, recipe, options) if name == "train" else section.run(setting)
-    except (SkippedError, ModuleNotFoundError) as error:
-        outcome.skipped = str(error)
-    except Exception as error:  # the next section may run all the same
-        outcome.failed = f"{type(error).__name__}: {error}"
-    if setting.device.type == "cuda":
-        torch.cuda.empty_cache()
+    with _noted(outcome):
+        section = importlib.import_module(f"gpu.{outcome.section}")
+        parts = section.run(setting, recipe, options) if outcome.section == "train" else section.run(setting)
+        for part in parts:
+            if setting.seconds_left < 0:
+                outcome.skipped.append("no time left for the rest")
+                break
+            with _noted(outcome):
+                table = part()
+                outcome.tables.append(table)
+                outcome.failed += [f"{table.title}: wrong: {row}" for row in table.wrong]
+    with _noted(outcome):
+        if setting.device.type == "cuda":
+            torch.cuda.empty_cache()
     outcome.seconds = time.monotonic() - started
-    return outcome
+
+
+@contextmanager
+def _noted(outcome: Outcome) -> Iterator[None]:
+    """Write an exception into the outcome and go on."""
+    try:
+        yield
+    except (SkippedError, ModuleNotFoundError) as error:
+        outcome.skipped.append(str(error))
+    except Exception as error:
+        outcome.failed.append(f"{type(error).__name__}: {error}")
 
 
 def write(folder: Path, about: dict[str, str], outcomes: Sequence[Outcome]) -> None:
@@ -105,7 +121,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all of them")
-    parser.add_argument("--output_dir", type=Path, default=Path("outputs/gpu"))
+    parser.add_argument("--output_dir", type=Path, help="default outputs/gpu, of a dry run outputs/gpu-dry-run")
     parser.add_argument("--dry_run", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--recipe", default="demo", help="recipe of the section `train`")
     parser.add_argument("options", nargs=argparse.REMAINDER, help="after `--`: options of the training script")
@@ -114,17 +130,19 @@ def main() -> int:
         parser.error("there is no CUDA device; use --dry_run to see that everything runs.")
     warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)  # diffusers' Oobleck
     device = torch.device("cpu" if arguments.dry_run else "cuda")
-    setting = Setting(device, arguments.dry_run, arguments.output_dir)
+    folder = arguments.output_dir or Path("outputs/gpu-dry-run" if arguments.dry_run else "outputs/gpu")
+    setting = Setting(device, arguments.dry_run, folder)
     about = machine(device)
     print(", ".join(f"{name} {version}" for name, version in about.items()), flush=True)
     end = time.monotonic() + 60 * arguments.minutes
     outcomes: list[Outcome] = []
     for name in [name for name in SECTIONS if name in arguments.only]:
         setting.deadline = min(end, time.monotonic() + SECTIONS[name]) if SECTIONS[name] else end
-        outcomes.append(measure(name, setting, arguments.recipe, arguments.options[1:]))
+        outcomes.append(Outcome(name))
+        measure(outcomes[-1], setting, arguments.recipe, arguments.options[1:])
         print("\n" + outcomes[-1].markdown(), flush=True)
-        write(arguments.output_dir, about, outcomes)
-    print(f"total {sum(outcome.seconds for outcome in outcomes):.0f} s, written to {arguments.output_dir}")
+        write(folder, about, outcomes)
+    print(f"total {sum(outcome.seconds for outcome in outcomes):.0f} s, written to {folder}")
     return int(any(outcome.failed for outcome in outcomes))
 
 

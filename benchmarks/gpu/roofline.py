@@ -1,18 +1,23 @@
 """Rates that bound everything else: copies, matrix products, convolutions."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from gpu.setting import Setting, Table, tf32
+from gpu.setting import Part, Setting, Table, tf32
 from measuring import median_seconds
 
 REPEATS = 10
 
 
-def run(setting: Setting) -> list[Table]:
+def run(setting: Setting) -> Iterator[Part]:
     """Measure, and keep the rates in `setting.peaks`."""
+    yield lambda: rates(setting)
+
+
+def rates(setting: Setting) -> Table:
+    """Measure copies, products and convolutions."""
     size, side = (2**20, 256) if setting.dry_run else (2**30, 8192)
     channels, time = (32, 2**10) if setting.dry_run else (512, 2**16)
     source = torch.empty(size, dtype=torch.uint8, device=setting.device)
@@ -35,7 +40,7 @@ def run(setting: Setting) -> list[Table]:
             rows.append(_row(setting, f"product, {name}", product, 2.0 * side**3, "TFLOP/s"))
             operations = 2.0 * 7 * channels**2 * time
             rows.append(_row(setting, f"convolution of 7 taps, {name}", convolution, operations, "TFLOP/s"))
-    return [Table(f"Rates: {size / 2**20:.0f} MiB, {side} x {side}, {channels} channels", ["", "rate", "unit"], rows)]
+    return Table(f"Rates: {size / 2**20:.0f} MiB, {side} x {side}, {channels} channels", ["", "rate", "unit"], rows)
 
 
 def _row(setting: Setting, name: str, function: Callable[[], object], amount: float, unit: str) -> list[str | float]:

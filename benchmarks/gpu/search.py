@@ -1,21 +1,25 @@
 """Finding residual codes, beside other libraries."""
 
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+
 import torch
-from gpu.setting import Setting, Table
-from quantizer_speed import CASES, Case, compare, plain_runs, projected_runs
+from gpu.setting import Part, Setting, Table
+from quantizer_speed import CASES, Case, Runs, compare, plain_runs, projected_runs
 
 
-def run(setting: Setting) -> list[Table]:
+def run(setting: Setting) -> Iterator[Part]:
     """Time all searches with equal codebooks."""
     cases = (Case(2, 16, 8, 64, 32),) if setting.dry_run else CASES
-    rows: list[list[str | float]] = []
+    for case, (form, make) in itertools.product(cases, (("plain", plain_runs), ("projected", projected_runs))):
+        yield functools.partial(search, setting, case, form, make)
+
+
+def search(setting: Setting, case: Case, form: str, make: Callable[[Case], Runs]) -> Table:
+    """Time the searches of one case."""
     with torch.device(setting.device):
-        for case in cases:
-            for form, make in (("plain", plain_runs), ("projected", projected_runs)):
-                if setting.seconds_left < 0:
-                    break
-                medians, equal = compare(make(case), 3 if setting.dry_run else 20, setting.clock)
-                ours = medians.pop("ours")
-                for name, other in medians.items():
-                    rows.append([f"{case}, {form}", name, ours, other, other / ours, equal[name]])
-    return [Table("Search", ["codebooks", "other", "ours, ms", "other, ms", "ratio", "equal codes"], rows)]
+        medians, equal = compare(make(case), 3 if setting.dry_run else 20, setting.clock)
+    ours = medians.pop("ours")
+    rows: list[list[str | float]] = [[name, ours, t, t / ours, equal[name]] for name, t in medians.items()]
+    return Table(f"Search of {case}, {form}", ["other", "ours, ms", "other, ms", "ratio", "equal codes"], rows)

@@ -13,16 +13,20 @@ Cell = str | float
 
 
 class SkippedError(Exception):
-    """A section that cannot run here, and why."""
+    """A table that cannot be made here, and why."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A Markdown table: a title, a header and rows of text and numbers."""
+    """A Markdown table: a title, a header, rows of text and numbers, and the rows that are wrong."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    wrong: Sequence[str] = ()
+
+
+Part = Callable[[], Table]  # sections yield these one by one; each is made and written by itself
 
 
 @dataclass
@@ -54,10 +58,10 @@ class Setting:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def peak_mib(self, function: Callable[[], object]) -> float:
-        """Return the most MiB that a run allocates beyond those allocated before; NaN on a CPU."""
+    def peak_mib(self, function: Callable[[], object]) -> Cell:
+        """Return the most MiB that a run allocates beyond those allocated before; "-" on a CPU."""
         if self.device.type != "cuda":
-            return float("nan")
+            return "-"
         torch.cuda.synchronize(self.device)
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)

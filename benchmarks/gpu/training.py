@@ -5,12 +5,14 @@ import functools
 import itertools
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
-from gpu.setting import Setting, SkippedError, Table, tf32
+from gpu.setting import Cell, Part, Setting, SkippedError, Table, tf32
 from measuring import median_seconds
 from torch import Tensor, nn
 from training_step import CONFIG, RATE, RATIOS
@@ -74,10 +76,13 @@ class Trainer:
         return loss.detach()
 
 
-def run(setting: Setting) -> list[Table]:
+def run(setting: Setting) -> Iterator[Part]:
     """Time steps in each precision, train some, count waits and graph breaks."""
-    tables = [step_table(setting, adversarial=False), step_table(setting, adversarial=True)]
-    return [*tables, finite_table(setting), compile_table(setting), wait_table(setting)]
+    yield lambda: step_table(setting, adversarial=False)
+    yield lambda: step_table(setting, adversarial=True)
+    yield lambda: finite_table(setting)
+    yield lambda: wait_table(setting)
+    yield lambda: compile_table(setting)
 
 
 def config(setting: Setting) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def step_table(setting: Setting, *, adversarial: bool) -> Table:
         raise SkippedError(f"diffusers is not installed: {error}") from error
     batch = 2 if setting.dry_run else 16
     waveform = crops(setting, batch)
-    rows: list[list[str | float]] = []
+    rows: list[list[Cell]] = []
     for name, dtype in PRECISIONS.items():
         torch.manual_seed(0)
         theirs = AutoencoderOobleck(**config(setting))
@@ -123,7 +128,8 @@ def step_table(setting: Setting, *, adversarial: bool) -> Table:
                 one()
             mine, other = median_seconds(runs, 1 if setting.dry_run else 10, setting.clock)
             peaks = [setting.peak_mib(one) for one in runs]
-        rows.append([name, 1e3 * mine, 1e3 * other, mine / other, *peaks, peaks[0] / peaks[1]])
+        smaller = peaks[0] / peaks[1] if not isinstance(peaks[0], str) and not isinstance(peaks[1], str) else "-"
+        rows.append([name, 1e3 * mine, 1e3 * other, mine / other, *peaks, smaller])
     header = ["precision", "ours, ms", "diffusers, ms", "ratio", "ours, MiB", "diffusers, MiB", "ratio"]
     title = (
         f"A step of {batch} x {waveform.shape[-1] / RATE:.2f} s, {'with' if adversarial else 'without'} discriminators"
@@ -136,6 +142,7 @@ def finite_table(setting: Setting) -> Table:
     steps = 2 if setting.dry_run else FINITE_STEPS
     waveform = crops(setting, 2 if setting.dry_run else 16)
     rows: list[list[str | float]] = []
+    wrong: list[str] = []
     for (name, dtype), adversarial in itertools.product(PRECISIONS.items(), (False, True)):
         torch.manual_seed(0)
         trainer = Trainer(WaveformVAE(**config(setting)), setting, dtype, adversarial=adversarial)
@@ -143,7 +150,8 @@ def finite_table(setting: Setting) -> Table:
         label = f"{name}, {'with' if adversarial else 'without'} discriminators"
         finite = int(losses.isfinite().sum())
         rows.append([label, losses[0].item(), losses[-1].item(), f"{finite} of {steps}", trainer.scaler.get_scale()])
-    return Table("Losses on one batch", ["", "first", "last", "finite", "gradient scale"], rows)
+        wrong += [label] if finite < steps else []
+    return Table("Losses on one batch", ["", "first", "last", "finite", "gradient scale"], rows, wrong)
 
 
 def compile_table(setting: Setting) -> Table:
@@ -202,15 +210,26 @@ def wait_table(setting: Setting) -> Table:
     )
     loader = StreamLoader(stream, pin_memory=setting.device.type == "cuda")
     folder = setting.output_dir / "waits"
-    run_of = Run(accelerator, {"model": learner}, objective, loader, ema, Checkpoints(accelerator, folder, 1))
+
+    class Unsaved(Run):
+        def save_checkpoint(self) -> Path:
+            return folder  # a checkpoint waits for every tensor
+
+    watched = Unsaved(accelerator, {"model": learner}, objective, loader, ema, Checkpoints(accelerator, folder, 1))
     never = 10**9
     places: collections.Counter[str] = collections.Counter()
-    with warnings.catch_warnings(record=True) as caught:
+    wait = torch.cuda.Event.synchronize
+
+    def counted(event: torch.cuda.Event) -> None:
+        places["a deferred check"] += 1
+        wait(event)
+
+    with warnings.catch_warnings(record=True) as caught, patch.object(torch.cuda.Event, "synchronize", counted):
         warnings.simplefilter("always")
         if setting.device.type == "cuda":
             torch.cuda.set_sync_debug_mode("warn")
         try:
-            fit(run_of, timing=Timing(steps, never, never, never, 1.0, 3), validate=lambda step: {})
+            fit(watched, timing=Timing(steps, never, never, never, 1.0, 3), validate=lambda step: {})
         finally:
             if setting.device.type == "cuda":
                 torch.cuda.set_sync_debug_mode("default")

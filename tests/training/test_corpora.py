@@ -6,11 +6,12 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import datasets
 import pytest
 import soundfile
 import yaml
 
-from hf_audio_vae.audio.io import read_audio
+from hf_audio_vae.audio.io import read_audio, write_audio
 from hf_audio_vae.data import load_audio_stream
 from hf_audio_vae.data.corpus import Sound, write_corpus
 from hf_audio_vae.training.corpus_building import CompactOptions, Degradation, opus_excerpts
@@ -18,6 +19,7 @@ from training.corpora import debian, hub
 
 CLIPS = sorted(Path("data/held_out").glob("*.*g*"))  # ogg
 SPEECH = Path("data/held_out/speech_en_0890.flac")
+AUDIO = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
 COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
 Files: *
@@ -172,3 +174,44 @@ def test_any_data_set_becomes_a_corpus_with_the_license_of_its_card(tmp_path: Pa
     original, rate = read_audio(SPEECH)
     copied, copied_rate = read_audio(next(r["audio"]["bytes"] for r in rows if "speech" in r["audio"]["path"]))
     assert (copied_rate, copied.tolist()) == (rate, original.tolist())
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_file_that_breaks_off_or_is_not_finite_is_left_out_and_named(
+    tmp_path: Path, compact: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waveform, rate = read_audio(SPEECH)
+    waveform[0, 1000] = float("nan")
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    write_audio(folder / "nan.wav", waveform, rate)
+    whole = SPEECH.read_bytes()
+    (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(SPEECH, folder / "whole.flac")
+    options = ["--dataset_name", str(folder), "--license", "CC0", "--output_dir", str(tmp_path / "corpus")]
+    hub.main([*options, *(["--compact", "--compact.hours", "0.01"] if compact else [])])
+    printed = capsys.readouterr().out
+    assert "nan.wav: it holds NaN" in printed
+    assert "cut.flac" in printed
+    (row,) = load_audio_stream(str(tmp_path / "corpus"))
+    assert "whole" in row["audio"]["path"]
+
+
+def test_items_without_a_license_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoded = SPEECH.read_bytes()
+    rows = [
+        {"audio": {"bytes": encoded, "path": f"{i}.flac"}, "rights": rights, "sort": sort}
+        for i, (rights, sort) in enumerate([("CC0", "speech"), (None, "music"), ("MIT", None)])
+    ]
+    features = datasets.Features(
+        {"audio": AUDIO, "rights": datasets.Value("string"), "sort": datasets.Value("string")}
+    )
+    (tmp_path / "data").mkdir()
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "data/train.parquet")
+    columns = ["--audio_column", "audio", "--license_column", "rights", "--kind_column", "sort", "--kind", "other"]
+    hub.main(["--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out"), *columns])
+    assert "1 items left out, their license is not known" in capsys.readouterr().out
+    written = list(load_audio_stream(str(tmp_path / "out"), keep_columns=True))
+    assert [(row["kind"], row["license"]) for row in written] == [("speech", "CC0"), ("other", "MIT")]
+    with pytest.raises(ValueError, match="splits"):
+        hub.main(["--dataset_name", str(tmp_path), "--output_dir", str(tmp_path / "x"), "--splits.dev", "dev"])

@@ -5,8 +5,9 @@ python training/corpora/hub.py --dataset_name NAME --output_dir outputs/corpora/
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub import DatasetCard
 from huggingface_hub.errors import EntryNotFoundError
@@ -19,6 +20,8 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.corpus_building import CorpusConfig, build_corpus
 from hf_audio_vae.training.script import main_or_exit
 
+Split = Literal["train", "validation", "test"]
+
 
 class HubCorpusConfig(CorpusConfig):
     """Options of this script."""
@@ -27,9 +30,7 @@ class HubCorpusConfig(CorpusConfig):
     dataset_config_name: str | None = None
     dataset_revision: str | None = None
     audio_column: str | None = None
-    splits: dict[str, str] = Field(
-        default_factory=lambda: {"train": "train"}, description="train, validation, test -> split of the data set"
-    )
+    splits: dict[Split, str] = Field({"train": "train"}, description="train, validation, test -> split there")
     max_items: int | None = Field(None, ge=1, description="use only the first so many items of each split")
     kind: str = Field("sound", description="kind of all its sound")
     kind_column: str | None = Field(None, description="column that names the kind instead")
@@ -61,19 +62,20 @@ def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sou
     names = stream.features or {}
     if missing := [name for name in (config.kind_column, config.license_column) if name and name not in names]:
         raise ValueError(f"{config.dataset_name} has no column {missing[0]!r}; it has {sorted(names)}.")
+    unlicensed = 0
     for example in stream if config.max_items is None else stream.take(config.max_items):
-        yield Sound(
-            item_name(example["audio"]),
-            _label(example, config.kind_column, names) or config.kind,
-            _label(example, config.license_column, names) or license,
-            config.dataset_name,
-            lambda item=example["audio"]: encoded_bytes(item),  # type: ignore[misc]
-        )
+        item, own_license = example["audio"], _label(example, config.license_column, names) or license
+        if own_license:
+            kind = _label(example, config.kind_column, names) or config.kind
+            yield Sound(item_name(item), kind, own_license, config.dataset_name, partial(encoded_bytes, item))
+        unlicensed += not own_license
+    if unlicensed:
+        print(f"{split}: {unlicensed} items left out, their license is not known")
 
 
 def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str, Any]) -> str | None:
     """Return a column as text, a class by its name."""
-    if column is None:
+    if column is None or example[column] is None:
         return None
     value, feature = example[column], features[column]
     return feature.int2str(value) if hasattr(feature, "int2str") else str(value)
@@ -95,7 +97,9 @@ def main(argv: Sequence[str]) -> None:
     """Stream, write, print the table."""
     config = parse_config(HubCorpusConfig, argv)
     license = config.license or ("" if config.license_column else card_license(config.dataset_name))
-    sounds = {name: {config.dataset_name: sounds_of(config, split, license)} for name, split in config.splits.items()}
+    sounds: dict[str, dict[str, Iterator[Sound]]] = {
+        name: {config.dataset_name: sounds_of(config, split, license)} for name, split in config.splits.items()
+    }
     build_corpus(config, sounds, config.dataset_name)
 
 

@@ -12,6 +12,7 @@ import datasets
 import pyarrow.parquet as pq
 
 from hf_audio_vae.audio.io import AudioDecodeError, open_audio
+from hf_audio_vae.data.clips import read_stretch
 
 MIB = 2**20
 ROW_GROUP_BYTES = MIB  # a reader holds one group at a time
@@ -37,7 +38,7 @@ class Sound:
         kind (`str`): `"music"`, `"speech"`, `"effect"` or `"note"`.
         license (`str`): SPDX identifier, or the source's own name for the license.
         source (`str`): Package or data set.
-        read (`Callable[[], bytes]`): Returns the encoded bytes.
+        read (`Callable[[], bytes]`): Returns the encoded bytes; an `AudioDecodeError` leaves the sound out.
     """
 
     path: str
@@ -121,10 +122,18 @@ def _schema() -> Any:
 
 def _rows(sounds: Iterable[Sound], summary: CorpusSummary) -> Iterator[dict[str, Any]]:
     for sound in sounds:
-        encoded = sound.read()
         try:
+            encoded = sound.read()
             with open_audio(encoded) as reader:
-                yield {
+                # A header may promise more than there is: all of it is decoded once.
+                read_stretch(
+                    reader,
+                    0,
+                    reader.num_samples,
+                    sampling_rate=reader.sampling_rate,
+                    audio_channels=reader.audio_channels,
+                )
+                row = {
                     "audio": {"bytes": encoded, "path": sound.path},
                     "kind": sound.kind,
                     "license": sound.license,
@@ -135,6 +144,8 @@ def _rows(sounds: Iterable[Sound], summary: CorpusSummary) -> Iterator[dict[str,
                 }
         except AudioDecodeError as error:
             summary.left_out[sound.path] = str(error)
+            continue
+        yield row
 
 
 def _shards(rows: Iterator[dict[str, Any]], limit: int) -> Iterator[Iterator[dict[str, Any]]]:

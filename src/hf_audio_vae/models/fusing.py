@@ -9,6 +9,7 @@ from diffusers.utils import logging
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import fold_weight_norm
+from hf_audio_vae.modules.deferral import require
 
 logger = logging.get_logger(__name__)
 
@@ -20,12 +21,12 @@ class FusedForm:
     Args:
         encoder (`FusedStack` or `torch.nn.Module`): Compiled kernels, or a copy with folded weights.
         decoder (`FusedStack` or `torch.nn.Module`): Likewise.
-        weights (`str`): What tells whether they are still these.
+        weights (`tuple`): Address, write count and first value of each parameter, to detect changes.
     """
 
     encoder: Any
     decoder: Any
-    weights: str
+    weights: tuple[list[tuple[int, int]], Tensor]
 
 
 class FusedMixin:
@@ -62,7 +63,7 @@ class FusedMixin:
             True
             >>> model.unfuse()
         """
-        self._fused = FusedForm(_fused(self.encoder), _fused(self.decoder), _state(self))
+        self._fused = FusedForm(_fused(self.encoder), _fused(self.decoder), (_places(self), _first_values(self)))
 
     def unfuse(self) -> None:
         """Go back to the layers themselves, and free the fused form."""
@@ -83,23 +84,32 @@ class FusedMixin:
         weight = next(self.encoder.parameters())
         if x is not None and x.is_floating_point() and (x.dtype, x.device) != (weight.dtype, weight.device):
             return self  # whose layers say what is wrong
-        if self._fused.weights != _state(self):
-            raise ValueError(
-                "the weights have changed since `fuse()`, which made its form of them as they were; call `fuse()` "
-                "again, or `unfuse()` before weights are trained, loaded or moved."
-            )
+        places, firsts = self._fused.weights
+        if places != _places(self):
+            raise _changed_weights()
+        require(lambda: _same(firsts, _first_values(self)), _changed_weights)
         return self._fused
 
 
-def _state(model: Any) -> str:
-    """Describe the weights: their addresses, how often they were written and, on a CPU, their first values.
+def _places(model: Any) -> list[tuple[int, int]]:
+    """Address of each parameter, and how often torch has counted a write to it."""
+    return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters()]
 
-    The values detect writes that torch does not count, those to `.data`. A GPU would have to be waited for.
-    """
-    parameters = list(model.parameters())
-    places = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
-    firsts = [p.detach().flatten()[0].float() for p in parameters if p.device.type == "cpu"]
-    return f"{places} {torch.stack(firsts).tolist() if firsts else ''}"
+
+def _first_values(model: Any) -> Tensor:
+    """First value of each parameter, (parameters,): torch does not count writes to `.data`."""
+    return torch.stack([p.detach().flatten()[0].float() for p in model.parameters()])
+
+
+def _same(a: Tensor, b: Tensor) -> Tensor:
+    return ((a == b) | (a.isnan() & b.isnan())).all()
+
+
+def _changed_weights() -> ValueError:
+    return ValueError(
+        "the weights have changed since `fuse()`, which made its form of them as they were; call `fuse()` again, or "
+        "`unfuse()` before weights are trained, loaded or moved."
+    )
 
 
 def chunks_itself(part: object) -> bool:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 from statistics import mean, median
@@ -124,13 +125,13 @@ def opus_excerpts(
             continue
         try:
             excerpt = _excerpt(sound.read(), options)  # (1, time)
-        except AudioDecodeError:
-            yield sound  # the writer leaves it out and says why
+        except AudioDecodeError as error:
+            yield replace(sound, read=partial(_raise, error))  # the writer leaves it out and says why
             continue
         encoded = encode_opus(excerpt, options)
         degradation.add(excerpt, read_audio(encoded)[0], options.sampling_rate)
         taken[source] += excerpt.shape[-1] / options.sampling_rate
-        yield replace(sound, path=str(PurePath(sound.path).with_suffix(".opus")), read=lambda e=encoded: e)  # type: ignore[misc]
+        yield replace(sound, path=str(PurePath(sound.path).with_suffix(".opus")), read=partial(bytes, encoded))
 
 
 def encode_opus(waveform: Tensor, options: CompactOptions) -> bytes:
@@ -144,6 +145,10 @@ def encode_opus(waveform: Tensor, options: CompactOptions) -> bytes:
         for block in waveform[0].split(WRITE_BLOCK):
             encoder.write(block.numpy())
     return file.getvalue()
+
+
+def _raise(error: AudioDecodeError) -> bytes:
+    raise error
 
 
 def _excerpt(encoded: bytes, options: CompactOptions) -> Tensor:

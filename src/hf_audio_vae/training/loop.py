@@ -110,6 +110,17 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
         run.save_checkpoint()
 
 
+class _Part:
+    """What a step keeps of a batch: values without their graphs, which would hold the batch's activations."""
+
+    def __init__(self, step: StepLosses, batch: Batch) -> None:
+        self.losses, self.logged, self.measured = (
+            {name: value.detach() for name, value in values.items()}
+            for values in (step.losses, step.logged, step.measured)
+        )
+        self.names, self.seconds = batch.names, batch.seconds
+
+
 def _optimizer_step(
     run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter", deadline: float
 ) -> tuple[bool, bool]:
@@ -119,7 +130,7 @@ def _optimizer_step(
     processes decide alike. The host reads the device once, when all of the step's work has been queued.
     """
     accelerator = run.accelerator
-    parts: list[tuple[StepLosses, Batch]] = []
+    parts: list[_Part] = []
     last = False
     while not last:
         batch = next(batches).to(accelerator.device)
@@ -128,7 +139,7 @@ def _optimizer_step(
             step = run.objective(batch, run.progress.step)
             for loss in step.losses.values():
                 accelerator.backward(loss)
-            parts.append((step, batch))
+            parts.append(_Part(step, batch))
             if last:
                 taken, time_is_up = _end_step(run, parts, max_grad_norm, meter, time.monotonic() > deadline)
             for learner in run.learners.values():
@@ -137,11 +148,11 @@ def _optimizer_step(
 
 
 def _end_step(
-    run: Run, parts: Sequence[tuple[StepLosses, Batch]], max_grad_norm: float, meter: "_Meter", time_is_up: bool
+    run: Run, parts: Sequence[_Part], max_grad_norm: float, meter: "_Meter", time_is_up: bool
 ) -> tuple[bool, bool]:
     """Clip, read, and move the learners unless a loss or a gradient is not finite."""
     accelerator = run.accelerator
-    learners = {name: run.learners[name] for name in parts[-1][0].losses}
+    learners = {name: run.learners[name] for name in parts[-1].losses}
 
     def clip() -> dict[str, Tensor]:
         return {
@@ -153,12 +164,16 @@ def _end_step(
     # only a step that is taken may be unscaled.
     scaled = accelerator.scaler is not None
     norms = {} if scaled else clip()
-    numbers = _means([step.losses for step, _ in parts]) | {f"norm of {name}": norm for name, norm in norms.items()}
-    measured = _means([step.measured for step, _ in parts])
+    losses, measured = _means([part.losses for part in parts]), _means([part.measured for part in parts])
     flag = torch.full((1,), float(time_is_up), device=accelerator.device)
-    finite, measurements, stop = _read(accelerator, numbers, measured, flag)
-    if not finite:
-        _warn_not_finite(parts, norms)
+    losses_finite, norms_finite, measurements, stop = _read(accelerator, losses, norms, measured, flag)
+    if not losses_finite:
+        for part in parts:  # those of this process
+            if not all(bool(torch.isfinite(loss)) for loss in part.losses.values()):
+                _warn_not_finite("loss", part.losses, part.names)
+    elif not norms_finite:
+        _warn_not_finite("gradient", norms, [name for part in parts for name in part.names])
+    if not (losses_finite and norms_finite):
         return False, stop
     norms = clip() if scaled else norms
     for name, learner in learners.items():
@@ -169,46 +184,36 @@ def _end_step(
         learner.lr_scheduler.step()
     run.objective.end_step(measurements)
     run.ema.update(accelerator.unwrap_model(run.model))
-    for step, batch in parts:
-        meter.add(step.logged, batch.seconds)
+    for part in parts:
+        meter.add(part.logged, part.seconds)
     return True, stop
 
 
 def _means(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([values[name].detach() for values in batches]).mean(dim=0) for name in batches[0]}
+    return {name: torch.stack([values[name] for values in batches]).mean(dim=0) for name in batches[0]}
 
 
 def _read(
-    accelerator: Accelerator, numbers: Mapping[str, Tensor], measured: Mapping[str, Tensor], flag: Tensor
-) -> tuple[bool, dict[str, list[float]], bool]:
+    accelerator: Accelerator,
+    losses: Mapping[str, Tensor],
+    norms: Mapping[str, Tensor],
+    measured: Mapping[str, Tensor],
+    flag: Tensor,
+) -> tuple[bool, bool, dict[str, list[float]], bool]:
     """Average over processes and copy to the host, all at once.
 
     Returns:
-        Whether all of `numbers` are finite on all processes, the means of `measured`, and whether any process has set
-        its `flag`.
+        Whether all losses and whether all norms are finite on all processes, the means of `measured`, and whether any
+        process has set its `flag`.
     """
-    tensors = [tensor.flatten() for tensor in (*numbers.values(), *measured.values(), flag)]
-    values = accelerator.reduce(torch.cat(tensors), "mean").tolist()
-    finite = all(map(math.isfinite, values[: len(numbers)]))
-    rest = iter(values[len(numbers) :])
-    measurements = {name: list(itertools.islice(rest, tensor.numel())) for name, tensor in measured.items()}
-    return finite, measurements, next(rest) > 0
+    tensors = [tensor.flatten() for tensor in (*losses.values(), *norms.values(), *measured.values(), flag)]
+    values = iter(accelerator.reduce(torch.cat(tensors), "mean").tolist())
+    finite = [all([math.isfinite(next(values)) for _ in numbers]) for numbers in (losses, norms)]
+    measurements = {name: list(itertools.islice(values, tensor.numel())) for name, tensor in measured.items()}
+    return *finite, measurements, next(values) > 0
 
 
-def _warn_not_finite(parts: Sequence[tuple[StepLosses, Batch]], norms: Mapping[str, Tensor]) -> None:
-    """Name this process's batches whose loss is not finite; all of them if only the gradient is not."""
-    bad = [(step.losses, batch) for step, batch in parts if not all(_finite(loss) for loss in step.losses.values())]
-    for losses, batch in bad:
-        _warn("loss", losses, batch.names)
-    if not bad and not all(_finite(norm) for norm in norms.values()):
-        _warn("gradient", norms, [name for _, batch in parts for name in batch.names])
-
-
-def _finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value))
-
-
-def _warn(what: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
+def _warn_not_finite(what: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
     shown = ", ".join(f"{name} {value.item()}" for name, value in values.items())
     logger.warning(f"{what} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
 

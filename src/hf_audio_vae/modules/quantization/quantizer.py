@@ -1,6 +1,8 @@
 """What every quantizer offers."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,8 @@ Generators = torch.Generator | list[torch.Generator] | None
 class Quantizer(nn.Module, ABC):
     """Latents (batch, channels, frames) to codes (batch, num_codebooks, frames), and back.
 
-    All is computed in the type of the codebooks, also under autocast: a code that is nearest by half precision may
-    not be.
+    All is computed in the type of the codebooks, without autocast and without TF32: a code that is nearest in half
+    precision may not be the nearest.
     """
 
     @property
@@ -51,7 +53,7 @@ class Quantizer(nn.Module, ABC):
             ValueError: There are not so many codebooks, or not as many generators as items.
         """
         count = self.checked_count(num_codebooks)
-        with torch.autocast(latents.device.type, enabled=False):
+        with full_precision(latents.device):
             return self._quantize(latents.to(self.dtype), mask, count, generator)
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
@@ -61,7 +63,7 @@ class Quantizer(nn.Module, ABC):
             ValueError: Latents are NaN or infinite, or there are not so many codebooks.
         """
         count = self.checked_count(num_codebooks)
-        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+        with torch.no_grad(), full_precision(latents.device):
             codes, finite = self._search(latents.to(self.dtype), count)
         check_finite(finite)
         return codes
@@ -69,7 +71,7 @@ class Quantizer(nn.Module, ABC):
     def decode(self, codes: Tensor) -> Tensor:
         """Return what integer codes stand for, (batch, channels, frames); of several codebooks, the first ones do."""
         self.checked_count(codes.shape[1])
-        with torch.autocast(codes.device.type, enabled=False):
+        with full_precision(codes.device):
             return self._look_up(codes.long())
 
     @abstractmethod
@@ -92,6 +94,24 @@ class Quantizer(nn.Module, ABC):
                 f"`num_codebooks` is {num_codebooks}; the model has {available}, ask for 1 to {available}."
             )
         return num_codebooks or available
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in the types of the operands: no autocast and, on a GPU, no TF32."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda" or torch.compiler.is_compiling():
+            yield
+            return
+        cudnn, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
+        convolutions = cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(products)
+            cudnn.allow_tf32 = convolutions
 
 
 def check_finite(finite: Tensor) -> None:
