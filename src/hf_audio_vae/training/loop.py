@@ -208,9 +208,9 @@ def _read(
     """
     tensors = [tensor.flatten() for tensor in (*losses.values(), *norms.values(), *measured.values(), flag)]
     values = iter(accelerator.reduce(torch.cat(tensors), "mean").tolist())
-    finite = [all([math.isfinite(next(values)) for _ in numbers]) for numbers in (losses, norms)]
+    finite = [[math.isfinite(next(values)) for _ in numbers] for numbers in (losses, norms)]
     measurements = {name: list(itertools.islice(values, tensor.numel())) for name, tensor in measured.items()}
-    return *finite, measurements, next(values) > 0
+    return all(finite[0]), all(finite[1]), measurements, next(values) > 0
 
 
 def _warn_not_finite(what: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
