@@ -2,9 +2,9 @@
 
 python benchmarks/latent_diffusion.py --steps 320
 
-Prints what both lose on held-out latents beside the best linear guess, before and after training, and how far the
-channels of sounds they generate are from those of the data they should be like: the worst channel's mean in standard
-deviations of the data, and the factor by which the worst standard deviation is off.
+Prints the loss of both on held-out latents and that of the linear predictor, before and after training, and compares
+the channels of generated latents with the data: the error of the worst channel's mean, in standard deviations of the
+data, and the largest ratio of standard deviations.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class HubCorpusConfig(CorpusConfig):
     dataset_revision: str | None = None
     audio_column: str | None = None
     splits: dict[Split, str] = Field({"train": "train"}, description="train, validation, test -> split there")
-    max_items: int | None = Field(None, ge=1, description="use only the first so many items of each split")
+    max_items: int | None = Field(None, ge=1, description="use only the first items of each split, up to this number")
     kind: str = Field("sound", description="kind of all its sound")
     kind_column: str | None = Field(None, description="column that names the kind instead")
     license: str | None = Field(None, description="license of all its sound; default that of the data set card")

@@ -55,9 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("source", metavar="SRC", help="folder, Hub id or checkpoint file")
     parser.add_argument("destination", metavar="DST", type=Path, help="folder or checkpoint file to write")
-    parser.add_argument("--from", dest="source_format", choices=FORMATS, required=True, help="what SRC is")
-    parser.add_argument("--to", dest="target_format", choices=FORMATS, required=True, help="what DST shall be")
-    parser.add_argument("--config", type=Path, help="stable-audio-tools' configuration, if not beside the checkpoint")
+    parser.add_argument("--from", dest="source_format", choices=FORMATS, required=True, help="format of SRC")
+    parser.add_argument("--to", dest="target_format", choices=FORMATS, required=True, help="format of DST")
+    parser.add_argument(
+        "--config", type=Path, help="configuration of stable-audio-tools; default: the one beside the checkpoint"
+    )
     add_location_arguments(parser)
 
 

@@ -1,4 +1,4 @@
-"""Encode files to latents or codes: one .safetensors each, with what decoding needs.
+"""Encode files to latents or codes, one .safetensors file each, with the metadata that decoding needs.
 
 A file holds what the model encodes to: the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes`
 of shape (num_codebooks, frames), integers of 16 or 32 bits, of a hierarchy `codes_0`, `codes_1` and so on for its

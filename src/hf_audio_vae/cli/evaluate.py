@@ -1,4 +1,4 @@
-"""Measure a model on a data set: a table, and a model card on request."""
+"""Measure a model on a data set, print a table, write a model card on request."""
 
 import argparse
 import time

@@ -21,7 +21,7 @@ FORMATS = {"onnx": ONNX, "torch": TORCH}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="what to write; onnx if not given")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the files; default onnx")
     parser.add_argument("--output_dir", type=Path, default=Path("exported"))
     add_location_arguments(parser)
 

@@ -1,4 +1,4 @@
-"""Generate sound with an AudioLatentDiffusionPipeline: from nothing, a class or a text, or from a sound that is there.
+"""Generate sound with an AudioLatentDiffusionPipeline, from a class, a text, an existing sound, or unconditionally.
 
 MODEL may also be a language model of codes; its autoencoder decodes what it writes. Of a hierarchy it is the coarsest
 level's, and --upsampler names those of the finer ones in turn.
@@ -33,20 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prompt", help="text to generate for")
     parser.add_argument("--class_label", nargs="+", help="names of classes to generate, one sound each")
-    parser.add_argument("--seconds", type=float, help="how long a sound; else as --init_audio, or as trained on")
+    parser.add_argument(
+        "--seconds", type=float, help="length of a sound; default: that of --init_audio, or of the training data"
+    )
     parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
-    parser.add_argument("--num_inference_steps", type=int, help="of a pipeline; 50 if not given")
-    parser.add_argument("--guidance_scale", type=float, help="of a pipeline; 4 if not given")
+    parser.add_argument("--num_inference_steps", type=int, help="pipeline only; default 50")
+    parser.add_argument("--guidance_scale", type=float, help="pipeline only; default 4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
-    parser.add_argument("--strength", type=float, help="how much to change, to 1; 0.7, with --mask 1, if not given")
-    parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to make anew")
-    parser.add_argument("--beside", type=Path, help="real sound to draw beside those generated")
-    parser.add_argument("--autoencoder", help="of a language model of codes: folder or Hub id, if it has moved")
-    parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, in turn")
-    parser.add_argument("--temperature", type=float, help="of a language model: below 1 what is likelier")
-    parser.add_argument("--top_k", type=int, help="of a language model: draw among so many codes")
-    parser.add_argument("--top_p", type=float, help="of a language model: among those so probable together")
+    parser.add_argument("--strength", type=float, help="strength of the change, up to 1; default 0.7, with --mask 1")
+    parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to inpaint")
+    parser.add_argument("--beside", type=Path, help="real sound to show beside the generated ones")
+    parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if it has moved")
+    parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, from coarse to fine")
+    parser.add_argument("--temperature", type=float, help="language model only: below 1, likely codes become likelier")
+    parser.add_argument("--top_k", type=int, help="language model only: number of likeliest codes to sample from")
+    parser.add_argument(
+        "--top_p", type=float, help="language model only: cumulative probability of the codes to sample from"
+    )
     parser.add_argument("--output_dir", type=Path, default=Path("generated"))
 
 

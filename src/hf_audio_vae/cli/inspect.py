@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min_active_share",
         type=float,
         default=0.5,
-        help="warn if fewer of the channels are active, or of a codebook's codes used, 0 to 1",
+        help="warn below this share of active channels, or of used codes of a codebook, 0 to 1",
     )
-    parser.add_argument("--output_dir", type=Path, help="write a picture and the numbers here")
+    parser.add_argument("--output_dir", type=Path, help="folder for a picture and the numbers")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ VERBS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
     "encode": "encode files to latents or codes",
     "decode": "decode latents or codes to sound files",
-    "stream": "encode and decode files block by block, and tell whether the model keeps up",
+    "stream": "encode and decode files block by block, report whether the model runs in real time",
     "evaluate": "measure a model on a data set, write its card",
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",

@@ -26,7 +26,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = Tru
 
 def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what else than a model's name `load_model` reads."""
-    parser.add_argument("--subfolder", help="where in it the model is, `vae` in a pipeline")
+    parser.add_argument("--subfolder", help="subfolder of the model, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
 
 

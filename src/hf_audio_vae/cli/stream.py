@@ -1,4 +1,4 @@
-"""Encode and decode files block by block, as if their sound came in now, and tell whether the model keeps up.
+"""Encode and decode files block by block like live sound, report whether the model runs in real time.
 
 For each FILE, writes NAME.stream.wav and prints the latency that the model's layers have, the time that computing a
 block took, and the delay: sound that is played so long after it came in never waits. One thread is often the fastest
@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_file_arguments(parser, "streamed")
     add_model_arguments(parser)
-    parser.add_argument("--block_seconds", type=float, default=0.02, help="sound that comes in at a time")
-    parser.add_argument("--level", type=int, help="of a hierarchy; the finest, if that is what the model decodes")
+    parser.add_argument("--block_seconds", type=float, default=0.02, help="seconds of sound in a block")
+    parser.add_argument("--level", type=int, help="level of a hierarchy; default: the finest, if the model decodes it")
 
 
 def run(arguments: argparse.Namespace) -> None:

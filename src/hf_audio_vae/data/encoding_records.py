@@ -23,7 +23,7 @@ class EncodingRecord(ABC):
         source (`dict[str, str]`): The data set that was encoded: name and, if given, configuration, split, revision,
             files and audio column.
         items_per_file (`int`): Items of the source that one file holds.
-        max_row_seconds (`float`): Where longer items go on in a new row.
+        max_row_seconds (`float`): Where longest row; longer items are split.
         model_subfolder (`str`, *optional*): Where in a Hub repository the model is.
         model_revision (`str`, *optional*): Version of it.
         rows (`int`, *optional*): Rows in all files; `None` until all of them are written.

@@ -60,8 +60,8 @@ CODE_METRICS = {  # what `CodeStatistics.summary` returns
 }
 DIFFUSION_METRICS = {  # what a validation of latent diffusion returns
     "denoising_loss": "denoising loss (↓)",
-    "linear_guess_loss": "that of the best linear guess",
-    "loss_ratio": "loss / linear guess (↓)",
+    "linear_guess_loss": "loss of the linear predictor",
+    "loss_ratio": "loss / linear predictor (↓)",
     "generated_mean_distance": "generated latents: a channel's mean off by, in std (↓)",
     "generated_std_factor": "generated latents: a channel's std off by a factor of (1 is right)",
 }
@@ -265,6 +265,6 @@ Losses are of held-out latents, each item at the same draws of noise and time:
 
 {table(["metric", "value"], rows)}
 
-The linear guess sees each number by itself: who is not better knows nothing of sound but the scale of its latents.
-Generated latents, with classes, texts and lengths of training data, are compared with that, at the worst channel.
+The linear predictor is the best element-wise one: it knows only the scale of the latents. Generated latents are
+compared with the training data whose classes, texts and lengths they have, at the worst channel.
 """

@@ -24,7 +24,7 @@ class DiffusionProcess(Protocol):
         """Return what the denoiser has to tell, same shape."""
 
     def linear_guess(self, noisy: Tensor, times: Tensor) -> Tensor:
-        """Return the best linear guess of the target by one who sees each number by itself, same shape."""
+        """Return the prediction of the best element-wise linear predictor of the target, same shape."""
 
     def scheduler(self) -> SchedulerMixin:
         """Return a new scheduler of diffusers' that goes the way back."""

@@ -25,7 +25,7 @@ def denoise(
     condition: LatentConditionerOutput,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Ask a denoiser.
+    """Run the denoiser.
 
     Args:
         transformer (`StableAudioDiTModel`): Denoiser.
@@ -75,6 +75,6 @@ def encode_prompts(
     if tokens["input_ids"].shape[1] == limit:
         longest = max(len(ids) for ids in tokenizer(prompts).input_ids)
         if longest > limit:
-            logger.warning(f"a prompt has {longest} tokens, of which only the first {limit} are used.")
+            logger.warning(f"a prompt has {longest} tokens; the first {limit} are used.")
     input_ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
     return text_encoder(input_ids, attention_mask=mask)[0], mask.bool()

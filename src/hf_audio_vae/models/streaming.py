@@ -21,7 +21,7 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class AlgorithmicLatency:
-    """Samples that have to be known for an output to be; computing takes no time.
+    """Algorithmic delay in samples, without computing time.
 
     Each number counts from a sample on, itself included. Until the first `start` samples are known, nothing comes out;
     where padding mirrors the start of the signal, they are more than `total`, and the other numbers hold after them.

@@ -16,7 +16,7 @@ from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
 
 
 class AutoencoderTrainingConfig(TrainingConfig):
-    """Everything a training run of an autoencoder is made from."""
+    """Options of a training run of an autoencoder."""
 
     may_change: ClassVar[frozenset[str]] = TrainingConfig.may_change | {
         "num_validation_media",
@@ -28,7 +28,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     family: str = Field("WaveformVAE", description="model class, a name from the registry")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
     pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
-    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
+    pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     pretrained_revision: str | None = None
 
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
@@ -37,14 +37,16 @@ class AutoencoderTrainingConfig(TrainingConfig):
     audio_column: str | None = None
 
     validation_data_files: str | list[str] | None = None
-    validation_seconds: float = Field(10.0, gt=0, description="how much of each validation item is used")
+    validation_seconds: float = Field(10.0, gt=0, description="seconds used of each validation item")
     num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
-    min_active_share: float = Field(0.5, ge=0, le=1, description="warn when fewer channels are active, or codes used")
+    min_active_share: float = Field(
+        0.5, ge=0, le=1, description="warn below this share of active channels or used codes"
+    )
 
     losses: LossOptions
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
-    balancer: BalancerOptions | None = Field(None, description="make weights shares of the waveform's gradient")
+    balancer: BalancerOptions | None = Field(None, description="treat weights as shares of the waveform's gradient")
     torch_compile: bool = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 

@@ -22,7 +22,7 @@ def _unread_no(value: object) -> object:
 
 
 class TrainingConfig(Section):
-    """What every training run is told, whatever it trains."""
+    """Options of every training run."""
 
     # What a resume may set anew: where and how long, and all that only watches.
     may_change: ClassVar[frozenset[str]] = frozenset(
@@ -51,10 +51,10 @@ class TrainingConfig(Section):
     dataset_name: str = Field(description="Hub id, or a folder")
     dataset_split: str = "train"
     dataset_revision: str | None = None
-    max_train_samples: int | None = Field(None, description="use only the first so many items")
+    max_train_samples: int | None = Field(None, description="use only the first items, up to this number")
     segment_seconds: float = Field(gt=0, description="length of a crop")
     shuffle_buffer_size: int = Field(100, ge=1)
-    max_bad_share: float = Field(0.1, ge=0, le=1, description="stop when more of the items cannot be used")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="stop above this share of unusable items")
     dataloader_num_workers: int = Field(2, ge=0)
 
     validation_dataset_name: str
@@ -68,16 +68,18 @@ class TrainingConfig(Section):
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
     allow_tf32: bool = Field(True, description="on a GPU, multiply float32 as TF32: faster, 10 bits of mantissa")
     max_train_steps: int = Field(ge=1)
-    max_train_minutes: float | None = Field(None, gt=0, description="stop after this time, wherever the run stands")
+    max_train_minutes: float | None = Field(None, gt=0, description="stop after this time")
     learning_rate: float = Field(1e-4, gt=0)
-    lr_scheduler: str = Field("constant_with_warmup", description="a name that diffusers' get_scheduler knows")
+    lr_scheduler: str = Field("constant_with_warmup", description="a name for diffusers' get_scheduler")
     lr_warmup_steps: int = Field(0, ge=0)
     adam_beta1: float = 0.8
     adam_beta2: float = 0.99
     adam_weight_decay: float = 0.0
     max_grad_norm: float = Field(1.0, gt=0)
-    max_skipped_steps: int = Field(10, ge=1, description="give up after so many steps in a row without a finite loss")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps no average")
+    max_skipped_steps: int = Field(
+        10, ge=1, description="stop after this many consecutive steps without a finite loss"
+    )
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 disables the average")
 
     checkpointing_steps: int = Field(1000, ge=1)
     checkpoints_total_limit: int | None = Field(3, ge=1)

@@ -18,12 +18,12 @@ EncodePrompts = Callable[[list[str]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class DenoisingErrors:
-    """How far off a batch was.
+    """Errors of a batch.
 
     Args:
         denoiser (`torch.Tensor` of shape `(batch,)`): Mean squared error of each item, over its frames.
-        linear_guess (`torch.Tensor` of shape `(batch,)`): That of the best linear guess from each number by itself:
-            who is not better knows nothing of sound but the scale of its latents.
+        linear_guess (`torch.Tensor` of shape `(batch,)`): That of the best element-wise linear predictor, which
+            knows only the scale of the latents.
     """
 
     denoiser: Tensor

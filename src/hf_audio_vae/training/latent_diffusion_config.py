@@ -18,11 +18,11 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     }
 
     vae_name_or_path: str = Field(description="the autoencoder that encoded the latents, folder or Hub id")
-    vae_subfolder: str | None = Field(None, description="where in it the autoencoder is, `vae` in a pipeline")
+    vae_subfolder: str | None = Field(None, description="subfolder of the autoencoder, `vae` in a pipeline")
     vae_revision: str | None = None
 
     dataset_name: str = Field(description="latents that encode_latents.py wrote, folder or Hub id")
-    validation_dataset_name: str = Field(description="latents that are not trained on")
+    validation_dataset_name: str = Field(description="held-out latents")
     validation_dataset_revision: str | None = None
     label_column: str | None = Field(None, description="condition on the classes in this column")
     text_column: str | None = Field(None, description="condition on the texts in this column")
@@ -30,13 +30,15 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     text_encoder_revision: str | None = None
 
     process: Literal["rectified_flow", "v_prediction"] = "rectified_flow"
-    logit_normal: bool = Field(True, description="train rectified flow at times that favour the middle")
+    logit_normal: bool = Field(True, description="sample the times of rectified flow from a logit-normal distribution")
     condition_dropout: float = Field(0.1, ge=0, le=1, description="share of items without class and text")
 
     transformer: dict[str, Any] = Field(default_factory=dict, description="arguments of StableAudioDiTModel")
-    conditioner_hidden_size: int = Field(768, ge=1, description="width of the tokens that condition it")
-    pretrained_model_name_or_path: str | None = Field(None, description="go on with the networks of this pipeline")
-    pretrained_subfolder: str | None = Field(None, description="where in it the networks are, `ema` in a checkpoint")
+    conditioner_hidden_size: int = Field(768, ge=1, description="width of the conditioning tokens")
+    pretrained_model_name_or_path: str | None = Field(
+        None, description="continue the training of this pipeline's networks"
+    )
+    pretrained_subfolder: str | None = Field(None, description="subfolder of the networks, `ema` in a checkpoint")
     pretrained_revision: str | None = None
 
     adam_beta1: float = 0.9

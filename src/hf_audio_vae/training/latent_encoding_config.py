@@ -9,7 +9,7 @@ class LatentEncodingConfig(Section):
     """Everything that latents of a data set are made from."""
 
     model: str = Field(description="folder or Hub id of the autoencoder; a folder gets the statistics in its config")
-    model_subfolder: str | None = Field(None, description="where in it the model is, `vae` in a pipeline")
+    model_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     model_revision: str | None = None
 
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
@@ -18,11 +18,13 @@ class LatentEncodingConfig(Section):
     dataset_revision: str | None = None
     data_files: str | list[str] | None = None
     audio_column: str | None = None
-    output_dir: Path = Field(description="where the latents go; machines have to share it")
+    output_dir: Path = Field(description="folder of the latents, shared by all machines")
 
-    items_per_file: int = Field(100, ge=1, description="what a killed run has to do again, at most, in each process")
-    max_row_seconds: float = Field(60.0, gt=0, description="longer items go on in a new row")
-    max_bad_share: float = Field(0.1, ge=0, le=1, description="fail when more of the items cannot be decoded")
+    items_per_file: int = Field(
+        100, ge=1, description="items of a file; a killed process encodes at most one file again"
+    )
+    max_row_seconds: float = Field(60.0, gt=0, description="longest row; longer items are split")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="fail above this share of undecodable items")
 
     def place(self) -> dict[str, str | None]:
         """Say where the model is, for the record: a local one by an absolute path that has the subfolder in it."""

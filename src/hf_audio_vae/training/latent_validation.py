@@ -43,7 +43,7 @@ def denoising_metrics(
     encode_prompts: EncodePrompts | None,
     device: torch.device,
 ) -> dict[str, float]:
-    """Return the denoiser's mean loss on fixed items at fixed noise and times, and the best linear guess's.
+    """Return the mean loss of the denoiser and of the linear predictor on fixed items at fixed noise and times.
 
     Args:
         denoiser (`torch.nn.Module`): A `Denoiser`.

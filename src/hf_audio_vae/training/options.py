@@ -219,11 +219,13 @@ class AdversarialOptions(Section):
     """Training against discriminators: new ones, or those beside a published model."""
 
     discriminators: DiscriminatorOptions = DiscriminatorOptions()
-    pretrained_model_name_or_path: str | None = Field(None, description="go on with the discriminators of this model")
+    pretrained_model_name_or_path: str | None = Field(
+        None, description="continue the training of this model's discriminators"
+    )
     pretrained_revision: str | None = None
     loss: Literal["hinge", "least_squares"] = "hinge"
     start_step: int = Field(0, ge=0, description="first step with discriminators")
-    update_interval: int = Field(1, ge=1, description="steps from one update of the discriminators to the next")
+    update_interval: int = Field(1, ge=1, description="steps between updates of the discriminators")
     learning_rate: float = Field(1e-4, gt=0)
 
     @model_validator(mode="after")

@@ -15,8 +15,8 @@ PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", T
 PRIOR_METRICS = {  # what a validation returns
     "nats_per_code": "held-out codes (nats a code, ↓)",
     "bits_per_code": "held-out codes (bits a code, ↓)",
-    "memoryless_nats_per_code": "that of a memoryless guess (nats a code)",
-    "code_loss_ratio": "cost / memoryless guess (↓)",
+    "memoryless_nats_per_code": "unigram baseline (nats a code)",
+    "code_loss_ratio": "cost / unigram baseline (↓)",
     "prior_bits_per_second": "held-out codes (bits a second, ↓)",
 }
 
@@ -98,7 +98,6 @@ tokens, info = load_tokens("{title}")  # ids to codes and back
 {prior_table({"value": metrics})}
 
 {given}
-The memoryless guess knows how often each code of each codebook is in the whole training data (half a code is added to
-each count, so that none is impossible), and nothing of its neighbours: who is not better has learnt nothing of their
-order.
+The unigram baseline is the frequency of each code of each codebook in the training data, with add-1/2 smoothing and
+without context.
 """

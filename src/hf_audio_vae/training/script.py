@@ -59,7 +59,7 @@ def set_gpu_precision(*, allow_tf32: bool) -> None:
 
 
 def start_log() -> None:
-    """Let the package and the script be heard, and of others what is a warning."""
+    """Log INFO from this package and the script, WARNING from others."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for name in ("hf_audio_vae", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -48,10 +48,9 @@ class PriorTask:
         return self.learnt.num_codebooks * self.frame_rates[-1]
 
     def memoryless_nats(self) -> Tensor:
-        """Return what each id costs who knows how often each code is, and nothing of its neighbours: (vocab_size,).
+        """Return the cost in nats of each id under a unigram model, (vocab_size,).
 
-        Shares are those of the training data with half a code more of every code, so that none is impossible
-        (Krichevsky and Trofimov, 1981).
+        Probabilities are the frequencies in the training data with add-1/2 smoothing (Krichevsky and Trofimov, 1981).
         """
         nats = torch.zeros(self.tokens.vocab_size)
         for codebook, counts in enumerate(self.counts):
@@ -172,10 +171,10 @@ class TokenObjective:
 def prior_metrics(
     model: nn.Module, batches: Sequence[TokenBatch], task: PriorTask, device: torch.device
 ) -> dict[str, float]:
-    """Return what a held-out code costs the model, and what it costs who knows no neighbours.
+    """Return the mean cost of a held-out code under the model and under the unigram baseline.
 
-    Blanks and ends, which cost next to nothing, are left out of account. Codebooks count alike: where crops go on, the
-    later ones of a delayed order have fewer codes in them.
+    Blanks and ends are excluded. All codebooks have the same weight: in crops, the later codebooks of a delayed order
+    have fewer codes.
 
     Args:
         model (`torch.nn.Module`): Language model.

@@ -12,16 +12,16 @@ class TokenPriorTrainingConfig(TrainingConfig):
     """Everything a training run of a language model of codes is made from."""
 
     dataset_name: str = Field(description="codes that encode_latents.py wrote, folder or Hub id")
-    validation_dataset_name: str = Field(description="codes that are not trained on")
+    validation_dataset_name: str = Field(description="held-out codes")
     validation_dataset_revision: str | None = None
-    order: Order | None = Field(None, description="of the codes of a level by itself; `delayed` if not given")
+    order: Order | None = Field(None, description="order of the codes of a level; default `delayed`")
     level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
-    upsample_from_level: int | None = Field(None, ge=1, description="coarser level that `level` follows on")
+    upsample_from_level: int | None = Field(None, ge=1, description="coarser level that conditions `level`")
 
-    model_type: str = Field("gpt2", description="a causal language model that transformers' AutoConfig knows")
-    model: dict[str, Any] = Field(default_factory=dict, description="options of its configuration")
-    pretrained_model_name_or_path: str | None = Field(None, description="go on with this model")
-    pretrained_subfolder: str | None = Field(None, description="where in it the model is, `ema` in a checkpoint")
+    model_type: str = Field("gpt2", description="model type of a causal language model in transformers")
+    model: dict[str, Any] = Field(default_factory=dict, description="arguments of its configuration")
+    pretrained_model_name_or_path: str | None = Field(None, description="continue the training of this model")
+    pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `ema` in a checkpoint")
     pretrained_revision: str | None = None
 
     adam_beta1: float = 0.9

@@ -67,7 +67,7 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
                 nothing to pad or cut to.
         """
         if sampling_rate is None:
-            logger.warning("`sampling_rate` was not given, so that a wrong one cannot be noticed; pass the sounds'.")
+            logger.warning("`sampling_rate` was not given and cannot be checked; pass that of the sounds.")
         check_sampling_rate(sampling_rate, self.sampling_rate)
         if (truncation or padding in ("max_length", PaddingStrategy.MAX_LENGTH)) and max_length is None:
             raise ValueError(
