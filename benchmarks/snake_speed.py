@@ -15,6 +15,7 @@ from measuring import MIB, median_seconds, print_table, relative_difference, sav
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake1d
+from hf_audio_vae.modules.snake import allow_compiled_kernels
 
 OURS, THEIRS, COMPILED = "Snake1d", "Oobleck", "Oobleck, compiled"
 
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    allow_compiled_kernels()
     shapes = [tuple(int(size) for size in shape.split(",")) for shape in arguments.shapes]
     names = (THEIRS, OURS, COMPILED)
     header = ["", *(f"{name} ms" for name in names), "ratio", "ratio, compiled", *(f"{name} kept" for name in names)]

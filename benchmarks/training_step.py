@@ -22,6 +22,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, MultiResolutionSTFTLoss, MultiScaleMelLoss
+from hf_audio_vae.modules.snake import allow_compiled_kernels
 from hf_audio_vae.training.steps import adversarial_step
 
 Model: TypeAlias = "WaveformVAE | AutoencoderOobleck"
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    allow_compiled_kernels()
     hop = math.prod(RATIOS)
     waveform = noise(arguments.batch, round(arguments.seconds * RATE / hop) * hop, seed=0)
     print(f"batch of {arguments.batch} x {waveform.shape[-1]} samples, {arguments.threads} threads")

@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 import torch
 from torch import Tensor
@@ -6,7 +8,8 @@ from torch.utils.checkpoint import checkpoint
 from hf_audio_vae.modules import snake as snake_module
 from hf_audio_vae.modules import snake_native
 from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
-from hf_audio_vae.modules.snake import snake, written_out
+from hf_audio_vae.modules.native import native_kernels
+from hf_audio_vae.modules.snake import allow_compiled_kernels, snake, written_out
 from tests.memory import saved_bytes
 
 SHAPE = (2, 3, 50)
@@ -99,8 +102,7 @@ def test_transforms_work_without_a_record_of_gradients(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
-def test_half_precision_is_float32_rounded_once(kind, dtype, monkeypatch):
-    monkeypatch.setattr(snake_native, "takes", lambda *tensors: False)  # compiled kernels round otherwise
+def test_half_precision_is_float32_rounded_once(kind, dtype):
     layer = kind(3)
     for parameter in layer.parameters():
         parameter.data.add_(0.5 * noise(*parameter.shape, dtype=torch.float32)).copy_(parameter.to(dtype))
@@ -173,12 +175,32 @@ def test_exports_for_every_length():
     torch.testing.assert_close(exported(longer), layer(longer), **EXACT)
 
 
-def test_compiled_kernels_agree_with_blocks(monkeypatch):
+@pytest.fixture
+def compiled_kernels():
+    before = allow_compiled_kernels()
+    yield
+    allow_compiled_kernels(before)
+
+
+def test_compiled_kernels_agree_with_blocks(compiled_kernels):
     if not snake_native.takes(torch.zeros(1)):
         pytest.skip("nothing compiles the kernels here")
     tensors = inputs(2, 5, 4321, dtype=torch.float32)  # neither whole vectors nor whole sums
     above = noise(2, 5, 4321, seed=3, dtype=torch.float32)
     compiled = snake(*tensors), *gradients(snake, tensors, above)
-    monkeypatch.setattr(snake_native, "takes", lambda *tensors: False)
+    allow_compiled_kernels(False)
     for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, above)), strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
+
+
+def test_no_compiler_is_started_unless_it_is_allowed(monkeypatch):
+    def start(*arguments, **options):
+        raise AssertionError("a process was started")
+
+    native_kernels.cache_clear()
+    monkeypatch.setattr(subprocess, "run", start)
+    tensors = inputs(1, 2, 300, dtype=torch.float32)
+    snake(*tensors)
+    gradients(snake, tensors, noise(1, 2, 300, dtype=torch.float32))
+    monkeypatch.undo()
+    native_kernels.cache_clear()

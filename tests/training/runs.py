@@ -23,6 +23,7 @@ from accelerate.logging import get_logger
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 
+from hf_audio_vae.modules.snake import allow_compiled_kernels
 from hf_audio_vae.training.script import main_or_exit
 
 REPO = Path(__file__).parents[2]
@@ -126,6 +127,7 @@ def run_here(script: str, argv: Sequence[str]) -> subprocess.CompletedProcess[st
         stack.enter_context(torch.random.fork_rng())
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
+        stack.callback(allow_compiled_kernels, allow_compiled_kernels(False))
         try:
             logging.root.handlers[:] = []
             os.environ.update(environment())

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_compiled_kernels_allowed = False
+
 BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
 
 
@@ -35,6 +37,17 @@ def snake(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return written_out(x, frequency, inverse_magnitude)  # compilers fuse, and choose what to keep, by themselves
     return _Snake.apply(x, frequency, inverse_magnitude)
+
+
+def allow_compiled_kernels(allowed: bool = True) -> bool:
+    """Let Snake on a CPU use kernels that a C compiler makes on first use; return whether it was allowed before.
+
+    It is not allowed by default: a model that is loaded and run starts no compiler. The training scripts allow it, and
+    `fuse()` compiles kernels of its own.
+    """
+    global _compiled_kernels_allowed
+    before, _compiled_kernels_allowed = _compiled_kernels_allowed, allowed
+    return before
 
 
 def written_out(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
@@ -146,7 +159,7 @@ def _kernels(x: Tensor, *factors: Tensor) -> ModuleType | None:
         return None
     if x.is_cuda:
         return _triton_kernels()
-    kernels = _compiled_kernels()
+    kernels = _compiled_kernels() if _compiled_kernels_allowed else None
     return kernels if kernels is not None and kernels.takes(x, *factors) else None
 
 

@@ -15,6 +15,7 @@ from accelerate.utils import (
 )
 
 from hf_audio_vae.data.streaming import TooManyBadItemsError
+from hf_audio_vae.modules.snake import allow_compiled_kernels
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.loop import NonFiniteLossError
 
@@ -45,6 +46,7 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
     )
     start_log()
     set_seed(config.seed)
+    allow_compiled_kernels()
     if accelerator.device.type == "cuda":
         set_gpu_precision(allow_tf32=config.allow_tf32)
     return accelerator
