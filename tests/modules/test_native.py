@@ -1,5 +1,6 @@
 """The compiled kernels against torch in float64, at every vector width this processor has."""
 
+import ctypes
 import platform
 
 import pytest
@@ -87,6 +88,14 @@ def test_only_the_cpus_whole_tensors_are_passed(kernels):
     x = torch.empty(4, 2 * kernels.width)[:, ::2]
     with pytest.raises(ValueError, match="copy it first"):
         kernels.activate(x, x, SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width)))
+
+
+def test_a_call_with_too_few_arguments_or_of_another_kind_is_an_error(kernels):
+    x = torch.zeros(kernels.width)
+    with pytest.raises(TypeError):
+        kernels.call("snake_forward", x, x, 1)
+    with pytest.raises(ctypes.ArgumentError):
+        kernels.call("snake_forward", x, x, 1.5, kernels.width, x, x)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 12, 30, 500])

@@ -26,6 +26,17 @@ SOURCE = Path(__file__).with_name("kernels.c")
 OPTIONS = ("-O3", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # of gcc and clang; of clang on ARM
 SECONDS_TO_COMPILE = 120
+# Arguments of the functions in `kernels.c`, by name: pointers and longs.
+ARGUMENTS = {
+    "width": "",
+    "unit_scratch": "ll",
+    "snake_forward": "ppllppl",
+    "snake_backward": "pppppllppl",
+    "activate": "ppllppl",
+    "convolve": "pllllpppplll",
+    "residual_unit": "ppllllpppppppppl",
+}
+TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long}
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,9 @@ class NativeKernels:
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self._library = library
-        self._library.unit_scratch.restype = ctypes.c_long
+        for name, letters in ARGUMENTS.items():
+            getattr(library, name).argtypes = [TYPES[letter] for letter in letters]
+        library.width.restype = library.unit_scratch.restype = ctypes.c_long
         self.width = int(library.width())  # channels come in multiples of it
 
     def panels(self, matrix: Tensor) -> Tensor:
@@ -88,7 +101,7 @@ class NativeKernels:
 
     def unit_scratch(self, channels: int, dilation: int) -> int:
         """Return how many numbers `unit` needs to work with."""
-        own = self._library.unit_scratch(ctypes.c_long(channels), ctypes.c_long(dilation))
+        own = self._library.unit_scratch(channels, dilation)
         return torch.get_num_threads() * int(own)
 
     def unit(
@@ -114,16 +127,16 @@ class NativeKernels:
         Raises:
             ValueError: A tensor is not in the CPU's memory, or not contiguous. Nothing looks at its size.
         """
-        converted: list[ctypes.c_long | ctypes.c_void_p] = []
+        converted: list[int | None] = []
         for value in (*arguments, torch.get_num_threads()):
             if isinstance(value, Tensor):
                 if value.device.type != "cpu" or not value.is_contiguous():
                     raise ValueError(
                         f"a kernel got {value.device}, strides {value.stride()}; move it and copy it first."
                     )
-                converted.append(ctypes.c_void_p(value.data_ptr()))
+                converted.append(value.data_ptr())
             else:
-                converted.append(ctypes.c_void_p(None) if value is None else ctypes.c_long(value))
+                converted.append(value)
         getattr(self._library, name)(*converted)
 
 
