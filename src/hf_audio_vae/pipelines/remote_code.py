@@ -19,8 +19,8 @@ from pathlib import Path
 
 from diffusers import ModelMixin
 
-import hf_audio_vae
 from hf_audio_vae.models import FAMILIES
+from hf_audio_vae.version import __version__
 
 SHIM = "vae_shim"
 LICENSE = "Apache-2.0"
@@ -64,7 +64,7 @@ def write_vae_shim(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     index, family = _index_and_family(folder)
-    header = HEADER.format(family=family, version=hf_audio_vae.__version__, license=LICENSE)
+    header = HEADER.format(family=family, version=__version__, license=LICENSE)
     shim_path = folder / "vae" / f"{SHIM}.py"
     shim_path.write_text(header + "\n" + self_contained_source(FAMILIES[family].__module__), encoding="utf-8")
     (folder / "model_index.json").write_text(json.dumps(index | {"vae": [SHIM, family]}, indent=2) + "\n")
