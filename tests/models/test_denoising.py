@@ -18,4 +18,4 @@ def test_a_prompt_that_is_too_long_is_cut_and_said_to_be(monkeypatch: pytest.Mon
     assert not said
     states, _ = encode_prompts(*parts, [f"{exact} a drum"], torch.device("cpu"))
     assert states.shape[1] == MAX_PROMPT_TOKENS
-    assert said == ["a prompt has 130 tokens, of which only the first 128 are used."]
+    assert said == ["a prompt has 130 tokens; the first 128 are used."]
