@@ -15,7 +15,6 @@ import argparse
 import importlib
 import importlib.metadata
 import json
-import math
 import platform
 import time
 import warnings
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import torch
 from gpu.setting import Setting, SkippedError, Table
+from measuring import markdown_table
 
 from hf_audio_vae.modules.snake import allow_compiled_kernels
 
@@ -51,16 +51,8 @@ class Outcome:
             lines += [f"\n{kind}: {text}" for text in texts]
         for table in self.tables:
             lines += ["", table.title + ("" if table.rows else ": none"), ""]
-            if table.rows:
-                lines += ["| " + " | ".join(table.header) + " |", "|" + "---|" * len(table.header)]
-            lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
+            lines += [markdown_table(table.header, table.rows)] if table.rows else []
         return "\n".join(lines) + "\n"
-
-
-def _cell(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return "NaN" if math.isnan(value) else f"{value:#.3g}".rstrip(".")
 
 
 def machine(device: torch.device) -> dict[str, str]:

@@ -60,8 +60,14 @@ def relative_difference(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
-    """Print a Markdown table, numbers with three digits."""
-    print("\n| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    """Return a Markdown table, numbers with three digits."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows:
-        print("| " + " | ".join(v if isinstance(v, str) else f"{v:#.3g}".rstrip(".") for v in row) + " |")
+        lines.append("| " + " | ".join(v if isinstance(v, str) else f"{v:#.3g}".rstrip(".") for v in row) + " |")
+    return "\n".join(lines)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+    """Print a Markdown table after an empty line."""
+    print("\n" + markdown_table(header, rows))

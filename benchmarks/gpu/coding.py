@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.models.fusing import chunks_itself
 from hf_audio_vae.modules import snake as snakes
 
 TINY = {
@@ -99,7 +100,7 @@ def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting
     # Weights folded, chunks of one shape: one graph each, replayed for every chunk.
     static.fuse()
     form = static._fused
-    if isinstance(form.encoder, nn.Module):
+    if not chunks_itself(form.encoder):
         static.enable_tiling(100 if setting.dry_run else round(STATIC_CHUNK_SECONDS * static.frame_rate))
         for network in (form.encoder, form.decoder):
             network.compile(fullgraph=True, dynamic=False, **graphs)

@@ -66,9 +66,8 @@ class Trainer:
                 terms = adversarial_step(self.judge, waveform, estimate, HingeLoss())
                 loss = loss + 0.1 * terms.generator["adversarial"] + 5 * terms.generator["feature_matching"]
         self.scaler.scale(loss).backward()
-        if self.judge is not None:
+        if self.judge is not None and terms.discriminator is not None:
             self.judge_optimizer.zero_grad()
-            assert terms.discriminator is not None
             self.scaler.scale(terms.discriminator).backward()
             self.scaler.step(self.judge_optimizer)
         self.scaler.step(self.optimizer)

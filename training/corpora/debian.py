@@ -109,7 +109,7 @@ def sounds_of(name: str, package: Package, folder: Path) -> Iterator[Sound]:
         patterns = [pattern for pattern in package.kinds if fnmatch.fnmatchcase(inside, pattern)]
         kind = package.kinds[max(patterns, key=len)] if patterns else None
         license = package.license or copyright.license_of(in_source)
-        if kind and license and inside.startswith(package.installed):
+        if kind and license and inside.startswith(f"{package.installed}/"):
             yield Sound(f"{name}/{inside}", kind, license, name, path.read_bytes)
         else:
             left_out += 1

@@ -13,7 +13,8 @@ from huggingface_hub import DatasetCard
 from huggingface_hub.errors import EntryNotFoundError
 from pydantic import Field
 
-from hf_audio_vae.data.clips import item_name
+from hf_audio_vae.audio.io import AudioDecodeError, open_binary
+from hf_audio_vae.data.clips import EncodedItem, item_name
 from hf_audio_vae.data.corpus import Sound
 from hf_audio_vae.data.loading import load_audio_stream
 from hf_audio_vae.training.config import parse_config
@@ -81,16 +82,13 @@ def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str
     return feature.int2str(value) if hasattr(feature, "int2str") else str(value)
 
 
-def encoded_bytes(item: Mapping[str, Any]) -> bytes:
-    """Return the encoded audio of an item, wherever it is."""
-    if item["bytes"] is not None:
-        return item["bytes"]
-    if "://" in item["path"]:
-        import fsspec
-
-        with fsspec.open(item["path"], "rb") as file:
-            return file.read()
-    return Path(item["path"]).read_bytes()
+def encoded_bytes(item: EncodedItem) -> bytes:
+    """Return the encoded audio of an item; an `AudioDecodeError` if it has neither bytes nor a path."""
+    source = item["bytes"] if item["bytes"] is not None else item["path"]
+    if source is None:
+        raise AudioDecodeError("the item has neither bytes nor a path.")
+    with open_binary(source) as file:
+        return file.read()
 
 
 def main(argv: Sequence[str]) -> None:

@@ -61,7 +61,7 @@ def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
         AudioDecodeError: Neither library can decode it, or it holds no samples.
         OSError: The file cannot be opened.
     """
-    with _open_binary(source) as stream:
+    with open_binary(source) as stream:
         try:
             with closing(_open_reader(stream)) as reader:
                 if reader.num_samples < 1 or reader.sampling_rate < 1:
@@ -94,7 +94,8 @@ def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
             file.write(samples[start : start + WRITE_BLOCK])
 
 
-def _open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
+def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
+    """Open a path, a URL that fsspec opens, or bytes, for reading; an `OSError` if that fails."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if "://" in str(source):
