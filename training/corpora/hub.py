@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import datasets
 from huggingface_hub import DatasetCard
 from huggingface_hub.errors import EntryNotFoundError
 from pydantic import Field
 
-from hf_audio_vae.audio.io import AudioDecodeError, open_binary
-from hf_audio_vae.data.clips import EncodedItem, item_name
+from hf_audio_vae.audio.io import open_binary
+from hf_audio_vae.data.clips import EncodedItem, item_name, item_source
 from hf_audio_vae.data.corpus import Sound
 from hf_audio_vae.data.loading import load_audio_stream
 from hf_audio_vae.training.config import parse_config
@@ -79,15 +80,12 @@ def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str
     if column is None or example[column] is None:
         return None
     value, feature = example[column], features[column]
-    return feature.int2str(value) if hasattr(feature, "int2str") else str(value)
+    return feature.int2str(value) if isinstance(feature, datasets.ClassLabel) else str(value)
 
 
 def encoded_bytes(item: EncodedItem) -> bytes:
-    """Return the encoded audio of an item; an `AudioDecodeError` if it has neither bytes nor a path."""
-    source = item["bytes"] if item["bytes"] is not None else item["path"]
-    if source is None:
-        raise AudioDecodeError("the item has neither bytes nor a path.")
-    with open_binary(source) as file:
+    """Return the encoded audio of an item."""
+    with open_binary(item_source(item)) as file:
         return file.read()
 
 

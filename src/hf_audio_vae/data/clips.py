@@ -30,10 +30,15 @@ def item_name(item: EncodedItem) -> str:
 
 def open_item(item: EncodedItem) -> AbstractContextManager[AudioReader]:
     """Open an item's sound; raises as `open_audio`, and `AudioDecodeError` if there is none."""
+    return open_audio(item_source(item))
+
+
+def item_source(item: EncodedItem) -> bytes | str:
+    """Return the encoded bytes of an item, or else its path; an `AudioDecodeError` if it has neither."""
     source = item["bytes"] if item["bytes"] is not None else item["path"]
     if source is None:
         raise AudioDecodeError("the item has neither bytes nor a path.")
-    return open_audio(source)
+    return source
 
 
 def random_crop(

@@ -166,12 +166,14 @@ def _shards(rows: Iterator[dict[str, Any]], limit: int) -> Iterator[Iterator[dic
 
 def _groups(rows: Iterator[dict[str, Any]], split: str, summary: CorpusSummary) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
+    size = 0
     for row in rows:
         summary.add(split, row)
         group.append(row)
-        if sum(len(other["audio"]["bytes"]) for other in group) >= ROW_GROUP_BYTES:
+        size += len(row["audio"]["bytes"])
+        if size >= ROW_GROUP_BYTES:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 
