@@ -145,6 +145,10 @@ def test_packages_become_a_corpus_split_by_package(tmp_path: Path, capsys: pytes
     debian.main([*options[:-1], str(tmp_path / "compact"), "--compact", "--compact.hours", "1"])
     printed = capsys.readouterr().out
     assert "MB. Opus against the excerpts, 3 files" in printed
+    assert "larger than" not in printed
+    tight = ["--compact.hours", "1", "--compact.megabytes", "0.001"]
+    debian.main([*options[:-1], str(tmp_path / "tight"), *tight])
+    assert "larger than `--compact.megabytes` 0.001" in capsys.readouterr().out
     sampling_rates = {row["sampling_rate"] for row in load_audio_stream(str(tmp_path / "compact"), keep_columns=True)}
     assert sampling_rates == {24000}
 

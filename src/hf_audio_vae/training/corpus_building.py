@@ -30,7 +30,7 @@ class CompactOptions(Section):
     """Options of a corpus small enough to travel: mono Opus excerpts, the same time from each source."""
 
     hours: float = Field(2.0, gt=0, description="length of all splits together")
-    megabytes: float = Field(40.0, gt=0, description="upper bound of the size")
+    megabytes: float = Field(40.0, gt=0, description="size to aim below; the bitrate is variable")
     excerpt_seconds: float = Field(60.0, gt=0, description="longest excerpt of a file, from its middle")
     sampling_rate: int = Field(24000, description="8000, 12000, 16000, 24000 or 48000 Hz")
 
@@ -103,6 +103,8 @@ def build_corpus(
     if config.compact is not None:
         size = sum(path.stat().st_size for path in config.output_dir.rglob("*.parquet")) / 1e6
         print(f"{size:.1f} MB. {degradation}")
+        if size > config.compact.megabytes:
+            print(f"larger than `--compact.megabytes` {config.compact.megabytes:g}; lower that, or `--compact.hours`.")
     return summary
 
 
