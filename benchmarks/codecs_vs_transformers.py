@@ -26,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import MimiConfig, MimiModel
 
 from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.modules.fused import FusedStack
 
 LIKE_MIMI: dict[str, Any] = {
     "sampling_rate": 24000,
@@ -75,7 +74,7 @@ def our_coders(model: Any) -> dict[str, Coder]:
     """Return the ways in which our model codes."""
     fused = copy.deepcopy(model)
     fused.fuse()
-    has_kernels = isinstance(fused._fused.encoder, FusedStack)
+    has_kernels = fused.coder.networks[fused.encoder].kernels is not None
 
     def coder(model: Any, tiled: bool) -> Coder:
         def in_its_way(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

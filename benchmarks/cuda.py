@@ -27,7 +27,7 @@ import torch
 from gpu.setting import Setting, SkippedError, Table
 from measuring import markdown_table
 
-from hf_audio_vae.modules.snake import allow_compiled_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 
 # Seconds of each section; training has those that are left.
 SECTIONS = {"roofline": 15, "kernels": 40, "coding": 200, "training": 100, "search": 25, "train": 0}

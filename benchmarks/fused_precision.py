@@ -18,7 +18,7 @@ from torch import Tensor
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.evaluation import reconstruction_metrics
-from hf_audio_vae.modules.native import native_kernels
+from hf_audio_vae.runtime.native import native_kernels
 
 SUFFIXES = {".flac", ".ogg", ".wav"}
 FORMS = {"plain": torch.float32, "fused": torch.float32, "plain, bfloat16": torch.bfloat16}

@@ -15,7 +15,7 @@ from measuring import MIB, median_seconds, print_table, relative_difference, sav
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.snake import allow_compiled_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 
 OURS, THEIRS, COMPILED = "Snake1d", "Oobleck", "Oobleck, compiled"
 

@@ -22,7 +22,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, MultiResolutionSTFTLoss, MultiScaleMelLoss
-from hf_audio_vae.modules.snake import allow_compiled_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.steps import adversarial_step
 
 Model: TypeAlias = "WaveformVAE | AutoencoderOobleck"

@@ -24,7 +24,7 @@ from measuring import median_seconds, print_table, relative_difference, working_
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.modules.native import native_kernels
+from hf_audio_vae.runtime.native import native_kernels
 
 CONFIGS: dict[str, dict[str, int | list[int]]] = {
     "small": {
@@ -72,7 +72,7 @@ def _form(name: str, ours: WaveformVAE, theirs: AutoencoderOobleck) -> Form:
         return Form(lambda x: encoder(x).chunk(2, dim=1)[0], lambda z: decoder(z))
     if name.startswith("fused"):
         model.fuse()
-    fused = None if model is theirs else model._fused
+    coder = ours.coder
     tiled = name.endswith("tiled")
 
     def encode(x: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _form(name: str, ours: WaveformVAE, theirs: AutoencoderOobleck) -> Form:
 
     def prepare() -> None:
         if model is ours:
-            model._fused = fused
+            model.coder = coder
         model.enable_tiling() if tiled else model.disable_tiling()
 
     return Form(encode, decode)

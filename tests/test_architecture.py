@@ -10,16 +10,17 @@ EVALUATION_AND_LOSSES = {"audio", "modules.distributions"}
 ALLOWED = {
     "audio": set(),
     "modules": {"audio"},
+    "runtime": {"audio", "modules"},
     "losses": EVALUATION_AND_LOSSES,
     "data": {"audio"},
     "evaluation": EVALUATION_AND_LOSSES,
     "latents": {"audio"},
     "discriminators": {"audio", "modules"},
-    "models": {"audio", "modules"},
+    "models": {"audio", "modules", "runtime"},
     "pipelines": {"audio", "models", "latents"},
-    "training": {"audio", "modules", "losses", "data", "evaluation", "latents", "discriminators", "models"},
+    "training": {"audio", "modules", "runtime", "losses", "data", "evaluation", "latents", "discriminators", "models"},
     "cli": {"audio", "modules", "losses", "data", "evaluation", "latents", "discriminators", "models", "pipelines"}
-    | {"training"},
+    | {"runtime", "training"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 

@@ -21,7 +21,6 @@ from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
-from hf_audio_vae.models.fusing import FusedMixin
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.latent_encoding import encode_dataset, tally
@@ -42,8 +41,7 @@ def load_model(config: LatentEncodingConfig, device: torch.device) -> Autoencode
             raise
         logger.warning(f"each item is encoded as a whole: {error}")
     model.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
-    if isinstance(model, FusedMixin):
-        model.fuse()
+    model.fuse()
     return model.eval()
 
 

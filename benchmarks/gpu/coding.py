@@ -15,8 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.models.fusing import chunks_itself
-from hf_audio_vae.modules import snake as snakes
+from hf_audio_vae.modules.snake import use_kernels
 
 TINY = {
     "encoder_hidden_size": 16,
@@ -53,13 +52,13 @@ class Form:
 
     @contextmanager
     def _kernels(self) -> Iterator[None]:
-        kept = snakes._kernels
-        if not self.kernels:
-            snakes._kernels = lambda *tensors: None
+        device = self.model.device.type
+        kept = use_kernels(device, None)
+        use_kernels(device, kept if self.kernels else None)
         try:
             yield
         finally:
-            snakes._kernels = kept
+            use_kernels(device, kept)
 
 
 def run(setting: Setting) -> Iterator[Part]:
@@ -99,10 +98,10 @@ def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting
     fused.fuse()
     # Weights folded, chunks of one shape: one graph each, replayed for every chunk.
     static.fuse()
-    form = static._fused
-    if not chunks_itself(form.encoder):
+    folded = [form.folded for form in static.coder.networks.values() if form.folded is not None]
+    if folded:
         static.enable_tiling(100 if setting.dry_run else round(STATIC_CHUNK_SECONDS * static.frame_rate))
-        for network in (form.encoder, form.decoder):
+        for network in folded:
             network.compile(fullgraph=True, dynamic=False, **graphs)
     return [
         Form("Oobleck", oobleck()),

@@ -3,14 +3,14 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from gpu.setting import Part, Setting, Table
 from measuring import median_seconds, relative_difference
 from torch import Tensor
 
-from hf_audio_vae.modules import snake as snakes
+from hf_audio_vae.modules.snake import kernels_for, snake, written_out
 
 SHAPES = (
     (1, 1, 1),
@@ -62,8 +62,8 @@ def _severity(error: float) -> float:
 def kernels_in_use(setting: Setting) -> str:
     """Name the module whose kernels run."""
     one = torch.ones(1, 1, 1, device=setting.device)
-    kernels = snakes._kernels(one, one, one)
-    return "no kernels" if kernels is None else kernels.__name__.rpartition(".")[2]
+    kernels = kernels_for(one, one, one)
+    return "no kernels" if kernels is None else type(kernels).__name__
 
 
 def case_errors(device: torch.device, shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> list[float]:
@@ -82,7 +82,7 @@ def case_errors(device: torch.device, shape: tuple[int, ...], layout: str, dtype
     factors = [torch.randn(1, shape[1], 1, generator=generator).exp().to(device) for _ in range(2)]
     inputs = [value.detach().requires_grad_() for value in (x, *factors)]
     exact = [value.detach().double().requires_grad_() for value in (x, *factors)]
-    output, expected = snakes.snake(*inputs), snakes.written_out(*exact)
+    output, expected = snake(*inputs), written_out(*exact)
     found = [output.detach(), *torch.autograd.grad(output, inputs, gradient)]
     correct = [expected.detach(), *torch.autograd.grad(expected, exact, gradient.double())]
     return [relative_difference(a.double(), b) for a, b in zip(found, correct, strict=True)]
@@ -94,12 +94,10 @@ def speed(setting: Setting, shape: tuple[int, ...], dtype: torch.dtype) -> Table
     factors = [torch.rand(1, shape[1], 1, device=setting.device, requires_grad=True) for _ in range(2)]
     torch._dynamo.reset()
     backend = "eager" if setting.dry_run else "inductor"
-    compiled = torch.compile(snakes.written_out, dynamic=False, backend=backend)
+    compiled = torch.compile(written_out, dynamic=False, backend=backend)
     rows: list[list[str | float]] = []
     for name, both in (("forward", False), ("forward and backward", True)):
-        runs = [
-            functools.partial(_pass, form, x, factors, both) for form in (snakes.written_out, compiled, snakes.snake)
-        ]
+        runs = [functools.partial(_pass, form, x, factors, both) for form in (written_out, compiled, snake)]
         for one in runs:
             one()
         eager, inductor, ours = median_seconds(runs, 3 if setting.dry_run else 20, setting.clock)
@@ -109,7 +107,7 @@ def speed(setting: Setting, shape: tuple[int, ...], dtype: torch.dtype) -> Table
     return Table(f"Speed of Snake, {shape}, {dtype}", ["", "ms", "eager / ours", "inductor / ours", "copy rate"], rows)
 
 
-def _pass(form: snakes.Any, x: Tensor, factors: list[Tensor], both: bool) -> Tensor:
+def _pass(form: Callable[..., Tensor], x: Tensor, factors: list[Tensor], both: bool) -> Tensor:
     if both:
         y = form(x, *factors)
         return torch.autograd.grad(y, (x, *factors), y.detach())[0]

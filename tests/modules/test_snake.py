@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from hf_audio_vae.modules import snake as snake_module
-from hf_audio_vae.modules import snake_native
 from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
-from hf_audio_vae.modules.native import native_kernels
-from hf_audio_vae.modules.snake import allow_compiled_kernels, snake, written_out
+from hf_audio_vae.modules.snake import snake, written_out
+from hf_audio_vae.runtime.native import native_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from tests.memory import saved_bytes
 
 SHAPE = (2, 3, 50)
@@ -26,8 +26,8 @@ def inputs(*shape: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Ten
     return tuple(t.requires_grad_() for t in (3 * noise(*shape, dtype=dtype), *factors))
 
 
-def gradients(function, tensors: tuple[Tensor, ...], above: Tensor) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(function(*tensors), tensors, above)
+def gradients(function, tensors: tuple[Tensor, ...], grad: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(function(*tensors), tensors, grad)
 
 
 @pytest.fixture(params=[1, 7, 2**17], ids=["parts of a row", "rows and parts", "all at once"])
@@ -41,25 +41,25 @@ def test_value_and_gradients_equal_those_of_the_formula(block):
     torch.testing.assert_close(snake(*tensors), written_out(*tensors), **EXACT)
     with torch.no_grad():
         torch.testing.assert_close(snake(*tensors), written_out(*tensors), **EXACT)
-    above = noise(*SHAPE, seed=3)
-    for actual, expected in zip(gradients(snake, tensors, above), gradients(written_out, tensors, above), strict=True):
+    grad = noise(*SHAPE, seed=3)
+    for actual, expected in zip(gradients(snake, tensors, grad), gradients(written_out, tensors, grad), strict=True):
         torch.testing.assert_close(actual, expected, **EXACT)
 
 
 def test_float32_gradients_are_as_near_to_float64s_as_their_terms_are_rounded():
     tensors = inputs(2, 3, 4000, dtype=torch.float32)
-    above = noise(2, 3, 4000, seed=3, dtype=torch.float32)
+    grad = noise(2, 3, 4000, seed=3, dtype=torch.float32)
     x, a, b = exact = tuple(t.detach().double().requires_grad_() for t in tensors)
-    of_x, of_a, of_b = gradients(written_out, exact, above.double())
+    of_x, of_a, of_b = gradients(written_out, exact, grad.double())
     # Each product is rounded a handful of times, and the angle once, by a share of itself; a sum is that of all terms.
     rounding = 2**-23 * (8 + (a * x).abs().max())
     terms = {
-        "x": above.abs() * (1 + (a * b).abs()),
-        "a": (above * b * x).abs().sum(dim=(0, 2), keepdim=True),
-        "b": above.abs().double().sum(dim=(0, 2), keepdim=True),
+        "x": grad.abs() * (1 + (a * b).abs()),
+        "a": (grad * b * x).abs().sum(dim=(0, 2), keepdim=True),
+        "b": grad.abs().double().sum(dim=(0, 2), keepdim=True),
     }
     for actual, expected, size in zip(
-        gradients(snake, tensors, above), (of_x, of_a, of_b), terms.values(), strict=True
+        gradients(snake, tensors, grad), (of_x, of_a, of_b), terms.values(), strict=True
     ):
         assert ((actual - expected).abs() <= rounding * size).all()
 
@@ -73,18 +73,18 @@ def test_any_layout_gives_the_same(layout):
         "expanded": x[:1].expand(2, -1, -1),
     }[layout].requires_grad_()
     plain = strange.detach().contiguous().requires_grad_()
-    above = noise(3, 50, seed=3).expand(*SHAPE)
+    grad = noise(3, 50, seed=3).expand(*SHAPE)
     assert torch.equal(snake(strange, a, b), snake(plain, a, b))
     assert torch.equal(
-        *(torch.autograd.grad(snake(x, a, b), x, above)[0] for x in (strange, plain)),
+        *(torch.autograd.grad(snake(x, a, b), x, grad)[0] for x in (strange, plain)),
     )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("shape", [(1, 2, 0), (0, 2, 3), (1, 1, 1)])
 def test_signals_of_no_length_pass(shape, dtype):
-    tensors, above = inputs(*shape, dtype=dtype), noise(*shape, dtype=dtype)
-    for actual, expected in zip(gradients(snake, tensors, above), gradients(written_out, tensors, above), strict=True):
+    tensors, grad = inputs(*shape, dtype=dtype), noise(*shape, dtype=dtype)
+    for actual, expected in zip(gradients(snake, tensors, grad), gradients(written_out, tensors, grad), strict=True):
         torch.testing.assert_close(actual, expected)
 
 
@@ -106,15 +106,15 @@ def test_half_precision_is_float32_rounded_once(kind, dtype):
     layer = kind(3)
     for parameter in layer.parameters():
         parameter.data.add_(0.5 * noise(*parameter.shape, dtype=torch.float32)).copy_(parameter.to(dtype))
-    half, above = noise(*SHAPE).to(dtype).requires_grad_(), noise(*SHAPE, seed=3).to(dtype)
+    half, grad = noise(*SHAPE).to(dtype).requires_grad_(), noise(*SHAPE, seed=3).to(dtype)
     wide = half.detach().float().requires_grad_()
     expected = layer(wide)
-    (of_wide,) = torch.autograd.grad(expected, wide, above.float())
+    (of_wide,) = torch.autograd.grad(expected, wide, grad.float())
     with torch.autocast("cpu", dtype=dtype):
         mixed = layer(half)
     for actual in (mixed, layer.to(dtype)(half)):
         assert torch.equal(actual, expected.to(dtype))
-        assert torch.equal(torch.autograd.grad(actual, half, above)[0], of_wide.to(dtype))
+        assert torch.equal(torch.autograd.grad(actual, half, grad)[0], of_wide.to(dtype))
 
 
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
@@ -153,18 +153,18 @@ def test_a_gradient_for_each_item_is_right():
 
 
 def test_a_checkpoint_gives_the_same_gradients():
-    tensors, above = inputs(*SHAPE), noise(*SHAPE, seed=3)
-    again = gradients(lambda *t: checkpoint(snake, *t, use_reentrant=False), tensors, above)
-    assert all(torch.equal(a, b) for a, b in zip(again, gradients(snake, tensors, above), strict=True))
+    tensors, grad = inputs(*SHAPE), noise(*SHAPE, seed=3)
+    again = gradients(lambda *t: checkpoint(snake, *t, use_reentrant=False), tensors, grad)
+    assert all(torch.equal(a, b) for a, b in zip(again, gradients(snake, tensors, grad), strict=True))
 
 
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
 def test_compiles_as_one_graph_to_the_same_gradients(kind):
     layer = kind(3).double()
-    tensors, above = (inputs(*SHAPE)[0], *layer.parameters()), noise(*SHAPE, seed=3)
+    tensors, grad = (inputs(*SHAPE)[0], *layer.parameters()), noise(*SHAPE, seed=3)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    expected = torch.autograd.grad(layer(tensors[0]), tensors, above)
-    for actual, wanted in zip(torch.autograd.grad(compiled(tensors[0]), tensors, above), expected, strict=True):
+    expected = torch.autograd.grad(layer(tensors[0]), tensors, grad)
+    for actual, wanted in zip(torch.autograd.grad(compiled(tensors[0]), tensors, grad), expected, strict=True):
         torch.testing.assert_close(actual, wanted, **EXACT)
 
 
@@ -183,13 +183,13 @@ def compiled_kernels():
 
 
 def test_compiled_kernels_agree_with_blocks(compiled_kernels):
-    if not snake_native.takes(torch.zeros(1)):
+    if native_kernels(torch.float32) is None:
         pytest.skip("nothing compiles the kernels here")
     tensors = inputs(2, 5, 4321, dtype=torch.float32)  # neither whole vectors nor whole sums
-    above = noise(2, 5, 4321, seed=3, dtype=torch.float32)
-    compiled = snake(*tensors), *gradients(snake, tensors, above)
+    grad = noise(2, 5, 4321, seed=3, dtype=torch.float32)
+    compiled = snake(*tensors), *gradients(snake, tensors, grad)
     allow_compiled_kernels(False)
-    for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, above)), strict=True):
+    for actual, expected in zip(compiled, (snake(*tensors), *gradients(snake, tensors, grad)), strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
 
 

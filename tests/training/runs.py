@@ -23,7 +23,7 @@ from accelerate.logging import get_logger
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 
-from hf_audio_vae.modules.snake import allow_compiled_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.script import main_or_exit
 
 REPO = Path(__file__).parents[2]

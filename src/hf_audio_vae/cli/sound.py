@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
-from hf_audio_vae.models.fusing import FusedMixin
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
@@ -67,8 +66,7 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     except ValueError as error:  # there are layers that see all of the sound
         print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
     to_best_device(model)
-    if isinstance(model, FusedMixin):
-        model.fuse()
+    model.fuse()
     return model
 
 

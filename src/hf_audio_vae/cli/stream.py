@@ -24,8 +24,8 @@ from hf_audio_vae.cli.sound import (
 )
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE
-from hf_audio_vae.models.streaming import Streaming
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.runtime.streaming import Streaming
 
 COLUMNS = (
     "file",

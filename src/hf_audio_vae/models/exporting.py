@@ -19,7 +19,7 @@ from torch.export import Dim
 from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE, WaveformVAE, WaveformVQVAE
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
-from hf_audio_vae.modules.convolution import fold_weight_norm
+from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, fold_weight_norm
 from hf_audio_vae.version import __version__
 
 # Sums in another order differ by some 1e-6 of the largest value; a graph that computes something else, by all of it.
@@ -296,7 +296,10 @@ def _shortest(model: AutoencoderModel) -> int:
     Of one frame torch.export makes a special case.
     """
     layers: Iterable[Any] = model.modules()
-    return max([2, *(max(layer.left, layer.right) + 1 for layer in layers if getattr(layer, "reflect", False))])
+    mirrored = [
+        m.alignment for m in layers if isinstance(m, WeightNormConv1d | GroupNormConv1d) and m.alignment.mirrored
+    ]
+    return max([2, *(max(alignment.left, alignment.right) + 1 for alignment in mirrored)])
 
 
 def _facts(model: AutoencoderModel, shortest: int) -> dict[str, object]:

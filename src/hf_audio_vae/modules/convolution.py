@@ -1,7 +1,6 @@
 """Convolutions that keep time aligned: `time` samples in, exactly `time / stride` or `time * stride` out.
 
-Every layer also answers one question, `input_span`: which inputs do the outputs [start, stop) read? Chained backwards
-through a network it gives the halo that exact chunked coding needs.
+Every layer says which inputs its outputs read, in `input_span`.
 """
 
 import math
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PAD_MODES = ("constant", "reflect")  # zeros, or the signal mirrored
+from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment
 
 
 class _WeightNorm(nn.Module):
@@ -60,38 +59,7 @@ def fold_weight_norm(module: nn.Module) -> None:
             layer.register_parameter("weight_g", None)
 
 
-class _Downsampling:
-    """Paddings of a convolution over time and the inputs it reads; the class that inherits it has the weight."""
-
-    def _place(self, kernel_size: int, *, stride: int, dilation: int, causal: bool, pad_mode: str) -> None:
-        if pad_mode not in PAD_MODES:
-            raise ValueError(f"`pad_mode` {pad_mode!r} is none of {PAD_MODES}.")
-        self.stride = stride
-        self.dilation = dilation
-        self.reach = dilation * (kernel_size - 1) + 1  # inputs from the first one read to the last
-        padding = self.reach - stride
-        self.left = padding if causal else math.ceil(padding / 2)
-        self.right = padding - self.left
-        self.reflect = pad_mode == "reflect" and padding > 0
-
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        in_convolution = self.left == self.right and not self.reflect
-        if self.reflect:
-            x = reflect(x, self.left, self.right)
-        elif not in_convolution:
-            x = F.pad(x, (self.left, self.right))
-        return F.conv1d(x, weight, bias, self.stride, self.left if in_convolution else 0, self.dilation)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        if self.reflect:
-            start = max(start, 0)  # an output before the first one stands for one that is mirrored, which is named too
-        first, last = start * self.stride - self.left, (stop - 1) * self.stride - self.left + self.reach
-        if self.reflect and first < 0:  # inputs before the first one are those as far after it; what is mirrored at
-            return 0, max(last, 1 - first)  # the end is among those that are read anyway: no layer pads more there
-        return first, last
-
-
-class WeightNormConv1d(_Downsampling, _WeightNorm):
+class WeightNormConv1d(_WeightNorm):
     """Convolution over time; (batch, in_channels, time) -> (batch, out_channels, time / stride).
 
     `time` has to be a multiple of `stride`. A causal layer pads on the left only: output n then reads no input after
@@ -111,17 +79,35 @@ class WeightNormConv1d(_Downsampling, _WeightNorm):
         pad_mode: str = "constant",
     ) -> None:
         super().__init__(nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias))
-        self._place(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
+        self.alignment = Alignment.of(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self.weight(), self.bias)
+        return self.alignment.convolve(x, self.weight(), self.bias)
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return self.alignment.span(start, stop)
 
 
-class GroupNormConv1d(_Downsampling, nn.Module):
-    """`WeightNormConv1d` with a plain weight, its output normalised over channels and time together.
+class _GroupNorm(nn.Module):
+    """A convolution with a plain weight, its output normalised over channels and time together.
 
-    Wu & He, 2018 (arXiv:1803.08494), with one group. An output depends on all of the signal: no chunks.
+    Wu & He, 2018 (arXiv:1803.08494), with one group.
     """
+
+    def __init__(self, reference: nn.Conv1d | nn.ConvTranspose1d) -> None:
+        super().__init__()
+        self.weight, self.bias = reference.weight, reference.bias
+        self.norm = nn.GroupNorm(1, reference.out_channels)
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        raise ValueError(
+            f"{type(self).__name__} normalises over time, so that each output depends on the whole signal; encode and "
+            f"decode the signal as a whole, or use a model with weight norm."
+        )
+
+
+class GroupNormConv1d(_GroupNorm):
+    """`WeightNormConv1d` with a plain weight and group norm."""
 
     def __init__(
         self,
@@ -134,42 +120,14 @@ class GroupNormConv1d(_Downsampling, nn.Module):
         causal: bool = False,
         pad_mode: str = "constant",
     ) -> None:
-        super().__init__()
-        reference = nn.Conv1d(in_channels, out_channels, kernel_size)
-        self.weight, self.bias = reference.weight, reference.bias
-        self.norm = nn.GroupNorm(1, out_channels)
-        self._place(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
+        super().__init__(nn.Conv1d(in_channels, out_channels, kernel_size))
+        self.alignment = Alignment.of(kernel_size, stride=stride, dilation=dilation, causal=causal, pad_mode=pad_mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self._convolve(x, self.weight, self.bias))
+        return self.norm(self.alignment.convolve(x, self.weight, self.bias))
 
 
-def reflect(x: Tensor, left: int, right: int) -> Tensor:
-    """Mirror a signal at its ends, without the end samples; (..., time) -> (..., left + time + right).
-
-    As in EnCodec, zeros continue a signal that is too short for that, and the end is cut by as many samples.
-    """
-    missing = max(left, right) + 1 - x.shape[-1]
-    if missing <= 0:
-        return F.pad(x, (left, right), mode="reflect")
-    padded = F.pad(F.pad(x, (0, missing)), (left, right), mode="reflect")
-    return padded[..., : padded.shape[-1] - missing]
-
-
-class _Upsampling:
-    """Where a transposed convolution with a kernel of two strides is cut, and the inputs that it reads."""
-
-    def _place(self, stride: int, causal: bool) -> None:
-        self.stride = stride
-        self.cut_left = 0 if causal else math.ceil(stride / 2)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        first = (start + self.cut_left) // self.stride - 1
-        last = (stop - 1 + self.cut_left) // self.stride
-        return first, last + 1
-
-
-class WeightNormConvTranspose1d(_Upsampling, _WeightNorm):
+class WeightNormConvTranspose1d(_WeightNorm):
     """Upsampling by `stride` with a kernel of two strides; (batch, in, time) -> (batch, out, time * stride).
 
     The full transposed convolution has one stride too many. It is cut on both sides, half a stride each (one sample
@@ -178,32 +136,29 @@ class WeightNormConvTranspose1d(_Upsampling, _WeightNorm):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
         super().__init__(nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride))
-        self._place(stride, causal)
+        self.alignment = _transposed(stride, causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The convolution cuts the same on both sides, so too much on the right where the stride is odd; one sample of
-        # `output_padding` brings that back. Cutting less and slicing is not the same: on the CPU with several threads,
-        # torch 2.13 computes wrong samples at odd strides and a padding of half of it, rounded down.
-        cut, stop = self.cut_left, x.shape[-1] * self.stride
-        missing = max(2 * cut - self.stride, 0)
-        if missing < self.stride:
-            return F.conv_transpose1d(x, self.weight(), self.bias, self.stride, cut, missing)[..., :stop]
-        return F.conv_transpose1d(x, self.weight(), self.bias, self.stride)[..., cut : cut + stop]
+        return self.alignment.convolve(x, self.weight(), self.bias)
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return self.alignment.span(start, stop)
 
 
-class GroupNormConvTranspose1d(_Upsampling, nn.Module):
-    """`WeightNormConvTranspose1d` with a plain weight; normalised, as in EnCodec, before it is cut."""
+class GroupNormConvTranspose1d(_GroupNorm):
+    """`WeightNormConvTranspose1d` with a plain weight and group norm, which as in EnCodec precedes the cut."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
-        super().__init__()
-        reference = nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride)
-        self.weight, self.bias = reference.weight, reference.bias
-        self.norm = nn.GroupNorm(1, out_channels)
-        self._place(stride, causal)
+        super().__init__(nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride))
+        self.alignment = _transposed(stride, causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        full = self.norm(F.conv_transpose1d(x, self.weight, self.bias, self.stride))
-        return full[..., self.cut_left : self.cut_left + x.shape[-1] * self.stride]
+        full = self.norm(F.conv_transpose1d(x, self.weight, self.bias, self.alignment.stride))
+        return self.alignment.slice(full, x.shape[-1])
+
+
+def _transposed(stride: int, causal: bool) -> TransposedAlignment:
+    return TransposedAlignment(stride, cut=0 if causal else math.ceil(stride / 2))
 
 
 class WeightNormConv2d(_WeightNorm):

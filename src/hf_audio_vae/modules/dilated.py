@@ -1,18 +1,12 @@
 """Dilated residual units between plain strided convolutions: the blocks of Jukebox (Dhariwal et al., 2020).
 
-arXiv:2005.00341. Time stays aligned: `time` samples in, exactly `time / stride` or `time * stride` out. Every layer
-says which inputs its outputs read (`input_span`), which is what exact coding in chunks asks for.
+arXiv:2005.00341. Time stays aligned: `time` samples in, exactly `time / stride` or `time * stride` out.
 """
 
-from collections.abc import Callable
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.row import Row
-
-Span = tuple[int, int]
+from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 
 class StridedConv1d(nn.Conv1d):
@@ -25,19 +19,14 @@ class StridedConv1d(nn.Conv1d):
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation=dilation)
-        self.reach = dilation * (kernel_size - 1) + 1  # inputs from the first one read to the last
-        self.left = (self.reach - stride) // 2
-        self.right = self.reach - stride - self.left
+        padding = dilation * (kernel_size - 1) + 1 - stride
+        self.alignment = Alignment(kernel_size, stride, dilation, left=padding // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.left != self.right:
-            x = F.pad(x, (self.left, self.right))
-        padding = self.left if self.left == self.right else 0
-        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation)
+        return self.alignment.convolve(x, self.weight, self.bias)
 
-    def input_span(self, start: int, stop: int) -> Span:
-        (stride,) = self.stride
-        return start * stride - self.left, (stop - 1) * stride - self.left + self.reach
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return self.alignment.span(start, stop)
 
 
 class UpsamplingConv1d(nn.ConvTranspose1d):
@@ -48,37 +37,30 @@ class UpsamplingConv1d(nn.ConvTranspose1d):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__(in_channels, out_channels, 2 * stride, stride, padding=stride // 2)
-        self.factor = stride
-        self.left = stride // 2
+        self.alignment = TransposedAlignment(stride, cut=stride // 2)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # torch's takes an output size
-        if self.factor % 2 == 0:
-            return F.conv_transpose1d(x, self.weight, self.bias, self.factor, self.left)
-        # Cut by slicing alone: on the CPU with several threads, torch 2.13 computes wrong samples at odd strides and a
-        # padding of half of it, rounded down.
-        full = F.conv_transpose1d(x, self.weight, self.bias, self.factor)
-        return full[..., self.left : self.left + x.shape[-1] * self.factor]
+        return self.alignment.convolve(x, self.weight, self.bias)
 
-    def input_span(self, start: int, stop: int) -> Span:
-        return (start + self.left) // self.factor - 1, (stop - 1 + self.left) // self.factor + 1
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        return self.alignment.span(start, stop)
 
 
-class DilatedUnit(nn.Module):
+class DilatedUnit(Residual):
     """ReLU, dilated 3-tap convolution, ReLU, 1-tap convolution, plus the input; (batch, channels, time) -> same."""
 
     def __init__(self, channels: int, hidden: int, dilation: int) -> None:
         super().__init__()
         self.conv1 = StridedConv1d(channels, hidden, 3, dilation=dilation)
         self.conv2 = StridedConv1d(hidden, channels, 1)
+        self.activation = nn.ReLU()
+        self.shortcut = nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
-
-    def input_span(self, start: int, stop: int) -> Span:
-        return self.conv1.input_span(start, stop)
+    def branch(self) -> tuple[nn.Module, ...]:
+        return self.activation, self.conv1, self.activation, self.conv2
 
 
-class DownsamplingStage(Row):
+class DownsamplingStage(Stack):
     """A strided convolution, then dilated units; (batch, in_channels, time) -> (batch, width, time / stride)."""
 
     def __init__(
@@ -92,7 +74,7 @@ class DownsamplingStage(Row):
         return (self.conv, *self.units)
 
 
-class UpsamplingStage(Row):
+class UpsamplingStage(Stack):
     """Dilated units, then a transposed convolution; (batch, width, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(
@@ -106,24 +88,7 @@ class UpsamplingStage(Row):
         return (*self.units, self.conv_t)
 
 
-class _Block(Row):
-    """A row whose stages are computed anew in the backward pass while `gradient_checkpointing` is on."""
-
-    stages: nn.ModuleList
-    gradient_checkpointing = False
-    _gradient_checkpointing_func: Callable[..., Tensor]
-
-    def forward(self, x: Tensor) -> Tensor:
-        stages = set(self.stages)
-        for layer in self.layers():
-            if torch.is_grad_enabled() and self.gradient_checkpointing and layer in stages:
-                x = self._gradient_checkpointing_func(layer, x)
-            else:
-                x = layer(x)
-        return x
-
-
-class DownsamplingBlock(_Block):
+class DownsamplingBlock(CheckpointedStack):
     """`count` stages that each divide the rate by `stride`, then a convolution.
 
     (batch, in_channels, time) -> (batch, out_channels, time / stride**count)
@@ -153,7 +118,7 @@ class DownsamplingBlock(_Block):
         return (*self.stages, self.conv_out)
 
 
-class UpsamplingBlock(_Block):
+class UpsamplingBlock(CheckpointedStack):
     """A convolution, then `count` stages that each multiply the rate by `stride`.
 
     (batch, channels, time) -> (batch, channels, time * stride**count)

@@ -1,13 +1,13 @@
-from torch import Tensor, nn
+from torch import nn
 
 from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.row import Row
+from hf_audio_vae.modules.stack import Residual, Stack
 
 DILATIONS = (1, 3, 9)
 
 
-class ResidualUnit(nn.Module):
+class ResidualUnit(Residual):
     """Snake, dilated 7-tap convolution, Snake, 1-tap convolution, plus the input; (batch, channels, time) -> same."""
 
     def __init__(self, channels: int, *, dilation: int, causal: bool) -> None:
@@ -16,16 +16,13 @@ class ResidualUnit(nn.Module):
         self.conv1 = WeightNormConv1d(channels, channels, 7, dilation=dilation, causal=causal)
         self.snake2 = Snake1d(channels)
         self.conv2 = WeightNormConv1d(channels, channels, 1)
+        self.shortcut = nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.snake1(x))
-        return x + self.conv2(self.snake2(y))
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return self.conv1.input_span(start, stop)
+    def branch(self) -> tuple[nn.Module, ...]:
+        return self.snake1, self.conv1, self.snake2, self.conv2
 
 
-class EncoderBlock(Row):
+class EncoderBlock(Stack):
     """Three residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool) -> None:
@@ -40,7 +37,7 @@ class EncoderBlock(Row):
         return (self.res_unit1, self.res_unit2, self.res_unit3, self.snake1, self.conv1)
 
 
-class DecoderBlock(Row):
+class DecoderBlock(Stack):
     """Upsampling, then three residual units; (batch, in_channels, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool) -> None:

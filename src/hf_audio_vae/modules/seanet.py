@@ -6,19 +6,16 @@ Tagliasacchi et al., 2020 (arXiv:2009.02095); Défossez et al., 2022 (arXiv:2210
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.chunking import span_through
 from hf_audio_vae.modules.convolution import (
     GroupNormConv1d,
     GroupNormConvTranspose1d,
     WeightNormConv1d,
     WeightNormConvTranspose1d,
 )
-from hf_audio_vae.modules.row import Row
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 Conv1d = WeightNormConv1d | GroupNormConv1d
 ConvTranspose1d = WeightNormConvTranspose1d | GroupNormConvTranspose1d
@@ -70,7 +67,7 @@ class SEANetLayers:
         return nn.ModuleList(SEANetUnit(channels, dilation, self) for dilation in self.residual_dilations)
 
 
-class SEANetUnit(nn.Module):
+class SEANetUnit(Residual):
     """Activation, dilated convolution, activation, 1-tap convolution, plus the input; (batch, channels, time) -> same.
 
     The convolutions are `residual_compression` times narrower in between.
@@ -85,17 +82,11 @@ class SEANetUnit(nn.Module):
         self.conv2 = layers.conv(width, channels, 1)
         self.shortcut = layers.conv(channels, channels, 1) if layers.residual_shortcut else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.activation1(x))
-        y = self.activation2(y)  # by one name, what was before is let go
-        y = self.conv2(y)
-        return y.add_(self.shortcut(x))
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return self.conv1.input_span(start, stop)
+    def branch(self) -> tuple[nn.Module, ...]:
+        return self.activation1, self.conv1, self.activation2, self.conv2
 
 
-class SEANetEncoderBlock(Row):
+class SEANetEncoderBlock(Stack):
     """Residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
@@ -108,7 +99,7 @@ class SEANetEncoderBlock(Row):
         return (*self.units, self.activation, self.conv)
 
 
-class SEANetDecoderBlock(Row):
+class SEANetDecoderBlock(Stack):
     """Upsampling, then residual units; (batch, in_channels, time) -> (batch, out_channels, time * stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, layers: SEANetLayers) -> None:
@@ -133,23 +124,7 @@ class SkipLSTM(nn.Module):
         return (self.lstm(x)[0] + x).permute(1, 2, 0)
 
 
-class _Stack(nn.Module):
-    """What encoder and decoder share: blocks that change the rate, their activations perhaps computed again."""
-
-    blocks: Any  # nn.ModuleList of SEANetEncoderBlock or SEANetDecoderBlock
-    gradient_checkpointing = False
-    _gradient_checkpointing_func: Callable[..., Tensor]
-
-    def _run_blocks(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, x)
-            else:
-                x = block(x)
-        return x
-
-
-class SEANetEncoder(_Stack):
+class SEANetEncoder(CheckpointedStack):
     """(batch, audio_channels, frames * hop_length) -> latents (batch, latent_channels, frames).
 
     Args:
@@ -185,30 +160,11 @@ class SEANetEncoder(_Stack):
         self.activation = layers.activation(widths[-1])
         self.conv2 = layers.conv(widths[-1], latent_channels, last_kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.finish(self.downsample(x))
-
-    def downsample(self, x: Tensor) -> Tensor:
-        """Go to the rate of the frames; (batch, audio_channels, time) -> (batch, width, frames)."""
-        return self._run_blocks(self.conv1(x))
-
-    def finish(self, x: Tensor) -> Tensor:
-        """Make latents of what `downsample` returns."""
-        return self.conv2(self.activation(self.lstm(x)))
-
     def layers(self) -> tuple[nn.Module, ...]:
         return (self.conv1, *self.blocks, self.lstm, self.activation, self.conv2)
 
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Samples that the latents [start, stop) read, if there is no LSTM."""
-        return self.downsample_span(*self.conv2.input_span(start, stop))
 
-    def downsample_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Samples that the frames [start, stop) of `downsample` read."""
-        return span_through((self.conv1, *self.blocks), start, stop)
-
-
-class SEANetDecoder(_Stack):
+class SEANetDecoder(CheckpointedStack):
     """Latents (batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length).
 
     Args:
@@ -247,24 +203,5 @@ class SEANetDecoder(_Stack):
         self.conv2 = layers.conv(widths[-1], audio_channels, last_kernel_size)
         self.bound = nn.Tanh() if final_tanh else nn.Identity()
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.upsample(self.begin(z))
-
-    def begin(self, z: Tensor) -> Tensor:
-        """Do what is done at the rate of the frames; (batch, latent_channels, frames) -> (batch, width, frames)."""
-        return self.lstm(self.conv1(z))
-
-    def upsample(self, x: Tensor) -> Tensor:
-        """Make a waveform of what `begin` returns."""
-        return self.bound(self.conv2(self.activation(self._run_blocks(x))))
-
     def layers(self) -> tuple[nn.Module, ...]:
         return (self.conv1, self.lstm, *self.blocks, self.activation, self.conv2, self.bound)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Latents that the samples [start, stop) read, if there is no LSTM."""
-        return self.conv1.input_span(*self.upsample_span(start, stop))
-
-    def upsample_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Frames of what `begin` returns that the samples [start, stop) read."""
-        return span_through((*self.blocks, self.conv2), start, stop)

@@ -4,16 +4,11 @@ Written out, `x + b * sin(a * x).square()` makes autograd keep four tensors of t
 again, a block at a time, so that on a CPU what lies between two operations stays in the cache.
 """
 
-import warnings
 from collections.abc import Iterator
-from functools import cache
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-_compiled_kernels_allowed = False
 
 BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
 
@@ -39,21 +34,44 @@ def snake(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     return _Snake.apply(x, frequency, inverse_magnitude)
 
 
-def allow_compiled_kernels(allowed: bool = True) -> bool:
-    """Let Snake on a CPU use kernels that a C compiler makes on first use; return whether it was allowed before.
+class SnakeKernels(Protocol):
+    """Snake's forward and backward pass for one type of device."""
 
-    It is not allowed by default: a model that is loaded and run starts no compiler. The training scripts allow it, and
-    `fuse()` compiles kernels of its own.
+    def takes(self, *tensors: Tensor) -> bool:
+        """Whether there are kernels for such tensors."""
+
+    def forward(self, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
+        """Shapes as those of `snake`; the result is contiguous."""
+
+    def backward(
+        self, gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Gradients of all three, in shape and type of theirs; the same at every run."""
+
+
+_registered: dict[str, SnakeKernels] = {}
+
+
+def use_kernels(device_type: str, kernels: SnakeKernels | None) -> SnakeKernels | None:
+    """Let Snake run on these kernels on a type of device, or on torch's operations if `None`.
+
+    Args:
+        device_type (`str`): `"cpu"` or `"cuda"`.
+        kernels (`SnakeKernels`, *optional*): The kernels.
+
+    Returns:
+        The kernels that were used before, if there were any.
     """
-    global _compiled_kernels_allowed
-    before, _compiled_kernels_allowed = _compiled_kernels_allowed, allowed
+    before = _registered.pop(device_type, None)
+    if kernels is not None:
+        _registered[device_type] = kernels
     return before
 
 
 def written_out(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     """Compute `snake` by its formula."""
-    wide = x.to(_wide_type(x, frequency))
-    return (wide + inverse_magnitude * torch.sin(frequency * wide).square()).to(x.dtype)
+    precise = x.to(_computing_type(x, frequency))
+    return (precise + inverse_magnitude * torch.sin(frequency * precise).square()).to(x.dtype)
 
 
 class _Snake(torch.autograd.Function):
@@ -67,10 +85,10 @@ class _Snake(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, ...]:
         # Gradients are recorded where they are to be differentiated again, and blocks written in place cannot be.
         differentiate = _written_out_backward if torch.is_grad_enabled() else _backward
-        return differentiate(gradient, *ctx.saved_tensors)
+        return differentiate(grad_output, *ctx.saved_tensors)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
@@ -87,55 +105,55 @@ class _Snake(torch.autograd.Function):
 
 
 def _forward(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-    if kernels := _kernels(x, frequency, inverse_magnitude):
+    if kernels := kernels_for(x, frequency, inverse_magnitude):
         return kernels.forward(x, frequency, inverse_magnitude)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    wide, into = _wide_type(x, frequency), y.flatten(0, 1)
+    dtype, output = _computing_type(x, frequency), y.flatten(0, 1)
     rows, by_row = x.flatten(0, 1), _by_row(x, frequency, inverse_magnitude)
     for block in _blocks(rows):
-        part, (a, b) = rows[block].to(wide), (factor[block[0]] for factor in by_row)
-        square = (part * a).sin_().square_()
-        torch.addcmul(part, square, b, out=into[block])
+        values, (a, b) = rows[block].to(dtype), (factor[block[0]] for factor in by_row)
+        square = (values * a).sin_().square_()
+        torch.addcmul(values, square, b, out=output[block])
     return y
 
 
-def _backward(gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> tuple[Tensor, ...]:
-    if kernels := _kernels(x, frequency, inverse_magnitude):
-        return kernels.backward(gradient, x, frequency, inverse_magnitude)
-    of_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    wide, into = _wide_type(x, frequency), of_x.flatten(0, 1)
-    rows, from_rows = x.flatten(0, 1), gradient.flatten(0, 1)
-    a, b = (factor.to(wide) for factor in _by_row(x, frequency, inverse_magnitude))
-    slope, of_a, of_b = 2 * a * b, torch.zeros_like(a), torch.zeros_like(b)
+def _backward(grad_output: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> tuple[Tensor, ...]:
+    if kernels := kernels_for(x, frequency, inverse_magnitude):
+        return kernels.backward(grad_output, x, frequency, inverse_magnitude)
+    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    dtype, output = _computing_type(x, frequency), grad_x.flatten(0, 1)
+    rows, grad_rows = x.flatten(0, 1), grad_output.flatten(0, 1)
+    a, b = (factor.to(dtype) for factor in _by_row(x, frequency, inverse_magnitude))
+    slope, grad_a, grad_b = 2 * a * b, torch.zeros_like(a), torch.zeros_like(b)
     for block in _blocks(rows):
         channels = block[0]
-        part, above = rows[block].to(wide), from_rows[block].to(wide)
-        angle = part * a[channels]
+        values, grad = rows[block].to(dtype), grad_rows[block].to(dtype)
+        angle = values * a[channels]
         cosine, sine = angle.cos(), angle.sin_()
-        weighted = above * sine
-        of_b[channels] += sine.mul_(weighted).sum(dim=1, keepdim=True)
+        weighted = grad * sine
+        grad_b[channels] += sine.mul_(weighted).sum(dim=1, keepdim=True)
         weighted.mul_(cosine)
-        of_a[channels] += torch.mul(weighted, part, out=sine).sum(dim=1, keepdim=True)
-        torch.addcmul(above, weighted, slope[channels], out=into[block])
-    by_item = (of.view(*x.shape[:2], 1).sum(dim=0, keepdim=True) for of in (of_a.mul_(2 * b), of_b))
-    of_frequency, of_inverse_magnitude = by_item
-    return of_x, of_frequency.to(frequency.dtype), of_inverse_magnitude.to(inverse_magnitude.dtype)
+        grad_a[channels] += torch.mul(weighted, values, out=sine).sum(dim=1, keepdim=True)
+        torch.addcmul(grad, weighted, slope[channels], out=output[block])
+    summed = (grad.view(*x.shape[:2], 1).sum(dim=0, keepdim=True) for grad in (grad_a.mul_(2 * b), grad_b))
+    grad_frequency, grad_inverse_magnitude = summed
+    return grad_x, grad_frequency.to(frequency.dtype), grad_inverse_magnitude.to(inverse_magnitude.dtype)
 
 
 def _written_out_backward(
-    gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
+    grad_output: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
 ) -> tuple[Tensor, ...]:
-    wide, above = (t.to(_wide_type(x, frequency)) for t in (x, gradient))
-    angle = frequency * wide
-    weighted = above * torch.sin(2 * angle)
-    of_x = above + frequency * inverse_magnitude * weighted
-    of_frequency = (weighted * wide).sum(dim=(0, 2), keepdim=True) * inverse_magnitude
-    of_inverse_magnitude = (above * angle.sin().square()).sum(dim=(0, 2), keepdim=True)
-    return of_x.to(x.dtype), of_frequency.to(frequency.dtype), of_inverse_magnitude.to(inverse_magnitude.dtype)
+    precise, grad = (t.to(_computing_type(x, frequency)) for t in (x, grad_output))
+    angle = frequency * precise
+    weighted = grad * torch.sin(2 * angle)
+    grad_x = grad + frequency * inverse_magnitude * weighted
+    grad_frequency = (weighted * precise).sum(dim=(0, 2), keepdim=True) * inverse_magnitude
+    grad_inverse_magnitude = (grad * angle.sin().square()).sum(dim=(0, 2), keepdim=True)
+    return grad_x.to(x.dtype), grad_frequency.to(frequency.dtype), grad_inverse_magnitude.to(inverse_magnitude.dtype)
 
 
-def _wide_type(x: Tensor, frequency: Tensor) -> torch.dtype:
-    """Type to compute in."""
+def _computing_type(x: Tensor, frequency: Tensor) -> torch.dtype:
+    """Type to compute in, float32 at least."""
     return torch.promote_types(torch.promote_types(x.dtype, frequency.dtype), torch.float32)
 
 
@@ -153,36 +171,7 @@ def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(row, row + (size // time or 1)), slice(start, start + size)
 
 
-def _kernels(x: Tensor, *factors: Tensor) -> ModuleType | None:
-    """The kernels for these, if their devices and types have any."""
-    if not x.numel():
-        return None
-    if x.is_cuda:
-        return _triton_kernels()
-    kernels = _compiled_kernels() if _compiled_kernels_allowed else None
-    return kernels if kernels is not None and kernels.takes(x, *factors) else None
-
-
-@cache
-def _compiled_kernels() -> ModuleType | None:
-    try:
-        import hf_audio_vae.modules.snake_native as kernels
-    except ImportError:  # this file is read without its package
-        return None
-    return kernels
-
-
-@cache
-def _triton_kernels() -> ModuleType | None:
-    one = torch.ones(1, 1, 1, device="cuda")
-    try:
-        import hf_audio_vae.modules.snake_triton as kernels
-
-        kernels.forward(one, one, one)
-        kernels.backward(one, one, one, one)
-    except (
-        Exception
-    ) as error:  # no triton, no compiler for what it launches with, a device it does not know: all differ
-        warnings.warn(f"Snake runs without kernels on this device: {error}", stacklevel=2)
-        return None
-    return kernels
+def kernels_for(x: Tensor, *factors: Tensor) -> SnakeKernels | None:
+    """Return the kernels for these tensors, if there are any."""
+    kernels = _registered.get(x.device.type)
+    return kernels if kernels is not None and x.numel() and kernels.takes(x, *factors) else None

@@ -2,8 +2,8 @@
 
 Where `model_index.json` says `"vae": ["vae_shim", "WaveformVAE"]` and there is a `vae/vae_shim.py`, diffusers takes
 the class from that file, if its reader passes `trust_remote_code=True`. It copies the file out of its folder and
-fetches no other from the Hub, so all that the class needs has to stand in it. Compiled kernels and streaming are left
-out: results are the same but for rounding.
+fetches no other from the Hub, so all that the class needs has to stand in it. Compiled kernels are left out: results
+are the same within rounding.
 """
 
 import ast
@@ -24,14 +24,8 @@ from hf_audio_vae.version import __version__
 
 SHIM = "vae_shim"
 LICENSE = "Apache-2.0"
-# What readers without the package do without: imported where it is needed, and left out of the file.
-LEFT_OUT = (
-    "hf_audio_vae.models.streaming",
-    "hf_audio_vae.modules.fused",
-    "hf_audio_vae.modules.native",
-    "hf_audio_vae.modules.snake_native",
-    "hf_audio_vae.modules.snake_triton",
-)
+# Imported only where Triton is, and left out of the file.
+LEFT_OUT = ("hf_audio_vae.runtime",)
 HEADER = """\
 # {family} in one file, for readers of this pipeline who have diffusers, but not the package hf-audio-vae.
 # Written by `write_vae_shim` of hf-audio-vae {version} from that package's modules: change those, not this file.
@@ -158,6 +152,11 @@ class _Module:
         symbols = symtable.symtable(self.body(), self.name, "exec").get_symbols()
         return [symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()]
 
+    def assignments(self) -> dict[str, str]:
+        """Source of each assignment at the top, by the name that it gives a meaning to."""
+        plain = [s for s in self.tree.body if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name)]
+        return {ast.unparse(s.targets[0]): ast.unparse(s) for s in plain}
+
     def body(self) -> str:
         """All but the imports, under a comment with the module's name and docstring."""
         lines = self.source.splitlines()
@@ -190,14 +189,17 @@ def _collect(name: str, modules: dict[str, _Module]) -> None:
 
 
 def _check_names(modules: Iterable[_Module]) -> None:
-    """Raise `ValueError` unless every name means the same in all modules."""
+    """Raise `ValueError` unless every name means the same in all modules; equal assignments do."""
     meanings = dict.fromkeys(dir(builtins), "a builtin")
+    assignments: set[str] = set()
     for module in modules:
+        repeated = {name for name, source in module.assignments().items() if source in assignments}
+        assignments |= set(module.assignments().values())
         for taken in module.internal:
             if meanings.get(taken.bound) != f"defined in {taken.module}":
                 raise ValueError(f"{module.name} has `{taken}`; import it from the module that defines it.")
         claims = [(taken.bound, str(taken)) for taken in module.external]
-        claims += [(name, f"defined in {module.name}") for name in module.definitions()]
+        claims += [(name, f"defined in {module.name}") for name in module.definitions() if name not in repeated]
         for name, meaning in claims:
             if meanings.setdefault(name, meaning) != meaning:
                 raise ValueError(

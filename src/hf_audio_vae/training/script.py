@@ -15,7 +15,7 @@ from accelerate.utils import (
 )
 
 from hf_audio_vae.data.streaming import TooManyBadItemsError
-from hf_audio_vae.modules.snake import allow_compiled_kernels
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.loop import NonFiniteLossError
 

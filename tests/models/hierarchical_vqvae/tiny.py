@@ -41,7 +41,7 @@ def model_of(dtype: torch.dtype = torch.float32, **changes: object) -> Hierarchi
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     with torch.no_grad():
         sound = 0.3 * torch.randn(1, model.config.audio_channels, 64 * model.hop_length, generator=generator)
-        levels = model._encode(sound, None, quantize=False)
+        levels = model._encode(sound, None, latents=True)
     for quantizer, latents in zip(model.quantizers, levels, strict=True):
         # Amid the latents: random vectors elsewhere would all of them be nearest to the same code.
         codebook = quantizer.codebook

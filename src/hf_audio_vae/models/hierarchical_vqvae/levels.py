@@ -1,15 +1,15 @@
-"""Encoders and decoders of one or several levels, and their exact coding in chunks of the coarsest level's frames."""
+"""Encoders and decoders of one or several levels, and levels as one signal of the coarsest level's frames."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
-from hf_audio_vae.modules.chunking import decode_windows, encoded_chunks, span_through, with_own_strides
 from hf_audio_vae.modules.dilated import DownsamplingBlock, StridedConv1d, UpsamplingBlock
+from hf_audio_vae.modules.quantization import VectorQuantizer
+from hf_audio_vae.modules.stack import span_through
 
 Levels = list[Tensor]
 
@@ -28,13 +28,14 @@ class LevelEncoder(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.first = first
+        self.levels = slice(first, len(self.blocks))
 
     def forward(self, x: Tensor) -> Levels:
         """Return (batch, channels, frames) of each of these blocks."""
         levels = []
-        for place, block in enumerate(self.blocks):
+        for level, block in enumerate(self.blocks):
             x = block(x)
-            if place >= self.first:
+            if level >= self.first:
                 levels.append(x)
         return levels
 
@@ -73,7 +74,11 @@ class LevelDecoder(nn.Module):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Frames of the decoder's own level that the samples [start, stop) read; of finer levels, those within."""
-        return span_through((*reversed(self.blocks), self.conv_out), start, stop)
+        return span_through(self.layers(), start, stop)
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers that the decoder's own level runs through, in order."""
+        return (*reversed(self.blocks), self.conv_out)
 
 
 def level_encoder(config: HierarchicalVQVAEConfig, level: int | None) -> LevelEncoder:
@@ -111,29 +116,6 @@ def _sizes(config: HierarchicalVQVAEConfig, place: int, multiplier: int, *, reve
     }
 
 
-class PackedEncoding:
-    """What an encoder's levels become, as one tensor at the rate of the last: a module that knows its span.
-
-    Args:
-        encoder (`LevelEncoder`): The encoder, for its span.
-        run (`Callable[[torch.Tensor], Levels]`): What is computed of a waveform, with the encoder.
-        ratios (`tuple[int, ...]`): Frames of each of its levels for one frame of the tensor.
-    """
-
-    def __init__(self, encoder: LevelEncoder, run: Callable[[Tensor], Levels], ratios: tuple[int, ...]) -> None:
-        self.encoder = encoder
-        self.run = run
-        self.ratios = ratios
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Run the encoder."""
-        return pack(self.run(x), self.ratios)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Samples that these frames read."""
-        return self.encoder.input_span(start * self.ratios[-1], stop * self.ratios[-1])
-
-
 def pack(levels: Sequence[Tensor], ratios: tuple[int, ...]) -> Tensor:
     """Lay what belongs to one frame along the channels; (batch, c, frames * ratio) each -> (batch, all, frames)."""
     # (batch, c, frames * ratio) -> (batch, c, frames, ratio) -> (batch, c, ratio, frames), then c and ratio are one
@@ -150,39 +132,11 @@ def unpack(packed: Tensor, ratios: tuple[int, ...]) -> Levels:
     ]
 
 
-def encode_levels_in_chunks(encoding: PackedEncoding, x: Tensor, hop_length: int, chunk_frames: int) -> Levels:
-    """Run an encoder over `chunk_frames` of the coarsest level at a time; (batch, in, time) -> all its levels."""
-
-    def read(start: int, stop: int) -> Tensor:
-        return x[..., start:stop]
-
-    frames = frame_count(x.shape[-1], hop_length)
-    levels: Levels = []
-    place = 0
-    for packed in encoded_chunks(encoding, read, x.shape[-1], hop_length, chunk_frames):
-        chunk = unpack(packed, encoding.ratios)
-        if not levels:
-            sizes = [frames * ratio for ratio in encoding.ratios]
-            levels = [part.new_empty(*part.shape[:2], size) for part, size in zip(chunk, sizes, strict=True)]
-        for level, part, ratio in zip(levels, chunk, encoding.ratios, strict=True):
-            level[..., place * ratio : place * ratio + part.shape[-1]] = part
-        place += packed.shape[-1]
-    return levels
+def quantize(latents: Sequence[Tensor], quantizers: Sequence[VectorQuantizer]) -> Levels:
+    """Return the codes of latents, level by level."""
+    return [quantizer.encode(z) for quantizer, z in zip(quantizers, latents, strict=True)]
 
 
-def decode_levels_in_chunks(
-    decode: Callable[[Levels], Tensor],
-    input_span: Callable[[int, int], tuple[int, int]],
-    levels: Levels,
-    hop_length: int,
-    chunk_frames: int,
-) -> Tensor:
-    """Return ``decode(levels)``, `chunk_frames` of the last level at a time; `hop_length` samples each."""
-    frames = levels[-1].shape[-1]
-    ratios = [level.shape[-1] // frames for level in levels]
-
-    def decode_window(first: int, last: int) -> Tensor:
-        parts = (level[..., first * ratio : last * ratio] for level, ratio in zip(levels, ratios, strict=True))
-        return decode([with_own_strides(part) for part in parts])
-
-    return decode_windows(decode_window, input_span, frames, hop_length, chunk_frames)
+def dequantize(codes: Sequence[Tensor], quantizers: Sequence[VectorQuantizer]) -> Levels:
+    """Return the vectors of codes, level by level."""
+    return [quantizer.decode(level) for quantizer, level in zip(quantizers, codes, strict=True)]

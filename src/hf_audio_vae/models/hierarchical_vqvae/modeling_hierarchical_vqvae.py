@@ -5,24 +5,25 @@ Dhariwal et al., 2020 (arXiv:2005.00341).
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.hierarchical_vqvae.checks import check_levels, common_mask, level_path, picked
+from hf_audio_vae.audio.framing import pad_to_frames
+from hf_audio_vae.models.coding import CodingMixin
+from hf_audio_vae.models.hierarchical_vqvae.checks import check_level, check_levels, common_mask, level_path, picked
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.levels import (
     LevelEncoder,
     Levels,
-    PackedEncoding,
-    decode_levels_in_chunks,
-    encode_levels_in_chunks,
+    dequantize,
     level_decoder,
     level_encoder,
     pack,
+    quantize,
     unpack,
 )
 from hf_audio_vae.models.hierarchical_vqvae.outputs import (
@@ -30,16 +31,16 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEEncoderOutput,
     HierarchicalVQVAEOutput,
 )
-from hf_audio_vae.models.hierarchical_vqvae.streaming import StreamingLevelsMixin
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_sampling_rate
+from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform
-from hf_audio_vae.models.tiling import TilingMixin, frames_for_device
 from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
+from hf_audio_vae.runtime.coders import Coding, LayerRange, identity
+from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
+class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
     """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
@@ -79,6 +80,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         self.quantizers = nn.ModuleList(_quantizer(config) for _ in levels)
         self.decoders = nn.ModuleList(level_decoder(config, level) for level in levels)
         self.encoder_is_frozen = False
+        self.coder = self.new_coder()
         self.post_init()
 
     @torch.no_grad()
@@ -127,19 +129,23 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         rates = self.frame_rates if self.config.joint_decoding else self.frame_rates[:1]
         return sum(rates) * math.log2(self.config.codebook_size)
 
-    @property
-    def default_tile_frames(self) -> int:
-        """Frames a chunk: twelve times the frames that the decoders read for one, or more on a GPU."""
-        longest = 0
-        for decoder, ratio in zip(self.decoders, self._ratios(), strict=True):
-            first, last = decoder.input_span(0, self.hop_length)
-            longest = max(longest, frame_count(last - first, ratio))
-        return frames_for_device(12 * longest, self.device, self.frame_rate)
+    def encodings(self) -> tuple[Coding, ...]:
+        """From waveforms to the packed codes of each encoder's levels."""
+        return tuple(map(self._encoding, self.encoders))
+
+    def decodings(self) -> tuple[Coding, ...]:
+        """From the packed codes of each level, or with `joint_decoding` of all levels down to the finest."""
+        joint = self.config.joint_decoding
+        return tuple(self._decoding(range(level + 1) if joint else (level,)) for level in range(self.num_levels))
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """Encoder and decoder of each level."""
-        return *self.encoders, *self.decoders
+    def algorithmic_latency(self) -> AlgorithmicLatency:
+        """Samples until a sample's code on the finest level and its reconstruction from it are determined.
+
+        Raises:
+            ValueError: The model decodes all levels together.
+        """
+        return latency_of(*self._level_codings(None), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
         """Train the decoders alone from here on: encoders and codebooks stay as they are, in training mode, too."""
@@ -185,7 +191,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         check_sampling_rate(sampling_rate, self.sampling_rate)
         waveform, sound = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         valid = self._frames_mask(sound)
-        codes = tuple(self._encode(waveform, valid, quantize=True))
+        codes = tuple(self._encode(waveform, valid, latents=False))
         output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
         return output if return_dict else output.to_tuple()
 
@@ -226,7 +232,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         if audio_codes_mask is not None:
             masks = picked(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")
             valid = common_mask(masks, levels, ratios)
-        output = HierarchicalVQVAEDecoderOutput(self._decode(levels, path, valid, dequantize=True))
+        output = HierarchicalVQVAEDecoderOutput(self._decode(levels, path, valid, latents=False))
         return output if return_dict else output.to_tuple()
 
     @deferring_checks
@@ -259,7 +265,7 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         masks = self._level_masks(valid)
         coded = [
             self.quantizers[level](latents, None if masks is None else masks[level])
-            for level, latents in enumerate(self._encode(waveform, valid, quantize=False))
+            for level, latents in enumerate(self._encode(waveform, valid, latents=True))
         ]
 
         quantized, codes = [level.quantized for level in coded], tuple(level.codes for level in coded)
@@ -274,6 +280,52 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         )
         return output if return_dict else output.to_tuple()
 
+    def streaming(self, level: int | None = None) -> Streaming[Tensor]:
+        """Return an encoder and a decoder of one level for a signal that comes in pieces, with a copy of the weights.
+
+        Their outputs, concatenated, are ``encode(x).audio_codes[level]`` and ``decode(codes, level=level)`` within
+        rounding, whatever the pieces. Each output is computed once, as soon as it is determined. What is kept for
+        later outputs does not grow.
+
+        Args:
+            level (`int`, *optional*): The level, 0 for the finest, which is the default. A model that decodes all
+                levels together (`joint_decoding`) has no default.
+
+        Raises:
+            ValueError: There is no such level, or none is named where it has to be.
+
+        Example:
+            >>> config = HierarchicalVQVAEConfig(hidden_size=4, width=4, depth=1, codebook_size=16)
+            >>> streaming = HierarchicalVQVAE(config).eval().streaming(level=1)
+            >>> codes = streaming.encoder.push(torch.randn(1, 1, 320))
+            >>> codes.shape[-1] + streaming.encoder.flush().shape[-1]  # 32 samples each, whole frames of 128
+            12
+        """
+        return new_streaming(
+            *self._level_codings(level),
+            check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
+            check_frames=partial(check_codes, codebook_sizes=(self.config.codebook_size,)),
+            wrap=identity,
+            unit=self.hop_length,
+            sampling_rate=self.sampling_rate,
+        )
+
+    def _level_codings(self, level: int | None) -> tuple[Coding, Coding]:
+        """Return both directions of one level alone, of the finest if it is what the model decodes."""
+        if level is None and self.config.joint_decoding:
+            raise ValueError(
+                "`joint_decoding=True`: the model decodes all levels together; name a `level` to stream it alone, 0 "
+                "for the finest."
+            )
+        level = level or 0
+        check_level(level, self.num_levels)
+        encoder, decoder = self.encoders[0 if self.config.shared_encoder else level], self.decoders[level]
+        quantizer, hop_length = self.quantizers[level], self.hop_lengths[level]
+        return (
+            Coding(LayerRange(encoder.blocks[: level + 1]), hop_length, after=quantizer.encode),
+            Coding(LayerRange(decoder.layers()), hop_length, before=quantizer.decode),
+        )
+
     def _heard(
         self,
         quantized: Levels,
@@ -287,10 +339,10 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         Not by `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
         """
         valid = None if masks is None else masks[path[-1]]
-        audio = self._decode([quantized[level] for level in path], path, valid, dequantize=False)[..., :time]
+        audio = self._decode([quantized[level] for level in path], path, valid, latents=True)[..., :time]
         return audio if sound is None else audio * sound[:, None]
 
-    def _ratios(self, path: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    def _ratios(self, path: Sequence[int] | None = None) -> tuple[int, ...]:
         """Frames of each level of a path, of all levels if not given, for one frame of its last."""
         hops = [self.hop_lengths[level] for level in path or range(self.num_levels)]
         return tuple(hops[-1] // hop for hop in hops)
@@ -303,52 +355,35 @@ class HierarchicalVQVAE(TilingMixin, StreamingLevelsMixin, PreTrainedModel):
         """Spread a mask of the coarsest level's frames over every level's."""
         return None if valid is None else tuple(valid.repeat_interleave(ratio, dim=1) for ratio in self._ratios())
 
-    def _encode(self, waveform: Tensor, valid: Tensor | None, *, quantize: bool) -> Levels:
-        """Return the latents of every level, or their codes."""
-        return [level for encoder in self.encoders for level in self._encode_by(encoder, waveform, valid, quantize)]
+    def _encode(self, waveform: Tensor, valid: Tensor | None, *, latents: bool) -> Levels:
+        """Return the codes of every level, or its latents."""
+        return [level for encoder in self.encoders for level in self._encode_by(encoder, waveform, valid, latents)]
 
-    def _encode_by(self, encoder: LevelEncoder, waveform: Tensor, valid: Tensor | None, quantize: bool) -> Levels:
-        served = slice(encoder.first, len(encoder.blocks))
-        quantizers, ratios, hop = self.quantizers[served], self._ratios()[served], self.hop_length
-
-        def run(x: Tensor) -> Levels:
-            levels = encoder(x)
-            if not quantize:
-                return levels
-            return [quantizer.encode(z) for quantizer, z in zip(quantizers, levels, strict=True)]
-
-        def code(x: Tensor) -> Levels:
-            frames = frame_count(x.shape[-1], hop)
-            if self._in_tiles(encoder, frames):
-                packed = PackedEncoding(encoder, run, ratios)
-                return encode_levels_in_chunks(packed, x, hop, self._chunk_frames(frames))
-            return run(pad_to_frames(x, hop))
-
+    def _encode_by(self, encoder: LevelEncoder, waveform: Tensor, valid: Tensor | None, latents: bool) -> Levels:
+        encode = partial(self.coder.encode, self._encoding(encoder, latents=latents))
         if valid is None:
-            return code(waveform)
-        padded = pad_to_frames(waveform, hop)
-        return unpack(by_length(lambda x: pack(code(x), ratios), padded, valid, hop, 1), ratios)
+            return encode(waveform)
+        ratios, hop = self._ratios()[encoder.levels], self.hop_length
+        packed = by_length(lambda x: pack(encode(x), ratios), pad_to_frames(waveform, hop), valid, hop, 1)
+        return unpack(packed, ratios)
 
-    def _decode(self, levels: Levels, path: tuple[int, ...], valid: Tensor | None, *, dequantize: bool) -> Tensor:
+    def _decode(self, levels: Levels, path: tuple[int, ...], valid: Tensor | None, *, latents: bool) -> Tensor:
         """Decode the codes, or else the quantized latents, of the levels of a path."""
-        last = path[-1]
-        decoder, hop, ratios = self.decoders[last], self.hop_lengths[last], self._ratios(path)
-
-        def run(levels: Levels) -> Tensor:
-            if dequantize:
-                levels = [self.quantizers[place].decode(codes) for place, codes in zip(path, levels, strict=True)]
-            return decoder(levels)
-
-        def code(levels: Levels) -> Tensor:
-            frames, ratio = levels[-1].shape[-1], self._ratios()[last]
-            if self._in_tiles(decoder, frames, ratio):
-                chunk_frames = self._chunk_frames(frames, ratio)
-                return decode_levels_in_chunks(run, decoder.input_span, levels, hop, chunk_frames)
-            return run(levels)
-
+        decode = partial(self.coder.decode, self._decoding(path, latents=latents))
         if valid is None:
-            return code(levels)
-        return by_length(lambda packed: code(unpack(packed, ratios)), pack(levels, ratios), valid, 1, hop)
+            return decode(levels)
+        ratios, hop = self._ratios(path), self.hop_lengths[path[-1]]
+        return by_length(lambda packed: decode(unpack(packed, ratios)), pack(levels, ratios), valid, 1, hop)
+
+    def _encoding(self, encoder: LevelEncoder, *, latents: bool = False) -> Coding:
+        """From a waveform to the codes of an encoder's levels, or to its latents."""
+        after = identity if latents else partial(quantize, quantizers=self.quantizers[encoder.levels])
+        return Coding(encoder, self.hop_length, after=after, rate=self._ratios()[encoder.levels][-1])
+
+    def _decoding(self, path: Sequence[int], *, latents: bool = False) -> Coding:
+        """From the codes of the levels of a path to a waveform, or from quantized latents."""
+        before = identity if latents else partial(dequantize, quantizers=[self.quantizers[level] for level in path])
+        return Coding(self.decoders[path[-1]], self.hop_lengths[path[-1]], before=before)
 
 
 def _quantizer(config: HierarchicalVQVAEConfig) -> VectorQuantizer:

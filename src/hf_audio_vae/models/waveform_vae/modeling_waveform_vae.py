@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -11,52 +11,25 @@ from diffusers.models.autoencoders.vae import AutoencoderMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.fusing import FusedMixin, chunks_itself
+from hf_audio_vae.models.coding import CodingMixin, by_item
 from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import NormalizedLatentsMixin, check_statistics
-from hf_audio_vae.models.streaming_vae import StreamingVAEMixin
-from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.models.waveform_vae.outputs import (
     WaveformVAEDecoderOutput,
     WaveformVAEEncoderOutput,
     WaveformVAEOutput,
 )
 from hf_audio_vae.modules.activations import Snake1d
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks, encoded_chunks, span_through
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
+from hf_audio_vae.modules.stack import CheckpointedStack
+from hf_audio_vae.runtime.coders import Coding
+from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class _Stack(nn.Module):
-    """What encoder and decoder share: a first convolution, blocks that change the rate, Snake, a last convolution."""
-
-    conv1: WeightNormConv1d
-    block: Any  # nn.ModuleList of EncoderBlock or DecoderBlock
-    snake1: Snake1d
-    conv2: WeightNormConv1d
-    gradient_checkpointing = False
-    _gradient_checkpointing_func: Callable[..., Tensor]
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
-        for block in self.block:
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, x)
-            else:
-                x = block(x)
-        return self.conv2(self.snake1(x))
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return span_through((self.conv1, *self.block, self.conv2), start, stop)
-
-    def layers(self) -> tuple[nn.Module, ...]:
-        return self.conv1, *self.block, self.snake1, self.conv2
-
-
-class WaveformEncoder(_Stack):
+class WaveformEncoder(CheckpointedStack):
     """(batch, audio_channels, frames * hop_length) -> posterior parameters (batch, 2 * latent_channels, frames)."""
 
     def __init__(
@@ -75,8 +48,12 @@ class WaveformEncoder(_Stack):
         self.snake1 = Snake1d(widths[-1])
         self.conv2 = WeightNormConv1d(widths[-1], 2 * latent_channels, 3, causal=causal)
 
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers in order."""
+        return self.conv1, *self.block, self.snake1, self.conv2
 
-class WaveformDecoder(_Stack):
+
+class WaveformDecoder(CheckpointedStack):
     """Latents (batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length)."""
 
     def __init__(
@@ -95,10 +72,12 @@ class WaveformDecoder(_Stack):
         self.snake1 = Snake1d(widths[-1])
         self.conv2 = WeightNormConv1d(widths[-1], audio_channels, 7, causal=causal, bias=False)
 
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers in order."""
+        return self.conv1, *self.block, self.snake1, self.conv2
 
-class WaveformVAE(
-    FusedMixin, ModelMixin, TilingMixin, AutoencoderMixin, NormalizedLatentsMixin, StreamingVAEMixin, ConfigMixin
-):
+
+class WaveformVAE(CodingMixin, NormalizedLatentsMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
@@ -163,6 +142,7 @@ class WaveformVAE(
         self.encoder = WaveformEncoder(audio_channels, decoder_input_channels, encoder_widths, strides, causal)
         self.decoder = WaveformDecoder(audio_channels, decoder_input_channels, decoder_widths, strides[::-1], causal)
         self.use_slicing = False
+        self.coder = self.new_coder()
 
     def register_to_config(self, **arguments: object) -> None:
         """Keep the arguments and, beside them, the latents' width under the name that `StableAudio3Pipeline` reads."""
@@ -194,10 +174,18 @@ class WaveformVAE(
         """Latent frames a second, in Hz."""
         return self.sampling_rate / self.hop_length
 
+    def encodings(self) -> tuple[Coding]:
+        """From waveforms to the parameters of posteriors."""
+        return (Coding(self.encoder, self.hop_length),)
+
+    def decodings(self) -> tuple[Coding]:
+        """From latents to waveforms."""
+        return (Coding(self.decoder, self.hop_length),)
+
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """Encoder and decoder."""
-        return self.encoder, self.decoder
+    def algorithmic_latency(self) -> AlgorithmicLatency:
+        """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
+        return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
         """Train the decoder alone: the encoder takes no more gradients."""
@@ -245,21 +233,15 @@ class WaveformVAE(
         """
         if time < 1:
             raise ValueError(f"`time` is {time}; pass a signal of at least 1 sample, and leave out empty ones.")
-        chunk_frames = self._chunk_frames(frame_count(time, self.hop_length))
 
         def checked(start: int, stop: int) -> Tensor:
             waveform = read(start, stop)
             check_waveform(waveform, self.config.audio_channels)
             return waveform
 
-        encoder = self._form().encoder
-        if chunks_itself(encoder):
-            length = frame_count(time, self.hop_length) * self.hop_length
-            chunks = encoder.chunks(checked, time, length, min(chunk_frames, encoder.default_chunk(length)))
-        else:
-            chunks = encoded_chunks(encoder, checked, time, self.hop_length, chunk_frames)
-        for parameters in chunks:
-            yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
+        (encoding,) = self.encodings()
+        for parameters in self.coder.encode_pieces(encoding, checked, time):
+            yield DiagonalGaussian.from_parameters(parameters)
 
     @apply_forward_hook
     @deferring_checks
@@ -315,30 +297,43 @@ class WaveformVAE(
         losses = {"kl": posterior.kl().sum(dim=1).mean()}
         return WaveformVAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
+    def streaming(self) -> Streaming[DiagonalGaussian]:
+        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+
+        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each
+        output is computed once, as soon as it is determined. What is kept for later outputs does not grow.
+
+        Example:
+            >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=16000, causal=True).eval()
+            >>> model.algorithmic_latency.total, model.algorithmic_latency.seconds
+            (10, 0.000625)
+            >>> streaming = model.streaming()
+            >>> for piece in torch.randn(1, 1, 29).split(8, dim=-1):
+            ...     latents = streaming.encoder.push(piece).mode()
+            ...     print(latents.shape[-1], streaming.decoder.push(latents).shape[-1])
+            0 0
+            1 10
+            1 10
+            0 0
+            >>> streaming.encoder.flush().mean.shape  # zeros complete the last frame
+            torch.Size([1, 4, 1])
+        """
+        return new_streaming(
+            *self.encodings(),
+            *self.decodings(),
+            check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
+            check_frames=partial(check_latents, latent_channels=self.latent_channels),
+            wrap=DiagonalGaussian.from_parameters,
+            unit=self.hop_length,
+            sampling_rate=self.sampling_rate,
+        )
+
     def _encode(self, waveform: Tensor) -> DiagonalGaussian:
-        encoder = self._form(waveform).encoder
-        frames = frame_count(waveform.shape[-1], self.hop_length)
-
-        def code(item: Tensor) -> Tensor:
-            if self._in_tiles(encoder, frames):
-                return encode_in_chunks(encoder, item, self.hop_length, self._chunk_frames(frames))
-            if chunks_itself(encoder):
-                return encoder(item, frames * self.hop_length)
-            return encoder(pad_to_frames(item, self.hop_length))
-
-        return DiagonalGaussian.from_parameters(self._by_item(code, waveform))
+        encode = partial(self.coder.encode, *self.encodings())
+        return DiagonalGaussian.from_parameters(self._run(encode, waveform))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        decoder = self._form(latents).decoder
+        return self._run(partial(self.coder.decode, *self.decodings()), latents)
 
-        def code(item: Tensor) -> Tensor:
-            if self._in_tiles(decoder, latents.shape[-1]):
-                return decode_in_chunks(decoder, item, self.hop_length, self._chunk_frames(latents.shape[-1]))
-            return decoder(item)
-
-        return self._by_item(code, latents)
-
-    def _by_item(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if self.use_slicing and x.shape[0] > 1:
-            return torch.cat([code(item) for item in x.split(1)])
-        return code(x)
+    def _run(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return by_item(code, x) if self.use_slicing and x.shape[0] > 1 else code(x)

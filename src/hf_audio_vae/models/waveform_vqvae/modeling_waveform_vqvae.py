@@ -1,20 +1,16 @@
 """Neural codec: waveform to codes and back, a superset of DAC (arXiv:2306.06546) and EnCodec (arXiv:2210.13438)."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
-from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.models.fusing import FusedMixin, chunks_itself
+from hf_audio_vae.models.coding import CodingMixin
 from hf_audio_vae.models.initialization import start_weights
-from hf_audio_vae.models.inputs import check_codes, check_sampling_rate
+from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
-from hf_audio_vae.models.streaming import StreamingVQVAEMixin
-from hf_audio_vae.models.tiling import TilingMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
@@ -23,27 +19,14 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEOutput,
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
-from hf_audio_vae.modules.chunking import decode_in_chunks, encode_in_chunks
 from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
+from hf_audio_vae.runtime.coders import Coding, identity
+from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-@dataclass(frozen=True)
-class _Spanned:
-    """A function over time, and what its outputs read."""
-
-    run: Callable[[Tensor], Tensor]
-    span: Callable[[int, int], tuple[int, int]]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.run(x)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        return self.span(start, stop)
-
-
-class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(CodingMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read
@@ -100,6 +83,7 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
             final_tanh=config.final_tanh,
         )
         self.encoder_is_frozen = False
+        self.coder = self.new_coder()
         self.post_init()
 
     @torch.no_grad()
@@ -137,33 +121,24 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         """Bits a second that the codes take, each as many as its codebook needs."""
         return self.frame_rate * sum(math.log2(size) for size in self.codebook_sizes)
 
-    def enable_tiling(self, tile_frames: int | None = None) -> None:
-        """Encode and decode in chunks: the same result as at once, at a memory that does not grow with the length.
+    def encodings(self, num_codebooks: int | None = None) -> tuple[Coding]:
+        """From waveforms to codes of the first `num_codebooks` codebooks, all if not given."""
+        after = partial(self.quantizer.encode, num_codebooks=num_codebooks)
+        return (Coding(self.encoder, self.hop_length, after=after),)
 
-        A chunk's window holds the frames around it, too, that its result depends on. An LSTM depends on all that was
-        before, so it goes over all frames at once: what it reads and returns, at the rate of the frames and not of the
-        samples, is in memory as a whole.
-
-        Args:
-            tile_frames (`int`, *optional*): Frames a chunk. Windows then have one shape for signals longer than a
-                window, as networks compiled for static shapes need it; a shorter signal has its own, and an LSTM meets
-                a shape for every length. If not given, chunks of like length, as few as there can be of
-                `default_tile_frames`.
-
-        Raises:
-            ValueError: `tile_frames` is less than 1, or the model normalises over time.
-        """
-        if self.config.norm == "time_group_norm":
-            raise ValueError(
-                '`norm="time_group_norm"` makes every frame depend on the whole signal: chunks cannot equal it; cut '
-                "the signal where it may be cut, or use a model with weight norm."
-            )
-        super().enable_tiling(tile_frames)
+    def decodings(self) -> tuple[Coding]:
+        """From codes to waveforms."""
+        return (Coding(self.decoder, self.hop_length, before=self.quantizer.decode),)
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """Encoder and decoder."""
-        return self.encoder, self.decoder
+    def algorithmic_latency(self) -> AlgorithmicLatency:
+        """Samples until a sample's codes and its reconstruction are determined, from the layers' spans.
+
+        Raises:
+            ValueError: An output of the model depends on the whole signal.
+        """
+        self._check_streamable()
+        return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
         """Train the decoder alone: encoder and quantizer take no more gradients, codebooks stop learning.
@@ -218,10 +193,8 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         frames_mask = self._frames_mask(valid)
         waveform, scales = self._normalized(waveform, valid)
 
-        def code(items: Tensor) -> Tensor:
-            return self._codes(items, num_codebooks)
-
-        codes = by_length(code, waveform, frames_mask, self.hop_length, 1)
+        encode = partial(self.coder.encode, *self.encodings(num_codebooks))
+        codes = by_length(encode, waveform, frames_mask, self.hop_length, 1)
         output = WaveformVQVAEEncoderOutput(codes, frames_mask, scales)
         return output if return_dict else output.to_tuple()
 
@@ -257,7 +230,8 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         batch, _, frames = audio_codes.shape
         mask = audio_codes_mask
         valid = None if mask is None else valid_mask(mask, batch, frames, "audio_codes_mask")
-        audio = by_length(self._audio_of_codes, audio_codes.long(), valid, 1, self.hop_length)
+        decode = partial(self.coder.decode, *self.decodings())
+        audio = by_length(decode, audio_codes.long(), valid, 1, self.hop_length)
         if audio_scales is not None:
             audio = scaled(audio, audio_scales)
         return WaveformVQVAEDecoderOutput(audio) if return_dict else (audio,)
@@ -292,9 +266,11 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         waveform, valid = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         frames_mask = self._frames_mask(valid)
         normalized, scales = self._normalized(waveform, valid)
-        latents = by_length(self._latents, normalized, frames_mask, self.hop_length, 1)
+        encode = partial(self.coder.encode, Coding(self.encoder, self.hop_length))
+        decode = partial(self.coder.decode, Coding(self.decoder, self.hop_length))
+        latents = by_length(encode, normalized, frames_mask, self.hop_length, 1)
         quantized = self.quantizer(latents, frames_mask, num_codebooks, generator)
-        audio = by_length(self._audio, quantized.quantized, frames_mask, 1, self.hop_length)
+        audio = by_length(decode, quantized.quantized, frames_mask, 1, self.hop_length)
         audio = audio[..., : waveform.shape[-1]]
         if scales is not None:
             audio = scaled(audio, scales)
@@ -303,6 +279,39 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
             audio, codes = audio * valid[:, None], codes * frames_mask[:, None]
         output = WaveformVQVAEOutput(audio, codes, frames_mask, quantized.losses)
         return output if return_dict else output.to_tuple()
+
+    def streaming(self, num_codebooks: int | None = None) -> Streaming[Tensor]:
+        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+
+        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each
+        output is computed once, as soon as it is determined. What is kept for later outputs does not grow.
+
+        Args:
+            num_codebooks (`int`, *optional*): How many of the codebooks to encode with, the first ones; all, if not
+                given.
+
+        Raises:
+            ValueError: An output of the model depends on the whole signal, or there are not so many codebooks.
+
+        Example:
+            >>> config = WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=(2, 5),
+            ...     hidden_size=16, num_codebooks=3, codebook_size=64, causal=True)
+            >>> model = WaveformVQVAE(config).eval()
+            >>> streaming = model.streaming()
+            >>> codes = streaming.encoder.push(torch.randn(1, 1, 25))
+            >>> codes.shape, streaming.decoder.push(codes).shape, streaming.encoder.flush().shape
+            (torch.Size([1, 3, 2]), torch.Size([1, 1, 20]), torch.Size([1, 3, 1]))
+        """
+        self._check_streamable()
+        return new_streaming(
+            *self.encodings(self.quantizer.checked_count(num_codebooks)),
+            *self.decodings(),
+            check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
+            check_frames=partial(check_codes, codebook_sizes=self.codebook_sizes),
+            wrap=identity,
+            unit=self.hop_length,
+            sampling_rate=self.sampling_rate,
+        )
 
     def _frames_mask(self, valid: Tensor | None) -> Tensor | None:
         """Which frames hold a sample; (batch, time) -> (batch, frames)."""
@@ -325,48 +334,9 @@ class WaveformVQVAE(TilingMixin, StreamingVQVAEMixin, FusedMixin, PreTrainedAudi
         if scales is not None and scales.shape != (batch, 1):
             raise ValueError(f"`audio_scales` has shape {tuple(scales.shape)}, expected ({batch}, 1), one an item.")
 
-    def _codes(self, waveform: Tensor, num_codebooks: int | None) -> Tensor:
-        """(batch, audio_channels, time) -> (batch, num_codebooks, frames)."""
-        frames = frame_count(waveform.shape[-1], self.hop_length)
-        encoder = self._form(waveform).encoder
-        if not self._in_tiles(encoder, frames) or self.config.num_lstm_layers:
-            return self.quantizer.encode(self._latents(waveform), num_codebooks)
-
-        def code(window: Tensor) -> Tensor:
-            return self.quantizer.encode(encoder(window), num_codebooks)
-
-        spanned = _Spanned(code, encoder.input_span)
-        return encode_in_chunks(spanned, waveform, self.hop_length, self._chunk_frames(frames))
-
-    def _latents(self, waveform: Tensor) -> Tensor:
-        """(batch, audio_channels, time) -> (batch, hidden_size, frames)."""
-        frames = frame_count(waveform.shape[-1], self.hop_length)
-        encoder = self._form(waveform).encoder
-        if chunks_itself(encoder):
-            return encoder(waveform, frames * self.hop_length)
-        if not self._in_tiles(encoder, frames):
-            return encoder(pad_to_frames(waveform, self.hop_length))
-        spanned = _Spanned(encoder.downsample, encoder.downsample_span)
-        chunk_frames = self._chunk_frames(frames)
-        return encoder.finish(encode_in_chunks(spanned, waveform, self.hop_length, chunk_frames))
-
-    def _audio_of_codes(self, codes: Tensor) -> Tensor:
-        """(batch, num_codebooks, frames) -> (batch, audio_channels, frames * hop_length)."""
-        decoder = self._form(codes).decoder
-        if not self._in_tiles(decoder, codes.shape[-1]) or self.config.num_lstm_layers:
-            return self._audio(self.quantizer.decode(codes))
-
-        def decode(window: Tensor) -> Tensor:
-            return decoder(self.quantizer.decode(window))
-
-        spanned = _Spanned(decode, decoder.input_span)
-        return decode_in_chunks(spanned, codes, self.hop_length, self._chunk_frames(codes.shape[-1]))
-
-    def _audio(self, latents: Tensor) -> Tensor:
-        """(batch, hidden_size, frames) -> (batch, audio_channels, frames * hop_length)."""
-        decoder = self._form(latents).decoder
-        if not self._in_tiles(decoder, latents.shape[-1]):
-            return decoder(latents)
-        spanned = _Spanned(decoder.upsample, decoder.upsample_span)
-        chunk_frames = self._chunk_frames(latents.shape[-1])
-        return decode_in_chunks(spanned, decoder.begin(latents), self.hop_length, chunk_frames)
+    def _check_streamable(self) -> None:
+        if self.config.normalize:
+            raise ValueError(
+                "`normalize=True` divides a waveform by the loudness of all of it, which is known only at its end; "
+                "encode and decode the signal as a whole, or use a model with `normalize=False`."
+            )

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.models.streaming import StreamingCoder
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.runtime.streaming import StreamingCoder
 from tests.models.probes import assert_equal_within_rounding, wrong_tensors
 from tests.models.waveform_vae.test_modeling_waveform_vae import TestCausalWaveformVAE, TestWaveformVAE
 from tests.models.waveform_vqvae.test_modeling_waveform_vqvae import (

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import LinearSnake1d, Snake1d
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused import FusedStack
-from hf_audio_vae.modules.fused.steps import SpectralUnit, Step, TapUnit
-from hf_audio_vae.modules.native import native_kernels
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
+from hf_audio_vae.runtime.fused import FusedStack
+from hf_audio_vae.runtime.fused.steps import SpectralUnit, Step, TapUnit
+from hf_audio_vae.runtime.native import native_kernels
 from tests.memory import working_bytes
 
 KERNELS = native_kernels(torch.float32)
@@ -133,7 +133,7 @@ def test_wide_units_are_computed_tap_by_tap_to_the_same_results(monkeypatch):
     layers = nn.Sequential(*unit, WeightNormConv1d(24, 1, 7))
     x = torch.randn(1, 1, 300)
     by_spectra = FusedStack(layers, KERNELS)
-    monkeypatch.setattr("hf_audio_vae.modules.fused.steps.MOST_SPECTRAL_CHANNELS", 16)
+    monkeypatch.setattr("hf_audio_vae.runtime.fused.steps.MOST_SPECTRAL_CHANNELS", 16)
     by_taps = FusedStack(layers, KERNELS)
     assert isinstance(by_spectra.steps[1], SpectralUnit)
     assert isinstance(by_taps.steps[1], TapUnit)

@@ -1,20 +1,17 @@
 """Waveforms encoded and decoded while they come in, and after how many samples."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.models.inputs import check_codes, check_latents, check_waveform
-from hf_audio_vae.modules.chunking import FAR, SpannedModule, span_through
-from hf_audio_vae.modules.distributions import DiagonalGaussian
-from hf_audio_vae.modules.quantization import Quantizer
-from hf_audio_vae.modules.streaming import Chain, Pointwise, Stream, stream_of
+from hf_audio_vae.runtime.chunking import FAR
+from hf_audio_vae.runtime.coders import Coding, identity
+from hf_audio_vae.runtime.incremental import Chain, Pointwise, Stream, stream_of
 
 Output = TypeVar("Output")
 
@@ -136,128 +133,57 @@ class Streaming(Generic[Output]):
     latency: AlgorithmicLatency
 
 
-def latency_of(
-    encoder: Iterable[SpannedModule], decoder: Iterable[SpannedModule], *, hop_length: int, sampling_rate: int
-) -> AlgorithmicLatency:
-    """Return the latency of layers from samples to frames, and of layers back, each of which knows its span.
+def latency_of(encoding: Coding, decoding: Coding, *, sampling_rate: int) -> AlgorithmicLatency:
+    """Return the latency of both directions of an autoencoder from the spans of their networks.
 
     An LSTM, which reads the past alone, is in no span and changes no latency.
+
+    Raises:
+        ValueError: An output depends on the whole signal.
     """
+    hop_length = decoding.hop_length
     times = range(FAR * hop_length, (FAR + 1) * hop_length)
-    ends = [span_through(decoder, t, t + 1)[1] - FAR for t in times]  # frames
-    known = {end: span_through(encoder, FAR + end - 1, FAR + end)[1] - times.start for end in {1, *ends}}
+    ends = [decoding.input_span(t, t + 1)[1] - FAR for t in times]  # frames
+    known = {end: encoding.input_span(FAR + end - 1, FAR + end)[1] - times.start for end in {1, *ends}}
     return AlgorithmicLatency(
         encoder=known[1],
         decoder=max(end * hop_length - t for t, end in enumerate(ends)),
         total=max(known[end] - t for t, end in enumerate(ends)),
-        start=span_through(encoder, 0, span_through(decoder, 0, 1)[1])[1],
+        start=encoding.input_span(0, decoding.input_span(0, 1)[1])[1],
         sampling_rate=sampling_rate,
     )
 
 
-def _check_streamable(config: Any) -> None:
-    if config.norm == "time_group_norm":
-        raise ValueError(
-            '`norm="time_group_norm"` makes every output depend on the whole signal, which is known only at its end; '
-            "encode and decode the signal as a whole, or use a model with weight norm."
-        )
-    if config.normalize:
-        raise ValueError(
-            "`normalize=True` divides a waveform by the loudness of all of it, which is known only at its end; encode "
-            "and decode the signal as a whole, or use a model with `normalize=False`."
-        )
+def new_streaming(
+    encoding: Coding,
+    decoding: Coding,
+    *,
+    check_waveform: Callable[[Tensor], None],
+    check_frames: Callable[[Tensor], None],
+    wrap: Callable[[Tensor], Output],
+    unit: int,
+    sampling_rate: int,
+) -> Streaming[Output]:
+    """Make an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
 
+    Args:
+        encoding (`Coding`): From a waveform to frames.
+        decoding (`Coding`): Back.
+        check_waveform (`Callable`): Raises `ValueError` for a wrong piece of a waveform.
+        check_frames (`Callable`): Raises `ValueError` for a wrong piece of frames.
+        wrap (`Callable`): Makes the public output of an encoding's.
+        unit (`int`): Zeros continue a waveform up to a multiple of so many samples.
+        sampling_rate (`int`): Samples a second, in Hz.
 
-def unchanged(x: Tensor) -> Tensor:
-    """Return codes or a waveform as the network gives them."""
-    return x
-
-
-class _Coder(Protocol):
-    """What the mixins read of a model."""
-
-    config: Any
-    encoder: Any
-    decoder: Any
-
-    @property
-    def hop_length(self) -> int: ...
-
-    @property
-    def sampling_rate(self) -> int: ...
-
-    @property
-    def algorithmic_latency(self) -> AlgorithmicLatency: ...
-
-
-class _CodebookCoder(_Coder, Protocol):
-    quantizer: Quantizer
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]: ...
-
-
-def streaming_vae(model: _Coder) -> Streaming[DiagonalGaussian]:
-    """Return what `streaming` of a model with a posterior over latents does."""
-    encoder = StreamingCoder(
-        stream_of(model.encoder),
-        partial(check_waveform, audio_channels=model.config.audio_channels),
-        DiagonalGaussian.from_parameters,
-        unit=model.hop_length,
+    Raises:
+        ValueError: An output depends on the whole signal, or a layer has no streaming form.
+    """
+    latency = latency_of(encoding, decoding, sampling_rate=sampling_rate)
+    after, before = copy.deepcopy((encoding.after, decoding.before))
+    encoder = Chain((stream_of(encoding.network), Pointwise(after)))
+    decoder = Chain((Pointwise(before), stream_of(decoding.network)))
+    return Streaming(
+        StreamingCoder(encoder, check_waveform, wrap, unit=unit),
+        StreamingCoder(decoder, check_frames, identity),
+        latency,
     )
-    check = partial(check_latents, latent_channels=model.config.decoder_input_channels)
-    return Streaming(encoder, StreamingCoder(stream_of(model.decoder), check, unchanged), model.algorithmic_latency)
-
-
-class StreamingVQVAEMixin:
-    """Streaming of a model with codes."""
-
-    @property
-    def algorithmic_latency(self: _CodebookCoder) -> AlgorithmicLatency:
-        """Samples until a sample's codes and its reconstruction are determined, from the layers' spans.
-
-        Raises:
-            ValueError: An output of the model depends on the whole signal.
-        """
-        _check_streamable(self.config)
-        layers = (self.encoder,), (self.decoder,)
-        return latency_of(*layers, hop_length=self.hop_length, sampling_rate=self.sampling_rate)
-
-    def streaming(self: _CodebookCoder, num_codebooks: int | None = None) -> Streaming[Tensor]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
-
-        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each is
-        computed once, as soon as it is determined; what is kept for later ones does not grow.
-
-        Args:
-            num_codebooks (`int`, *optional*): How many of the codebooks to encode with, the first ones; all, if not
-                given.
-
-        Raises:
-            ValueError: An output of the model depends on the whole signal, or there are not so many codebooks.
-
-        Example:
-            >>> from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
-            >>> config = WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=(2, 5),
-            ...     hidden_size=16, num_codebooks=3, codebook_size=64, causal=True)
-            >>> model = WaveformVQVAE(config).eval()
-            >>> streaming = model.streaming()
-            >>> codes = streaming.encoder.push(torch.randn(1, 1, 25))
-            >>> codes.shape, streaming.decoder.push(codes).shape, streaming.encoder.flush().shape
-            (torch.Size([1, 3, 2]), torch.Size([1, 1, 20]), torch.Size([1, 3, 1]))
-        """
-        _check_streamable(self.config)
-        count = self.quantizer.checked_count(num_codebooks)
-        quantizer = copy.deepcopy(self.quantizer)
-        encoder = StreamingCoder(
-            Chain((stream_of(self.encoder), Pointwise(partial(quantizer.encode, num_codebooks=count)))),
-            partial(check_waveform, audio_channels=self.config.audio_channels),
-            unchanged,
-            unit=self.hop_length,
-        )
-        decoder = StreamingCoder(
-            Chain((Pointwise(quantizer.decode), stream_of(self.decoder))),
-            partial(check_codes, codebook_sizes=self.codebook_sizes),
-            unchanged,
-        )
-        return Streaming(encoder, decoder, self.algorithmic_latency)

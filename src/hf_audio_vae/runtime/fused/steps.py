@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused.spectra import SPECTRAL_TAPS, tap_spectra
-from hf_audio_vae.modules.native import NativeKernels, SnakeRows, Window
+from hf_audio_vae.runtime.fused.spectra import SPECTRAL_TAPS, tap_spectra
+from hf_audio_vae.runtime.native import NativeKernels, SnakeRows, Window
 
 # Wider units are computed tap by tap: their spectra would take more memory (23 matrices for 7) than they save time.
 MOST_SPECTRAL_CHANNELS = 512
@@ -115,8 +115,9 @@ class Convolution(Step):
         out_channels = weight.shape[0]
         super().__init__(layer, kernels, _padded(out_channels, kernels.width))
         self.snake = None if snake is None else _snake_rows(snake, in_channels)
+        self.stride = layer.alignment.stride
         self.together = 1
-        if last and out_channels < kernels.width and layer.stride == layer.dilation == 1:
+        if last and out_channels < kernels.width and self.stride == layer.alignment.dilation == 1:
             self.channels = 1 << (out_channels - 1).bit_length()
             self.together = kernels.width // self.channels
         weight = F.pad(weight, (0, 0, 0, in_channels - weight.shape[1], 0, self.channels - out_channels))
@@ -126,16 +127,16 @@ class Convolution(Step):
         matrix = F.pad(matrix, (0, 0, 0, len(matrix) % 2))  # bfloat16 comes in pairs
         self.weight = kernels.panels(matrix)
         self.bias = _bias(layer, self.channels).repeat(self.together)
-        stride = self.together * layer.stride * in_channels
+        stride = self.together * self.stride * in_channels
         self.window = Window(stride, 1, 0, len(matrix))  # what a row reads is side by side
-        if layer.dilation > 1:
-            self.window = Window(stride, taps, layer.dilation * in_channels, in_channels)
+        if layer.alignment.dilation > 1:
+            self.window = Window(stride, taps, layer.alignment.dilation * in_channels, in_channels)
 
     def aligned(self, start: int, stop: int) -> tuple[int, int]:
         return start // self.together * self.together, _padded(stop, self.together)
 
     def output_length(self, length: int) -> int:
-        return length // self.layer.stride
+        return length // self.stride
 
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
         self.add_to(None, x, y, workspace)
@@ -154,8 +155,7 @@ class Upsampling(Step):
     ) -> None:
         weight = layer.weight().detach().float()  # (in, out, 2 strides)
         super().__init__(layer, kernels, _padded(weight.shape[1], kernels.width))
-        self.stride = layer.stride
-        self.cut = layer.cut_left
+        self.stride, self.cut = layer.alignment.stride, layer.alignment.cut
         self.snake = None if snake is None else _snake_rows(snake, in_channels)
         weight = F.pad(weight, (0, 0, 0, self.channels - weight.shape[1], 0, in_channels - weight.shape[0]))
         now, before = weight.permute(0, 2, 1).split(self.stride, dim=1)  # (in, stride, out)
@@ -185,7 +185,7 @@ class TapUnit(Step):
         super().__init__(layers[0], kernels, channels)
         self.first = Convolution(layers[0], snakes[0], kernels, in_channels=channels)
         self.second = Convolution(layers[1], snakes[1], kernels, in_channels=self.first.channels)
-        self.left = layers[0].left
+        self.left = layers[0].alignment.left
 
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
         hidden = workspace.hidden(len(y), self.first.channels)
@@ -207,14 +207,14 @@ class SpectralUnit(Step):
         self.spectra = kernels.panels(tap_spectra(taps).transpose(1, 2)).transpose(0, 1).contiguous()  # panels first
         self.weight = kernels.panels(last[..., 0].T)
         self.biases = [_bias(layer, self.channels) for layer in layers]
-        self.left, self.dilation = layers[0].left, layers[0].dilation
+        self.left, self.dilation = layers[0].alignment.left, layers[0].alignment.dilation
 
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
         scratch = workspace.scratch(self.kernels.unit_scratch(self.channels, self.dilation))
         self.kernels.unit(x, y, self.left, self.dilation, self.snakes, self.spectra, self.weight, self.biases, scratch)
 
 
-def unit(
+def residual_step(
     layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
 ) -> Step:
     """Return a residual unit as the faster step."""

@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.fused.steps import Convolution, Step, Upsampling, Workspace, unit
-from hf_audio_vae.modules.native import NativeKernels
-from hf_audio_vae.modules.residual import ResidualUnit
-from hf_audio_vae.modules.row import Layered
-from hf_audio_vae.modules.seanet import SEANetUnit
+from hf_audio_vae.modules.stack import Residual, Stack
+from hf_audio_vae.runtime.fused.steps import Convolution, Step, Upsampling, Workspace, residual_step
+from hf_audio_vae.runtime.native import NativeKernels
 
 CHUNK_BYTES = 2**23  # of the largest layer's output, a thread: it is read again soon, and has to be in the cache then
 
@@ -195,21 +193,20 @@ class _Flow:
 def _layers(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """Yield the layers, blocks opened and what does nothing left out."""
     for module in modules:
-        if isinstance(module, Layered):
+        if isinstance(module, Stack):
             yield from _layers(module.layers())
         elif not isinstance(module, nn.Identity):
             yield module
 
 
 def _step(layer: nn.Module, snake: Snake | None, kernels: NativeKernels, in_channels: int, *, last: bool) -> Step:
-    if isinstance(layer, ResidualUnit) and snake is None:
-        return unit((layer.conv1, layer.conv2), (layer.snake1, layer.snake2), kernels)
     if isinstance(layer, WeightNormConvTranspose1d):
         return Upsampling(layer, snake, kernels, in_channels=in_channels)
-    if isinstance(layer, WeightNormConv1d) and not layer.reflect:
+    if isinstance(layer, WeightNormConv1d) and not layer.alignment.mirrored:
         return Convolution(layer, snake, kernels, in_channels=in_channels, last=last)
-    if isinstance(layer, SEANetUnit) and isinstance(layer.shortcut, nn.Identity) and snake is None:
-        match layer.conv1, layer.conv2, layer.activation1, layer.activation2:
-            case WeightNormConv1d(reflect=False) as first, WeightNormConv1d() as second, Snake() as a, Snake() as b:
-                return unit((first, second), (a, b), kernels)
+    if isinstance(layer, Residual) and isinstance(layer.shortcut, nn.Identity) and snake is None:
+        match tuple(layer.branch()):
+            case (Snake() as a, WeightNormConv1d() as first, Snake() as b, WeightNormConv1d() as second):
+                if not first.alignment.mirrored:
+                    return residual_step((first, second), (a, b), kernels)
     raise ValueError(f"there is no kernel for {layer}; run the model in its plain form.")

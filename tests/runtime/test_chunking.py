@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count
-from hf_audio_vae.modules.chunking import SpannedModule, decode_in_chunks, encode_in_chunks, even_chunk_frames
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
+from hf_audio_vae.runtime.chunking import SpannedModule, decode_in_chunks, encode_in_chunks, even_chunk_frames
 
 STRIDES = [(1,), (2,), (3,), (3, 2), (5, 1, 2)]
 

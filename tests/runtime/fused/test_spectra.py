@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_audio_vae.modules.fused.spectra import SAMPLES, SPECTRAL_TAPS, tap_spectra
+from hf_audio_vae.runtime.fused.spectra import SAMPLES, SPECTRAL_TAPS, tap_spectra
 
 
 def test_products_of_spectra_are_the_convolution():

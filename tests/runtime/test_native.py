@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import Tensor
 
-from hf_audio_vae.modules import native
-from hf_audio_vae.modules.fused.spectra import tap_spectra
-from hf_audio_vae.modules.native import NativeKernels, SnakeRows, Window, native_kernels
+from hf_audio_vae.runtime import native
+from hf_audio_vae.runtime.fused.spectra import tap_spectra
+from hf_audio_vae.runtime.native import NativeKernels, SnakeRows, Window, native_kernels
 
 INTEL = platform.machine() == "x86_64"
 WIDTHS = {"native": (), "256 bit": ("-mno-avx512f",), "128 bit": ("-mno-avx",)}

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
-from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d, reflect
-from hf_audio_vae.modules.dilated import DilatedUnit, StridedConv1d, UpsamplingConv1d
-from hf_audio_vae.modules.residual import ResidualUnit
-from hf_audio_vae.modules.row import Layered
-from hf_audio_vae.modules.seanet import SEANetUnit, SkipLSTM
+from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, reflect
+from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
+from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
+from hf_audio_vae.modules.seanet import SkipLSTM
+from hf_audio_vae.modules.stack import Residual, Stack
 
 # Up to so many outputs a convolution is faster, on one core, as a product of its weight and windows of the input, with
 # the windows in rows or in columns. Beyond, their copy costs more than it spares.
@@ -77,45 +77,43 @@ class Pointwise(Stream):
 class _Convolution(Stream):
     """Keeps the inputs that later outputs read, at first those of the padding."""
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, padding: tuple[int, int], reflect: bool
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, alignment: Alignment) -> None:
         self.weight = _copied(weight)
         self.bias = weight.new_zeros(len(weight)) if bias is None else _copied(bias)
-        self.stride, self.dilation, self.reflect = stride, dilation, reflect
-        self.left, self.right = padding
-        self.reach = dilation * (weight.shape[2] - 1) + 1
+        self.alignment = alignment
         self.reset()
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
-        self.starts_mirrored = self.reflect  # and waits until as much is there as its start mirrors
+        self.starts_mirrored = self.alignment.mirrored  # and waits until as much is there as its start mirrors
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         if self.kept is None:
-            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else self.left)
+            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else self.alignment.left)
         if self.kept.shape[-1]:
             x = torch.cat([self.kept, x], dim=-1)
         x = self._padded(x, last)
-        waits = self.starts_mirrored or x.shape[-1] < self.reach
-        count = 0 if waits else (x.shape[-1] - self.reach) // self.stride + 1
-        if self.reach > 1:
-            self.kept = x[..., count * self.stride :].clone()  # as a view it would keep all of `x`
+        reach, stride = self.alignment.reach, self.alignment.stride
+        waits = self.starts_mirrored or x.shape[-1] < reach
+        count = 0 if waits else (x.shape[-1] - reach) // stride + 1
+        if reach > 1:
+            self.kept = x[..., count * stride :].clone()  # as a view it would keep all of `x`
         return self._convolve(x, count) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
 
     def _padded(self, x: Tensor, last: bool) -> Tensor:
-        right = self.right if last else 0
-        if self.starts_mirrored and (last or x.shape[-1] > self.left):
+        left, right = self.alignment.left, self.alignment.right if last else 0
+        if self.starts_mirrored and (last or x.shape[-1] > left):
             self.starts_mirrored = False
-            return reflect(x, self.left, right)
-        return F.pad(x, (0, right), mode="reflect" if self.reflect else "constant") if right else x
+            return reflect(x, left, right)
+        return F.pad(x, (0, right), mode="reflect" if self.alignment.mirrored else "constant") if right else x
 
     def _convolve(self, x: Tensor, count: int) -> Tensor:
+        stride, dilation = self.alignment.stride, self.alignment.dilation
         if count > MANY:
-            return F.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation)
+            return F.conv1d(x, self.weight, self.bias, stride, 0, dilation)
         (batch, channels, _), taps = x.shape, self.weight.shape[2]
         by_item, by_channel, by_time = x.stride()
-        weight, step, apart = self.weight.flatten(1), self.stride * by_time, self.dilation * by_time
+        weight, step, apart = self.weight.flatten(1), stride * by_time, dilation * by_time
         if count > FEW:
             windows = x.as_strided((batch, channels, taps, count), (by_item, by_channel, apart, step)).flatten(1, 2)
             return torch.baddbmm(self.bias[:, None], weight.expand(batch, -1, -1), windows)
@@ -127,10 +125,10 @@ class _Convolution(Stream):
 class _Upsampling(Stream):
     """Keeps what the last input adds to the outputs after its own: the kernel has two strides."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, cut_left: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, alignment: TransposedAlignment) -> None:
         self.weight = _copied(weight)
         self.bias = weight.new_zeros(weight.shape[1]) if bias is None else _copied(bias)
-        self.stride, self.cut_left = stride, cut_left
+        self.stride, self.cut_left = alignment.stride, alignment.cut
         self.reset()
 
     def reset(self) -> None:
@@ -217,13 +215,21 @@ def stream_of(layer: nn.Module) -> Stream:
         >>> torch.allclose(y, layer(x), atol=1e-6)
         True
     """
-    if isinstance(layer, Layered):
-        return chain_of(*layer.layers())
     raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
 
 
 @stream_of.register
-def _(layer: nn.ELU | nn.Tanh | nn.Identity) -> Stream:
+def _(layer: Stack) -> Stream:
+    return chain_of(*layer.layers())
+
+
+@stream_of.register
+def _(layer: Residual) -> Stream:
+    return _Residual(chain_of(*layer.branch()), stream_of(layer.shortcut))
+
+
+@stream_of.register
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Identity) -> Stream:
     return Pointwise(layer)
 
 
@@ -235,46 +241,27 @@ def _(layer: Snake) -> Stream:
 
 @stream_of.register
 def _(layer: WeightNormConv1d) -> Stream:
-    padding = (layer.left, layer.right)
-    return _Convolution(layer.weight(), layer.bias, layer.stride, layer.dilation, padding, layer.reflect)
+    return _Convolution(layer.weight(), layer.bias, layer.alignment)
 
 
 @stream_of.register
 def _(layer: StridedConv1d) -> Stream:
-    (stride,), (dilation,) = layer.stride, layer.dilation
-    return _Convolution(layer.weight, layer.bias, stride, dilation, (layer.left, layer.right), reflect=False)
+    return _Convolution(layer.weight, layer.bias, layer.alignment)
 
 
 @stream_of.register
 def _(layer: WeightNormConvTranspose1d) -> Stream:
-    return _Upsampling(layer.weight(), layer.bias, layer.stride, layer.cut_left)
+    return _Upsampling(layer.weight(), layer.bias, layer.alignment)
 
 
 @stream_of.register
 def _(layer: UpsamplingConv1d) -> Stream:
-    return _Upsampling(layer.weight, layer.bias, layer.factor, layer.left)
+    return _Upsampling(layer.weight, layer.bias, layer.alignment)
 
 
 @stream_of.register
 def _(layer: SkipLSTM) -> Stream:
     return _LSTM(layer)
-
-
-@stream_of.register
-def _(layer: ResidualUnit) -> Stream:
-    return _Residual(chain_of(layer.snake1, layer.conv1, layer.snake2, layer.conv2), Pointwise(nn.Identity()))
-
-
-@stream_of.register
-def _(layer: SEANetUnit) -> Stream:
-    branch = chain_of(layer.activation1, layer.conv1, layer.activation2, layer.conv2)
-    return _Residual(branch, stream_of(layer.shortcut))
-
-
-@stream_of.register
-def _(layer: DilatedUnit) -> Stream:
-    branch = (Pointwise(F.relu), stream_of(layer.conv1), Pointwise(F.relu), stream_of(layer.conv2))
-    return _Residual(Chain(branch), Pointwise(nn.Identity()))
 
 
 def chain_of(*layers: nn.Module) -> Chain:

@@ -1,0 +1,126 @@
+"""How a model encodes and decodes, as methods of the model."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio_vae.models.inputs import check_tile_frames
+from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
+from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
+
+
+class CodingMixin:
+    """Adds coding in chunks and on kernels to a model that describes its directions as `Coding`s.
+
+    The model sets ``self.coder = self.new_coder()`` when its networks are there.
+    """
+
+    coder: Coder
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a frame, of the coarsest level if there are several."""
+        raise NotImplementedError(f"{type(self).__name__} has to say its hop length.")
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, in Hz, of the coarsest level if there are several."""
+        raise NotImplementedError(f"{type(self).__name__} has to say its frame rate.")
+
+    def encodings(self) -> tuple[Coding, ...]:
+        """Return one `Coding` for each encoder; the model says what they are."""
+        raise NotImplementedError(f"{type(self).__name__} has to return its encodings.")
+
+    def decodings(self) -> tuple[Coding, ...]:
+        """Return one `Coding` for each decoder; the model says what they are."""
+        raise NotImplementedError(f"{type(self).__name__} has to return its decodings.")
+
+    def new_coder(self) -> WholeCoder:
+        """Return what runs the layers on whole signals."""
+        return WholeCoder(self._tiles(None))
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Encoders and decoders."""
+        return tuple(coding.network for coding in (*self.encodings(), *self.decodings()))
+
+    @property
+    def use_tiling(self) -> bool:
+        """Whether signals are coded in chunks."""
+        return self.coder.layers.chunked
+
+    @property
+    def default_tile_frames(self) -> int:
+        """Most frames a chunk by default: twelve times those that a decoder reads for one, or 30 s on a GPU."""
+        return self._tiles(None).default()
+
+    @property
+    def tile_frames(self) -> int:
+        """Most frames a chunk."""
+        return self.coder.layers.tiles.most()
+
+    def enable_tiling(self, tile_frames: int | None = None) -> None:
+        """Encode and decode in chunks: the same result as at once, in memory that does not grow with the length.
+
+        The window of a chunk also holds the frames around it that its result depends on. An LSTM depends on all that
+        was before. It runs over all frames at once, so its input and output are in memory as a whole, at the rate of
+        the frames.
+
+        Args:
+            tile_frames (`int`, *optional*): Frames a chunk, of the coarsest level if there are several. All windows of
+                signals longer than a window then have one shape, as networks compiled for static shapes need it; a
+                shorter signal has its own shape, and an LSTM meets one shape for each length. If not given, chunks
+                have the same length, and are as few as there can be of `default_tile_frames`.
+
+        Raises:
+            ValueError: `tile_frames` is less than 1, or the model normalises over time.
+        """
+        check_tile_frames(tile_frames)
+        for coding in (*self.encodings(), *self.decodings()):
+            coding.input_span(0, 1)  # raises where there is none
+        self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))
+
+    def disable_tiling(self) -> None:
+        """Encode and decode at once."""
+        self.coder = self.coder.with_layers(WholeCoder(self.coder.layers.tiles))
+
+    def fuse(self) -> None:
+        """Prepare encoder and decoder for inference: several times as fast on a CPU, in a small constant memory.
+
+        Weight norm is folded. On a CPU with a C compiler, in float32 and, where the processor multiplies it, bfloat16,
+        compiled kernels then run the convolutions with their Snakes, chunk by chunk, and compute each value once. In
+        float32, results are the same to 1e-5 of the largest. Layers without a kernel (LSTM, group norm, mirrored
+        padding, ELU), other devices and other types keep torch's layers, on the folded weights.
+
+        The model itself does not change: it trains, saves and moves as before. `encode`, `decode` and the call itself
+        use the fused form where no gradients are recorded (`torch.no_grad()`, `torch.inference_mode()`), except for
+        `encode` and `decode` that are compiled or exported. The form takes up to twice the memory of the weights.
+        Copies of the model are not fused. Weights that change afterwards are an error at the next call; a write to the
+        `.data` of a few parameters may go unnoticed.
+
+        Example:
+            >>> from hf_audio_vae import WaveformVAE
+            >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=16000).eval()
+            >>> latents = torch.randn(1, 4, 100)
+            >>> with torch.no_grad():
+            ...     plain = model.decode(latents).sample
+            ...     model.fuse()
+            ...     fused = model.decode(latents).sample
+            >>> bool((fused - plain).abs().max() < 1e-5 * plain.abs().max())
+            True
+            >>> model.unfuse()
+        """
+        self.coder = FusedCoder(self.coder.layers, fused(self.networks))
+
+    def unfuse(self) -> None:
+        """Go back to the layers themselves, and free the fused form."""
+        self.coder = self.coder.layers
+
+    def _tiles(self, frames: int | None) -> Tiles:
+        return Tiles(self.decodings(), self.hop_length, self.frame_rate, frames)
+
+
+def by_item(code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Run a function on one item of a batch at a time."""
+    return torch.cat([code(item) for item in x.split(1)])

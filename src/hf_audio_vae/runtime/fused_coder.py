@@ -1,0 +1,195 @@
+"""The inference form of a model: compiled kernels, or copies of its networks with folded weights."""
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.modules.convolution import fold_weight_norm
+from hf_audio_vae.modules.deferral import require
+from hf_audio_vae.modules.stack import Stack
+from hf_audio_vae.runtime.chunking import Signal
+from hf_audio_vae.runtime.coders import Coder, Coding, WholeCoder
+from hf_audio_vae.runtime.fused.stack import FusedStack
+from hf_audio_vae.runtime.native import native_kernels
+
+logger = logging.getLogger(__name__)
+
+SAMPLED_WEIGHTS = 8  # whose first values are compared at each call
+
+
+@dataclass(frozen=True)
+class FusedNetwork:
+    """An encoder or a decoder for inference, made of the weights as they were then.
+
+    Args:
+        kernels (`FusedStack`, *optional*): Its layers on compiled kernels.
+        folded (`torch.nn.Module`, *optional*): A copy with folded weights; exactly one of both is there.
+        weights (`WeightsMark`): Detects changes.
+    """
+
+    kernels: FusedStack | None
+    folded: nn.Module | None
+    weights: "WeightsMark"
+
+
+class WeightsMark:
+    """The weights of a network at one time.
+
+    torch counts the writes to a parameter, but not those to its `.data`, which averages of weights are copied to. So
+    some first values are compared as well, as many in a large network as in a small one.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        # By their owners, not as a list: `load_state_dict(..., assign=True)` puts others in their place.
+        self._owned = [(layer._parameters, name) for layer in network.modules() for name in layer._parameters]
+        self._counts, self._values = self._read_counts(), self._read_values()
+
+    def check(self) -> None:
+        """Raise `ValueError` if the weights have changed."""
+        if self._counts != self._read_counts():
+            raise _changed_weights()
+        require(lambda: _equal(self._values, self._read_values()), _changed_weights)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights as they are now."""
+        weights = (owner[name] for owner, name in self._owned)
+        return [weight for weight in weights if weight is not None]
+
+    def _read_counts(self) -> list[tuple[int, int]]:
+        """Address of each parameter, and how often torch has counted a write to it."""
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters]
+
+    def _read_values(self) -> Tensor:
+        parameters = self.parameters
+        sampled = parameters[:: max(len(parameters) // SAMPLED_WEIGHTS, 1)]
+        return torch.stack([p.detach().flatten()[0].float() for p in sampled])
+
+
+class FusedCoder:
+    """Runs the fused form of each network where no gradients are recorded, and a model's own layers elsewhere.
+
+    Copies of a model are not fused: the form is made of the weights where they are.
+
+    Args:
+        layers (`WholeCoder`): Runs the layers, and what has no kernels.
+        networks (`dict[torch.nn.Module, FusedNetwork]`): The form of each network.
+    """
+
+    def __init__(self, layers: WholeCoder, networks: dict[nn.Module, FusedNetwork]) -> None:
+        self.layers, self.networks = layers, networks
+
+    def __deepcopy__(self, memo: dict[int, object]) -> WholeCoder:
+        return copy.deepcopy(self.layers, memo)
+
+    def __reduce__(self) -> tuple[Callable[[WholeCoder], WholeCoder], tuple[WholeCoder]]:
+        return _layers_alone, (self.layers,)
+
+    def with_layers(self, layers: WholeCoder) -> Coder:
+        """Return this coder with another one for the model's own layers."""
+        return FusedCoder(layers, self.networks)
+
+    def encode(self, coding: Coding, waveform: Tensor) -> Any:
+        """As `Coder`."""
+        form = self._form(coding, waveform)
+        if form is None:
+            return self.layers.encode(coding, waveform)
+        if form.kernels is None:
+            return self.layers.encode(_folded(coding, form), waveform)
+        frames = frame_count(waveform.shape[-1], coding.hop_length)
+        return coding.after(form.kernels(waveform, frames * coding.hop_length))
+
+    def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
+        """As `Coder`."""
+        form = self._form(coding, None)
+        if form is None or form.kernels is None:
+            own = coding if form is None else _folded(coding, form)
+            return self.layers.encode_pieces(own, read, time)
+        length = frame_count(time, coding.hop_length) * coding.hop_length
+        piece = min(self.layers.piece_frames(coding, time), form.kernels.default_chunk(length))
+        dtype = next(coding.network.parameters()).dtype
+        return (coding.after(piece.to(dtype)) for piece in form.kernels.chunks(read, time, length, piece))
+
+    def decode(self, coding: Coding, frames: Signal) -> Tensor:
+        """As `Coder`."""
+        form = self._form(coding, frames if isinstance(frames, Tensor) else frames[-1])
+        if form is None:
+            return self.layers.decode(coding, frames)
+        if form.kernels is None:
+            return self.layers.decode(_folded(coding, form), frames)
+        return form.kernels(coding.before(frames))
+
+    def _form(self, coding: Coding, x: Tensor | None) -> FusedNetwork | None:
+        """Return the form to use for `x`, `None` for the layers.
+
+        Raises:
+            ValueError: The weights are not those that were fused.
+        """
+        form = self.networks.get(coding.network)
+        if form is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return None
+        weight = form.weights.parameters[0]
+        if x is not None and x.is_floating_point() and (x.dtype, x.device) != (weight.dtype, weight.device):
+            return None  # the layers say what is wrong
+        form.weights.check()
+        return form
+
+
+@torch.no_grad()
+def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
+    """Make the inference form of networks.
+
+    Layers of weight norm are folded. On a CPU with a C compiler, convolutions and Snakes in float32 or bfloat16 run on
+    compiled kernels.
+    """
+    forms = {}
+    for network in networks:
+        kernels = _kernel_stack(network)
+        forms[network] = FusedNetwork(
+            kernels, None if kernels else _with_folded_weights(network), WeightsMark(network)
+        )
+    return forms
+
+
+def _kernel_stack(network: nn.Module) -> FusedStack | None:
+    """Return the layers on compiled kernels, `None` if there are none for them."""
+    weight = next(network.parameters())
+    kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
+    if kernels is None or not isinstance(network, Stack):
+        return None
+    try:
+        return FusedStack(network.layers(), kernels)
+    except ValueError as error:
+        logger.info("%s keeps torch's layers: %s", type(network).__name__, error)
+        return None
+
+
+def _with_folded_weights(network: nn.Module) -> nn.Module:
+    folded = copy.deepcopy(network)
+    fold_weight_norm(folded)
+    return folded
+
+
+def _folded(coding: Coding, form: FusedNetwork) -> Coding:
+    return coding if form.folded is None else replace(coding, network=form.folded)
+
+
+def _layers_alone(layers: WholeCoder) -> WholeCoder:
+    return layers
+
+
+def _equal(a: Tensor, b: Tensor) -> Tensor:
+    return ((a == b) | (a.isnan() & b.isnan())).all()
+
+
+def _changed_weights() -> ValueError:
+    return ValueError(
+        "the weights have changed since `fuse()`, which made its form of them as they were; call `fuse()` again, or "
+        "`unfuse()` before weights are trained, loaded or moved."
+    )
