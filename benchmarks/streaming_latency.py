@@ -60,10 +60,10 @@ def with_windows(model: WaveformVAE, waveform: Tensor, frames: int) -> Callable[
 
     def play(place: int) -> Tensor:
         start, stop = place * frames, (place + 1) * frames
-        first = max(model.encoder.input_span(start, stop)[0] // hop, 0)
+        first = max(model.encodings()[0].input_span(start, stop)[0] // hop, 0)
         posterior = model.encode(waveform[..., first * hop : stop * hop]).latent_dist
         latents[..., start:stop] = posterior.mode()[..., start - first :]
-        first = max(model.decoder.input_span(start * hop, stop * hop)[0], 0)
+        first = max(model.decodings()[0].input_span(start * hop, stop * hop)[0], 0)
         return model.decode(latents[..., first:stop]).sample[..., (start - first) * hop :]
 
     return play

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from training_runs import REPO, VQVAE, train
 
+from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.cli.main import main as cli
 from hf_audio_vae.evaluation.reports import metrics_table, table
-from hf_audio_vae.models import new_autoencoder
 
 SHAPE_OF_VAE = {
     "encoder_hidden_size": 16,
@@ -61,7 +61,7 @@ def main() -> None:
     recipe = yaml.safe_load((REPO / f"training/recipes/{VQVAE}.yaml").read_text())
     place = arguments.output_dir / f"seed-{arguments.seed}-{arguments.steps}"
     common = {"max_train_steps": arguments.steps, "seed": arguments.seed}
-    bits_per_second = new_autoencoder("WaveformVQVAE", recipe["model"]).bits_per_second
+    bits_per_second = WaveformVQVAE(WaveformVQVAEConfig(**recipe["model"])).bits_per_second
     columns: dict[str, dict[str, float]] = {}
     usage: list[list[str | float]] = []
     for name, changes in variants(recipe, bits_per_second).items():

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
-from hf_audio_vae.models import AutoencoderModel, WaveformVAE, load_autoencoder, new_autoencoder
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.compiling import compile_networks
@@ -38,8 +38,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
             subfolder=config.pretrained_subfolder,
             revision=config.pretrained_revision,
         )
-        if isinstance(model, WaveformVAE):
-            model.register_to_config(latents_mean=None, latents_std=None)  # they will not be those of the new weights
+        model.reset_statistics()
         return model
     return new_autoencoder(config.family, config.model)
 
@@ -95,10 +94,8 @@ def main(argv: Sequence[str]) -> None:
     # A frozen encoder gives no gradients to wait for.
     accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
-    if config.gradient_checkpointing and isinstance(model, WaveformVAE):
+    if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    elif config.gradient_checkpointing:
-        model.activation_checkpointing_enable()
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.torch_compile:
         compile_networks(model)

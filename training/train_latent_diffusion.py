@@ -5,6 +5,7 @@ accelerate launch training/train_latent_diffusion.py --config training/recipes/l
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from hf_audio_vae.data import LatentStream, StreamLoader, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
-from hf_audio_vae.models import WaveformVAE, load_vae
+from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
@@ -35,7 +36,7 @@ from hf_audio_vae.training.tracking import log_generated
 logger = get_logger(__name__)
 
 
-def load_encoder(config: LatentDiffusionTrainingConfig) -> WaveformVAE:
+def load_encoder(config: LatentDiffusionTrainingConfig) -> VariationalAutoencoderMixin:
     """The autoencoder that encoded the latents, with their statistics."""
     vae = load_vae(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
     weights = weights_fingerprint(vae)
@@ -61,7 +62,7 @@ def load_text_encoder(
 
 
 def build_streams(
-    config: LatentDiffusionTrainingConfig, vae: WaveformVAE, accelerator: Accelerator
+    config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
     """This process's latents to train on, and those that are held out."""
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
@@ -88,7 +89,10 @@ def build_streams(
 
 
 def build_denoiser(
-    config: LatentDiffusionTrainingConfig, vae: WaveformVAE, stream: LatentStream, text_width: int | None
+    config: LatentDiffusionTrainingConfig,
+    vae: VariationalAutoencoderMixin,
+    stream: LatentStream,
+    text_width: int | None,
 ) -> Denoiser:
     """New networks, or those of a pipeline to go on with."""
     if config.pretrained_model_name_or_path is None:
@@ -137,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
         accelerator, denoiser, config, learning_rate=config.learning_rate, steps=config.max_train_steps
     )
     encode = partial(encode_prompts, tokenizer, text_encoder, device=device) if tokenizer and text_encoder else None
-    terms = {"normalize": vae.normalize_latents, "encode_prompts": encode}
+    terms: dict[str, Any] = {"normalize": vae.normalize_latents, "encode_prompts": encode}
     objective = DiffusionObjective(learner.module, process, **terms, condition_dropout=config.condition_dropout)
     accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
     on_gpu = device.type == "cuda"

@@ -13,8 +13,7 @@ class Hierarchy:
     """The rates of a model with three levels."""
 
     codebook_sizes = (16, 16, 8)
-    hop_lengths = (8, 32, 128)
-    hop_length = 128
+    codebook_hop_lengths = (8, 32, 128)
     sampling_rate = 1024
 
 
@@ -149,7 +148,7 @@ def test_every_level_has_its_own_mask():
 
 def test_one_rate_is_that_of_every_codebook():
     class Residual:
-        codebook_sizes, hop_length, sampling_rate = (8, 8), 10, 1000
+        codebook_sizes, codebook_hop_lengths, sampling_rate = (8, 8), (10, 10), 1000
 
     assert CodeStatistics.of(Residual()).frame_rates == (100.0, 100.0)
 

@@ -12,9 +12,9 @@ from hf_audio_vae.evaluation.latents import collapse_warning
 from hf_audio_vae.evaluation.reports import channels_table, codebooks_table
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
-VAE = SimpleNamespace(frame_rate=50.0)
-CODEC = SimpleNamespace(frame_rate=50.0, sampling_rate=1000, hop_length=20, codebook_sizes=(8, 8))
-LEVELS = SimpleNamespace(sampling_rate=1000, hop_length=20, hop_lengths=(10, 20), codebook_sizes=(8, 8))
+VAE = SimpleNamespace(frame_rate=50.0, codebook_sizes=())
+CODEC = SimpleNamespace(frame_rate=50.0, sampling_rate=1000, codebook_sizes=(8, 8), codebook_hop_lengths=(20, 20))
+LEVELS = SimpleNamespace(sampling_rate=1000, codebook_hop_lengths=(10, 20), codebook_sizes=(8, 8))
 POSTERIOR = DiagonalGaussian(torch.arange(12.0).reshape(1, 3, 4), torch.ones(1, 3, 4))
 CODES = torch.tensor([[[0, 1, 2, 3], [5, 5, 5, 4]]])
 

@@ -235,7 +235,7 @@ class Codec:
         audio_channels = 1
 
     codebook_sizes = (1024,) * 9
-    hop_length = 512
+    codebook_hop_lengths = (512,) * 9
     sampling_rate = 44100
     bits_per_second = 90 * 44100 / 512
 
@@ -245,8 +245,7 @@ class Codec:
 
 class HierarchicalCodec(Codec):
     codebook_sizes = (2048, 2048, 512)
-    hop_lengths = (8, 32, 128)
-    hop_length = 128
+    codebook_hop_lengths = (8, 32, 128)
     bits_per_second = 11 * 44100 / 8  # of the finest level, which is decoded by itself
 
 

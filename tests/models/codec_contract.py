@@ -11,11 +11,19 @@ from torch import Tensor
 
 from tests.memory import working_bytes
 from tests.models.contract import assert_equal_within_rounding, seeded
-from tests.models.probes import DecodeCodes, EncodeToCodes, shapes, with_and_without_checkpointing, wrong_tensors
+from tests.models.probes import (
+    DecodeCodes,
+    EncodeToCodes,
+    equal_codes,
+    levels_of,
+    shapes,
+    with_and_without_checkpointing,
+    wrong_tensors,
+)
 
 
 class CodecContract:
-    """The contract of a family that encodes waveforms into codes.
+    """The contract of a family that encodes waveforms into codes: one tensor, or a tuple with one a level.
 
     A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant
     cannot keep a promise, it says so by an attribute.
@@ -28,6 +36,7 @@ class CodecContract:
     compiles = True  # dynamo does not trace an LSTM, and an exported one has a fixed length
     checkpointing_share = 0.7  # of the memory is left, at most; an LSTM is in no block
     shortest_export = 2  # frames; a mirrored signal has to be longer than its padding
+    without_dropout: dict[str, Any] = {}  # configuration that trains every parameter at each step
 
     def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
         """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
@@ -42,45 +51,49 @@ class CodecContract:
     def waveform(self, time: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
         return 0.3 * torch.randn(batch, self.config["audio_channels"], time, generator=seeded(), dtype=dtype)
 
-    def codes(self, model: Any, frames: int, batch: int = 1) -> Tensor:
-        codes = [torch.randint(size, (batch, frames), generator=seeded(size)) for size in model.codebook_sizes]
-        return torch.stack(codes, dim=1)
+    def codes(self, model: Any, frames: int, batch: int = 1) -> Any:
+        """Random codes as the model's `encode` returns them, of so many frames of the coarsest level."""
+        lengths = [frames * model.hop_length // hop for hop in model.codebook_hop_lengths]
+        sizes = zip(model.codebook_sizes, lengths, strict=True)
+        codes = [torch.randint(size, (batch, 1, n), generator=seeded(size)) for size, n in sizes]
+        return tuple(codes) if model.codes_by_level else torch.cat(codes, dim=1)
 
     # Words and lengths
 
     def test_numbers_of_the_codes_follow_from_each_other(self):
         model = self.tiny_model()
-        codes = model.encode(self.waveform(10 * model.hop_length)).audio_codes
-        assert codes.dtype == torch.int64
-        assert codes.shape == (1, model.num_codebooks, 10)
-        assert model.num_codebooks == len(model.codebook_sizes)
+        codes = levels_of(model.encode(self.waveform(10 * model.hop_length)).audio_codes)
+        assert all(level.dtype == torch.int64 for level in codes)
+        assert sum(level.shape[1] for level in codes) == len(model.codebook_sizes) == len(model.codebook_hop_lengths)
         assert model.frame_rate == model.sampling_rate / model.hop_length
-        bits = torch.tensor(model.codebook_sizes, dtype=torch.float64).log2().sum().item()
-        assert model.bits_per_second == pytest.approx(model.frame_rate * bits, rel=1e-12)
+        assert model.hop_length == model.codebook_hop_lengths[-1]
 
     @torch.no_grad()
     def test_lengths_for_every_time(self):
         model = self.tiny_model()
         for time in range(1, 2 * model.hop_length + 2):
             x = self.waveform(time, batch=2)
-            codes = model.encode(x).audio_codes
+            codes, output = model.encode(x).audio_codes, model(x)
             frames = -(-time // model.hop_length)
-            assert codes.shape == (2, model.num_codebooks, frames)
+            assert [level.shape for level in levels_of(codes)] == [
+                level.shape for level in levels_of(self.codes(model, frames, batch=2))
+            ]
             assert model.decode(codes).audio_values.shape == (*x.shape[:2], frames * model.hop_length)
-            assert model(x).audio_values.shape == x.shape
+            assert output.audio_values.shape == x.shape
+            assert all(reconstruction.shape == x.shape for reconstruction in output.reconstructions)
 
     @torch.no_grad()
     def test_encode_pads_with_zeros_on_the_right(self):
         model = self.tiny_model()
         x = self.waveform(7 * model.hop_length)
         x[..., -1] = 0
-        assert torch.equal(model.encode(x[..., :-1]).audio_codes, model.encode(x).audio_codes)
+        assert equal_codes(model.encode(x[..., :-1]).audio_codes, model.encode(x).audio_codes)
 
     @torch.no_grad()
     def test_sounds_that_differ_have_codes_that_differ(self):
         # Else nothing here could see a code that is wrong.
-        codes = self.tiny_model().encode(self.waveform(2000)).audio_codes
-        assert all(codes[:, place].unique().numel() > 2 for place in range(codes.shape[1]))
+        for level in levels_of(self.tiny_model().encode(self.waveform(2400)).audio_codes):
+            assert all(level[:, codebook].unique().numel() > 2 for codebook in range(level.shape[1]))
 
     # Encode, decode, forward
 
@@ -89,7 +102,7 @@ class CodecContract:
         model = self.tiny_model()
         x = self.waveform(9 * model.hop_length - 1, batch=2)
         output, codes = model(x), model.encode(x).audio_codes
-        assert torch.equal(output.audio_codes, codes)
+        assert equal_codes(output.audio_codes, codes)
         assert torch.equal(output.audio_values, model.decode(codes).audio_values[..., : x.shape[-1]])
         assert output.sample is output.audio_values
 
@@ -100,23 +113,10 @@ class CodecContract:
         (codes,) = model.encode(x, return_dict=False)
         (audio,) = model.decode(codes, return_dict=False)
         output = model(x, return_dict=False)
-        assert torch.equal(codes, model.encode(x).audio_codes)
+        assert equal_codes(codes, model.encode(x).audio_codes)
         assert torch.equal(audio, model.decode(codes).audio_values)
         assert torch.equal(output[0], model(x).audio_values)
-        assert torch.equal(output[1], codes)
-
-    @torch.no_grad()
-    def test_the_first_codebooks_are_a_prefix(self):
-        model = self.tiny_model()
-        x = self.waveform(9 * model.hop_length)
-        codes = model.encode(x).audio_codes
-        for count in range(1, model.num_codebooks + 1):
-            assert torch.equal(model.encode(x, num_codebooks=count).audio_codes, codes[:, :count])
-            output = model(x, num_codebooks=count)
-            assert torch.equal(output.audio_values, model.decode(codes[:, :count]).audio_values)
-        for count in (0, model.num_codebooks + 1):
-            with pytest.raises(ValueError, match=f"`num_codebooks` is {count}"):
-                model.encode(x, num_codebooks=count)
+        assert len(output) == len(model(x).to_tuple())
 
     @torch.no_grad()
     def test_codes_stored_in_smaller_integers_decode_to_the_same_sound(self):
@@ -124,14 +124,15 @@ class CodecContract:
         codes = self.codes(model, 9, batch=2)
         expected = model.decode(codes).audio_values
         for dtype in (torch.uint8, torch.uint16, torch.int16, torch.int32):
-            assert torch.equal(model.decode(codes.to(dtype)).audio_values, expected)
+            stored = tuple(level.to(dtype) for level in levels_of(codes))
+            assert torch.equal(model.decode(stored if model.codes_by_level else stored[0]).audio_values, expected)
 
     def test_encoding_in_training_mode_teaches_no_codebook(self):
         model = self.tiny_model().train()
-        before = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
+        before = {name: value.clone() for name, value in model.state_dict().items()}
         codes = model.encode(self.waveform(9 * model.hop_length)).audio_codes
         model.decode(codes)
-        assert all(torch.equal(before[name], value) for name, value in model.quantizer.state_dict().items())
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
     # Chunks
 
@@ -146,9 +147,10 @@ class CodecContract:
             codes = model.encode(x).audio_codes
             audio, whole = model.decode(codes).audio_values, model(x)
             model.enable_tiling(tile_frames)
-            assert torch.equal(model.encode(x).audio_codes, codes)
+            assert equal_codes(model.encode(x).audio_codes, codes)
             assert_equal_within_rounding(model.decode(codes).audio_values, audio)
-            assert_equal_within_rounding(model(x).audio_values, whole.audio_values)
+            for actual, expected in zip(model(x).reconstructions, whole.reconstructions, strict=True):
+                assert_equal_within_rounding(actual, expected)
 
     @torch.no_grad()
     def test_default_chunks_are_exact_beyond_one_chunk(self):
@@ -156,7 +158,7 @@ class CodecContract:
         x = self.waveform(int(1.5 * model.default_tile_frames * model.hop_length) + 1, dtype=torch.float64)
         whole = model(x)
         model.enable_tiling()
-        assert torch.equal(model.encode(x).audio_codes, whole.audio_codes)
+        assert equal_codes(model.encode(x).audio_codes, whole.audio_codes)
         assert_equal_within_rounding(model.decode(whole.audio_codes).audio_values[..., : x.shape[-1]], whole.sample)
 
     def test_the_memory_of_coding_in_chunks_does_not_grow(self):
@@ -167,7 +169,8 @@ class CodecContract:
         times = [frames * model.hop_length for frames in (60, 240)]
         short, long = (working_bytes(EncodeToCodes(model), self.waveform(time)) for time in times)
         assert long <= short
-        short, long = (working_bytes(DecodeCodes(model), self.codes(model, frames)) for frames in (60, 240))
+        decoded = [self.codes(model, frames) for frames in (60, 240)]
+        short, long = (working_bytes(lambda _, codes=codes: DecodeCodes(model)(codes), codes[0]) for codes in decoded)
         assert long <= short
 
     def test_a_chunk_of_no_frames_is_refused(self):
@@ -177,8 +180,11 @@ class CodecContract:
     # Batches and padding
 
     @torch.no_grad()
-    def test_an_item_in_a_padded_batch_is_what_it_is_alone(self):
+    @pytest.mark.parametrize("tiled", [False, True])
+    def test_an_item_in_a_padded_batch_is_what_it_is_alone(self, tiled):
         model = self.tiny_model(torch.float64)
+        if tiled:
+            model.enable_tiling(3)
         hop = model.hop_length
         lengths = [9 * hop, 4 * hop - 1, 4 * hop, 1]
         x = self.waveform(9 * hop, batch=4, dtype=torch.float64)
@@ -186,19 +192,23 @@ class CodecContract:
         x[1, :, lengths[1]] = torch.nan  # what is padding does not matter
         encoded, output = model.encode(x, mask), model(x, mask[:, None])
         decoded = model.decode(encoded.audio_codes, encoded.audio_codes_mask).audio_values
-        assert torch.equal(output.audio_codes, encoded.audio_codes)
+        assert equal_codes(output.audio_codes, encoded.audio_codes)
+        assert equal_codes(output.audio_codes_mask, encoded.audio_codes_mask)
         for item, length in enumerate(lengths):
             alone = x[item : item + 1, :, :length]
-            codes = model.encode(alone).audio_codes
-            frames = codes.shape[-1]
-            assert torch.equal(encoded.audio_codes[item : item + 1, :, :frames], codes)
-            assert not encoded.audio_codes[item, :, frames:].any()
-            assert encoded.audio_codes_mask[item].tolist() == [True] * frames + [False] * (9 - frames)
-            assert_equal_within_rounding(output.audio_values[item : item + 1, :, :length], model(alone).audio_values)
-            assert not output.audio_values[item, :, length:].any()
+            codes, expected = model.encode(alone).audio_codes, model(alone)
+            levels = levels_of(encoded.audio_codes), levels_of(encoded.audio_codes_mask), levels_of(codes)
+            for batch, valid, own in zip(*levels, strict=True):
+                frames = own.shape[-1]
+                assert torch.equal(batch[item : item + 1, :, :frames], own)
+                assert not batch[item, :, frames:].any()
+                assert valid[item].tolist() == [True] * frames + [False] * (valid.shape[1] - frames)
+            for actual, whole in zip(output.reconstructions, expected.reconstructions, strict=True):
+                assert_equal_within_rounding(actual[item : item + 1, :, :length], whole)
+                assert not actual[item, :, length:].any()
             audio = model.decode(codes).audio_values
-            assert_equal_within_rounding(decoded[item : item + 1, :, : frames * hop], audio)
-            assert not decoded[item, :, frames * hop :].any()
+            assert_equal_within_rounding(decoded[item : item + 1, :, : audio.shape[-1]], audio)
+            assert not decoded[item, :, audio.shape[-1] :].any()
 
     @torch.no_grad()
     def test_padding_is_in_no_loss(self):
@@ -226,8 +236,6 @@ class CodecContract:
         ):
             with pytest.raises(ValueError, match=f"`padding_mask`.*{message}"):
                 model.encode(x, wrong)
-        with pytest.raises(ValueError, match="`audio_codes_mask` has shape"):
-            model.decode(self.codes(model, 5, batch=2), right)
 
     # Disk, dtypes, copies
 
@@ -259,7 +267,7 @@ class CodecContract:
         # every layer of a tiny model rounds a few times, some forty roundings in a row
         assert (decoded.float() - expected).abs().max() < 40 * torch.finfo(dtype).eps * expected.abs().max()
         x = self.waveform(9 * model.hop_length).to(dtype)
-        assert loaded.encode(x).audio_codes.shape == (1, model.num_codebooks, 9)
+        assert levels_of(loaded.encode(x).audio_codes)[-1].shape == levels_of(self.codes(model, 9))[-1].shape
         assert all(value.isfinite() for value in loaded(x).losses.values())
 
     def test_a_model_can_be_copied_after_a_forward_pass(self):
@@ -273,10 +281,11 @@ class CodecContract:
 
     def loss(self, model: Any, x: Tensor) -> Tensor:
         output = model(x, generator=seeded())
-        return (output.audio_values - x).square().mean() + sum(output.losses.values())
+        distances = sum((reconstruction - x).square().mean() for reconstruction in output.reconstructions)
+        return distances + sum(output.losses.values())
 
     def test_gradient_reaches_every_parameter(self):
-        model = self.tiny_model(quantizer_dropout=0.0).train()
+        model = self.tiny_model(**self.without_dropout).train()
         self.loss(model, self.waveform(60 * model.hop_length, batch=2)).backward()
         unreached = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
         assert unreached == []
@@ -310,7 +319,7 @@ class CodecContract:
         with torch._dynamo.config.patch(allow_rnn=not self.compiles):
             encode = torch.compile(EncodeToCodes(model), backend="aot_eager", fullgraph=True)
             decode = torch.compile(DecodeCodes(model), backend="aot_eager", fullgraph=True)
-            assert torch.equal(encode(x), EncodeToCodes(model)(x))
+            assert equal_codes(encode(x), EncodeToCodes(model)(x))
             assert_equal_within_rounding(decode(codes), DecodeCodes(model)(codes))
 
     @torch.no_grad()
@@ -321,10 +330,14 @@ class CodecContract:
         hop, frames = model.hop_length, torch.export.Dim("frames", min=self.shortest_export, max=1000)
         x, codes = self.waveform(9 * hop, dtype=torch.float64), self.codes(model, 9)
         encode = torch.export.export(EncodeToCodes(model), (x,), dynamic_shapes=({2: hop * frames},)).module()
-        decode = torch.export.export(DecodeCodes(model), (codes,), dynamic_shapes=({2: frames},)).module()
+        rates = [model.hop_length // (model.hop_length * 9 // level.shape[-1]) for level in levels_of(codes)]
+        shapes = tuple({2: rate * frames} for rate in rates)
+        decode = torch.export.export(
+            DecodeCodes(model), (codes,), dynamic_shapes=(shapes if model.codes_by_level else shapes[0],)
+        ).module()
         for count in (self.shortest_export, 9, 31):
             x, codes = self.waveform(count * hop, dtype=torch.float64), self.codes(model, count)
-            assert torch.equal(encode(x), EncodeToCodes(model)(x))
+            assert equal_codes(encode(x), EncodeToCodes(model)(x))
             assert_equal_within_rounding(decode(codes), DecodeCodes(model)(codes))
 
     # Wrong inputs
@@ -336,28 +349,10 @@ class CodecContract:
                 with pytest.raises(ValueError, match=f"`waveform`.*{re.escape(value)}.*{remedy}"):
                     run(wrong)
 
-    def test_wrong_codes_are_refused_with_their_value_and_a_remedy(self):
-        model = self.tiny_model()
-        right = self.codes(model, 5, batch=2)
-        high, low = right.clone(), right.clone()
-        high[1, -1, 2] = model.codebook_sizes[-1]
-        low[0, 0, 0] = -1
-        count = model.num_codebooks + 1
-        for wrong, value, remedy in (
-            (right[0], str(tuple(right.shape[1:])), "dimensions"),
-            (right.float(), "torch.float32", "int64"),
-            (torch.cat([right, right[:, :1]], dim=1), f"{count} codebooks", f"load a {count}-codebook model"),
-            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
-            (high, f"holds {model.codebook_sizes[-1]}", "leave out"),
-            (low, "holds -1", "leave out"),
-        ):
-            with pytest.raises(ValueError, match=f"`audio_codes`.*{re.escape(value)}.*{remedy}"):
-                model.decode(wrong)
-
     def test_another_sampling_rate_is_refused(self):
         model = self.tiny_model()
         x, right = self.waveform(3 * model.hop_length), model.sampling_rate
-        assert torch.equal(model.encode(x, sampling_rate=right).audio_codes, model.encode(x).audio_codes)
+        assert equal_codes(model.encode(x, sampling_rate=right).audio_codes, model.encode(x).audio_codes)
         with pytest.raises(ValueError, match=f"{right + 1} Hz.*{right} Hz; resample"):
             model.encode(x, sampling_rate=right + 1)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import ModelMixin
 from torch import Tensor, nn
 
 
@@ -51,7 +50,7 @@ class EncodeToCodes(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.model.encode(waveform).audio_codes
 
 
@@ -62,8 +61,16 @@ class DecodeCodes(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor | tuple[Tensor, ...]) -> Tensor:
         return self.model.decode(codes).audio_values
+
+
+def levels_of(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (codes,) if isinstance(codes, Tensor) else codes
+
+
+def equal_codes(actual: Tensor | tuple[Tensor, ...], expected: Tensor | tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(levels_of(actual), levels_of(expected), strict=True))
 
 
 def as_tuple(value: Any) -> Any:
@@ -125,10 +132,8 @@ def with_and_without_checkpointing(build: Callable[[], Any], loss: Callable[[Any
     passes = []
     for checkpointing in (False, True):
         model = build().train()
-        if checkpointing and isinstance(model, ModelMixin):
+        if checkpointing:
             model.enable_gradient_checkpointing()
-        elif checkpointing:
-            model.activation_checkpointing_enable()
         stored: list[int] = []
 
         def count(tensor: Tensor, stored: list[int] = stored) -> Tensor:

@@ -23,7 +23,7 @@ from hf_audio_vae.cli.sound import (
     unique_stems,
 )
 from hf_audio_vae.evaluation.reports import table
-from hf_audio_vae.models import AutoencoderModel, HierarchicalVQVAE
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import Streaming
 
@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     if latency.start > latency.total:
         start = 1e3 * latency.start / model.sampling_rate
         print(f"the first sample comes after {start:.3f} ms, since the model mirrors the start of the sound")
-    if isinstance(model, HierarchicalVQVAE):
-        print(f"level: {arguments.level or 0}, of 0, the finest, to {model.num_levels - 1}")
+    if model.codes_by_level:
+        print(f"level: {arguments.level or 0}, of 0, the finest, to {len(model.codebook_sizes) - 1}")
     print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {arguments.output_dir}")
 
 
@@ -87,8 +87,8 @@ def samples_of(block_seconds: float, sampling_rate: int) -> int:
 
 def streaming_of(model: AutoencoderModel, level: int | None) -> Streaming[DiagonalGaussian] | Streaming[Tensor]:
     """Return a model's streaming form, of a hierarchy that of one level."""
-    if isinstance(model, HierarchicalVQVAE):
-        return model.streaming(level)  # type: ignore[call-arg]  # a WaveformVAE, of an untyped base, may be one to mypy
+    if model.codes_by_level:
+        return model.streaming(level)
     if level is not None:
         raise ValueError(f"--level is {level}; a {type(model).__name__} has no levels, leave it out.")
     return model.streaming()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ class Coded(Protocol):
         """In Hz."""
 
     @property
-    def hop_length(self) -> int:
-        """Samples a frame, of a hierarchy of levels those of the coarsest."""
+    def codebook_hop_lengths(self) -> tuple[int, ...]:
+        """Samples a code of each codebook."""
 
     @property
     def bits_per_second(self) -> float:
@@ -72,7 +72,7 @@ class CodeStatistics:
 
     @classmethod
     def of(cls, model: Coded) -> "CodeStatistics":
-        """Start those of a model; each level of a hierarchy (`hop_lengths`) has its own frame rate."""
+        """Start those of a model; each level of a hierarchy has its own frame rate."""
         return cls(model.codebook_sizes, codebook_frame_rates(model))
 
     def add(self, codes: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor] | None = None) -> None:
@@ -207,15 +207,14 @@ class CodeStatistics:
         }
 
 
-def has_codebooks(model: object) -> TypeGuard[Coded]:
-    """Whether a model is one with codes: it says the sizes of its codebooks."""
-    return hasattr(model, "codebook_sizes")
+def has_codebooks(model: Any) -> TypeGuard[Coded]:
+    """Whether a model has codes: it has `codebook_sizes`, which are empty for one with latents."""
+    return bool(model.codebook_sizes)
 
 
 def codebook_frame_rates(model: Coded) -> tuple[float, ...]:
-    """Frames a second of each codebook: of each level where the model has `hop_lengths`, else the same for all."""
-    hop_lengths = getattr(model, "hop_lengths", None) or (model.hop_length,) * len(model.codebook_sizes)
-    return tuple(model.sampling_rate / hop_length for hop_length in hop_lengths)
+    """Codes a second of each codebook."""
+    return tuple(model.sampling_rate / hop_length for hop_length in model.codebook_hop_lengths)
 
 
 def usage_warning(statistics: CodeStatistics, min_usage: float) -> str | None:

@@ -6,7 +6,6 @@ from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import L
 from hf_audio_vae.models.registry import (
     FAMILIES,
     AutoencoderModel,
-    CodecModel,
     load_autoencoder,
     load_vae,
     model_arguments,
@@ -14,6 +13,7 @@ from hf_audio_vae.models.registry import (
     saved_class,
     saved_config,
 )
+from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
@@ -22,10 +22,10 @@ from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformV
 __all__ = [
     "FAMILIES",
     "AutoencoderModel",
-    "CodecModel",
     "HierarchicalVQVAE",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
+    "VariationalAutoencoderMixin",
     "WaveformVAE",
     "WaveformVQVAE",
     "WaveformVQVAEConfig",

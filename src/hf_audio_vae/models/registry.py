@@ -1,18 +1,18 @@
 """The registry of families: which class a name or a saved configuration stands for."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
-CodecModel = WaveformVQVAE | HierarchicalVQVAE  # a `PreTrainedModel`, made from a configuration
-AutoencoderModel = WaveformVAE | CodecModel
+AutoencoderModel = AudioAutoencoderMixin
 
 FAMILIES: dict[str, type[AutoencoderModel]] = {
     "WaveformVAE": WaveformVAE,
@@ -36,19 +36,16 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
     if family not in FAMILIES:
         raise ValueError(f"`family` {family!r} is none of {sorted(FAMILIES)}.")
     model_class = FAMILIES[family]
-    known = _argument_names(model_class)
+    known = model_class.argument_names()
     unknown = sorted(config.keys() - set(known))
     if unknown:
         raise ValueError(f"{family} takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
-    if issubclass(model_class, CodecModel):
-        make: Callable[[Any], CodecModel] = model_class
-        return make(model_class.config_class.from_dict(dict(config)))
-    return model_class(**config)
+    return model_class.from_arguments(config)
 
 
 def model_arguments(model: AutoencoderModel) -> dict[str, object]:
     """Return what `new_autoencoder` makes such a model from, with lists for tuples, fit for YAML."""
-    values = {name: getattr(model.config, name) for name in _argument_names(type(model))}
+    values = {name: getattr(model.config, name) for name in model.argument_names()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -79,15 +76,12 @@ def load_autoencoder(
     model_class = (FAMILIES | READ_AS).get(class_name)
     if model_class is None:
         raise ValueError(f"{name} holds a {class_name}, which is none of {sorted(FAMILIES | READ_AS)}.")
-    if issubclass(model_class, CodecModel):
-        dtype = torch_dtype or torch.float32
-        return model_class.from_pretrained(name, dtype=dtype, subfolder=subfolder or "", revision=revision or "main")
-    return model_class.from_pretrained(name, torch_dtype=torch_dtype, subfolder=subfolder, revision=revision)
+    return model_class.load(name, subfolder=subfolder, revision=revision, dtype=torch_dtype)
 
 
 def load_vae(
     pretrained_model_name_or_path: str | Path, *, subfolder: str | None = None, revision: str | None = None
-) -> WaveformVAE:
+) -> VariationalAutoencoderMixin:
     """Load a saved model with latents that a diffusion model can be trained on.
 
     Args:
@@ -100,12 +94,12 @@ def load_vae(
         OSError: There is no such folder or repository.
     """
     model = load_autoencoder(pretrained_model_name_or_path, subfolder=subfolder, revision=revision)
-    if isinstance(model, CodecModel):
+    if model.codebook_sizes:
         raise ValueError(
             f"{pretrained_model_name_or_path} is a {type(model).__name__}: it has codes, which a language model is "
             f"trained on, and no latents for diffusion; name a WaveformVAE."
         )
-    return model
+    return cast(VariationalAutoencoderMixin, model)
 
 
 def saved_config(name: str, *, subfolder: str | None = None, revision: str | None = None) -> dict[str, Any]:
@@ -121,10 +115,3 @@ def saved_class(name: str, *, subfolder: str | None = None, revision: str | None
     """Return the class that it names, in diffusers' way or in transformers'; raises as `saved_config`."""
     config = saved_config(name, subfolder=subfolder, revision=revision)
     return config.get("_class_name") or (config.get("architectures") or ["model of no class"])[0]
-
-
-def _argument_names(model_class: type[AutoencoderModel]) -> list[str]:
-    if issubclass(model_class, CodecModel):
-        return [name for name in inspect.get_annotations(model_class.config_class) if name != "model_type"]
-    signature: Callable[..., object] = model_class.__init__
-    return list(inspect.signature(signature).parameters)[1:]

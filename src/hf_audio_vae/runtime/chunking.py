@@ -16,7 +16,7 @@ from hf_audio_vae.modules.stack import SpannedModule
 
 FAR = 2**20  # frames from the signal's start, which some paddings mirror
 
-Signal = Tensor | Sequence[Tensor]  # of one rate, or of several levels, whose rates are multiples of the last one's
+Frames = Tensor | Sequence[Tensor]  # of one rate, or of several levels, whose rates are multiples of the last one's
 
 
 def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_frames: int) -> Any:
@@ -34,7 +34,7 @@ def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_f
 
 def encoded_chunks(
     encoder: SpannedModule, read: Callable[[int, int], Tensor], time: int, hop_length: int, chunk_frames: int
-) -> Iterator[Signal]:
+) -> Iterator[Frames]:
     """Yield ``encoder(x)`` in pieces of `chunk_frames`, (batch, out, frames), the last one perhaps shorter.
 
     `read(start, stop)` returns these of the `time` samples of `x`, (batch, in, stop - start), so that it need not be
@@ -44,14 +44,14 @@ def encoded_chunks(
         yield encoded
 
 
-def decode_in_chunks(decoder: SpannedModule, z: Signal, hop_length: int, chunk_frames: int) -> Any:
+def decode_in_chunks(decoder: SpannedModule, z: Frames, hop_length: int, chunk_frames: int) -> Any:
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
     frames = frames_of(z)
 
     def input_span(start: int, stop: int) -> tuple[int, int]:
         return decoder.input_span(start * hop_length, stop * hop_length)
 
-    def decoded_chunks() -> Iterator[tuple[range, Signal]]:
+    def decoded_chunks() -> Iterator[tuple[range, Frames]]:
         for chunk, window in _windows(input_span, frames, chunk_frames):
             decoded = decoder(with_own_strides(_cut(z, window, range(frames))))
             yield chunk, _cut(decoded, chunk, window)
@@ -59,7 +59,7 @@ def decode_in_chunks(decoder: SpannedModule, z: Signal, hop_length: int, chunk_f
     return _join(decoded_chunks(), frames)
 
 
-def frames_of(signal: Signal) -> int:
+def frames_of(signal: Frames) -> int:
     """Return the length of a signal, or of the last of its levels."""
     return signal.shape[-1] if isinstance(signal, Tensor) else signal[-1].shape[-1]
 
@@ -81,7 +81,7 @@ def even_chunk_frames(frames: int, most: int) -> int:
     return frame_count(frames, frame_count(frames, most))
 
 
-def with_own_strides(window: Signal) -> Signal:
+def with_own_strides(window: Frames) -> Frames:
     """Copy a view, whose strides are those of the whole signal: a compiled module takes them for part of the shape."""
     if isinstance(window, Tensor):
         return window.clone(memory_format=torch.contiguous_format)
@@ -90,7 +90,7 @@ def with_own_strides(window: Signal) -> Signal:
 
 def _encoded(
     encoder: SpannedModule, read: Callable[[int, int], Tensor], time: int, hop_length: int, chunk_frames: int
-) -> Iterator[tuple[range, Signal]]:
+) -> Iterator[tuple[range, Frames]]:
     def input_span(start: int, stop: int) -> tuple[int, int]:
         first, last = encoder.input_span(start, stop)  # samples
         return first // hop_length, frame_count(last, hop_length)
@@ -103,7 +103,7 @@ def _encoded(
             yield piece, _cut(encoded, piece, window)
 
 
-def _cut(signal: Signal, frames: range, of: range) -> Signal:
+def _cut(signal: Frames, frames: range, of: range) -> Frames:
     """Return some frames of a signal that holds the frames `of`; of each level, or of samples, those that belong."""
     if not isinstance(signal, Tensor):
         return [_cut_level(level, frames, of) for level in signal]
@@ -115,7 +115,7 @@ def _cut_level(level: Tensor, frames: range, of: range) -> Tensor:
     return level[..., (frames.start - of.start) * rate : (frames.stop - of.start) * rate]
 
 
-def _join(chunks: Iterator[tuple[range, Signal]], frames: int) -> Signal:
+def _join(chunks: Iterator[tuple[range, Frames]], frames: int) -> Frames:
     """Join chunks, each with the frames that it holds."""
     output: list[Tensor] = []
     for held, chunk in chunks:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.modules.stack import Stack, is_recurrent
 from hf_audio_vae.runtime.chunking import (
-    Signal,
+    Frames,
     decode_in_chunks,
     default_chunk_frames,
     encode_in_chunks,
@@ -52,7 +52,7 @@ class Coding:
     after: Callable[..., Any] = identity
     rate: int = 1
 
-    def __call__(self, x: Signal) -> Any:
+    def __call__(self, x: Frames) -> Any:
         """Run the network and the functions around it."""
         return self.after(self.network(self.before(x)))
 
@@ -115,7 +115,7 @@ class Coder(Protocol):
     def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
         """Yield the frames of a signal that `read(start, stop)` returns, piece by piece; (batch, out, frames)."""
 
-    def decode(self, coding: Coding, frames: Signal) -> Tensor:
+    def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """(batch, in, frames) -> (batch, out, frames * hop_length)."""
 
 
@@ -150,7 +150,7 @@ class WholeCoder:
         frames = frame_count(time, coding.hop_length)
         return self.tiles.chunk_frames(frames, coding.hop_length)
 
-    def decode(self, coding: Coding, frames: Signal) -> Tensor:
+    def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
         return coding(frames)
 
@@ -176,7 +176,7 @@ class ChunkedCoder(WholeCoder):
         before = replace(coding, network=convolutions, after=identity)
         return coding.after(rest(encode_in_chunks(before, waveform, hop_length, chunk)))
 
-    def decode(self, coding: Coding, frames: Signal) -> Tensor:
+    def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
         hop_length, count = coding.hop_length, frames_of(frames)
         chunk = self.tiles.chunk_frames(count, hop_length)

@@ -13,7 +13,7 @@ from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.modules.convolution import fold_weight_norm
 from hf_audio_vae.modules.deferral import require
 from hf_audio_vae.modules.stack import Stack
-from hf_audio_vae.runtime.chunking import Signal
+from hf_audio_vae.runtime.chunking import Frames
 from hf_audio_vae.runtime.coders import Coder, Coding, WholeCoder
 from hf_audio_vae.runtime.fused.stack import FusedStack
 from hf_audio_vae.runtime.native import native_kernels
@@ -116,7 +116,7 @@ class FusedCoder:
         dtype = next(coding.network.parameters()).dtype
         return (coding.after(piece.to(dtype)) for piece in form.kernels.chunks(read, time, length, piece))
 
-    def decode(self, coding: Coding, frames: Signal) -> Tensor:
+    def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
         form = self._form(coding, frames if isinstance(frames, Tensor) else frames[-1])
         if form is None:

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary, pipeline_card
-from hf_audio_vae.models import AutoencoderModel, CodecModel, WaveformVQVAEFeatureExtractor, model_arguments
+from hf_audio_vae.models import AutoencoderModel, model_arguments
 from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
@@ -75,10 +75,7 @@ def write_model(
         discriminator (`DiscriminatorEnsemble`, *optional*): What it was trained against, for who trains it further.
     """
     folder = config.output_dir
-    model.save_pretrained(folder)
-    if isinstance(model, CodecModel):
-        channels, sampling_rate = model.config.audio_channels, model.sampling_rate
-        WaveformVQVAEFeatureExtractor(channels, sampling_rate).save_pretrained(folder)
+    model.save_published(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     recipe = config.model_dump(mode="json", exclude_none=True) | {"model": model_arguments(model)}

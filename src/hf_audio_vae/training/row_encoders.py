@@ -12,7 +12,6 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
-from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.training.tallies import Tally
 
@@ -136,20 +135,19 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
         "audio_channels": model.config.audio_channels,
         **settings,
     }
-    coded: bool = has_codebooks(model)
-    if not coded:
+    if not model.codebook_sizes:
         return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
-    if getattr(model.config, "normalize", False):
+    if model.codes_need_scales:
         raise ValueError(
             "the model divides each sound by its loudness, which codes alone do not tell; name one with `normalize` "
             "false."
         )
-    hierarchical = hasattr(model, "hop_lengths")
-    sizes = [[size] for size in model.codebook_sizes] if hierarchical else [list(model.codebook_sizes)]
-    hops = list(model.hop_lengths) if hierarchical else [model.hop_length]
+    by_level = model.codes_by_level
+    sizes = [[size] for size in model.codebook_sizes] if by_level else [list(model.codebook_sizes)]
+    hops = list(model.codebook_hop_lengths) if by_level else [model.hop_length]
     if any(model.hop_length % hop for hop in hops):
         raise ValueError(f"the hops of the levels, {hops}, do not divide {model.hop_length}, a whole frame's.")
-    return CodesRecord(hop_lengths=hops, codebook_sizes=sizes, hierarchical=hierarchical, **known)
+    return CodesRecord(hop_lengths=hops, codebook_sizes=sizes, hierarchical=by_level, **known)
 
 
 def completed(record: EncodingRecord, total: Tally) -> EncodingRecord:

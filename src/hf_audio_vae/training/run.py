@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from diffusers import ModelMixin
 from torch import nn
 from transformers import PreTrainedModel
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.denoiser import Denoiser
 from hf_audio_vae.training.ema import EMA
@@ -84,7 +84,7 @@ class Run:
     learners: dict[str, Learner]
     objective: Objective
     loader: ResumableLoader
-    ema: EMA[ModelMixin | Denoiser] | EMA[PreTrainedModel]
+    ema: EMA[AutoencoderModel] | EMA[Denoiser] | EMA[PreTrainedModel]
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)

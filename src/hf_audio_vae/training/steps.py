@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.data.crops import CropBatch
 from hf_audio_vae.losses.adversarial import AdversarialLoss, accuracy, feature_matching
-from hf_audio_vae.models import CodecModel
 
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
@@ -42,8 +41,8 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
     neither the batch it sits in, nor the device, nor the number of processes changes it.
 
     Args:
-        model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `sample`, `losses` and, with a
-            posterior, `latent_dist`, or, with levels, `level_values`: all of these are to be near the batch.
+        model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `reconstructions` and
+            `regularisers`.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
 
@@ -51,23 +50,12 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
         `Reconstruction`: The waveform and all terms.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
-    waveform, target = batch.waveform, batch.waveform
-    unwrapped = extract_model_from_parallel(model)
-    if isinstance(unwrapped, CodecModel):
-        output = model(waveform, generator=generators)
-        regularisers = output.losses
-    else:
-        output = model(waveform, sample_posterior=True, generator=generators)
-        kl = output.latent_dist.kl().mean(dim=(0, 2))  # (batch, channels, frames) -> (channels,)
-        regularisers = output.losses | {"kl": kl}
-    made = output.sample
-    if (levels := getattr(output, "level_values", None)) is not None:
-        # By the configuration, not by looking for `made` among the levels: wrappers copy what a model returns.
-        several = (*levels, made) if unwrapped.config.joint_decoding else levels
-        made, target = torch.cat(several), target.repeat(len(several), 1, 1)
-    estimate, original = Spectra(made), Spectra(target)
+    output = model(batch.waveform, generator=generators)
+    predictions = torch.cat(output.reconstructions)
+    target = batch.waveform.repeat(len(output.reconstructions), 1, 1)
+    estimate, original = Spectra(predictions), Spectra(target)
     distances = {name: loss(estimate, original) for name, loss in losses.items()}
-    return Reconstruction(made, target, distances, dict(regularisers))
+    return Reconstruction(predictions, target, distances, dict(output.regularisers))
 
 
 @dataclass(frozen=True)

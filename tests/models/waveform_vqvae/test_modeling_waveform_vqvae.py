@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -68,6 +69,7 @@ LIKE_ENCODEC = {
 class _WaveformVQVAE(CodecContract):
     model_class = WaveformVQVAE
     config_class = WaveformVQVAEConfig
+    without_dropout = {"quantizer_dropout": 0.0}
 
     def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> WaveformVQVAE:
         model = super().tiny_model(dtype, **changes)
@@ -75,6 +77,49 @@ class _WaveformVQVAE(CodecContract):
         x = self.waveform(100 * model.hop_length, dtype=dtype)
         spread_latents(model.encoder, last.weight_g.data, last.bias.data, x)
         return model
+
+    def test_the_bitrate_is_that_of_all_codebooks(self):
+        model = self.tiny_model()
+        assert model.num_codebooks == len(model.codebook_sizes)
+        bits = torch.tensor(model.codebook_sizes, dtype=torch.float64).log2().sum().item()
+        assert model.bits_per_second == pytest.approx(model.frame_rate * bits, rel=1e-12)
+
+    @torch.no_grad()
+    def test_the_first_codebooks_are_a_prefix(self):
+        model = self.tiny_model()
+        x = self.waveform(9 * model.hop_length)
+        codes = model.encode(x).audio_codes
+        for count in range(1, model.num_codebooks + 1):
+            assert torch.equal(model.encode(x, num_codebooks=count).audio_codes, codes[:, :count])
+            output = model(x, num_codebooks=count)
+            assert torch.equal(output.audio_values, model.decode(codes[:, :count]).audio_values)
+        for count in (0, model.num_codebooks + 1):
+            with pytest.raises(ValueError, match=f"`num_codebooks` is {count}"):
+                model.encode(x, num_codebooks=count)
+
+    def test_wrong_codes_are_refused_with_their_value_and_a_remedy(self):
+        model = self.tiny_model()
+        right = self.codes(model, 5, batch=2)
+        high, low = right.clone(), right.clone()
+        high[1, -1, 2] = model.codebook_sizes[-1]
+        low[0, 0, 0] = -1
+        count = model.num_codebooks + 1
+        for wrong, value, remedy in (
+            (right[0], str(tuple(right.shape[1:])), "dimensions"),
+            (right.float(), "torch.float32", "int64"),
+            (torch.cat([right, right[:, :1]], dim=1), f"{count} codebooks", f"load a {count}-codebook model"),
+            (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
+            (high, f"holds {model.codebook_sizes[-1]}", "leave out"),
+            (low, "holds -1", "leave out"),
+        ):
+            with pytest.raises(ValueError, match=f"`audio_codes`.*{re.escape(value)}.*{remedy}"):
+                model.decode(wrong)
+
+    def test_a_wrong_mask_of_codes_is_refused(self):
+        model = self.tiny_model()
+        mask = torch.ones(2, 3 * model.hop_length, dtype=torch.bool)
+        with pytest.raises(ValueError, match="`audio_codes_mask` has shape"):
+            model.decode(self.codes(model, 5, batch=2), mask)
 
 
 class TestWaveformVQVAELikeDac(_WaveformVQVAE):
@@ -200,7 +245,7 @@ def test_group_norm_codes_an_item_as_alone_but_not_in_chunks():
     frames = -(-20 // model.hop_length)
     codes = model.encode(x, mask).audio_codes[1:, :, :frames]
     assert torch.equal(codes, model.encode(x[1:, :, :20]).audio_codes)
-    with pytest.raises(ValueError, match="chunks cannot equal it"):
+    with pytest.raises(ValueError, match="use a model with weight norm"):
         model.enable_tiling()
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_audio_vae.audio.framing import pad_to_frames
-from hf_audio_vae.models.coding import CodingMixin
+from hf_audio_vae.models.graph_parts import GraphPart
 from hf_audio_vae.models.hierarchical_vqvae.checks import check_level, check_levels, common_mask, level_path, picked
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
+from hf_audio_vae.models.hierarchical_vqvae.graph_parts import level_parts
 from hf_audio_vae.models.hierarchical_vqvae.levels import (
     LevelEncoder,
     Levels,
@@ -34,13 +35,14 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform
+from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 from hf_audio_vae.runtime.coders import Coding, LayerRange, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
+class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
     """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
@@ -69,6 +71,7 @@ class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = "audio"
     supports_gradient_checkpointing = True
+    codes_by_level = True
     _no_split_modules = ["DownsamplingStage", "UpsamplingStage"]
 
     def __init__(self, config: HierarchicalVQVAEConfig) -> None:
@@ -104,24 +107,19 @@ class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
         return self.hop_lengths[-1]
 
     @property
-    def sampling_rate(self) -> int:
-        """Samples a second, in Hz."""
-        return self.config.sampling_rate
-
-    @property
     def frame_rates(self) -> tuple[float, ...]:
         """Frames a second of each level, in Hz."""
         return tuple(self.sampling_rate / hop for hop in self.hop_lengths)
 
     @property
-    def frame_rate(self) -> float:
-        """Frames a second of the coarsest level, in Hz."""
-        return self.frame_rates[-1]
-
-    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Codes of each level's codebook."""
         return (self.config.codebook_size,) * self.num_levels
+
+    @property
+    def codebook_hop_lengths(self) -> tuple[int, ...]:
+        """Samples a code of each level's codebook."""
+        return self.hop_lengths
 
     @property
     def bits_per_second(self) -> float:
@@ -271,12 +269,14 @@ class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
         quantized, codes = [level.quantized for level in coded], tuple(level.codes for level in coded)
         alone = tuple(self._heard(quantized, (level,), masks, sound, waveform.shape[-1]) for level in every)
         joint = self.config.joint_decoding
+        together = self._heard(quantized, every, masks, sound, waveform.shape[-1]) if joint else None
         output = HierarchicalVQVAEOutput(
-            audio_values=self._heard(quantized, every, masks, sound, waveform.shape[-1]) if joint else alone[0],
+            audio_values=alone[0] if together is None else together,
             level_values=alone,
             audio_codes=codes if masks is None else tuple(codes[i] * masks[i][:, None] for i in every),
             audio_codes_mask=masks,
             losses={name: torch.stack([level.losses[name] for level in coded]).sum() for name in coded[0].losses},
+            reconstructions=alone if together is None else (*alone, together),
         )
         return output if return_dict else output.to_tuple()
 
@@ -309,6 +309,14 @@ class HierarchicalVQVAE(CodingMixin, PreTrainedModel):
             unit=self.hop_length,
             sampling_rate=self.sampling_rate,
         )
+
+    def graph_parts(self) -> dict[str, GraphPart]:
+        """Return encoder and decoder, or a decoder for each level where these are decoded alone."""
+        return level_parts(self)
+
+    def graph_facts(self) -> dict[str, object]:
+        """Return the rates and sizes of the levels."""
+        return {"hop_lengths": self.hop_lengths, **super().graph_facts()}
 
     def _level_codings(self, level: int | None) -> tuple[Coding, Coding]:
         """Return both directions of one level alone, of the finest if it is what the model decodes."""

@@ -41,6 +41,8 @@ class HierarchicalVQVAEOutput(ModelOutput):
         audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each.
         losses (`dict[str, torch.Tensor]`): Regularisers by name, before any weight. `"commitment"`: squared distance
             of latents to their codes, averaged over channels, frames and batch, summed over levels.
+        reconstructions (`tuple[torch.Tensor, ...]`): What training compares with the waveform: `level_values`, and
+            `audio_values` with `joint_decoding`.
     """
 
     audio_values: Tensor | None = None
@@ -48,8 +50,14 @@ class HierarchicalVQVAEOutput(ModelOutput):
     audio_codes: tuple[Tensor, ...] | None = None
     audio_codes_mask: tuple[Tensor, ...] | None = None
     losses: dict[str, Tensor] | None = None
+    reconstructions: tuple[Tensor, ...] | None = None
 
     @property
     def sample(self) -> Tensor | None:
         """`audio_values`, by the name that other families have for it."""
         return self.audio_values
+
+    @property
+    def regularisers(self) -> dict[str, Tensor]:
+        """`losses`."""
+        return self.losses or {}

@@ -2,16 +2,18 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
-from hf_audio_vae.models.coding import CodingMixin
 from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
+from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
+from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEDecoderOutput,
@@ -26,7 +28,7 @@ from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class WaveformVQVAE(CodingMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read
@@ -97,16 +99,6 @@ class WaveformVQVAE(CodingMixin, PreTrainedAudioTokenizerBase):
         return self.config.hop_length
 
     @property
-    def sampling_rate(self) -> int:
-        """Samples a second, in Hz."""
-        return self.config.sampling_rate
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second, in Hz."""
-        return self.sampling_rate / self.hop_length
-
-    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of each codebook."""
         return self.quantizer.codebook_sizes
@@ -120,6 +112,16 @@ class WaveformVQVAE(CodingMixin, PreTrainedAudioTokenizerBase):
     def bits_per_second(self) -> float:
         """Bits a second that the codes take, each as many as its codebook needs."""
         return self.frame_rate * sum(math.log2(size) for size in self.codebook_sizes)
+
+    @property
+    def codes_need_scales(self) -> bool:
+        """Whether codes alone do not tell how loud the sound is: the model divides a waveform by its loudness."""
+        return self.config.normalize
+
+    def save_published(self, folder: Path) -> None:
+        """Write model and feature extractor."""
+        super().save_published(folder)
+        WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
 
     def encodings(self, num_codebooks: int | None = None) -> tuple[Coding]:
         """From waveforms to codes of the first `num_codebooks` codebooks, all if not given."""

@@ -56,3 +56,13 @@ class WaveformVQVAEOutput(ModelOutput):
     def sample(self) -> Tensor | None:
         """`audio_values`, by the name that the variational families have for it."""
         return self.audio_values
+
+    @property
+    def reconstructions(self) -> tuple[Tensor, ...]:
+        """What training compares with the waveform: `audio_values`."""
+        return () if self.audio_values is None else (self.audio_values,)
+
+    @property
+    def regularisers(self) -> dict[str, Tensor]:
+        """`losses`."""
+        return self.losses or {}

@@ -1,22 +1,57 @@
-"""How a model encodes and decodes, as methods of the model."""
+"""What the rest of the package asks of a model. A family answers by its methods, never by its class."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from hf_audio_vae.models.graph_parts import GraphPart, code_parts
 from hf_audio_vae.models.inputs import check_tile_frames
 from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
 from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
+from hf_audio_vae.runtime.streaming import Streaming
 
 
-class CodingMixin:
-    """Adds coding in chunks and on kernels to a model that describes its directions as `Coding`s.
+class AudioAutoencoderMixin(nn.Module):
+    """An autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
 
-    The model sets ``self.coder = self.new_coder()`` when its networks are there.
+    A family has layers, `encode`, `decode` and `forward`, and describes its directions by `encodings` and `decodings`.
+    Coding in chunks and on kernels, export and construction follow from these. The model sets
+    ``self.coder = self.new_coder()`` when its networks are there.
+
+    ``forward(waveform, generator=)`` returns an output with these attributes:
+
+    - `sample` (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
+    - `reconstructions` (`tuple[torch.Tensor, ...]`): All that training compares with the waveform, each of its shape.
+    - `losses` (`dict[str, torch.Tensor]`): The regularisers by name, scalars.
+    - `regularisers` (`dict[str, torch.Tensor]`): The same for training; `"kl"` has one value a latent channel.
+    - `latent_dist` (`DiagonalGaussian`) if the model has a posterior, or `audio_codes` if it has codebooks.
+
+    With a `generator`, a posterior is sampled; without, its mode is decoded.
     """
 
     coder: Coder
+    config: Any
+    encode: Callable[..., Any]
+    decode: Callable[..., Any]
+    streaming: Callable[..., Streaming[Any]]
+    save_pretrained: Callable[..., Any]
+    from_pretrained: ClassVar[Callable[..., Any]]
+    enable_gradient_checkpointing: Callable[..., None]
+    codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor a level
+
+    if TYPE_CHECKING:  # of the library's base class
+
+        @property
+        def device(self) -> torch.device:
+            """Device of the weights."""
+
+        @property
+        def dtype(self) -> torch.dtype:
+            """Type of the weights."""
 
     @property
     def hop_length(self) -> int:
@@ -26,7 +61,27 @@ class CodingMixin:
     @property
     def frame_rate(self) -> float:
         """Frames a second, in Hz, of the coarsest level if there are several."""
-        raise NotImplementedError(f"{type(self).__name__} has to say its frame rate.")
+        return self.sampling_rate / self.hop_length
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second, in Hz."""
+        return self.config.sampling_rate
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes of each codebook; empty if the model has latents."""
+        return ()
+
+    @property
+    def codebook_hop_lengths(self) -> tuple[int, ...]:
+        """Samples a code of each codebook."""
+        return (self.hop_length,) * len(self.codebook_sizes)
+
+    @property
+    def codes_need_scales(self) -> bool:
+        """Whether codes alone do not tell how loud the sound is."""
+        return False
 
     def encodings(self) -> tuple[Coding, ...]:
         """Return one `Coding` for each encoder; the model says what they are."""
@@ -117,10 +172,55 @@ class CodingMixin:
         """Go back to the layers themselves, and free the fused form."""
         self.coder = self.coder.layers
 
+    def graph_parts(self) -> dict[str, GraphPart]:
+        """Return what is exported, by the names of the files: encoders and decoders from tensors to tensors.
+
+        Raises:
+            ValueError: A layer cannot be exported.
+        """
+        return code_parts(self)
+
+    def graph_facts(self) -> dict[str, object]:
+        """Return what a caller of any of these parts has to know beside rates, channels and lengths; fit for JSON."""
+        return {"codebook_sizes": self.codebook_sizes}
+
+    def code_whole(self) -> None:
+        """Code whole batches of whole signals by the layers: no chunks, no kernels, no slices."""
+        self.coder = self.new_coder()
+
+    def reset_statistics(self) -> None:
+        """Forget statistics of the latents, which other weights will not have."""
+
+    def save_published(self, folder: Path) -> None:
+        """Write the folder that `from_pretrained` reads, with all that belongs to the model in its library."""
+        self.save_pretrained(folder)
+
+    @classmethod
+    def argument_names(cls) -> list[str]:
+        """Return the names of the numbers that describe a model."""
+        signature: Callable[..., object] = cls.__init__
+        return list(inspect.signature(signature).parameters)[1:]
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Any:
+        """Make a model with random weights from the numbers that describe it."""
+        return cls(**arguments)
+
+    @classmethod
+    def load(
+        cls: Any,
+        name: str,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Any:
+        """Load a model in evaluation mode by a folder or a Hub id; in float32 if no `dtype` is given.
+
+        Raises:
+            OSError: There is no such folder or repository.
+        """
+        return cls.from_pretrained(name, torch_dtype=dtype, subfolder=subfolder, revision=revision)
+
     def _tiles(self, frames: int | None) -> Tiles:
         return Tiles(self.decodings(), self.hop_length, self.frame_rate, frames)
-
-
-def by_item(code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run a function on one item of a batch at a time."""
-    return torch.cat([code(item) for item in x.split(1)])

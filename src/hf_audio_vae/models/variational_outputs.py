@@ -1,4 +1,4 @@
-"""What a `WaveformVAE` returns."""
+"""What a variational family returns."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 
 @dataclass
-class WaveformVAEEncoderOutput(BaseOutput):
-    """Output of `WaveformVAE.encode`.
+class VAEEncoderOutput(BaseOutput):
+    """Output of `encode`.
 
     Args:
         latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
@@ -25,8 +25,8 @@ class WaveformVAEEncoderOutput(BaseOutput):
 
 
 @dataclass
-class WaveformVAEDecoderOutput(BaseOutput):
-    """Output of `WaveformVAE.decode`.
+class VAEDecoderOutput(BaseOutput):
+    """Output of `decode`.
 
     Args:
         sample (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
@@ -36,8 +36,8 @@ class WaveformVAEDecoderOutput(BaseOutput):
 
 
 @dataclass
-class WaveformVAEOutput(BaseOutput):
-    """Output of `WaveformVAE.forward`.
+class VAEOutput(BaseOutput):
+    """Output of `forward`.
 
     Args:
         sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
@@ -49,3 +49,15 @@ class WaveformVAEOutput(BaseOutput):
     sample: Tensor | None = None
     losses: dict[str, Tensor] | None = None
     latent_dist: DiagonalGaussian | None = None
+
+    @property
+    def reconstructions(self) -> tuple[Tensor, ...]:
+        """What training compares with the waveform: `sample`."""
+        return () if self.sample is None else (self.sample,)
+
+    @property
+    def regularisers(self) -> dict[str, Tensor]:
+        """`losses` for training: `"kl"` for each latent channel, (latent_channels,), in nats a frame."""
+        if self.losses is None or self.latent_dist is None:
+            return {}
+        return self.losses | {"kl": self.latent_dist.kl().mean(dim=(0, 2))}  # (batch, channels, frames) -> (channels,)

@@ -1,0 +1,48 @@
+"""What the rest of the package asks of a model of transformers, beside `autoencoder`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+
+
+class TransformersAutoencoderMixin(AudioAutoencoderMixin):
+    """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
+
+    config_class: type[PreTrainedConfig]
+
+    def enable_gradient_checkpointing(self: Any) -> None:
+        """Compute blocks again in the backward pass, by the name that diffusers has for it."""
+        self.activation_checkpointing_enable()
+
+    @classmethod
+    def argument_names(cls) -> list[str]:
+        """Return the fields of the configuration."""
+        return [name for name in inspect.get_annotations(cls.config_class) if name != "model_type"]
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Any:
+        """Make a model with random weights from the fields of its configuration."""
+        make: Callable[[PreTrainedConfig], Any] = cls
+        return make(cls.config_class.from_dict(dict(arguments)))
+
+    @classmethod
+    def load(
+        cls: Any,
+        name: str,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Any:
+        """Load a model in evaluation mode by a folder or a Hub id; in float32 if no `dtype` is given.
+
+        Raises:
+            OSError: There is no such folder or repository.
+        """
+        place = {"subfolder": subfolder or "", "revision": revision or "main"}
+        return cls.from_pretrained(name, dtype=dtype or torch.float32, **place)

@@ -1,0 +1,224 @@
+"""What the variational families share: a posterior over latents between one encoder and one decoder."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import Tensor, nn
+
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.graph_parts import GraphPart, posterior_parts
+from hf_audio_vae.models.inputs import check_latents, check_sampling_rate, check_waveform
+from hf_audio_vae.models.normalization import NormalizedLatentsMixin
+from hf_audio_vae.models.variational_outputs import VAEDecoderOutput, VAEEncoderOutput, VAEOutput
+from hf_audio_vae.modules.deferral import deferring_checks
+from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.runtime.coders import Coding
+from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
+
+
+class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin):
+    """A variational autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
+
+    A family sets `encoder`, a network from (batch, audio_channels, frames * hop_length) to the parameters of the
+    posterior, (batch, 2 * latent_channels, frames), and `decoder`, one from latents back. It says its `hop_length` and
+    its `latent_channels`, and ends its construction with ``self.coder = self.new_coder()``.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    register_to_config: Callable[..., None]
+    use_slicing = False
+
+    @property
+    def latent_channels(self) -> int:
+        """Width of the latents."""
+        raise NotImplementedError(f"{type(self).__name__} has to say its latent channels.")
+
+    def encodings(self) -> tuple[Coding]:
+        """From waveforms to the parameters of posteriors."""
+        return (Coding(self.encoder, self.hop_length),)
+
+    def decodings(self) -> tuple[Coding]:
+        """From latents to waveforms."""
+        return (Coding(self.decoder, self.hop_length),)
+
+    @property
+    def algorithmic_latency(self) -> AlgorithmicLatency:
+        """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
+        return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
+
+    def freeze_encoder(self) -> None:
+        """Train the decoder alone: the encoder takes no more gradients."""
+        self.encoder.requires_grad_(False)
+
+    def code_whole(self) -> None:
+        """Code whole batches of whole signals by the layers: no chunks, no kernels, no slices."""
+        super().code_whole()
+        self.use_slicing = False
+
+    def reset_statistics(self) -> None:
+        """Forget statistics of the latents, which other weights will not have."""
+        self.register_to_config(latents_mean=None, latents_std=None)
+
+    def graph_parts(self) -> dict[str, GraphPart]:
+        """Return the encoder, which gives the posterior's mode, and the decoder."""
+        return posterior_parts(self)
+
+    def graph_facts(self) -> dict[str, object]:
+        """Return the width of the latents and their statistics."""
+        statistics = {name: getattr(self.config, name) for name in ("latents_mean", "latents_std")}
+        return {"latent_channels": self.latent_channels, **statistics}
+
+    @apply_forward_hook
+    @deferring_checks
+    def encode(
+        self, x: Tensor, return_dict: bool = True, *, sampling_rate: int | None = None
+    ) -> VAEEncoderOutput | tuple[DiagonalGaussian]:
+        """Encode a waveform into the posterior over its latents.
+
+        Args:
+            x (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1; zeros
+                are appended up to a whole frame.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+
+        Returns:
+            `VAEEncoderOutput`, or `(latent_dist,)`: latents are (batch, latent_channels, frames), with
+            `frames = ceil(time / hop_length)`.
+
+        Raises:
+            ValueError: Wrong rank, channel count, dtype or sampling rate; empty, NaN or infinite.
+        """
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        check_waveform(x, self.config.audio_channels)
+        posterior = self._encode(x)
+        return VAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    @apply_forward_hook
+    def encode_chunks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[DiagonalGaussian]:
+        """Encode a signal that is too long to be in memory, `tile_frames` at a time: the same posterior as `encode`'s.
+
+        Args:
+            read (`Callable[[int, int], torch.Tensor]`): `read(start, stop)` returns these samples, (batch,
+                audio_channels, stop - start). Those near the edges of chunks are asked for twice.
+            time (`int`): Samples there are, 1 or more.
+
+        Yields:
+            `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, frames), `tile_frames` or fewer.
+
+        Raises:
+            ValueError: `time` is less than 1; or as `encode`, for what `read` returns.
+        """
+        if time < 1:
+            raise ValueError(f"`time` is {time}; pass a signal of at least 1 sample, and leave out empty ones.")
+
+        def checked(start: int, stop: int) -> Tensor:
+            waveform = read(start, stop)
+            check_waveform(waveform, self.config.audio_channels)
+            return waveform
+
+        (encoding,) = self.encodings()
+        for parameters in self.coder.encode_pieces(encoding, checked, time):
+            yield DiagonalGaussian.from_parameters(parameters)
+
+    @apply_forward_hook
+    @deferring_checks
+    def decode(
+        self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
+    ) -> VAEDecoderOutput | tuple[Tensor]:
+        """Decode latents into a waveform.
+
+        Args:
+            z (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            generator (`torch.Generator`, *optional*): Unused, since decoding is deterministic; diffusers' pipelines
+                pass it.
+
+        Returns:
+            `VAEDecoderOutput`, or `(sample,)`: (batch, audio_channels, frames * hop_length).
+
+        Raises:
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
+        """
+        check_latents(z, self.latent_channels)
+        sample = self._decode(z)
+        return VAEDecoderOutput(sample=sample) if return_dict else (sample,)
+
+    @deferring_checks
+    def forward(
+        self,
+        sample: Tensor,
+        sample_posterior: bool | None = None,
+        return_dict: bool = True,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> VAEOutput | tuple[Tensor]:
+        """Encode and decode; what training calls.
+
+        Args:
+            sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
+            sample_posterior (`bool`, *optional*): Decode a draw from the posterior, as the ELBO asks, rather than its
+                mean. If not given, that is so where a `generator` is given.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            generator (`torch.Generator` or a list of them, one an item, *optional*): Where the draw comes from.
+
+        Returns:
+            `VAEOutput`, or `(sample,)`.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        posterior = self.encode(sample).latent_dist
+        draw = generator is not None if sample_posterior is None else sample_posterior
+        latents = posterior.sample(generator) if draw else posterior.mode()
+        # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        decoded = self._decode(latents)[..., : sample.shape[-1]]
+        if not return_dict:
+            return (decoded,)
+        losses = {"kl": posterior.kl().sum(dim=1).mean()}
+        return VAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
+
+    def streaming(self) -> Streaming[DiagonalGaussian]:
+        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+
+        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each
+        output is computed once, as soon as it is determined. What is kept for later outputs does not grow.
+
+        Example:
+            >>> from hf_audio_vae import WaveformVAE
+            >>> model = WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=16000, causal=True).eval()
+            >>> model.algorithmic_latency.total, model.algorithmic_latency.seconds
+            (10, 0.000625)
+            >>> streaming = model.streaming()
+            >>> for piece in torch.randn(1, 1, 29).split(8, dim=-1):
+            ...     latents = streaming.encoder.push(piece).mode()
+            ...     print(latents.shape[-1], streaming.decoder.push(latents).shape[-1])
+            0 0
+            1 10
+            1 10
+            0 0
+            >>> streaming.encoder.flush().mean.shape  # zeros complete the last frame
+            torch.Size([1, 4, 1])
+        """
+        return new_streaming(
+            *self.encodings(),
+            *self.decodings(),
+            check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
+            check_frames=partial(check_latents, latent_channels=self.latent_channels),
+            wrap=DiagonalGaussian.from_parameters,
+            unit=self.hop_length,
+            sampling_rate=self.sampling_rate,
+        )
+
+    def _encode(self, waveform: Tensor) -> DiagonalGaussian:
+        encode = partial(self.coder.encode, *self.encodings())
+        return DiagonalGaussian.from_parameters(self._run(encode, waveform))
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self._run(partial(self.coder.decode, *self.decodings()), latents)
+
+    def _run(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if self.use_slicing and x.shape[0] > 1:
+            return torch.cat([code(item) for item in x.split(1)])
+        return code(x)
