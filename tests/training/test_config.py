@@ -4,20 +4,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
+from torch import nn
 
 from hf_audio_vae.discriminators import (
+    DISCRIMINATORS,
     MultiPeriodDiscriminator,
-    MultiResolutionDiscriminator,
     MultiScaleSTFTDiscriminator,
 )
 from hf_audio_vae.losses import (
+    RECONSTRUCTION_LOSSES,
     CapacityAnnealing,
     FreeBits,
     GradientBalancer,
     LeastSquaresLoss,
     LinearAnnealing,
-    MultiResolutionSTFTLoss,
-    MultiScaleMelLoss,
     TargetRate,
 )
 from hf_audio_vae.models import new_autoencoder
@@ -26,16 +27,8 @@ from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.denoiser import new_denoiser
 from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.options import (
-    BalancerOptions,
-    MelLossOptions,
-    MultiPeriodOptions,
-    MultiResolutionOptions,
-    MultiScaleSTFTOptions,
-    Section,
-    STFTLossOptions,
-)
 from hf_audio_vae.training.script import set_gpu_precision
+from hf_audio_vae.training.sections import section_of, sections_of
 from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior_model import new_prior
 from tests.training.runs import RECIPE, REPO, write_recipe
@@ -100,19 +93,34 @@ def test_a_weight_of_the_kl_becomes_what_it_names(tmp_path: Path, weight: dict, 
 
 
 @pytest.mark.parametrize(
-    ("options", "made"),
+    ("constructors", "given"),
     [
-        (STFTLossOptions, MultiResolutionSTFTLoss),
-        (MelLossOptions, MultiScaleMelLoss),
-        (MultiPeriodOptions, MultiPeriodDiscriminator),
-        (MultiResolutionOptions, MultiResolutionDiscriminator),
-        (MultiScaleSTFTOptions, MultiScaleSTFTDiscriminator),
-        (BalancerOptions, GradientBalancer),
+        (RECONSTRUCTION_LOSSES, {"sampling_rate"}),
+        (DISCRIMINATORS, {"audio_channels"}),
+        ({"b": GradientBalancer}, set()),
     ],
 )
-def test_options_have_the_defaults_of_what_they_make(options: type[Section], made: type) -> None:
-    parameters = inspect.signature(made.__init__).parameters
-    assert {name: parameters[name].default for name in options.model_fields} == dict(options())
+def test_options_have_the_names_and_defaults_of_what_they_make(constructors: dict[str, type], given: set[str]) -> None:
+    for constructor in constructors.values():
+        parameters = inspect.signature(constructor).parameters.values()
+        named = {p.name: p.default for p in parameters if p.name not in given and p.kind != p.VAR_KEYWORD}
+        named.pop("args", None)
+        assert dict(section_of(constructor, given=given)()) == named
+
+
+class SpectralCentroidLoss(nn.Module):
+    """A loss that only this file knows."""
+
+    def __init__(self, *, sampling_rate: int, exponent: float = 2.0) -> None:
+        super().__init__()
+        self.sampling_rate, self.exponent = sampling_rate, exponent
+
+
+def test_a_new_loss_is_one_line_in_the_table_of_losses() -> None:
+    sections = sections_of({"centroid": SpectralCentroidLoss}, given=("sampling_rate",))
+    assert dict(sections(centroid={"exponent": "1e-1"}).centroid) == {"exponent": 0.1}
+    with pytest.raises(ValidationError, match="sampling_rate"):
+        sections(centroid={"sampling_rate": 8000})
 
 
 def test_discriminators_become_what_they_name(tmp_path: Path) -> None:

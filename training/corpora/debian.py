@@ -21,8 +21,8 @@ from pydantic import Field
 from hf_audio_vae.data.corpus import Sound
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.corpus_building import CorpusConfig, build_corpus
-from hf_audio_vae.training.options import Section
 from hf_audio_vae.training.script import main_or_exit
+from hf_audio_vae.training.sections import Section
 
 SUFFIXES = {".ogg", ".oga", ".opus", ".wav", ".flac", ".mp3"}
 ARCHIVES = {".pk3"}  # zip files

@@ -12,6 +12,11 @@ from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscrimin
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
 DISCRIMINATOR_FOLDER = "discriminator"  # where they lie beside an autoencoder
+DISCRIMINATORS = {  # by the names that recipes have for them
+    "multi_period": MultiPeriodDiscriminator,
+    "multi_resolution": MultiResolutionDiscriminator,
+    "multi_scale_stft": MultiScaleSTFTDiscriminator,
+}
 
 
 class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
@@ -41,15 +46,12 @@ class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
         multi_scale_stft: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # Other names than the configuration's: diffusers would take one for the other when it loads.
-        if multi_period is not None:
-            self.multi_period_discriminator = MultiPeriodDiscriminator(audio_channels, **multi_period)
-        if multi_resolution is not None:
-            self.multi_resolution_discriminator = MultiResolutionDiscriminator(audio_channels, **multi_resolution)
-        if multi_scale_stft is not None:
-            self.multi_scale_stft_discriminator = MultiScaleSTFTDiscriminator(audio_channels, **multi_scale_stft)
+        for kind, new in DISCRIMINATORS.items():
+            if (options := self.config[kind]) is not None:
+                # Another name than the configuration's: diffusers would take one for the other when it loads.
+                self.add_module(f"{kind}_discriminator", new(audio_channels, **options))
         if not list(self.children()):
-            raise ValueError("an ensemble needs a discriminator: multi_period, multi_resolution or multi_scale_stft.")
+            raise ValueError(f"an ensemble needs a discriminator, at least one of {', '.join(DISCRIMINATORS)}.")
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
         """Score a waveform (batch, audio_channels, time) by all, in order.

@@ -13,7 +13,24 @@ from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelL
 from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.losses.weighting import weighted_sum
 
+# By the names that recipes have for them. Arguments are options of the recipe, except for `sampling_rate`.
+RECONSTRUCTION_LOSSES = {
+    "waveform_l1": WaveformL1Loss,
+    "waveform_mse": WaveformMSELoss,
+    "multi_resolution_stft": MultiResolutionSTFTLoss,
+    "multi_scale_mel": MultiScaleMelLoss,
+}
+ADVERSARIAL_LOSSES: dict[str, type[AdversarialLoss]] = {"hinge": HingeLoss, "least_squares": LeastSquaresLoss}
+SCHEDULES: dict[str, type[LinearAnnealing | CosineAnnealing | CyclicalAnnealing]] = {
+    "linear": LinearAnnealing,
+    "cosine": CosineAnnealing,
+    "cyclical": CyclicalAnnealing,
+}
+
 __all__ = [
+    "ADVERSARIAL_LOSSES",
+    "RECONSTRUCTION_LOSSES",
+    "SCHEDULES",
     "AdversarialLoss",
     "CapacityAnnealing",
     "CosineAnnealing",

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -12,18 +12,12 @@ from hf_audio_vae.training.options import (
     WeightOptions,
     build_weight,
 )
+from hf_audio_vae.training.sections import Changeable
 from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
 
 
 class AutoencoderTrainingConfig(TrainingConfig):
     """Options of a training run of an autoencoder."""
-
-    may_change: ClassVar[frozenset[str]] = TrainingConfig.may_change | {
-        "num_validation_media",
-        "validation_seconds",
-        "min_active_share",
-        "torch_compile",
-    }
 
     family: str = Field("WaveformVAE", description="model class, a name from the registry")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
@@ -37,9 +31,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
     audio_column: str | None = None
 
     validation_data_files: str | list[str] | None = None
-    validation_seconds: float = Field(10.0, gt=0, description="seconds used of each validation item")
-    num_validation_media: int = Field(4, ge=0, description="items logged as sound and picture")
-    min_active_share: float = Field(
+    validation_seconds: Changeable[float] = Field(10.0, gt=0, description="seconds used of each validation item")
+    num_validation_media: Changeable[int] = Field(4, ge=0, description="items logged as sound and picture")
+    min_active_share: Changeable[float] = Field(
         0.5, ge=0, le=1, description="warn below this share of active channels or used codes"
     )
 
@@ -47,7 +41,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(None, description="treat weights as shares of the waveform's gradient")
-    torch_compile: bool = Field(False, description="compile encoder and decoder, as one graph each")
+    torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
     @model_validator(mode="after")

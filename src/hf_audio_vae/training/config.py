@@ -5,13 +5,13 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from hf_audio_vae.training.options import Section
+from hf_audio_vae.training.sections import Changeable, MayChange, Section
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -24,28 +24,7 @@ def _unread_no(value: object) -> object:
 class TrainingConfig(Section):
     """Options of every training run."""
 
-    # What a resume may set anew: where and how long, and all that only watches.
-    may_change: ClassVar[frozenset[str]] = frozenset(
-        {
-            "output_dir",
-            "max_train_steps",
-            "max_train_minutes",
-            "max_skipped_steps",
-            "max_bad_share",
-            "allow_tf32",
-            "validation_steps",
-            "max_validation_samples",
-            "checkpointing_steps",
-            "checkpoints_total_limit",
-            "resume_from_checkpoint",
-            "logging_steps",
-            "report_to",
-            "push_to_hub",
-            "hub_model_id",
-        }
-    )
-
-    output_dir: Path = Field(description="where checkpoints, logs and the final model go")
+    output_dir: Changeable[Path] = Field(description="where checkpoints, logs and the final model go")
     seed: int = 0
 
     dataset_name: str = Field(description="Hub id, or a folder")
@@ -54,21 +33,23 @@ class TrainingConfig(Section):
     max_train_samples: int | None = Field(None, description="use only the first items, up to this number")
     segment_seconds: float = Field(gt=0, description="length of a crop")
     shuffle_buffer_size: int = Field(100, ge=1)
-    max_bad_share: float = Field(0.1, ge=0, le=1, description="stop above this share of unusable items")
+    max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop above this share of bad items")
     dataloader_num_workers: int = Field(2, ge=0)
 
     validation_dataset_name: str
     validation_dataset_split: str = "train"
-    max_validation_samples: int = Field(16, ge=1)
-    validation_steps: int = Field(1000, ge=1)
+    max_validation_samples: Changeable[int] = Field(16, ge=1)
+    validation_steps: Changeable[int] = Field(1000, ge=1)
 
     train_batch_size: int = Field(8, ge=1, description="crops a batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
-    allow_tf32: bool = Field(True, description="on a GPU, multiply float32 as TF32: faster, 10 bits of mantissa")
-    max_train_steps: int = Field(ge=1)
-    max_train_minutes: float | None = Field(None, gt=0, description="stop after this time")
+    allow_tf32: Changeable[bool] = Field(
+        True, description="on a GPU, multiply float32 as TF32: faster, 10 bits of mantissa"
+    )
+    max_train_steps: Changeable[int] = Field(ge=1)
+    max_train_minutes: Changeable[float | None] = Field(None, gt=0, description="stop after this time")
     learning_rate: float = Field(1e-4, gt=0)
     lr_scheduler: str = Field("constant_with_warmup", description="a name for diffusers' get_scheduler")
     lr_warmup_steps: int = Field(0, ge=0)
@@ -76,22 +57,23 @@ class TrainingConfig(Section):
     adam_beta2: float = 0.99
     adam_weight_decay: float = 0.0
     max_grad_norm: float = Field(1.0, gt=0)
-    max_skipped_steps: int = Field(
+    max_skipped_steps: Changeable[int] = Field(
         10, ge=1, description="stop after this many consecutive steps without a finite loss"
     )
     ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 disables the average")
 
-    checkpointing_steps: int = Field(1000, ge=1)
-    checkpoints_total_limit: int | None = Field(3, ge=1)
-    resume_from_checkpoint: str | None = Field(None, description="a checkpoint folder, or `latest`")
-    logging_steps: int = Field(10, ge=1)
-    report_to: str = Field("tensorboard", description="tensorboard, trackio, wandb, or none")
-    push_to_hub: bool = False
-    hub_model_id: str | None = None
+    checkpointing_steps: Changeable[int] = Field(1000, ge=1)
+    checkpoints_total_limit: Changeable[int | None] = Field(3, ge=1)
+    resume_from_checkpoint: Changeable[str | None] = Field(None, description="a checkpoint folder, or `latest`")
+    logging_steps: Changeable[int] = Field(10, ge=1)
+    report_to: Changeable[str] = Field("tensorboard", description="tensorboard, trackio, wandb, or none")
+    push_to_hub: Changeable[bool] = False
+    hub_model_id: Changeable[str | None] = None
 
     def lasting(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one it goes on with."""
-        return self.model_dump(mode="json", exclude=set(self.may_change))
+        marked = {name for name, field in type(self).model_fields.items() if MayChange in field.metadata}
+        return self.model_dump(mode="json", exclude=marked)
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:

@@ -18,7 +18,7 @@ from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import read_stretch
 from hf_audio_vae.data.corpus import CorpusSummary, Sound, write_corpus
 from hf_audio_vae.evaluation.metrics import bandwidth, mel_spectrogram_distance, multi_resolution_stft_distance
-from hf_audio_vae.training.options import Section
+from hf_audio_vae.training.sections import Section
 
 MEASURED_FILES, MEASURED_SECONDS = 200, 4  # the first files, of all sources alike
 OPUS_KBITS = (6.0, 256.0)  # mono bitrates at libsndfile's compression levels 1 and 0

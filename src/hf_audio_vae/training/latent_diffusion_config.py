@@ -1,21 +1,16 @@
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hf_audio_vae.losses.diffusion import DiffusionProcess, RectifiedFlow, VPrediction
 from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.sections import Changeable
 
 DERIVED = ("sample_size", "in_channels", "out_channels", "cross_attention_input_dim", "global_states_input_dim")
 
 
 class LatentDiffusionTrainingConfig(TrainingConfig):
     """Everything a training run of latent diffusion is made from."""
-
-    may_change: ClassVar[frozenset[str]] = TrainingConfig.may_change | {
-        "num_validation_sounds",
-        "validation_inference_steps",
-        "validation_guidance_scale",
-    }
 
     vae_name_or_path: str = Field(description="the autoencoder that encoded the latents, folder or Hub id")
     vae_subfolder: str | None = Field(None, description="subfolder of the autoencoder, `vae` in a pipeline")
@@ -44,9 +39,11 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     adam_beta1: float = 0.9
     adam_beta2: float = 0.99
 
-    num_validation_sounds: int = Field(4, ge=0, description="sounds generated, logged and compared with training data")
-    validation_inference_steps: int = Field(50, ge=1)
-    validation_guidance_scale: float = 4.0
+    num_validation_sounds: Changeable[int] = Field(
+        4, ge=0, description="sounds to generate, log and compare with the data"
+    )
+    validation_inference_steps: Changeable[int] = Field(50, ge=1)
+    validation_guidance_scale: Changeable[float] = 4.0
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hf_audio_vae.training.options import Section
+from hf_audio_vae.training.sections import Section
 
 
 class LatentEncodingConfig(Section):

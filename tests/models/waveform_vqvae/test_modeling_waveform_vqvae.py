@@ -6,6 +6,7 @@ import torch
 
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
+from hf_audio_vae.modules.quantization import QUANTIZERS, Quantizer, QuantizerOutput
 from tests.dependence import clipped, inputs_read
 from tests.models.codec_contract import CodecContract
 from tests.models.contract import assert_equal_within_rounding, seeded
@@ -43,6 +44,8 @@ LIKE_DAC = {
     "quantizer_dropout": 0.5,
     "rotation_trick": False,
     "fsq_levels": None,
+    "quantizer": None,
+    "quantizer_options": None,
 }
 LIKE_ENCODEC = {
     **LIKE_DAC,
@@ -281,7 +284,51 @@ OTHER_VALUES = {
     "quantizer_dropout": 0.0,
     "rotation_trick": True,
     "fsq_levels": (3, 4),
+    "quantizer": "residual_vector",
+    "quantizer_options": {"num_codebooks": 3, "codebook_size": 16},
 }
+
+
+class SignQuantizer(Quantizer):
+    """A quantizer that only this file knows: the sign of each channel's mean over the others is the code."""
+
+    def __init__(self, channels: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.channels, self.scale = channels, scale
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        return (2,)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64
+
+    def _quantize(self, latents, mask, count, generator):
+        codes, _ = self._search(latents, count)
+        return QuantizerOutput(latents + (self._look_up(codes) - latents).detach(), codes)
+
+    def _search(self, latents, count):
+        codes = (latents.mean(dim=1, keepdim=True) > 0).long()
+        return codes, latents.isfinite().all(dim=1)
+
+    def _look_up(self, codes):
+        return self.scale * (2.0 * codes - 1).to(self.dtype).expand(-1, self.channels, -1)
+
+
+def test_a_new_quantizer_is_one_line_in_the_table_of_quantizers(monkeypatch, tmp_path):
+    monkeypatch.setitem(QUANTIZERS, "sign", SignQuantizer)
+    model = tiny(quantizer="sign", quantizer_options={"scale": 0.5})
+    x = noise(1, 1, 9 * model.hop_length)
+    assert model.codebook_sizes == (2,)
+    output = model.train()(x)
+    output.audio_values.sum().backward()
+    assert model.encoder.conv1.weight_v.grad.any()
+    assert torch.equal(output.audio_codes, model.eval().encode(x).audio_codes)
+    model.save_pretrained(tmp_path)
+    again = WaveformVQVAE.from_pretrained(tmp_path, dtype=torch.float64)
+    assert again.quantizer.scale == 0.5
+    assert torch.equal(again(x).audio_values, model(x).audio_values)
 
 
 def trained(**changes: object) -> tuple[dict[str, torch.Size], list[torch.Tensor], int]:
@@ -302,6 +349,8 @@ def test_every_key_changes_behaviour():
         changes = {key: value}
         if key == "fsq_levels":
             changes |= {"num_codebooks": 1, "codebook_size": 12}
+        if key == "quantizer_options":
+            changes |= {"quantizer": "residual_vector"}
         their_shapes, results, rate = trained(**changes)
         if their_shapes == known_shapes and rate == known_rate:
             pairs = zip(results, known, strict=True)
@@ -327,6 +376,8 @@ def test_every_key_changes_behaviour():
         ({"ema_decay": -0.1}, "`ema_decay` is -0.1"),
         ({"restart_share": 0.0}, "`restart_share` is 0.0"),
         ({"restart_share": 1.0}, "`restart_share` is 1.0"),
+        ({"quantizer": "lookup_free"}, "`quantizer` is 'lookup_free', none of residual_vector, finite_scalar"),
+        ({"quantizer_options": {"levels": (3,)}}, "name the `quantizer`"),
         ({"fsq_levels": (4, 2)}, r"`fsq_levels` is \(4, 2\); name 3"),
         ({"fsq_levels": (4, 4)}, "set them to 1 and 16"),
     ],

@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from hf_audio_vae.models.inputs import check_codebook
+from hf_audio_vae.modules.quantization import QUANTIZERS
 
 
 @strict
@@ -48,6 +49,9 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         fsq_levels (`tuple[int, ...]`, *optional*): Finite scalar quantization instead of codebooks: the number of
             values in each dimension, 3 or more. `num_codebooks` is then 1, `codebook_size` the product; the keys from
             `codebook_dim` to `rotation_trick` are about codebooks and mean nothing.
+        quantizer (`str`, *optional*): A name in `QUANTIZERS`, to use that quantizer instead of the two that the keys
+            from `num_codebooks` to `fsq_levels` describe; these then mean nothing.
+        quantizer_options (`dict`, *optional*): Arguments of that quantizer beside the channels of the latents.
 
     Raises:
         ValueError: A number is out of range, a name unknown, or two keys contradict each other.
@@ -91,6 +95,8 @@ class WaveformVQVAEConfig(PreTrainedConfig):
     quantizer_dropout: float = 0.5
     rotation_trick: bool = False
     fsq_levels: list[int] | tuple[int, ...] | None = None
+    quantizer: str | None = None
+    quantizer_options: dict[str, object] | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         """Make tuples of JSON's lists, then check what the types do not say."""
@@ -160,6 +166,10 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         if not 0 <= self.quantizer_dropout <= 1:
             raise ValueError(f"`quantizer_dropout` is {self.quantizer_dropout}; it is a share, between 0 and 1.")
         check_codebook(self.codebook_size, self.ema_decay, self.restart_share)
+        if self.quantizer is not None and self.quantizer not in QUANTIZERS:
+            raise ValueError(f"`quantizer` is {self.quantizer!r}, none of {', '.join(QUANTIZERS)}.")
+        if self.quantizer is None and self.quantizer_options is not None:
+            raise ValueError(f"`quantizer_options` is {self.quantizer_options}; name the `quantizer` that takes them.")
         if self.fsq_levels is None:
             return
         codes = math.prod(self.fsq_levels)

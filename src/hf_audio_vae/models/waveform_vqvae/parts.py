@@ -7,11 +7,10 @@ from torch import nn
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.modules.activations import LinearSnake1d
 from hf_audio_vae.modules.quantization import (
-    Codebook,
+    QUANTIZERS,
     FiniteScalarQuantizer,
     Quantizer,
-    ResidualVectorQuantizer,
-    VectorQuantizer,
+    residual_vector_quantizer,
 )
 from hf_audio_vae.modules.seanet import SEANetLayers
 
@@ -34,22 +33,20 @@ def seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
 
 def new_quantizer(config: WaveformVQVAEConfig) -> Quantizer:
     """Make the quantizer that a configuration describes."""
+    if config.quantizer is not None:
+        return QUANTIZERS[config.quantizer](config.hidden_size, **config.quantizer_options or {})
     if config.fsq_levels is not None:
         return FiniteScalarQuantizer(config.hidden_size, tuple(config.fsq_levels))
-    dim = config.hidden_size if config.codebook_dim is None else config.codebook_dim
-    codebooks = (
-        Codebook(
-            config.codebook_size,
-            dim,
-            cosine=config.cosine,
-            learning="ema" if config.codebook_learning == "ema" else "gradient",
-            decay=config.ema_decay,
-            restart_share=config.restart_share,
-            kmeans_start=config.kmeans_start,
-        )
-        for _ in range(config.num_codebooks)
-    )
-    return ResidualVectorQuantizer(
-        (VectorQuantizer(config.hidden_size, codebook, rotation=config.rotation_trick) for codebook in codebooks),
+    return residual_vector_quantizer(
+        config.hidden_size,
+        num_codebooks=config.num_codebooks,
+        codebook_size=config.codebook_size,
+        codebook_dim=config.codebook_dim,
         dropout=config.quantizer_dropout,
+        rotation=config.rotation_trick,
+        cosine=config.cosine,
+        learning="ema" if config.codebook_learning == "ema" else "gradient",
+        decay=config.ema_decay,
+        restart_share=config.restart_share,
+        kmeans_start=config.kmeans_start,
     )

@@ -1,11 +1,12 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.deferral import to_device
+from hf_audio_vae.modules.quantization.codebook import Codebook
 from hf_audio_vae.modules.quantization.gradients import rotate_through, straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, masked_mean
@@ -142,3 +143,52 @@ def _both(used: Tensor | None, mask: Tensor | None) -> Tensor | None:
     if used is None:
         return mask
     return used[:, None] if mask is None else used[:, None] & mask
+
+
+def residual_vector_quantizer(
+    channels: int,
+    *,
+    num_codebooks: int = 8,
+    codebook_size: int = 1024,
+    codebook_dim: int | None = None,
+    dropout: float = 0.0,
+    rotation: bool = False,
+    cosine: bool = False,
+    learning: Literal["gradient", "ema"] = "ema",
+    decay: float = 0.99,
+    restart_share: float | None = 0.05,
+    kmeans_start: bool = True,
+) -> ResidualVectorQuantizer:
+    """Make a residual quantizer of like codebooks, with the arguments of `Codebook` and `VectorQuantizer`.
+
+    Args:
+        channels (`int`): Of the latents.
+        num_codebooks (`int`): Codebooks.
+        codebook_size (`int`): Codes of each.
+        codebook_dim (`int`, *optional*): Dimensions of a code; latents are projected to them unless they are
+            `channels`, the default.
+        dropout (`float`): Share of items that are quantized with fewer codebooks in training.
+        rotation (`bool`): Rotate the gradient onto the latents, rather than copy it.
+        cosine (`bool`): Compare directions, not distances.
+        learning (`str`): `"gradient"` or `"ema"`.
+        decay (`float`): Share of a running average that an update keeps.
+        restart_share (`float`, *optional*): Share of the mean use below which a code restarts.
+        kmeans_start (`bool`): The first batch's clusters are the first codebook.
+
+    Raises:
+        ValueError: As `Codebook` and `ResidualVectorQuantizer`.
+    """
+    codebooks = (
+        Codebook(
+            codebook_size,
+            codebook_dim or channels,
+            cosine=cosine,
+            learning=learning,
+            decay=decay,
+            restart_share=restart_share,
+            kmeans_start=kmeans_start,
+        )
+        for _ in range(num_codebooks)
+    )
+    quantizers = (VectorQuantizer(channels, codebook, rotation=rotation) for codebook in codebooks)
+    return ResidualVectorQuantizer(quantizers, dropout=dropout)
