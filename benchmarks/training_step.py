@@ -23,7 +23,7 @@ from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, MultiResolutionSTFTLoss, MultiScaleMelLoss
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
-from hf_audio_vae.training.steps import adversarial_step
+from hf_audio_vae.training.autoencoder.steps import adversarial_step
 
 Model: TypeAlias = "WaveformVAE | AutoencoderOobleck"
 RATE = 24000

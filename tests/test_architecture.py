@@ -7,6 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/hf_audio_vae"
 EVALUATION_AND_LOSSES = {"audio", "modules.distributions"}
+BELOW_TRAINING = {"audio", "modules", "runtime", "losses", "data", "evaluation", "latents", "tokens"}
+BELOW_TRAINING |= {"discriminators", "models"}
 ALLOWED = {
     "audio": set(),
     "modules": {"audio"},
@@ -15,12 +17,12 @@ ALLOWED = {
     "data": {"audio"},
     "evaluation": EVALUATION_AND_LOSSES,
     "latents": {"audio"},
+    "tokens": {"audio"},
     "discriminators": {"audio", "modules"},
     "models": {"audio", "modules", "runtime"},
-    "pipelines": {"audio", "models", "latents"},
-    "training": {"audio", "modules", "runtime", "losses", "data", "evaluation", "latents", "discriminators", "models"},
-    "cli": {"audio", "modules", "losses", "data", "evaluation", "latents", "discriminators", "models", "pipelines"}
-    | {"runtime", "training"},
+    "pipelines": {"audio", "models", "latents", "tokens"},
+    "training": BELOW_TRAINING,
+    "cli": BELOW_TRAINING | {"pipelines", "training"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 

@@ -17,9 +17,9 @@ from hf_audio_vae import AudioLatentDiffusionPipeline
 from hf_audio_vae.data import read_record
 from hf_audio_vae.data.code_records import CodesRecord
 from hf_audio_vae.discriminators import load_discriminators
-from hf_audio_vae.latents import load_tokens
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.tokens import load_tokens
 from tests.training.runs import REPO, SCRIPT, run, trained_weights
 
 SAVED = REPO / "tests/saved"

@@ -23,15 +23,15 @@ from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.latent_encoding import encode_dataset, tally
-from hf_audio_vae.training.latent_encoding_config import LatentEncodingConfig
-from hf_audio_vae.training.row_encoders import completed, record_for
+from hf_audio_vae.training.encoding.config import EncodingConfig
+from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
+from hf_audio_vae.training.encoding.row_encoders import completed, record_for
 from hf_audio_vae.training.script import main_or_exit, start_log
 
 logger = get_logger(__name__)
 
 
-def load_model(config: LatentEncodingConfig, device: torch.device) -> AutoencoderModel:
+def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel:
     """The encoder in its inference form, working in chunks where its layers allow that."""
     model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
     try:
@@ -45,7 +45,7 @@ def load_model(config: LatentEncodingConfig, device: torch.device) -> Autoencode
     return model.eval()
 
 
-def new_record(config: LatentEncodingConfig, model: AutoencoderModel) -> EncodingRecord:
+def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """What is going to be done."""
     settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.place()}
     return record_for(
@@ -69,7 +69,7 @@ def begin(folder: Path, record: EncodingRecord) -> None:
         record.write(folder)
 
 
-def finish(config: LatentEncodingConfig, record: EncodingRecord) -> None:
+def finish(config: EncodingConfig, record: EncodingRecord) -> None:
     """Measure what all processes wrote, complete the record, tell the model."""
     total = tally(config.output_dir)
     bad = len(total.skipped) / max(total.items + len(total.skipped), 1)
@@ -96,7 +96,7 @@ def finish(config: LatentEncodingConfig, record: EncodingRecord) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Encode, measure, record."""
-    config = parse_config(LatentEncodingConfig, argv)
+    config = parse_config(EncodingConfig, argv)
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
     start_log()
     model = load_model(config, accelerator.device)

@@ -4,27 +4,25 @@ accelerate launch training/train_autoencoder.py --config training/recipes/demo.y
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
-from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream, whole_clips
+from hf_audio_vae.data import CropStream, load_audio_stream, whole_clips
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
-from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
-from hf_audio_vae.training.checkpoints import Checkpoints
-from hf_audio_vae.training.compiling import compile_networks
+from hf_audio_vae.training.autoencoder.compiling import compile_networks
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
+from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
+from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
+from hf_audio_vae.training.autoencoder.validation import Clip, validate
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
-from hf_audio_vae.training.loop import Timing, fit
-from hf_audio_vae.training.objective import Adversary, AutoencoderObjective
-from hf_audio_vae.training.publishing import MODEL_FILES, publish, write_model
-from hf_audio_vae.training.run import Run
-from hf_audio_vae.training.script import main_or_exit, start_accelerator
-from hf_audio_vae.training.tracking import log_health, log_reconstructions
-from hf_audio_vae.training.validation import Clip, validate
+from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
 
 logger = get_logger(__name__)
 
@@ -43,9 +41,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     return new_autoencoder(config.family, config.model)
 
 
-def build_loader(
-    config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator
-) -> StreamLoader[CropBatch]:
+def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropStream:
     """This process's endless batches of random crops."""
     source = load_audio_stream(
         config.dataset_name,
@@ -55,7 +51,7 @@ def build_loader(
         audio_column=config.audio_column,
         revision=config.dataset_revision,
     )
-    stream = CropStream(
+    return CropStream(
         source,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
@@ -68,8 +64,6 @@ def build_loader(
         max_items=config.max_train_samples,
         max_bad_share=config.max_bad_share,
     )
-    on_gpu = accelerator.device.type == "cuda"
-    return StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
 
 
 def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:
@@ -99,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.torch_compile:
         compile_networks(model)
-    loader = build_loader(config, model, accelerator)
+    stream = build_stream(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
 
     learner = prepare_learner(
@@ -125,11 +119,6 @@ def main(argv: Sequence[str]) -> None:
         balancer=config.balancer.build() if config.balancer else None,
         decoder_only_from_step=config.decoder_only_from_step,
     )
-    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
-    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    run = Run(accelerator, learners, objective, loader, ema, checkpoints, config.lasting())
-    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
-        run.resume(checkpoint)
 
     def validate_and_log(step: int) -> dict[str, float]:
         found = validate(ema.model, clips, accelerator.device)
@@ -141,11 +130,11 @@ def main(argv: Sequence[str]) -> None:
                 logger.warning(warning)
         return found.metrics
 
-    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
-    if accelerator.is_main_process:
-        write = partial(write_model, ema.model, config, run.progress.history, discriminator=discriminator)
-        publish(write, config, run.progress.history, MODEL_FILES)
-    accelerator.end_training()
+    def publish_model(history: Sequence[Mapping[str, float]]) -> None:
+        write = partial(write_model, ema.model, config, history, discriminator=discriminator)
+        publish(write, config, history, MODEL_FILES)
+
+    train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 accelerate launch training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,25 +12,23 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
-from hf_audio_vae.data import LatentStream, StreamLoader, load_latent_stream, read_record
+from hf_audio_vae.data import LatentStream, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
 from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
-from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.denoiser import Denoiser, new_denoiser
-from hf_audio_vae.training.diffusion import DiffusionObjective
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
-from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.latent_validation import denoising_metrics, generate_like, generation_metrics
+from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.latent_diffusion.denoiser import Denoiser, new_denoiser
+from hf_audio_vae.training.latent_diffusion.objective import DiffusionObjective
+from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, write_pipeline
+from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
-from hf_audio_vae.training.loop import Timing, fit
-from hf_audio_vae.training.publishing import PIPELINE_FILES, publish, write_pipeline
-from hf_audio_vae.training.run import Run
-from hf_audio_vae.training.script import main_or_exit, start_accelerator
+from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
 from hf_audio_vae.training.tracking import log_generated
 
 logger = get_logger(__name__)
@@ -143,13 +141,6 @@ def main(argv: Sequence[str]) -> None:
     encode = partial(encode_prompts, tokenizer, text_encoder, device=device) if tokenizer and text_encoder else None
     terms: dict[str, Any] = {"normalize": vae.normalize_latents, "encode_prompts": encode}
     objective = DiffusionObjective(learner.module, process, **terms, condition_dropout=config.condition_dropout)
-    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
-    on_gpu = device.type == "cuda"
-    loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
-    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    run = Run(accelerator, {"model": learner}, objective, loader, ema, checkpoints, config.lasting())
-    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
-        run.resume(checkpoint)
     unseen, seen = ([], [])
     if accelerator.is_main_process:
         unseen = first_crops(held_out, config.max_validation_samples)
@@ -165,11 +156,11 @@ def main(argv: Sequence[str]) -> None:
         log_generated(accelerator, sounds, vae.sampling_rate, step)
         return metrics | generation_metrics(latents, seen, vae.normalize_latents)
 
-    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_log)
-    if accelerator.is_main_process:
-        history = run.progress.history
+    def publish_pipeline(history: Sequence[Mapping[str, float]]) -> None:
         publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)
-    accelerator.end_training()
+
+    learners = {"model": learner}
+    train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_pipeline)
 
 
 if __name__ == "__main__":

@@ -4,33 +4,30 @@ accelerate launch training/train_token_prior.py --config training/recipes/token-
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import PreTrainedModel
 
-from hf_audio_vae.data import CodesRecord, CodeStream, StreamLoader, load_latent_stream
-from hf_audio_vae.latents import CodesInfo
-from hf_audio_vae.training.checkpoints import Checkpoints
+from hf_audio_vae.data import CodesRecord, CodeStream, load_latent_stream
+from hf_audio_vae.tokens import CodesInfo
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
-from hf_audio_vae.training.loop import Timing, fit
-from hf_audio_vae.training.prior_publishing import PRIOR_FILES, prior_table, write_prior
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.run import Run
-from hf_audio_vae.training.script import main_or_exit, start_accelerator
-from hf_audio_vae.training.token_prior import (
+from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
+from hf_audio_vae.training.token_prior.objective import (
     PriorTask,
     TokenObjective,
     prior_metrics,
     prior_task,
 )
-from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
-from hf_audio_vae.training.token_prior_model import new_prior, pretrained_prior
+from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, prior_table, write_prior
 
 logger = get_logger(__name__)
 
@@ -111,22 +108,12 @@ def main(argv: Sequence[str]) -> None:
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
     )
-    accelerator.init_trackers("hf-audio-vae", {name: str(value) for name, value in config})
-    on_gpu = accelerator.device.type == "cuda"
-    loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
-    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    objective = TokenObjective(learner.module)
-    run = Run(accelerator, {"model": learner}, objective, loader, ema, checkpoints, config.lasting())
-    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
-        run.resume(checkpoint)
     unseen = first_crops(held_out, config.max_validation_samples) if accelerator.is_main_process else []
 
     def validate(step: int) -> dict[str, float]:
         return prior_metrics(ema.model, unseen, task, accelerator.device)
 
-    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
-    if accelerator.is_main_process:
-        history = run.progress.history
+    def publish_model(history: Sequence[Mapping[str, float]]) -> None:
         info = CodesInfo(
             model=record.model,
             weights=record.weights,
@@ -138,7 +125,9 @@ def main(argv: Sequence[str]) -> None:
         )
         write = partial(write_prior, ema.model, task.tokens, info, record, config, history)
         publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
-    accelerator.end_training()
+
+    objective = TokenObjective(learner.module)
+    train(accelerator, config, stream, {"model": learner}, objective, ema, validate=validate, publish=publish_model)
 
 
 if __name__ == "__main__":

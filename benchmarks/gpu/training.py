@@ -22,8 +22,8 @@ from hf_audio_vae.audio import read_audio, resample
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, MultiResolutionSTFTLoss, TargetRate, WaveformL1Loss
-from hf_audio_vae.training.compiling import compile_networks
-from hf_audio_vae.training.steps import adversarial_step
+from hf_audio_vae.training.autoencoder.compiling import compile_networks
+from hf_audio_vae.training.autoencoder.steps import adversarial_step
 
 SOUND = Path(__file__).parents[2] / "data/train"
 PRECISIONS = {"float32 (TF32)": None, "bfloat16": torch.bfloat16, "float16, scaled": torch.float16}
@@ -181,11 +181,11 @@ def wait_table(setting: Setting) -> Table:
     """Count the places where a step of the training loop waits for the GPU."""
     try:
         from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
+        from hf_audio_vae.training.autoencoder.objective import AutoencoderObjective
         from hf_audio_vae.training.checkpoints import Checkpoints
         from hf_audio_vae.training.ema import EMA
         from hf_audio_vae.training.learner import Learner
         from hf_audio_vae.training.loop import Timing, fit
-        from hf_audio_vae.training.objective import AutoencoderObjective
         from hf_audio_vae.training.run import Run
     except ImportError as error:
         raise SkippedError(f"a library of the training loop is missing: {error}") from error

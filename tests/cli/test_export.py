@@ -54,7 +54,10 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path: Path, capsys: pytes
         encoder_hidden_size=2, decoder_hidden_size=4, downsampling_ratios=(2,), hidden_size=4, num_lstm_layers=2
     )
     WaveformVQVAE(config).save_pretrained(tmp_path / "lstm")
-    for name, message in ((tmp_path / "lstm", "`num_lstm_layers` is 2"), ("/nowhere", "no model can be loaded from")):
+    for name, message in (
+        (tmp_path / "lstm", "ties an LSTM to the one length"),
+        ("/nowhere", "no model can be loaded from"),
+    ):
         assert main(["export", str(name), "--output_dir", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -19,8 +19,8 @@ from hf_audio_vae.data import (
     tokenize_dataset,
 )
 from hf_audio_vae.data.code_records import code_features
-from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
-from hf_audio_vae.latents.tokens import BOS, EOS
+from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens
+from hf_audio_vae.tokens.code_tokens import BOS, EOS
 from tests.data.code_data import codes_record, write_codes
 
 LENGTHS = [4, 30, 9, 17]

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
-from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
 from hf_audio_vae.pipelines.token_generation import (
     Prior,
     Sampling,
@@ -16,6 +14,8 @@ from hf_audio_vae.pipelines.token_generation import (
     generate_hierarchy,
     upsample_codes,
 )
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
+from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD, Order
 
 SIZES = (4, 9, 2)
 GREEDY = Sampling(do_sample=False)

@@ -23,14 +23,14 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.models import new_autoencoder
 from hf_audio_vae.modules.quantization import Codebook
-from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.denoiser import new_denoiser
-from hf_audio_vae.training.latent_diffusion_config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.latent_diffusion.denoiser import new_denoiser
 from hf_audio_vae.training.script import set_gpu_precision
 from hf_audio_vae.training.sections import section_of, sections_of
-from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
-from hf_audio_vae.training.token_prior_model import new_prior
+from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_prior.model import new_prior
 from tests.training.runs import RECIPE, REPO, write_recipe
 
 

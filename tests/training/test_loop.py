@@ -17,11 +17,12 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, TargetRate, WaveformL1Loss
+from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
-from hf_audio_vae.training.objective import Adversary, AutoencoderObjective, StepLosses
+from hf_audio_vae.training.objective import StepLosses
 from hf_audio_vae.training.run import Run
 
 RATE = 8000

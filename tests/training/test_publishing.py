@@ -9,9 +9,10 @@ from huggingface_hub import HfApi
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
-from hf_audio_vae.training.autoencoder_config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.publishing import MODEL_FILES, push_folder, write_model
+from hf_audio_vae.training.publishing import push_folder
 from tests.hub import mock_hub
 from tests.training.runs import GAME, write_recipe
 

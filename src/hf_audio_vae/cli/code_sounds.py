@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.evaluation.plots import spectrogram_figure
-from hf_audio_vae.latents import CodesInfo
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
+from hf_audio_vae.tokens import CodesInfo
 
 
 @torch.no_grad()

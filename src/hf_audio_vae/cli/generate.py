@@ -19,8 +19,8 @@ from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.code_sounds import write_sounds_of_codes
 from hf_audio_vae.cli.sound import read_for
 from hf_audio_vae.evaluation.plots import spectrogram_figure
-from hf_audio_vae.latents.token_storage import holds_tokens
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
+from hf_audio_vae.tokens.storage import holds_tokens
 
 OF_PIPELINES = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
 OF_LANGUAGE_MODELS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")

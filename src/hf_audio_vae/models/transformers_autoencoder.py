@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
 
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 
 
 class TransformersAutoencoderMixin(AudioAutoencoderMixin):
@@ -18,6 +20,11 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     def enable_gradient_checkpointing(self: Any) -> None:
         """Compute blocks again in the backward pass, by the name that diffusers has for it."""
         self.activation_checkpointing_enable()
+
+    def save_published(self, folder: Path) -> None:
+        """Write model and feature extractor."""
+        super().save_published(folder)
+        WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
 
     @classmethod
     def argument_names(cls) -> list[str]:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
-from hf_audio_vae.latents.constraint import CodeConstraint
-from hf_audio_vae.latents.tokens import BOS, EOS, PAD
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
+from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
+from hf_audio_vae.tokens.constraint import CodeConstraint
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import nn
-from transformers import PreTrainedModel
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
-from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.checkpoints import Checkpoints
-from hf_audio_vae.training.denoiser import Denoiser
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import Objective
@@ -84,7 +81,7 @@ class Run:
     learners: dict[str, Learner]
     objective: Objective
     loader: ResumableLoader
-    ema: EMA[AutoencoderModel] | EMA[Denoiser] | EMA[PreTrainedModel]
+    ema: EMA[Any]  # of a model that has `save_pretrained` and `from_pretrained`
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)

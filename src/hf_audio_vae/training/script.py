@@ -1,9 +1,10 @@
-"""How every training script begins and ends."""
+"""What every training script begins and ends with."""
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,12 +15,19 @@ from accelerate.utils import (
     set_seed,
 )
 
-from hf_audio_vae.data.streaming import TooManyBadItemsError
+from hf_audio_vae.data import StreamLoader
+from hf_audio_vae.data.streaming import ItemStream, TooManyBadItemsError
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
+from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import TrainingConfig
-from hf_audio_vae.training.loop import NonFiniteLossError
+from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.learner import Learner
+from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
+from hf_audio_vae.training.objective import Objective
+from hf_audio_vae.training.run import Run
 
 logger = logging.getLogger(__name__)
+PROJECT = "hf-audio-vae"  # name of the trackers' project
 VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
 
 
@@ -58,6 +66,45 @@ def set_gpu_precision(*, allow_tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allow_tf32
     torch.backends.cudnn.benchmark = True
     logger.info("float32 products and convolutions: %s", "TF32" if allow_tf32 else "full precision")
+
+
+def train(
+    accelerator: Accelerator,
+    config: TrainingConfig,
+    stream: ItemStream[Any, Any],
+    learners: dict[str, Learner],
+    objective: Objective,
+    ema: EMA[Any],
+    *,
+    validate: Callable[[int], dict[str, float]],
+    publish: Callable[[Sequence[Mapping[str, float]]], None],
+) -> None:
+    """Start the trackers, resume if the recipe says so, train, and publish on the main process.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Of the run.
+        config (`TrainingConfig`): The recipe, overrides included.
+        stream (`ItemStream`): This process's endless batches.
+        learners (`dict[str, Learner]`): What is trained: `"model"`, and perhaps `"discriminator"`.
+        objective (`Objective`): What they minimise.
+        ema (`EMA`): The averaged model.
+        validate (`Callable`): Returns metrics, given the steps done.
+        publish (`Callable`): Writes the folder, given the metrics of every validation.
+
+    Raises:
+        ValueError: The checkpoint to resume from was made with another recipe.
+    """
+    accelerator.init_trackers(PROJECT, {name: str(value) for name, value in config})
+    on_gpu = accelerator.device.type == "cuda"
+    loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
+    checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
+    run = Run(accelerator, learners, objective, loader, ema, checkpoints, config.lasting())
+    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
+        run.resume(checkpoint)
+    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
+    if accelerator.is_main_process:
+        publish(run.progress.history)
+    accelerator.end_training()
 
 
 def start_log() -> None:

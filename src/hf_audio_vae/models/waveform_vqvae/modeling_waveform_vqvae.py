@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_w
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
-from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 from hf_audio_vae.models.waveform_vqvae.loudness import loudness, scaled
 from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEDecoderOutput,
@@ -117,11 +115,6 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     def codes_need_scales(self) -> bool:
         """Whether codes alone do not tell how loud the sound is: the model divides a waveform by its loudness."""
         return self.config.normalize
-
-    def save_published(self, folder: Path) -> None:
-        """Write model and feature extractor."""
-        super().save_published(folder)
-        WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
 
     def encodings(self, num_codebooks: int | None = None) -> tuple[Coding]:
         """From waveforms to codes of the first `num_codebooks` codebooks, all if not given."""

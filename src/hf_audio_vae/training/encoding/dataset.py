@@ -22,8 +22,8 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import item_name, open_item, read_stretch
 from hf_audio_vae.data.encoding_records import EncodingRecord
-from hf_audio_vae.training.row_encoders import RowEncoder, row_encoder
-from hf_audio_vae.training.tallies import Tally
+from hf_audio_vae.training.encoding.row_encoders import RowEncoder, row_encoder
+from hf_audio_vae.training.encoding.tallies import Tally
 
 FOOTER = "hf_audio_vae"
 Row = dict[str, Any]

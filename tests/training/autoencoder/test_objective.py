@@ -12,8 +12,9 @@ from hf_audio_vae.losses import (
     WaveformL1Loss,
     WaveformMSELoss,
 )
-from hf_audio_vae.training.objective import Adversary, AutoencoderObjective, StepLosses
-from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
+from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
+from hf_audio_vae.training.autoencoder.steps import adversarial_step, reconstruction_step
+from hf_audio_vae.training.objective import StepLosses
 
 LOSSES = {"waveform_l1": WaveformL1Loss(), "waveform_mse": WaveformMSELoss()}
 PLAIN = {"waveform_l1": 2.0, "waveform_mse": 3.0, "kl": 0.1}

@@ -14,7 +14,7 @@ from hf_audio_vae.data import CropBatch
 from hf_audio_vae.data.streaming import Origin
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, LeastSquaresLoss, MultiResolutionSTFTLoss, WaveformL1Loss, weighted_sum
-from hf_audio_vae.training.steps import adversarial_step, reconstruction_step
+from hf_audio_vae.training.autoencoder.steps import adversarial_step, reconstruction_step
 
 RATE = 8000
 LOSSES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
-from hf_audio_vae.latents.tokens import CodeTokens
-from hf_audio_vae.latents.upsampling_tokens import UpsamplingTokens
+from hf_audio_vae.tokens.code_tokens import CodeTokens
+from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 
 FORMAT = "hf_audio_vae.code_tokens.v1"
 TOKENS_FILE = "code_tokens.json"

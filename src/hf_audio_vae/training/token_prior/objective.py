@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hf_audio_vae.data.code_records import CodesRecord
 from hf_audio_vae.data.codes import IGNORED, TokenBatch
-from hf_audio_vae.latents import CodeTokens, UpsamplingTokens
-from hf_audio_vae.latents.tokens import FIRST_CODE, Order
+from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens
+from hf_audio_vae.tokens.code_tokens import FIRST_CODE, Order
 from hf_audio_vae.training.objective import StepLosses
 
 

@@ -13,7 +13,7 @@ from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
 from hf_audio_vae.modules.distributions import DiagonalGaussian
-from hf_audio_vae.training.tallies import Tally
+from hf_audio_vae.training.encoding.tallies import Tally
 
 
 class RowEncoder(Protocol):

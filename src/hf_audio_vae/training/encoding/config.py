@@ -5,7 +5,7 @@ from pydantic import Field
 from hf_audio_vae.training.sections import Section
 
 
-class LatentEncodingConfig(Section):
+class EncodingConfig(Section):
     """Everything that latents of a data set are made from."""
 
     model: str = Field(description="folder or Hub id of the autoencoder; a folder gets the statistics in its config")

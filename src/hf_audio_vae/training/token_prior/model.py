@@ -14,9 +14,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hf_audio_vae.latents import CodeTokens, UpsamplingTokens, load_tokens
-from hf_audio_vae.latents.token_storage import holds_tokens
-from hf_audio_vae.latents.tokens import BOS, EOS, PAD
+from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
+from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
+from hf_audio_vae.tokens.storage import holds_tokens
 
 ANEW = "it goes with codes of another model, level or order. Train a new one."
 CONTEXT = "max_position_embeddings"  # what transformers calls it, or by an alias

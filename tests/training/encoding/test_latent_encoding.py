@@ -17,7 +17,7 @@ import torch
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.data import load_audio_stream, read_record
-from hf_audio_vae.training.latent_encoding import encode_dataset, tally
+from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
 from tests.data.latent_data import record
 from tests.memory import PeakBytes
 from tests.training.runs import REPO, TWO_PROCESSES, environment, run

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from hf_audio_vae.latents.tokens import CodeTokens
+from hf_audio_vae.tokens.code_tokens import CodeTokens
 
 
 class CodeConstraint(LogitsProcessor):

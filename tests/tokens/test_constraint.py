@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from hf_audio_vae.latents import CodeTokens
-from hf_audio_vae.latents.constraint import CodeConstraint
-from hf_audio_vae.latents.tokens import BOS, EOS, PAD, Order
+from hf_audio_vae.tokens import CodeTokens
+from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD, Order
+from hf_audio_vae.tokens.constraint import CodeConstraint
 
 SIZES = (4, 9, 2)
 

@@ -15,9 +15,9 @@ from hf_audio_vae.audio import read_audio
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.data import CodesRecord, load_audio_stream
 from hf_audio_vae.models import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.training.latent_encoding import encode_dataset, tally
-from hf_audio_vae.training.latent_encoding_config import LatentEncodingConfig
-from hf_audio_vae.training.row_encoders import completed, record_for
+from hf_audio_vae.training.encoding.config import EncodingConfig
+from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
+from hf_audio_vae.training.encoding.row_encoders import completed, record_for
 from tests.training.runs import REPO, run
 
 RATE = 8000
@@ -110,9 +110,9 @@ def test_a_record_says_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline/vae").mkdir(parents=True)
     common = {"dataset_name": "d", "output_dir": "o", "model_subfolder": "vae"}
-    here = LatentEncodingConfig(model="pipeline", **common)
+    here = EncodingConfig(model="pipeline", **common)
     assert here.place() == {"model": str(tmp_path / "pipeline/vae")}
-    there = LatentEncodingConfig(model="somebody/pipeline", model_revision="v2", **common)
+    there = EncodingConfig(model="somebody/pipeline", model_revision="v2", **common)
     record = record_for(codec(), SETTINGS | there.place())
     assert (record.model, record.model_subfolder, record.model_revision) == ("somebody/pipeline", "vae", "v2")
 

@@ -12,9 +12,9 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from hf_audio_vae.latents import CodeTokens, UpsamplingTokens, load_tokens
-from hf_audio_vae.latents.constraint import CodeConstraint
-from hf_audio_vae.latents.tokens import BOS
+from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
+from hf_audio_vae.tokens.code_tokens import BOS
+from hf_audio_vae.tokens.constraint import CodeConstraint
 from tests.data.code_data import write_codes
 from tests.training.runs import REPO, TWO_PROCESSES, equal, kill_when, run
 

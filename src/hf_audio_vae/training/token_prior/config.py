@@ -2,7 +2,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from hf_audio_vae.latents.tokens import Order
+from hf_audio_vae.tokens.code_tokens import Order
 from hf_audio_vae.training.config import TrainingConfig
 
 DERIVED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")

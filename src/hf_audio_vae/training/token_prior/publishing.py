@@ -6,10 +6,10 @@ from transformers import PreTrainedModel
 
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.reports import table
-from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
-from hf_audio_vae.latents.token_storage import TOKENS_FILE
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
+from hf_audio_vae.tokens.storage import TOKENS_FILE
 from hf_audio_vae.training.publishing import write_run
-from hf_audio_vae.training.token_prior_config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
 PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", TOKENS_FILE]
 PRIOR_METRICS = {  # what a validation returns
@@ -87,7 +87,7 @@ hf-audio-vae generate {call}
 ```python
 from transformers import AutoModelForCausalLM
 
-from hf_audio_vae.latents import load_tokens
+from hf_audio_vae.tokens import load_tokens
 
 model = AutoModelForCausalLM.from_pretrained("{title}")
 tokens, info = load_tokens("{title}")  # ids to codes and back

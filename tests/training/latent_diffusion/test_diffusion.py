@@ -10,8 +10,8 @@ from hf_audio_vae.data import LatentBatch
 from hf_audio_vae.data.latents import LatentCrop, collate_latents
 from hf_audio_vae.data.streaming import Origin, Position
 from hf_audio_vae.losses.diffusion import RectifiedFlow, VPrediction
-from hf_audio_vae.training.denoiser import Denoiser
-from hf_audio_vae.training.diffusion import diffusion_step
+from hf_audio_vae.training.latent_diffusion.denoiser import Denoiser
+from hf_audio_vae.training.latent_diffusion.objective import diffusion_step
 from tests.pipelines.latent_parts import CHANNELS, transformer
 from tests.pipelines.parts import WIDTH, with_random_parameters
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hf_audio_vae.latents.tokens import BOS, SEPARATOR, CodeTokens
+from hf_audio_vae.tokens.code_tokens import BOS, SEPARATOR, CodeTokens
 
 
 @dataclass(frozen=True)

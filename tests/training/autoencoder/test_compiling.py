@@ -6,10 +6,10 @@ import torch
 from hf_audio_vae.data import CropBatch
 from hf_audio_vae.losses import WaveformL1Loss
 from hf_audio_vae.models import AutoencoderModel, new_autoencoder
-from hf_audio_vae.training.compiling import compile_networks
-from hf_audio_vae.training.steps import reconstruction_step
+from hf_audio_vae.training.autoencoder.compiling import compile_networks
+from hf_audio_vae.training.autoencoder.steps import reconstruction_step
+from tests.training.autoencoder.test_train_codec import DAC, LEVELS, VQVAE
 from tests.training.runs import RECIPE
-from tests.training.test_train_codec import DAC, LEVELS, VQVAE
 
 RECIPES = {"WaveformVAE": RECIPE | {"family": "WaveformVAE"}, "ema": VQVAE, "projected": DAC, "levels": LEVELS}
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens, save_tokens
-from hf_audio_vae.latents.tokens import BLANK, BOS, EOS, PAD, Order
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens, save_tokens
+from hf_audio_vae.tokens.code_tokens import BLANK, BOS, EOS, PAD, Order
 
 ORDERS = get_args(Order)
 SIZES = [(5,), (4, 9), (3, 1, 7)]
@@ -228,7 +228,7 @@ def test_without_a_network_the_cache_tells_what_is_there(tmp_path: Path) -> None
     (tmp_path / "models--somebody--prior/refs").mkdir()
     (tmp_path / "models--somebody--prior/refs/main").write_text("0123")
     (snapshot / "code_tokens.json").write_text("{}")
-    ask = "from hf_audio_vae.latents.token_storage import holds_tokens as holds; "
+    ask = "from hf_audio_vae.tokens.storage import holds_tokens as holds; "
     ask += "print(holds('somebody/prior'), holds('somebody/pipeline'), holds('no/such/name'))"
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     asked = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False)

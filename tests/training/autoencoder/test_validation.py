@@ -7,7 +7,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch
 from hf_audio_vae.evaluation import CodeStatistics, LatentStatistics
 from hf_audio_vae.models import WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.training.validation import Clip, validate
+from hf_audio_vae.training.autoencoder.validation import Clip, validate
 
 TINY_CODEC = {
     "sampling_rate": 8000,

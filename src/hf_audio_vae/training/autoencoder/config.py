@@ -3,8 +3,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from hf_audio_vae.losses import KLControl, Schedule
-from hf_audio_vae.training.config import TrainingConfig
-from hf_audio_vae.training.options import (
+from hf_audio_vae.training.autoencoder.options import (
     AdversarialOptions,
     AnnealedWeight,
     BalancerOptions,
@@ -12,8 +11,9 @@ from hf_audio_vae.training.options import (
     WeightOptions,
     build_weight,
 )
+from hf_audio_vae.training.autoencoder.steps import ADVERSARIAL_TERMS
+from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.sections import Changeable
-from hf_audio_vae.training.steps import ADVERSARIAL_TERMS
 
 
 class AutoencoderTrainingConfig(TrainingConfig):

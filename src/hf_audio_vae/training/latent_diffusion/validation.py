@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hf_audio_vae.data.latents import LatentBatch
 from hf_audio_vae.latents import ChannelMoments
 from hf_audio_vae.losses.diffusion import DiffusionProcess
-from hf_audio_vae.training.diffusion import EncodePrompts, diffusion_step
+from hf_audio_vae.training.latent_diffusion.objective import EncodePrompts, diffusion_step
 
 DRAWS = 8  # of noise and time for each item
 

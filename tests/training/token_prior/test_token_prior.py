@@ -7,16 +7,16 @@ from transformers import GPT2LMHeadModel
 
 from hf_audio_vae.data.codes import TokenBatch, TokenCrop, collate_crops
 from hf_audio_vae.data.streaming import Origin, Position
-from hf_audio_vae.latents import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
-from hf_audio_vae.latents.constraint import CodeConstraint
-from hf_audio_vae.latents.tokens import BOS
-from hf_audio_vae.training.token_prior import (
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
+from hf_audio_vae.tokens.code_tokens import BOS
+from hf_audio_vae.tokens.constraint import CodeConstraint
+from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
+from hf_audio_vae.training.token_prior.objective import (
     TokenObjective,
     language_model_step,
     prior_metrics,
     prior_task,
 )
-from hf_audio_vae.training.token_prior_model import new_prior, pretrained_prior
 from tests.data.code_data import codes_record
 
 HIERARCHY = {"hop_lengths": [80, 240], "codebook_sizes": [[8], [5, 3]], "hierarchical": True}

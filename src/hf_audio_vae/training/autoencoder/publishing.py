@@ -1,0 +1,54 @@
+"""The folder of a trained autoencoder: weights, recipe, metrics and card."""
+
+from collections.abc import Mapping, Sequence
+
+from hf_audio_vae.discriminators import DiscriminatorEnsemble
+from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
+from hf_audio_vae.evaluation.reports import model_card, model_summary
+from hf_audio_vae.models import AutoencoderModel, model_arguments
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.publishing import write_run
+
+MODEL_FILES = [
+    "config.json",
+    "diffusion_pytorch_model*.safetensors*",
+    "model*.safetensors*",
+    "preprocessor_config.json",
+    f"{DISCRIMINATOR_FOLDER}/*",
+]
+
+
+def write_model(
+    model: AutoencoderModel,
+    config: AutoencoderTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+    title: str,
+    discriminator: DiscriminatorEnsemble | None = None,
+) -> None:
+    """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into `config.output_dir`.
+
+    Args:
+        model (`AutoencoderModel`): What to publish, as a rule the averaged one.
+        config (`AutoencoderTrainingConfig`): The recipe, overrides included.
+        history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`; the last is the
+            model's.
+        title (`str`): What the card calls it: the repository's id, or the folder's name.
+        discriminator (`DiscriminatorEnsemble`, *optional*): What it was trained against, for who trains it further.
+    """
+    folder = config.output_dir
+    model.save_published(folder)
+    if discriminator is not None:
+        discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
+    recipe = config.model_dump(mode="json", exclude_none=True) | {"model": model_arguments(model)}
+    if discriminator is not None:
+        kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}
+        recipe["adversarial"]["discriminators"] = kinds
+    card = model_card(
+        title=title,
+        family=type(model).__name__,
+        summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"},
+        metrics=history[-1],
+        material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
+        f"{config.max_validation_samples} items",
+    )
+    write_run(folder, recipe, history, card)

@@ -1,0 +1,44 @@
+"""The folder of a trained pipeline: its models, recipe, metrics and card."""
+
+from collections.abc import Mapping, Sequence
+
+from diffusers import DiffusionPipeline
+
+from hf_audio_vae.evaluation.reports import pipeline_card
+from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.publishing import write_run
+
+PIPELINE_PARTS = ("vae", "transformer", "conditioner", "scheduler", "text_encoder", "tokenizer")
+PIPELINE_FILES = ["model_index.json", *(f"{part}/*" for part in PIPELINE_PARTS)]
+
+
+def write_pipeline(
+    pipeline: DiffusionPipeline,
+    config: LatentDiffusionTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+    title: str,
+) -> None:
+    """Write pipeline, `recipe.yaml`, `metrics.json` and the card `README.md` into `config.output_dir`.
+
+    Args:
+        pipeline (`DiffusionPipeline`): What to publish, with the averaged networks.
+        config (`LatentDiffusionTrainingConfig`): The recipe, overrides included.
+        history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the pipeline's.
+        title (`str`): What the card calls it.
+    """
+    pipeline.save_pretrained(config.output_dir)
+    names = list(pipeline.conditioner.config.class_names)
+    arguments = ['"a text"'] if config.text_column else []
+    arguments += [f'class_labels="{names[0]}"'] if names else []
+    networks = (pipeline.transformer, pipeline.conditioner)
+    summary = {
+        "parameters of the denoiser": f"{sum(p.numel() for n in networks for p in n.parameters()) / 1e6:.2f} M",
+        "sampling rate": f"{pipeline.vae.sampling_rate} Hz",
+        "longest sound": f"{pipeline.transformer.config.sample_size / pipeline.vae.frame_rate:.2f} s",
+        "classes": ", ".join(names) or "none",
+        "texts": config.text_encoder_name_or_path or "none",
+        "process": config.process,
+        "training steps": f"{history[-1]['step']:.0f}",
+    }
+    card = pipeline_card(title=title, call=", ".join(arguments), summary=summary, metrics=history[-1])
+    write_run(config.output_dir, config.model_dump(mode="json", exclude_none=True), history, card)
