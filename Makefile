@@ -21,7 +21,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate tokens gpu test style quality env
+.PHONY: demo generate tokens gpu test test-slow style quality env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -63,8 +63,12 @@ tokens: env  ## Train a codec and a language model on its codes, let it write, a
 gpu: env  ## Measure kernels, coding, training and search on a CUDA device, and train a model
 	$(BIN)/python benchmarks/cuda.py $(GPU_OPTIONS)
 
-test: env  ## Run the whole suite
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# One thread a worker: torch and the workers would fight for the cores.
+test: env  ## Run the tests, all but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10 -m "not slow"
+
+test-slow: env  ## Run the slow tests: kills, several processes, exports, the README
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10 -m slow
 
 style: env  ## Format the code
 	$(BIN)/ruff format .

@@ -152,6 +152,7 @@ def test_verbs_measure_it(verb: tuple[str, ...], trained: Path, capsys: pytest.C
     assert "active channels" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_exported(trained: Path, tmp_path: Path) -> None:
     assert main(["export", str(trained), "--output_dir", str(tmp_path), "--format", "torch"]) == 0
     decoder = torch.export.load(tmp_path / "decoder.pt2").module()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "README.md").read_text(), flags=re.DOTALL)
 SHORT = "--max_train_steps 2 --max_validation_samples 1 --train_batch_size 1"

@@ -56,6 +56,7 @@ def test_saved_codecs_give_the_codes_and_the_sound_that_they_gave() -> None:
     close(model.decode(levels).audio_values, wanted["sample"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_saved_checkpoint_resumes_to_the_weights_it_went_on_to(name: str, tmp_path: Path) -> None:
     shutil.copytree(SAVED / name / "checkpoint-4", tmp_path / "checkpoint-4")

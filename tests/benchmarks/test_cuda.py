@@ -6,6 +6,9 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[2]
 SECTIONS = ["roofline", "kernels", "coding", "training", "search", "train"]
 

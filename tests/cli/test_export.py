@@ -22,6 +22,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_onnx_files_run_in_onnxruntime(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(model_folder), "--output_dir", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -38,6 +39,7 @@ def test_onnx_files_run_in_onnxruntime(model_folder: Path, tmp_path: Path, capsy
     torch.testing.assert_close(torch.from_numpy(sample)[..., :1000], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_programs_are_loaded_by_torch_alone(model_folder: Path, tmp_path: Path) -> None:
     assert main(["export", str(model_folder), "--format", "torch", "--output_dir", str(tmp_path)]) == 0
     files = {"metadata.json": ""}

@@ -44,6 +44,9 @@ CASES = {
 }
 
 
+SLOW = {case: pytest.mark.slow for case in CASES if case not in ("vae", "joint levels")}
+
+
 class Exported(NamedTuple):
     """A model, its fingerprint before that; by the names of the files what runs them and what they say."""
 
@@ -68,7 +71,7 @@ def random_model(case: str) -> Any:
     return model
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=[pytest.param(case, marks=SLOW.get(case, ())) for case in CASES])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model = random_model(request.param)
     model.enable_tiling(1)  # a graph has no tiles

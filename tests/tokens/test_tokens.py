@@ -222,6 +222,7 @@ def test_tokens_come_back_from_their_file(tokens: CodeTokens | UpsamplingTokens,
         load_tokens(tmp_path.parent)
 
 
+@pytest.mark.slow
 def test_without_a_network_the_cache_tells_what_is_there(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--somebody--prior/snapshots/0123"
     snapshot.mkdir(parents=True)

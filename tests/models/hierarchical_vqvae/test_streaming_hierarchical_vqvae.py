@@ -23,6 +23,7 @@ def test_pieces_make_the_whole_whatever_they_are(changes: dict[str, object], lev
         torch.testing.assert_close(torch.cat(pieces, dim=-1), decoded, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0, 2])
 def test_outputs_come_when_the_latency_says(level: int) -> None:
     model = model_of()

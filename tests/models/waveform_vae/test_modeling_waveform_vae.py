@@ -145,6 +145,7 @@ def test_has_the_defaults_of_oobleck():
     assert not model.config.causal
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_oobleck_at_the_size_of_stable_audio_open():
     oobleck = AutoencoderOobleck(**STABLE_AUDIO_OPEN).eval()

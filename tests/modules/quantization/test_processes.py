@@ -10,6 +10,8 @@ import torch.multiprocessing as multiprocessing
 from hf_audio_vae.modules.quantization import Codebook, ResidualVectorQuantizer, VectorQuantizer
 from hf_audio_vae.modules.quantization.processes import draw_over_processes
 
+pytestmark = pytest.mark.slow
+
 
 def latents(rank: int, step: int) -> torch.Tensor:
     return (1 + 2 * rank) * torch.randn(2, 4, 50, generator=torch.Generator().manual_seed(10 * step + rank))

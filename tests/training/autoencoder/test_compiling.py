@@ -21,6 +21,7 @@ def gradients(model: AutoencoderModel, batch: CropBatch) -> dict[str, torch.Tens
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_compiled_networks_are_one_graph_each_with_the_same_gradients(name: str, batch: CropBatch) -> None:
     recipe = RECIPES[name]

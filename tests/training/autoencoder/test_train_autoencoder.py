@@ -100,6 +100,7 @@ def test_the_health_of_both_networks_is_logged(game: tuple[Path, Path]) -> None:
     assert {"validation/active_units", "validation/bits_per_second"} <= set(log.Tags()["scalars"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["straight", "game"])
 def test_resume_after_a_kill_is_bit_equal(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     recipe, out = request.getfixturevalue(kind)
@@ -118,6 +119,7 @@ def test_resume_after_a_kill_is_bit_equal(kind: str, tmp_path: Path, request: py
     assert states[0]["objective"] == states[1]["objective"]
 
 
+@pytest.mark.slow
 def test_the_discriminators_lie_beside_the_model_and_a_fine_tune_starts_from_them(
     game: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_bf16_trains_both_networks(tmp_path: Path) -> None:
     assert not equal(before, after)
 
 
+@pytest.mark.slow
 def test_collapsed_latents_raise_the_alarm_in_one_line(tmp_path: Path) -> None:
     finished = run(command(write_recipe(tmp_path), tmp_path / "out", "--weights.kl", "1e4"))
     (line,) = [line for line in finished.stderr.splitlines() if "channels are active" in line]
@@ -163,6 +166,7 @@ def test_collapsed_latents_raise_the_alarm_in_one_line(tmp_path: Path) -> None:
     assert "channels are active" not in silent.stderr
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_instant_leaves_a_usable_checkpoint(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, checkpointing_steps=1, max_train_steps=10_000, checkpoints_total_limit=2)
     out = tmp_path / "out"
@@ -190,6 +194,7 @@ def test_a_kill_at_any_instant_leaves_a_usable_checkpoint(tmp_path: Path) -> Non
             torch.load(checkpoint / "optimizer.bin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -214,6 +219,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path, changes
             torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
     (tmp_path / "sound").mkdir()
     noise = np.random.default_rng(0)

@@ -82,6 +82,7 @@ def test_the_result_is_a_model_of_transformers(straight: tuple[Path, Path]) -> N
     assert f"{after['bitrate_efficiency']:.3f}" in card
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill_is_bit_equal_codebooks_included(straight: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, out = straight
     kill_when(command(recipe, tmp_path), tmp_path / "checkpoint-4")
@@ -102,6 +103,7 @@ def test_a_frozen_encoder_leaves_codes_as_they_are(straight: tuple[Path, Path], 
         assert torch.equal(weight, after[name]) != name.startswith("decoder"), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Path) -> None:
     """But for what is drawn from the data of one of them, at the start and at restarts."""
@@ -123,6 +125,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
         assert torch.cat(close).double().mean() >= 0.95, part
 
 
+@pytest.mark.slow
 def test_discriminators_bf16_and_checkpointing_go_with_codes(tmp_path: Path) -> None:
     game = GAME | {"weights": GAME["weights"] | {"commitment": 0.25}}
     game["weights"].pop("kl")

@@ -90,6 +90,7 @@ def test_a_long_item_goes_on_in_new_rows_and_nothing_is_lost_between_them(sounds
         assert sum(int(piece["num_samples"]) for piece in pieces) == row["num_samples"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peaks = []
     for seconds in (20, 160):
@@ -222,6 +223,7 @@ def test_statistics_that_are_there_are_kept(undisturbed: tuple[Path, Path], tmp_
     assert read_record(tmp_path / "latents").latents_std != [3.0, 4.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
     undisturbed: tuple[Path, Path], tmp_path: Path, seed: int
@@ -251,6 +253,7 @@ def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
     assert files_in(tmp_path) == files_in(expected)
 
 
+@pytest.mark.slow
 def test_two_real_processes_lose_nothing(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     model, expected = undisturbed
     finished = run(command(model, REPO / "data/held_out", tmp_path, launcher=TWO_PROCESSES))

@@ -119,6 +119,7 @@ def test_from_latents_to_a_pipeline_that_generates(material: Path, tmp_path: Pat
             pipeline(prompt, "piano")
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill_is_bit_equal(material: Path, tmp_path: Path) -> None:
     changes = {"label_column": "source_package", "dataloader_num_workers": 2}
     straight = run(command(material, tmp_path / "straight", **changes))
@@ -134,6 +135,7 @@ def test_resume_after_a_kill_is_bit_equal(material: Path, tmp_path: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(*moments, strict=True))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_twice_the_batch(material: Path, tmp_path: Path) -> None:
     changes = {"label_column": "source_package", "text_column": None, "ema_decay": 0.0, "num_validation_sounds": 0}
     one = run(command(material, tmp_path / "one", **changes, train_batch_size=8))
@@ -180,6 +182,7 @@ def test_bf16_and_gradient_checkpointing_train(material: Path, tmp_path: Path) -
     assert history[1]["denoising_loss"] < history[0]["denoising_loss"]
 
 
+@pytest.mark.slow
 def test_trackers_get_generated_sound(material: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

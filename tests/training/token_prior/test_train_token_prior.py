@@ -77,6 +77,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     model = {"n_embd": 32, "n_layer": 2, "n_head": 2, "resid_pdrop": 0.0}
@@ -113,6 +114,7 @@ def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Pa
     assert "where the coarser level's are known" in card
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill_is_bit_equal(material: Path, tmp_path: Path) -> None:
     changes = {"dataloader_num_workers": 2}
     straight = run(command(material, tmp_path / "straight", **changes))
@@ -128,6 +130,7 @@ def test_resume_after_a_kill_is_bit_equal(material: Path, tmp_path: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(*moments, strict=True))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_twice_the_batch(material: Path, tmp_path: Path) -> None:
     dropouts = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
     changes = {"model": RECIPE["model"] | dropouts, "ema_decay": 0.0, "learning_rate": 1e-3}  # type: ignore[operator]
