@@ -312,6 +312,7 @@ class CodecContract:
 
     # Compilers
 
+    @pytest.mark.slow
     @torch.no_grad()
     def test_encode_and_decode_compile_into_one_graph(self):
         model = self.tiny_model(torch.float64)
@@ -322,6 +323,7 @@ class CodecContract:
             assert equal_codes(encode(x), EncodeToCodes(model)(x))
             assert_equal_within_rounding(decode(codes), DecodeCodes(model)(codes))
 
+    @pytest.mark.slow
     @torch.no_grad()
     def test_encode_and_decode_export_with_a_dynamic_length(self):
         if not self.compiles:

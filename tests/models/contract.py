@@ -279,6 +279,7 @@ class AutoencoderContract(StatisticsContract):
 
     # Compilers
 
+    @pytest.mark.slow
     @torch.no_grad()
     def test_encode_and_decode_compile_into_one_graph(self):
         model = self.tiny_model()
@@ -288,6 +289,7 @@ class AutoencoderContract(StatisticsContract):
         for compiled, expected in zip((*encode(x), decode(z)), (*Encode(model)(x), Decode(model)(z)), strict=True):
             assert_equal_within_rounding(compiled, expected)
 
+    @pytest.mark.slow
     @torch.no_grad()
     def test_encode_and_decode_export_with_a_dynamic_length(self):
         model = self.tiny_model()
@@ -299,6 +301,16 @@ class AutoencoderContract(StatisticsContract):
             exported = (*encode.module()(x), decode.module()(z))
             for actual, expected in zip(exported, (*Encode(model)(x), Decode(model)(z)), strict=True):
                 assert_equal_within_rounding(actual, expected)
+
+    @pytest.mark.slow
+    @torch.no_grad()
+    def test_the_whole_forward_pass_is_exported_posterior_included(self, tmp_path: Path):
+        model = self.tiny_model()
+        x = self.waveform(9 * model.hop_length)
+        torch.export.save(torch.export.export(model, (x,)), tmp_path / "model.pt2")
+        output, expected = torch.export.load(tmp_path / "model.pt2").module()(x), model(x)
+        assert_equal_within_rounding(output.sample, expected.sample)
+        assert_equal_within_rounding(output.latent_dist.kl(), expected.latent_dist.kl())
 
     # Batches
 

@@ -265,6 +265,7 @@ torch.save(audio.audios, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_pipeline_on_the_hub_gives_the_same_audio(tmp_path: Path) -> None:
     pipeline = latent_diffusion(class_names=NAMES, text=True)
     pipeline.save_pretrained(tmp_path / "generator")

@@ -162,6 +162,7 @@ def test_a_vae_that_is_passed_takes_the_place_of_the_saved_one(saved: Callable, 
     assert torch.equal(generate(loaded), generate(pipeline))
 
 
+@pytest.mark.slow
 def test_a_pipeline_on_the_hub_gives_the_same_audio(tmp_path: Path):
     pipeline = stable_audio(causal_vae())
     arguments = CALLS["stable-audio-from-sound"][1]

@@ -43,6 +43,7 @@ def saved(pipeline: StableAudioPipeline, tmp_path: Path) -> Path:
     return tmp_path / "pipeline"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_package", [False, True], ids=["without-the-package", "with-the-package"])
 def test_a_reader_of_the_folder_hears_the_same(with_package: bool, pipeline, saved: Path, tmp_path: Path):
     write_vae_shim(saved)
@@ -51,6 +52,7 @@ def test_a_reader_of_the_folder_hears_the_same(with_package: bool, pipeline, sav
     assert_equal_within_rounding(torch.load(tmp_path / "audio.pt"), generate(pipeline, **ARGUMENTS))
 
 
+@pytest.mark.slow
 def test_a_reader_without_the_package_hears_the_same_from_the_hub(pipeline, saved: Path, tmp_path: Path):
     write_vae_shim(saved)
     with mock_hub() as hub:
@@ -62,6 +64,7 @@ def test_a_reader_without_the_package_hears_the_same_from_the_hub(pipeline, save
     assert_equal_within_rounding(torch.load(tmp_path / "audio.pt"), generate(pipeline, **ARGUMENTS))
 
 
+@pytest.mark.slow
 def test_without_a_shim_a_reader_without_the_package_is_refused(saved: Path, tmp_path: Path):
     reader = read_elsewhere(saved, tmp_path, ARGUMENTS, with_package=False, trust_remote_code=True)
     assert reader.returncode

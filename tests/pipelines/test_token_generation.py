@@ -90,6 +90,7 @@ def test_windows_go_on_where_the_last_one_stood(order: Order) -> None:
     assert torch.equal(codes[0], ((2 + torch.arange(25)) % 6).expand(2, -1))
 
 
+@pytest.mark.slow
 def test_overlapping_windows_reproduce_what_the_coarse_level_tells() -> None:
     tokens = UpsamplingTokens((4,), (8,), (1, 2))
     prior = prior_of(tokens, 4, (1, 0), n_embd=48, n_layer=2, n_head=2)

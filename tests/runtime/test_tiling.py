@@ -100,6 +100,7 @@ def test_one_static_graph_codes_every_length_in_chunks(model):
     assert_one_graph_a_network(model, signals, expected, dynamic=False)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("model", ["waveform_vae"], indirect=True)
 def test_each_length_within_a_window_is_a_static_graph_of_its_own(model):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from huggingface_hub import HfApi
@@ -22,6 +23,7 @@ HISTORY = [
 ]
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_path: Path) -> None:
     folder = tmp_path / "my-vae"
     config = parse_config(

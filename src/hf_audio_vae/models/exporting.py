@@ -55,6 +55,7 @@ def export_model(
 
     Example:
         >>> import tempfile
+        >>> from hf_audio_vae import WaveformVAE
         >>> from hf_audio_vae.models.graph_files import TORCH
         >>> model = WaveformVAE(4, (2,), (1,), 4, decoder_input_channels=2, audio_channels=1)
         >>> with tempfile.TemporaryDirectory() as folder:

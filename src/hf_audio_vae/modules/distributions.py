@@ -1,7 +1,10 @@
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node
 
 from hf_audio_vae.modules.deferral import to_device
 
@@ -48,3 +51,17 @@ class DiagonalGaussian:
             other_std = other.std.to(dtype)
             mean, std = (mean - other.mean.to(dtype)) / other_std, std / other_std
         return 0.5 * (mean.square() + std.square() - 1) - std.log()
+
+
+def _flatten(posterior: DiagonalGaussian) -> tuple[list[Tensor], None]:
+    return [posterior.mean, posterior.std], None
+
+
+def _unflatten(tensors: Iterable[Tensor], _: None) -> DiagonalGaussian:
+    return DiagonalGaussian(*tensors)
+
+
+# So that `torch.export` and `torch.compile` see the tensors in outputs that hold a posterior.
+register_pytree_node(
+    DiagonalGaussian, _flatten, _unflatten, serialized_type_name="hf_audio_vae.modules.distributions.DiagonalGaussian"
+)

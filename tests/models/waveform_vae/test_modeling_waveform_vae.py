@@ -239,6 +239,7 @@ def test_causal_item_padded_in_a_batch_has_the_frames_it_has_alone():
     assert_equal_within_rounding(model.decode(batch.mean).sample[:1, :, :valid], model.decode(alone.mean).sample)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_inductor_changes_nothing_but_rounding():
     model = WaveformVAE(4, (2,), (1,), 4, decoder_input_channels=2, audio_channels=1).eval()
