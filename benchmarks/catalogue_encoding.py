@@ -1,10 +1,10 @@
-"""A data set of sound to latents by two processes of one launch, beside two runs that know nothing of each other.
+"""Encoding of a data set by two processes of one launch, compared with two independent runs.
 
-Each run is `training/encode_latents.py` as a user calls it, on one thread a process. The sounds of `data/` are copied
-into shards of parquet; two processes deal these out, two single runs get the same halves by name, and one run has all.
-What is timed is the encoding, by the script's own clock, the whole command, imports included, and the processor's time
-of all its processes, which other load stretches less. The stored latents have to be equal, row by row. `balance` is
-the mean of the halves' times over the longer one: of twice the speed, two processes can reach so much.
+Each run is `training/encode_latents.py` as a user calls it, with one thread per process. The sounds of `data/` are
+copied into parquet shards. Two processes of a launch share all shards, two single runs get the same halves by name,
+and one run gets all shards. Measured times are the encoding by the script's own clock, the whole command with imports,
+and the CPU time of all its processes, which depends less on other load. The stored latents have to be equal, row by
+row. `balance` is the mean of the halves' times over the longer one: the largest possible share of twice the speed.
 
     python benchmarks/catalogue_encoding.py --repeats 3
 """
@@ -38,7 +38,7 @@ Rows = list[dict[str, object]]
 
 
 def write_catalogue(folder: Path, copies: int) -> list[str]:
-    """Write the sounds of `data/` so many times into shards of like size, each copy by a name of its own."""
+    """Write `copies` of the sounds of `data/` into shards of similar size, each copy with its own name."""
     features = datasets.Features({"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
     sounds = sorted(path for path in (REPO / "data").rglob("*") if path.suffix in (".flac", ".ogg"))
     shards = [str(folder / f"{shard}.parquet") for shard in range(SHARDS)]
@@ -54,7 +54,7 @@ def write_catalogue(folder: Path, copies: int) -> list[str]:
 
 
 def start(launcher: Sequence[str], model: WaveformVAE, shards: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start the script on a copy of the model, since it writes statistics into its folder; its log goes there, too."""
+    """Start the script on a copy of the model, because it writes statistics there. The log is in `folder`, too."""
     model.save_pretrained(folder / "model")
     command = [sys.executable, *launcher, SCRIPT, "--model", str(folder / "model"), "--dataset_name", "parquet"]
     command += ["--data_files", json.dumps(list(shards)), "--output_dir", str(folder / "latents")]
@@ -64,7 +64,7 @@ def start(launcher: Sequence[str], model: WaveformVAE, shards: Sequence[str], fo
 
 
 def encoding_seconds(process: subprocess.Popen[bytes], folder: Path) -> float:
-    """Wait for a run and return what its log says it took."""
+    """Wait for a run and return the seconds of encoding from its log."""
     process.wait()
     log = (folder / "log").read_text()
     found = re.search(r"s of sound in ([\d.]+) s", log)
@@ -74,30 +74,30 @@ def encoding_seconds(process: subprocess.Popen[bytes], folder: Path) -> float:
 
 
 def stored_rows(folders: Sequence[Path]) -> Rows:
-    """Return all rows, in the order of the sounds' names and of time."""
+    """Return all rows, sorted by name and start."""
     files = [str(path) for folder in folders for path in sorted((folder / "latents/data").glob("*.parquet"))]
     rows = list(datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(folders[0] / "cache")))
     return sorted(rows, key=lambda row: (row["path"], row["start_sample"]))
 
 
 def processor_seconds() -> float:
-    """Return the processor's time of all commands that have ended."""
+    """Return the CPU time of all finished commands."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) -> tuple[list[float], list[float], Rows]:
-    """Encode the catalogue in one of the ways.
+    """Encode the catalogue in one way.
 
     Returns:
-        Seconds of encoding of each run; those of the longest, of the command and of the processor; and the rows.
+        Seconds of encoding of each run; encoding seconds of the longest run, command seconds and CPU seconds; rows.
     """
     halves = [shards[0::2], shards[1::2]] if way == ALONE else [shards]
     folders = [folder / str(half) for half in range(len(halves))]
     begin, used = time.perf_counter(), processor_seconds()
     launcher = TWO_PROCESSES if way == LAUNCH else []
-    runs = [start(launcher, model, half, place) for half, place in zip(halves, folders, strict=True)]
-    seconds = [encoding_seconds(run, place) for run, place in zip(runs, folders, strict=True)]
+    runs = [start(launcher, model, half, out) for half, out in zip(halves, folders, strict=True)]
+    seconds = [encoding_seconds(run, out) for run, out in zip(runs, folders, strict=True)]
     times = [max(seconds), time.perf_counter() - begin, processor_seconds() - used]
     return seconds, times, stored_rows(folders)
 
@@ -106,7 +106,7 @@ def main() -> None:
     """Parse the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=CONFIGS, default="small")
-    parser.add_argument("--copies", type=int, default=4, help="how often the sounds of `data/` are in the catalogue")
+    parser.add_argument("--copies", type=int, default=4, help="copies of the sounds of `data/` in the catalogue")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     datasets.disable_progress_bars()
@@ -125,7 +125,7 @@ def main() -> None:
                     balances.append(statistics.mean(halves) / max(halves))
                 expected = expected or rows
                 if rows != expected:
-                    raise SystemExit(f"the latents of {way} are not those of {LAUNCH}.")
+                    raise SystemExit(f"the latents of {way} differ from those of {LAUNCH}.")
     print(f"{len(expected)} rows, equal in all runs; balance of the halves {statistics.median(balances):.3f}")
     medians = {
         way: [statistics.median(column) for column in zip(*runs, strict=True)] for way, runs in measured.items()

@@ -1,7 +1,7 @@
-"""Codes and sound of converted codecs beside transformers', at published sizes with random weights.
+"""Codes and audio of converted codecs compared with transformers, at published sizes with random weights.
 
-Codes are compared in float64, sound in float32 relative to its peak, on a second of noise in whole frames. Where DAC
-drops samples at odd strides, the last four frames are left out.
+Codes are compared in float64 and audio in float32 relative to its peak, on one second of noise in whole frames. DAC
+drops samples at odd strides; there the last four frames are left out.
 
     python benchmarks/codec_parity.py
 """
@@ -49,11 +49,11 @@ generator = torch.Generator().manual_seed(0)
 
 @dataclass(frozen=True)
 class Pair:
-    """A codec of transformers and ours with its weights.
+    """A codec of transformers and our codec with the same weights.
 
     Args:
-        theirs (`torch.nn.Module`): The original.
-        ours (`WaveformVQVAE`): Converted from it.
+        theirs (`torch.nn.Module`): Original.
+        ours (`WaveformVQVAE`): Converted model.
         encode (`Callable`): Waveform -> codes, by the original.
         decode (`Callable`): Codes and scales -> waveform, by the original.
     """
@@ -65,7 +65,7 @@ class Pair:
 
 
 def randomized(theirs: Any) -> Any:
-    """Move every weight a little from where it starts, so that none hides behind a zero or a one."""
+    """Perturb every weight, so that initial zeros and ones do not hide errors."""
     for parameter in theirs.parameters():
         scale = 0.02 * (parameter.data.abs().mean() + 1e-3)
         parameter.data.add_(scale * torch.randn(parameter.shape, generator=generator))
@@ -73,7 +73,7 @@ def randomized(theirs: Any) -> Any:
 
 
 def dac(options: dict[str, Any]) -> Pair:
-    """Make a DAC."""
+    """Create a DAC and its conversion."""
     theirs = randomized(DacModel(DacConfig(**options)))
     for quantizer in theirs.quantizer.quantizers:
         quantizer.codebook.weight.data.normal_(generator=generator)
@@ -86,7 +86,7 @@ def dac(options: dict[str, Any]) -> Pair:
 
 
 def encodec(options: dict[str, Any]) -> Pair:
-    """Make an EnCodec."""
+    """Create an EnCodec and its conversion."""
     theirs = randomized(EncodecModel(EncodecConfig(**options)))
     for layer in theirs.quantizer.layers:
         layer.codebook.embed.normal_(generator=generator).mul_(0.1)
@@ -99,7 +99,7 @@ def encodec(options: dict[str, Any]) -> Pair:
 
 
 def compare(pair: Pair) -> list[str | float]:
-    """Return how many codes are in use, the share that is equal, and the largest error of the sound."""
+    """Return the number of distinct codes, the share of equal codes, and the largest error of the audio."""
     ours: Any = pair.ours
     time = ours.sampling_rate // ours.hop_length * ours.hop_length
     x = 0.3 * torch.randn(1, ours.config.audio_channels, time, generator=generator)
@@ -117,9 +117,9 @@ def compare(pair: Pair) -> list[str | float]:
 @torch.no_grad()
 def main() -> None:
     """Print the table."""
-    made = {name: (dac, options) for name, options in DACS.items()}
-    made |= {name: (encodec, options) for name, options in ENCODECS.items()}
-    rows = [[name, *compare(make(options))] for name, (make, options) in made.items()]
+    codecs = {name: (dac, options) for name, options in DACS.items()}
+    codecs |= {name: (encodec, options) for name, options in ENCODECS.items()}
+    rows = [[name, *compare(make(options))] for name, (make, options) in codecs.items()]
     print(table(["codec", "different codes", "equal codes", "error of the sound"], rows))
 
 

@@ -1,11 +1,11 @@
-"""Time and memory of `WaveformVQVAE` beside the codecs of transformers, on the CPU.
+"""Time and memory of `WaveformVQVAE` compared with the codecs of transformers, on the CPU.
 
-DAC and EnCodec have equal weights, at published sizes; Mimi stands beside convolutions alone that multiply about as
-often. Times are medians of runs that take turns in one process, of the processor's time on one thread; one run before,
-that is not counted, compares the outputs: the share of codes that are equal, and the largest difference of the sound
-over its peak. Where no weights are shared, chunks are compared with the whole. Memory is the most that tensors held at
-one time beyond the input and the output. Multiply-adds are those that torch counts, per second of sound: not Mimi's
-search and attention scores, no LSTM (EnCodec's, theirs and ours), and nothing of compiled kernels.
+DAC and EnCodec have equal weights, at published sizes. Mimi is compared with a convolutional codec of about as many
+multiply-adds. Times are medians of alternating runs in one process, in CPU time on one thread. A run before, which is
+not timed, compares the outputs: the share of equal codes, and the largest difference of the audio over its peak. With
+different weights, chunked coding is compared with coding the whole signal. Memory is the peak of tensor memory beyond
+input and output. Multiply-adds are counted by torch, per second of audio, without Mimi's search and attention scores,
+LSTMs (EnCodec's, theirs and ours) and compiled kernels.
 
     python benchmarks/codecs_vs_transformers.py --threads 1 --seconds 10 --repeats 5
 """
@@ -49,7 +49,7 @@ LIKE_MIMI: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Coder:
-    """One way to code: waveform (batch, audio_channels, time) -> codes -> waveform."""
+    """A codec: waveform (batch, audio_channels, time) -> codes -> waveform."""
 
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
@@ -57,12 +57,12 @@ class Coder:
 
 @dataclass(frozen=True)
 class Rivals:
-    """Ways to code that stand beside each other, transformers' first.
+    """Codecs to compare, transformers' first.
 
     Args:
-        coders (`dict[str, Coder]`): By name; what is added here is a row of the table.
-        model (`WaveformVQVAE`): Ours, for its numbers.
-        equal_weights (`bool`): All have the same.
+        coders (`dict[str, Coder]`): Codecs by name, each a row of the table.
+        model (`WaveformVQVAE`): Our model, for its sizes and rates.
+        equal_weights (`bool`): All codecs have the same weights.
     """
 
     coders: dict[str, Coder]
@@ -71,13 +71,13 @@ class Rivals:
 
 
 def our_coders(model: Any) -> dict[str, Coder]:
-    """Return the ways in which our model codes."""
+    """Return the forms of our model."""
     fused = copy.deepcopy(model)
     fused.fuse()
     has_kernels = fused.coder.networks[fused.encoder].kernels is not None
 
     def coder(model: Any, tiled: bool) -> Coder:
-        def in_its_way(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        def run(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
             if tiled:
                 model.enable_tiling()
             else:
@@ -85,8 +85,8 @@ def our_coders(model: Any) -> dict[str, Coder]:
             return function(x)
 
         return Coder(
-            functools.partial(in_its_way, lambda x: model.encode(x).audio_codes),
-            functools.partial(in_its_way, lambda codes: model.decode(codes).audio_values),
+            functools.partial(run, lambda x: model.encode(x).audio_codes),
+            functools.partial(run, lambda codes: model.decode(codes).audio_values),
         )
 
     return {
@@ -97,21 +97,21 @@ def our_coders(model: Any) -> dict[str, Coder]:
 
 
 def dac_and_ours() -> Rivals:
-    """Make a DAC and its conversion."""
+    """Create a DAC and its conversion."""
     pair = dac(DACS["DAC 44.1 kHz"])
     theirs = Coder(pair.encode, lambda codes: pair.decode(codes, None))
     return Rivals({"DacModel": theirs} | our_coders(pair.ours), pair.ours, equal_weights=True)
 
 
 def encodec_and_ours() -> Rivals:
-    """Make an EnCodec and its conversion."""
+    """Create an EnCodec and its conversion."""
     pair = encodec(ENCODECS["EnCodec 24 kHz"])
     theirs = Coder(pair.encode, lambda codes: pair.decode(codes, None))
     return Rivals({"EncodecModel": theirs} | our_coders(pair.ours), pair.ours, equal_weights=True)
 
 
 def mimi_and_ours() -> Rivals:
-    """Make a Mimi, and a codec without a transformer that multiplies about as often."""
+    """Create a Mimi, and a codec without a transformer of about as many multiply-adds."""
     mimi: Any = randomized(MimiModel(MimiConfig()))
     model = randomized(WaveformVQVAE(WaveformVQVAEConfig(**LIKE_MIMI)))
     theirs = Coder(lambda x: mimi.encode(x).audio_codes, lambda codes: mimi.decode(codes).audio_values)
@@ -122,14 +122,14 @@ CODECS: dict[str, Callable[[], Rivals]] = {"dac": dac_and_ours, "encodec": encod
 
 
 def agreement(actual: Tensor, expected: Tensor) -> str:
-    """Return the share of equal codes, or the largest difference of the sound over its peak."""
+    """Return the share of equal codes, or the largest difference of the audio over its peak."""
     if actual.is_floating_point():
         return f"{relative_difference(actual, expected):.1e}"
     return f"{(actual == expected).double().mean().item():.2%}"
 
 
 def compare(rivals: Rivals, seconds: float, repeats: int) -> list[list[str | float]]:
-    """Return rows of the table: every way to encode, then every way to decode."""
+    """Return a row for encoding with each codec, then a row for decoding with each."""
     model, generator = rivals.model, torch.Generator().manual_seed(0)
     frames = round(seconds * model.frame_rate)
     waveform = 0.3 * torch.randn(1, model.config.audio_channels, frames * model.hop_length, generator=generator)
@@ -139,9 +139,9 @@ def compare(rivals: Rivals, seconds: float, repeats: int) -> list[list[str | flo
         runs = {name: functools.partial(getattr(coder, task), x) for name, coder in rivals.coders.items()}
         outputs, billions = {}, {}
         for name, run in runs.items():
-            with FlopCounterMode(display=False) as count:
+            with FlopCounterMode(display=False) as counter:
                 outputs[name] = run()
-            billions[name] = count.get_total_flops() / 2e9 / seconds
+            billions[name] = counter.get_total_flops() / 2e9 / seconds
         theirs = next(iter(runs))
         expected = outputs[theirs if rivals.equal_weights else "ours"]
         clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter

@@ -1,14 +1,14 @@
-"""Everything there is to measure on a machine with CUDA, in a few minutes.
+"""All measurements for a machine with CUDA, in a few minutes.
 
-Sections run one after another, each with a clock; one that cannot run is skipped with its reason. Tables are printed
-and written as Markdown and JSON after each section, so that a run that is cut off keeps them.
+Sections run one after another, each with a time limit. A section that cannot run is skipped with a reason. Tables are
+printed and written as Markdown and JSON after each section, so that an interrupted run keeps them.
 
     make gpu                                          # all sections, 8 minutes
-    python benchmarks/cuda.py --only kernels coding   # some
-    python benchmarks/cuda.py --dry_run               # all at tiny size on the CPU, under a minute
+    python benchmarks/cuda.py --only kernels coding   # selected sections
+    python benchmarks/cuda.py --dry_run               # all sections at tiny size on the CPU, under a minute
 
 On a machine without this package's environment, `PYTHONPATH=src` is enough. torch 2.11 and transformers 5.17 or newer
-are needed; diffusers, datasets, pydantic, soundfile and soxr, which other sections use, can be installed from wheels.
+are required. Other sections use diffusers, datasets, pydantic, soundfile and soxr, which can be installed from wheels.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from measuring import markdown_table
 
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 
-# Seconds of each section; training has those that are left.
+# Time limit of each section in seconds; `train` uses the remaining time.
 SECTIONS = {"roofline": 15, "kernels": 40, "coding": 200, "training": 100, "search": 25, "train": 0}
 LIBRARIES = ("torch", "triton", "transformers", "diffusers", "accelerate", "datasets", "soundfile", "soxr")
 
 
 @dataclass
 class Outcome:
-    """What a section found, or why it did not."""
+    """Tables of a section, and reasons for missing ones."""
 
     section: str
     seconds: float = 0.0
@@ -45,7 +45,7 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
-        """Return a heading and the tables."""
+        """Return the heading and the tables."""
         lines = [f"## {self.section} ({self.seconds:.0f} s)"]
         for kind, texts in (("skipped", self.skipped), ("failed", self.failed)):
             lines += [f"\n{kind}: {text}" for text in texts]
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """Return the versions and the card."""
+    """Return versions and the GPU."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -71,28 +71,28 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 def measure(outcome: Outcome, setting: Setting, recipe: str, options: Sequence[str]) -> None:
-    """Run a section; a table that fails is no reason not to make the others."""
+    """Run a section and continue after a failed table."""
     started = time.monotonic()
-    with _noted(outcome):
+    with _recorded(outcome):
         section = importlib.import_module(f"gpu.{outcome.section}")
-        parts = section.run(setting, recipe, options) if outcome.section == "train" else section.run(setting)
-        for part in parts:
+        tables = section.run(setting, recipe, options) if outcome.section == "train" else section.run(setting)
+        for make_table in tables:
             if setting.seconds_left < 0:
                 outcome.skipped.append("no time left for the rest")
                 break
-            with _noted(outcome):
-                table = part()
+            with _recorded(outcome):
+                table = make_table()
                 outcome.tables.append(table)
                 outcome.failed += [f"{table.title}: wrong: {row}" for row in table.wrong]
-    with _noted(outcome):
+    with _recorded(outcome):
         if setting.device.type == "cuda":
             torch.cuda.empty_cache()
     outcome.seconds = time.monotonic() - started
 
 
 @contextmanager
-def _noted(outcome: Outcome) -> Iterator[None]:
-    """Write an exception into the outcome and go on."""
+def _recorded(outcome: Outcome) -> Iterator[None]:
+    """Record an exception in the outcome and continue."""
     try:
         yield
     except (SkippedError, ModuleNotFoundError) as error:
@@ -102,7 +102,7 @@ def _noted(outcome: Outcome) -> Iterator[None]:
 
 
 def write(folder: Path, about: dict[str, str], outcomes: Sequence[Outcome]) -> None:
-    """Write what there is so far."""
+    """Write the results so far."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"machine": about, "sections": [asdict(outcome) for outcome in outcomes]}
     (folder / "cuda.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -111,20 +111,20 @@ def write(folder: Path, about: dict[str, str], outcomes: Sequence[Outcome]) -> N
 
 
 def main() -> int:
-    """Parse the options, run the sections; 1 if one failed."""
+    """Parse the options and run the sections; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    parser.add_argument("--minutes", type=float, default=8.0, help="time for all of them")
-    parser.add_argument("--output_dir", type=Path, help="default outputs/gpu, of a dry run outputs/gpu-dry-run")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit of all sections")
+    parser.add_argument("--output_dir", type=Path, help="default outputs/gpu, or outputs/gpu-dry-run in a dry run")
     parser.add_argument("--dry_run", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--recipe", default="demo", help="recipe of the section `train`")
     parser.add_argument("options", nargs=argparse.REMAINDER, help="after `--`: options of the training script")
     arguments = parser.parse_args()
     if not arguments.dry_run and not torch.cuda.is_available():
-        parser.error("there is no CUDA device; use --dry_run to see that everything runs.")
+        parser.error("there is no CUDA device; use --dry_run to check that all sections run.")
     warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)  # diffusers' Oobleck
     device = torch.device("cpu" if arguments.dry_run else "cuda")
-    allow_compiled_kernels()  # those of a dry run
+    allow_compiled_kernels()  # of a dry run
     folder = arguments.output_dir or Path("outputs/gpu-dry-run" if arguments.dry_run else "outputs/gpu")
     setting = Setting(device, arguments.dry_run, folder)
     about = machine(device)

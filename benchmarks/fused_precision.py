@@ -1,8 +1,8 @@
-"""What the fused form's precision does to real sound: a trained model's latents and reconstructions.
+"""Precision of the fused form on real audio: latents and reconstructions of a trained model.
 
-Each form codes the sounds of a folder. The distance to the plain form in float32 is a ratio in dB, 20 log10 of the
-norms of the plain result and of the difference; beside it stand the metrics of the reconstructions themselves. Where
-no kernel computes a type, its fused form is left out.
+Each form encodes and decodes the sounds of a folder. The error against the plain form in float32 is a ratio in dB,
+20 log10 of the norm of the plain result over the norm of the difference. The table also has the metrics of the
+reconstructions. Fused forms of types without kernels are left out.
 
     python benchmarks/fused_precision.py --model outputs/demo --sounds data/held_out
 """
@@ -26,7 +26,7 @@ FORMS["fused, bfloat16"] = torch.bfloat16
 
 
 def sounds(folder: Path, model: WaveformVAE) -> list[Tensor]:
-    """Read all sounds as the model takes them, (1, audio_channels, time)."""
+    """Read all sounds in the format of the model, (1, audio_channels, time)."""
     waveforms = []
     for path in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
         waveform, sampling_rate = read_audio(path)
@@ -36,7 +36,7 @@ def sounds(folder: Path, model: WaveformVAE) -> list[Tensor]:
 
 
 def form_of(model: WaveformVAE, name: str) -> WaveformVAE:
-    """Return a copy of the model in that form."""
+    """Return a copy of the model in a form."""
     copied = torch.nn.Module.to(copy.deepcopy(model), FORMS[name])
     if name.startswith("fused"):
         copied.fuse()
@@ -44,10 +44,12 @@ def form_of(model: WaveformVAE, name: str) -> WaveformVAE:
 
 
 def decibels(values: list[Tensor], exact: list[Tensor]) -> float:
-    """Return how far values are from exact ones."""
-    error = sum(float((value.float() - right).square().sum()) for value, right in zip(values, exact, strict=True))
+    """Return the ratio of exact values to errors in dB."""
+    error = sum(
+        float((value.float() - reference).square().sum()) for value, reference in zip(values, exact, strict=True)
+    )
     return float(
-        10 * torch.log10(torch.tensor(sum(float(right.square().sum()) for right in exact) / max(error, 1e-30)))
+        10 * torch.log10(torch.tensor(sum(float(reference.square().sum()) for reference in exact) / max(error, 1e-30)))
     )
 
 
@@ -74,7 +76,9 @@ def main() -> None:
                 for output, original in zip(outputs, originals, strict=True)
             ]
             means = [sum(float(score[metric]) for score in scores) / len(scores) for metric in scores[0]]
-            distances = [decibels(values, right) for values, right in zip((latents, outputs), exact, strict=True)]
+            distances = [
+                decibels(values, reference) for values, reference in zip((latents, outputs), exact, strict=True)
+            ]
             rows.append([name, *(distances if name != "plain" else ["-", "-"]), *means])
         print_table(["form", "latents dB", "sound dB", *scores[0]], rows)
 

@@ -1,10 +1,10 @@
-"""Latent diffusion by rectified flow and by v-prediction, on the latents that `make generate` leaves.
+"""Latent diffusion with rectified flow and with v-prediction, on the latents of `make generate`.
 
 python benchmarks/latent_diffusion.py --steps 320
 
-Prints the loss of both on held-out latents and that of the linear predictor, before and after training, and compares
-the channels of generated latents with the data: the error of the worst channel's mean, in standard deviations of the
-data, and the largest ratio of standard deviations.
+Prints the losses of both and of the linear predictor on held-out latents, before and after training. Compares the
+channels of generated latents with the data: the error of the worst channel's mean, in standard deviations of the data,
+and the largest ratio of standard deviations.
 """
 
 import argparse
@@ -18,10 +18,15 @@ PROCESSES = ("rectified_flow", "v_prediction")
 
 
 def main() -> None:
-    """Train what is not trained yet, print the table."""
+    """Train missing models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=320)
-    parser.add_argument("--sounds", type=int, default=32, help="generated at the end, like the first of the data")
+    parser.add_argument(
+        "--sounds",
+        type=int,
+        default=32,
+        help="number of sounds to generate at the end, with the conditions of the first items",
+    )
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/latent_diffusion")
     arguments = parser.parse_args()
     columns: dict[str, dict[str, float]] = {}
@@ -33,9 +38,9 @@ def main() -> None:
             "report_to": "none",
         }
         history = train(arguments.output_dir / process, changes, "latent-diffusion-demo")
-        columns |= {f"{process}, step {row['step']:.0f}": row for row in (history[0], history[-1])}
+        columns |= {f"{process}, step {entry['step']:.0f}": entry for entry in (history[0], history[-1])}
     rows: list[list[str | float]] = [
-        [label, *(row[name] for row in columns.values())] for name, label in DIFFUSION_METRICS.items()
+        [label, *(values[name] for values in columns.values())] for name, label in DIFFUSION_METRICS.items()
     ]
     print(table(["metric", *columns], rows))
 

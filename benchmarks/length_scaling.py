@@ -1,10 +1,9 @@
-"""Throughput and memory of a long file beside a short one: both should be the same.
+"""Throughput and memory for a long file compared with a short one: both should be equal.
 
-A file of noise is encoded as it is read, chunk by chunk; latents are decoded in chunks into one waveform. Each length
-is coded in processes of its own, that take turns, after a second that is not timed; a short one several times for the
-median, on one thread of the processor's time. Memory beyond the weights is the most that was resident beyond what the
-process had at the start, and by torch's count the most that tensors held; the waveform that decoding returns is in
-neither.
+A file of noise is read and encoded chunk by chunk; latents are decoded in chunks into one waveform. Each length runs
+in its own processes, which alternate, after one second that is not timed. A short length runs several times for the
+median, with one thread in CPU time. Memory beyond the weights is the peak of resident memory minus that at the start,
+and the peak of tensor memory counted by torch. Both are without the waveform that decoding returns.
 
     python benchmarks/length_scaling.py --seconds 10 3600 --threads 1 --repeats 3
 """
@@ -31,7 +30,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import open_audio
 
 CONFIGS = {
-    "demo": {  # of training/recipes/demo.yaml
+    "demo": {  # from training/recipes/demo.yaml
         "encoder_hidden_size": 16,
         "downsampling_ratios": [2, 4, 4],
         "channel_multiples": [1, 2, 4],
@@ -42,11 +41,11 @@ CONFIGS = {
     },
     **OOBLECKS,
 }
-SHORTEST_MEASUREMENT = 60.0  # seconds of sound
+SHORTEST_MEASUREMENT = 60.0  # seconds of audio
 
 
 def write_noise(path: Path, model: WaveformVAE, seconds: float) -> None:
-    """Write a file of noise, a second at a time."""
+    """Write a file of noise, one second at a time."""
     rate, generator = model.sampling_rate, np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", rate, model.config.audio_channels, "PCM_16") as file:
         for _ in range(math.ceil(seconds)):
@@ -54,7 +53,7 @@ def write_noise(path: Path, model: WaveformVAE, seconds: float) -> None:
 
 
 def encode(model: WaveformVAE, path: Path, seconds: float) -> Tensor:
-    """Encode the start of a file and let go of all latents but the last chunk's."""
+    """Encode the start of a file; keep only the latents of the last chunk."""
     with open_audio(path) as reader:
 
         def read(start: int, stop: int) -> Tensor:
@@ -66,13 +65,13 @@ def encode(model: WaveformVAE, path: Path, seconds: float) -> Tensor:
 
 
 def memory_status(key: str) -> float:
-    """Return in MiB what Linux says of this process: `VmRSS` is resident now, `VmHWM` the most that ever was."""
+    """Return the memory of this process in MiB: `VmRSS` is resident now, `VmHWM` is the peak."""
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{key}:")[1].split()[0]) * 1024 / MIB
 
 
 def measure(task: str, model: WaveformVAE, path: Path, seconds: float, tensors: bool) -> dict[str, float]:
-    """Code so much sound; return how fast and how much memory became resident, or the MiB of tensors."""
+    """Encode or decode `seconds` of audio; return speed and resident memory, or tensor memory."""
     frames = round(seconds * model.frame_rate)
     latents = torch.randn(1, model.latent_channels, frames, generator=torch.Generator().manual_seed(0))
     code: Callable[[float], Tensor] = {
@@ -81,7 +80,7 @@ def measure(task: str, model: WaveformVAE, path: Path, seconds: float, tensors: 
     }[task]
     if tensors:
         return {"tensors_mib": working_mib(lambda: code(seconds))}
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = memory_status("VmRSS")
     code(1.0)
     times, clock = [], time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -94,16 +93,16 @@ def measure(task: str, model: WaveformVAE, path: Path, seconds: float, tensors: 
 
 
 def measure_in_process(arguments: argparse.Namespace, *options: str) -> dict[str, float]:
-    """Measure in a process that has done nothing else."""
-    own = ["--config", arguments.config, "--form", arguments.form, "--threads", str(arguments.threads)]
-    own += ["--measure", *options]
-    done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
+    """Measure in a new process."""
+    command = ["--config", arguments.config, "--form", arguments.form, "--threads", str(arguments.threads)]
+    command += ["--measure", *options]
+    done = subprocess.run([sys.executable, __file__, *command], check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def compare(arguments: argparse.Namespace, path: str) -> None:
-    """Print what each length takes, and its ratio to the first."""
+    """Print speed and memory for each length, and the speed ratio to the first."""
     cases = [(task, str(seconds)) for task in ("encode", "decode") for seconds in arguments.seconds]
     timed: dict[tuple[str, str], list[dict[str, float]]] = {case: [] for case in cases}
     for _ in range(arguments.repeats):
@@ -139,9 +138,9 @@ def main() -> None:
     if arguments.form == "fused":
         model.fuse()
     if arguments.measure:
-        task, seconds, path, what = arguments.measure
+        task, seconds, path, quantity = arguments.measure
         with torch.inference_mode():
-            print(json.dumps(measure(task, model, Path(path), float(seconds), what == "tensors")))
+            print(json.dumps(measure(task, model, Path(path), float(seconds), quantity == "tensors")))
         return
     print(f"{arguments.config}, {arguments.form}, {arguments.threads} threads")
     with tempfile.TemporaryDirectory() as folder:

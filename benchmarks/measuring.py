@@ -1,4 +1,4 @@
-"""Time and memory of functions beside each other, and tables of them."""
+"""Time and memory of functions, and tables."""
 
 import itertools
 import statistics
@@ -15,7 +15,7 @@ MIB = 2**20
 def median_seconds(
     runs: Sequence[Callable[[], Tensor]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """Time functions in turns; on one thread, `time.process_time` is a clock that runs for nobody else."""
+    """Time functions in alternation. On one thread, `time.process_time` excludes other processes."""
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats):
         for function, measured in zip(runs, times, strict=True):
@@ -26,9 +26,9 @@ def median_seconds(
 
 
 def working_mib(function: Callable[[], Tensor]) -> float:
-    """Return in MiB the most that tensors of one run hold at one time, beyond what it is given and what it returns.
+    """Return the peak of tensor memory in a run in MiB, beyond its input and output.
 
-    By the record that `torch.profiler` keeps of torch's allocator.
+    `torch.profiler` records the allocations.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         y = function()
@@ -38,13 +38,13 @@ def working_mib(function: Callable[[], Tensor]) -> float:
 
 
 def saved_mib(forward: Callable[[], object], parameters: Iterable[Tensor]) -> float:
-    """Return in MiB what a forward pass keeps for its backward pass, each storage once, parameters left out."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
-    storages: dict[int, torch.UntypedStorage] = {}  # alive, lest an address be used twice
+    """Return the memory that a forward pass saves for the backward pass in MiB, without parameters."""
+    parameter_addresses = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    storages: dict[int, torch.UntypedStorage] = {}  # keeps storages alive, so that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in parameter_addresses:
             storages[storage.data_ptr()] = storage
         return tensor
 
@@ -54,14 +54,14 @@ def saved_mib(forward: Callable[[], object], parameters: Iterable[Tensor]) -> fl
 
 
 def relative_difference(actual: Tensor, expected: Tensor) -> float:
-    """Return the largest difference over the largest value, infinite where the lengths differ."""
+    """Return the largest difference over the largest value; infinity if the shapes differ."""
     if actual.shape != expected.shape:
         return float("inf")
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
-    """Return a Markdown table, numbers with three digits."""
+    """Return a Markdown table with three significant digits."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows:
         lines.append("| " + " | ".join(v if isinstance(v, str) else f"{v:#.3g}".rstrip(".") for v in row) + " |")

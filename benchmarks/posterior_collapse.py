@@ -1,4 +1,4 @@
-"""How a KL weight that is far too high empties the latents, and what keeps them filled at the same weight.
+"""Posterior collapse with a KL weight that is far too high, and schedules and controls that prevent it.
 
 python benchmarks/posterior_collapse.py --steps 300 --weight 0.5
 """
@@ -20,7 +20,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def kl_weights(weight: float, steps: int) -> dict[str, Any]:
-    """What `weights.kl` is in each run."""
+    """Return `weights.kl` of each run."""
     rise = 3 * steps // 4
     return {
         "the demo's weight": 1e-4,
@@ -34,13 +34,13 @@ def kl_weights(weight: float, steps: int) -> dict[str, Any]:
 
 
 def picture(histories: Mapping[str, History]) -> Figure:
-    """Active share and KL by step."""
+    """Plot active share and KL by step."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     share, rate = figure.subplots(1, 2)
     for name, history in histories.items():
-        steps = [row["step"] for row in history]
-        share.plot(steps, [row["active_share"] for row in history], label=name, marker=".")
-        rate.plot(steps, [row["bits_per_second"] / 1000 for row in history], marker=".")
+        steps = [metrics["step"] for metrics in history]
+        share.plot(steps, [metrics["active_share"] for metrics in history], label=name, marker=".")
+        rate.plot(steps, [metrics["bits_per_second"] / 1000 for metrics in history], marker=".")
     share.set(xlabel="step", ylabel="active share of latent channels", ylim=(-0.05, 1.05))
     rate.set(xlabel="step", ylabel="KL in kbit/s", yscale="symlog")
     figure.legend(loc="outside lower center", ncols=4, fontsize="small")
@@ -48,7 +48,7 @@ def picture(histories: Mapping[str, History]) -> Figure:
 
 
 def main() -> None:
-    """Train them all, print the table and the alarms, draw the picture."""
+    """Train all variants, print the table and the warnings, and plot the histories."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--weight", type=float, default=0.5)
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="default: posterior_collapse.png in the output folder")
     arguments = parser.parse_args()
     length = {"max_train_steps": arguments.steps, "validation_steps": arguments.steps // 8, "validation_seconds": 2.0}
-    histories, rows, alarms = {}, [], []
+    histories, rows, last_warnings = {}, [], []
     for name, kl in kl_weights(arguments.weight, arguments.steps).items():
         folder = arguments.output_dir / f"{name.replace(' ', '_').replace('/', '_')}-{arguments.steps}"
         histories[name] = train(folder, length | {"weights": WEIGHTS | {"kl": kl}})
@@ -70,12 +70,12 @@ def main() -> None:
                 *(last[column] for column in COLUMNS),
             ]
         )
-        alarms += [f"{name}: {warnings[-1]}"] if warnings else []
+        last_warnings += [f"{name}: {warnings[-1]}"] if warnings else []
     print(table(["KL weight", "active channels", "kbit/s", *(METRICS[column] for column in COLUMNS)], rows))
-    print("\n".join(["", "the last alarm of each run that raised one:", *alarms]))
-    place = arguments.picture or arguments.output_dir / "posterior_collapse.png"
-    picture(histories).savefig(place, dpi=110)
-    print(f"picture: {place}")
+    print("\n".join(["", "the last warning of each run that has one:", *last_warnings]))
+    path = arguments.picture or arguments.output_dir / "posterior_collapse.png"
+    picture(histories).savefig(path, dpi=110)
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Time to find residual codes, beside transformers' DAC and EnCodec and vector-quantize-pytorch, on equal weights.
+"""Speed of residual code search, compared with transformers' DAC and EnCodec and vector-quantize-pytorch.
 
-Times are medians of runs that take turns in one process, after one run that is not counted and whose codes are
-compared. The plain form searches the latents' own dimensions (EnCodec's and vector-quantize-pytorch's), the projected
-one has a linear layer before and after each codebook and goes by angle (DAC's).
+Weights are equal. Times are medians of alternating runs in one process. A run before, which is not timed, compares the
+codes. The plain form searches in the latent space (as EnCodec and vector-quantize-pytorch). The projected form has a
+linear layer before and after each codebook and searches by cosine similarity (as DAC).
 
     pip install vector-quantize-pytorch==1.32
     python benchmarks/quantizer_speed.py --threads 1 --repeats 15
@@ -32,14 +32,14 @@ except ImportError:
 
 @dataclass(frozen=True)
 class Case:
-    """What is quantized by what.
+    """Sizes of codebooks and latents.
 
     Args:
-        num_codebooks (`int`): In a row.
-        codebook_size (`int`): Codes of each.
-        dim (`int`): Dimensions of their vectors.
-        frames (`int`): Latents.
-        channels (`int`): Of the latents in the projected form.
+        num_codebooks (`int`): Number of residual codebooks.
+        codebook_size (`int`): Codes per codebook.
+        dim (`int`): Dimensions of the code vectors.
+        frames (`int`): Number of latent frames.
+        channels (`int`): Channels of the latents in the projected form.
     """
 
     num_codebooks: int
@@ -57,7 +57,7 @@ Runs = dict[str, Callable[[], Tensor]]  # -> codes (1, num_codebooks, frames)
 
 
 def plain_runs(case: Case) -> Runs:
-    """Everybody's search with the same codebooks."""
+    """Return searches of all libraries with the same codebooks."""
     torch.manual_seed(0)
     latents = torch.randn(1, case.dim, case.frames)
     ours = ResidualVectorQuantizer(
@@ -81,13 +81,13 @@ def plain_runs(case: Case) -> Runs:
         other = ResidualVQ(dim=case.dim, **sizes).eval()
         for q in range(case.num_codebooks):
             other.layers[q]._codebook.embed.data.copy_(ours.quantizers[q].codebook.vectors[None])
-        rows = latents.transpose(1, 2).contiguous()
-        runs["vector-quantize-pytorch"] = lambda: other(rows)[1].transpose(1, 2)
+        channels_last = latents.transpose(1, 2).contiguous()
+        runs["vector-quantize-pytorch"] = lambda: other(channels_last)[1].transpose(1, 2)
     return runs
 
 
 def by_argmin(codebooks: list[Tensor], latents: Tensor) -> Tensor:
-    """The same by one addmm and one argmin a codebook."""
+    """Return the codes with one addmm and one argmin per codebook."""
     residual, codes = latents[0].T, []
     for vectors in codebooks:
         half_squares = vectors.square().sum(dim=1) / 2
@@ -97,7 +97,7 @@ def by_argmin(codebooks: list[Tensor], latents: Tensor) -> Tensor:
 
 
 def projected_runs(case: Case) -> Runs:
-    """Ours and DAC's, with the same codebooks and projections."""
+    """Return our search and DAC's, with the same codebooks and projections."""
     torch.manual_seed(0)
     latents = torch.randn(1, case.channels, case.frames)
     config = DacConfig(
@@ -111,12 +111,12 @@ def projected_runs(case: Case) -> Runs:
         VectorQuantizer(case.channels, Codebook(case.codebook_size, case.dim, cosine=True))
         for _ in range(case.num_codebooks)
     ).eval()
-    mine: Any
+    our: Any
     theirs: Any
-    for mine, theirs in zip(ours.quantizers, dac.quantizers, strict=True):
-        mine.codebook.vectors.copy_(theirs.codebook.weight)
+    for our, theirs in zip(ours.quantizers, dac.quantizers, strict=True):
+        our.codebook.vectors.copy_(theirs.codebook.weight)
         for name in ("in_proj", "out_proj"):
-            projection, weight = getattr(mine, name), getattr(theirs, name).weight
+            projection, weight = getattr(our, name), getattr(theirs, name).weight
             projection.weight_v.data.copy_(weight)
             projection.weight_g.data.copy_(torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True))
             projection.bias.data.copy_(getattr(theirs, name).bias)
@@ -124,7 +124,7 @@ def projected_runs(case: Case) -> Runs:
 
 
 def bandwidth_of(case: Case) -> float:
-    """Kilobits a second that make EnCodec take so many codebooks, at its 75 frames a second."""
+    """Return the bandwidth in kbit/s for which EnCodec uses `num_codebooks`, at its 75 frames per second."""
     return case.num_codebooks * 75 * (case.codebook_size - 1).bit_length() / 1000
 
 
@@ -132,7 +132,7 @@ def bandwidth_of(case: Case) -> float:
 def compare(
     runs: Runs, repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Medians in ms, and the share of codes that equal ours."""
+    """Return medians in ms, and the share of codes equal to ours."""
     codes = {name: run() for name, run in runs.items()}
     equal = {name: (code == codes["ours"]).double().mean().item() for name, code in codes.items()}
     seconds = median_seconds(list(runs.values()), repeats, clock)
@@ -147,7 +147,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if ResidualVQ is None:
-        print("vector-quantize-pytorch is not installed; the others are compared without it\n")
+        print("vector-quantize-pytorch is not installed and is left out\n")
     rows: list[list[str | float]] = []
     for case in CASES:
         for form, make in (("plain", plain_runs), ("projected", projected_runs)):

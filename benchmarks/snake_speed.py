@@ -1,7 +1,8 @@
-"""Time and memory of `Snake1d` beside diffusers' on equal parameters, as it is and compiled by inductor.
+"""Time and memory of `Snake1d` compared with diffusers', in eager mode and compiled by inductor.
 
-It is compiled for each shape. Times are medians of runs that take turns in one process. Before, one run compares
-outputs and gradients. "Kept" is what the forward pass keeps for the backward pass, in units of the input.
+Parameters are equal. diffusers' layer is compiled for each shape. Times are medians of alternating runs in one
+process. A run before compares outputs and gradients. "Kept" is the memory saved for the backward pass, in units of the
+input.
 
     python benchmarks/snake_speed.py --shapes 1,128,65536 2,512,4096 --repeats 9
 """
@@ -21,7 +22,7 @@ OURS, THEIRS, COMPILED = "Snake1d", "Oobleck", "Oobleck, compiled"
 
 
 def layers(channels: int) -> dict[str, nn.Module]:
-    """Return the same Snake three times, one that compiles for the first shape it meets."""
+    """Return the same Snake three times; one compiles for its first input shape."""
     torch._dynamo.reset()
     theirs = OobleckSnake1d(channels)
     generator = torch.Generator().manual_seed(0)
@@ -38,33 +39,33 @@ def forward(layer: nn.Module, x: Tensor) -> Tensor:
         return layer(x)
 
 
-def gradients(layer: nn.Module, x: Tensor, above: Tensor) -> tuple[Tensor, ...]:
-    """Run forward and backward; gradients of the input and of both parameters."""
-    return torch.autograd.grad(layer(x), (x, *layer.parameters()), above)
+def gradients(layer: nn.Module, x: Tensor, grad_output: Tensor) -> tuple[Tensor, ...]:
+    """Run forward and backward; return gradients of the input and both parameters."""
+    return torch.autograd.grad(layer(x), (x, *layer.parameters()), grad_output)
 
 
-def both(layer: nn.Module, x: Tensor, above: Tensor) -> Tensor:
-    """Run forward and backward; the gradient of the input."""
-    return gradients(layer, x, above)[0]
+def both(layer: nn.Module, x: Tensor, grad_output: Tensor) -> Tensor:
+    """Run forward and backward; return the gradient of the input."""
+    return gradients(layer, x, grad_output)[0]
 
 
 def compare(shape: tuple[int, ...], repeats: int) -> list[list[str | float]]:
-    """Return a row for each kind of pass: milliseconds, ratios to Oobleck's, what is kept."""
+    """Return a row for forward and for forward and backward: milliseconds, ratios to Oobleck, and kept memory."""
     generator = torch.Generator().manual_seed(1)
-    x, above = (torch.randn(shape, generator=generator) for _ in range(2))
+    x, grad_output = (torch.randn(shape, generator=generator) for _ in range(2))
     x.requires_grad_()
-    kinds = layers(shape[1])
-    results = {name: (forward(layer, x), *gradients(layer, x, above)) for name, layer in kinds.items()}
+    named_layers = layers(shape[1])
+    results = {name: (forward(layer, x), *gradients(layer, x, grad_output)) for name, layer in named_layers.items()}
     for name, result in results.items():
         worst = max(relative_difference(a, b) for a, b in zip(result, results[THEIRS], strict=True))
         if worst > 1e-5:
             raise SystemExit(f"{name}: outputs or gradients differ by {worst:.1e} of the largest.")
     size = x.nbytes / MIB
-    kept = [saved_mib(functools.partial(layer, x), layer.parameters()) / size for layer in kinds.values()]
+    kept = [saved_mib(functools.partial(layer, x), layer.parameters()) / size for layer in named_layers.values()]
     label = "x".join(map(str, shape))
     rows: list[list[str | float]] = []
-    for task, arguments in ((forward, (x,)), (both, (x, above))):
-        runs = [functools.partial(task, layer, *arguments) for layer in kinds.values()]
+    for task, arguments in ((forward, (x,)), (both, (x, grad_output))):
+        runs = [functools.partial(task, layer, *arguments) for layer in named_layers.values()]
         theirs, ours, compiled = (1e3 * seconds for seconds in median_seconds(runs, repeats))
         shares: list[str] | list[float] = ["", "", ""] if task is forward else kept
         rows.append([f"{label} {task.__name__}", theirs, ours, compiled, ours / theirs, compiled / theirs, *shares])

@@ -1,11 +1,11 @@
-"""A causal codec-like VAE played block by block on one CPU thread, beside windows without state.
+"""Block-by-block streaming of a causal VAE on one CPU thread, compared with windows without state.
 
-24 kHz mono, a frame of 64 latents every 320 samples (13.3 ms), 32 to 256 channels, random weights: a `WaveformVAE` at
-the rates of 24 kHz EnCodec. Blocks of one, two and four frames are encoded and decoded with the layers' state and,
-taking turns, by computing for each block the window of all that its outputs read. Both have to equal the pass over the
-whole signal within 1e-5 of its largest value.
+24 kHz mono, 64 latent channels, a hop of 320 samples (13.3 ms), 32 to 256 channels, random weights: a `WaveformVAE` at
+the rates of 24 kHz EnCodec. Blocks of one, two and four frames are encoded and decoded with the layers' state and, in
+alternation, by recomputing the whole receptive field of each block. Both have to equal the pass over the whole signal
+within 1e-5 of its largest value.
 
-`--clock process` counts what this process computes, whoever else uses the machine; `--clock wall`, how long one waits.
+`--clock process` measures CPU time, independent of other load; `--clock wall` measures elapsed time.
 
     python benchmarks/streaming_latency.py --seconds 8
 """
@@ -43,47 +43,47 @@ def causal_vae(width: int) -> WaveformVAE:
 
 
 def with_state(model: WaveformVAE, waveform: Tensor, frames: int) -> Callable[[int], Tensor]:
-    """Return what plays the block at a place, each after the one before it."""
+    """Return a function that streams the block at an index; blocks have to come in order."""
     streaming, size = model.streaming(), frames * model.hop_length
 
-    def play(place: int) -> Tensor:
-        latents = streaming.encoder.push(waveform[..., place * size : (place + 1) * size]).mode()
+    def stream_block(index: int) -> Tensor:
+        latents = streaming.encoder.push(waveform[..., index * size : (index + 1) * size]).mode()
         return streaming.decoder.push(latents)
 
-    return play
+    return stream_block
 
 
 def with_windows(model: WaveformVAE, waveform: Tensor, frames: int) -> Callable[[int], Tensor]:
-    """Return the same without state: what a block's latents and samples read is computed for it alone."""
+    """Return the same function without state: it recomputes the receptive field of each block."""
     hop = model.hop_length
     latents = waveform.new_zeros(1, model.latent_channels, waveform.shape[-1] // hop)
 
-    def play(place: int) -> Tensor:
-        start, stop = place * frames, (place + 1) * frames
+    def stream_block(index: int) -> Tensor:
+        start, stop = index * frames, (index + 1) * frames
         first = max(model.encodings()[0].input_span(start, stop)[0] // hop, 0)
         posterior = model.encode(waveform[..., first * hop : stop * hop]).latent_dist
         latents[..., start:stop] = posterior.mode()[..., start - first :]
         first = max(model.decodings()[0].input_span(start * hop, stop * hop)[0], 0)
         return model.decode(latents[..., first:stop]).sample[..., (start - first) * hop :]
 
-    return play
+    return stream_block
 
 
 def measure(model: WaveformVAE, waveform: Tensor, frames: int, clock: Callable[[], float]) -> list[list[str | float]]:
-    """Play a signal in both ways, a block each in turns; -> a row of the table each."""
+    """Stream a signal in both ways, alternating after each block; return a row for each way."""
     whole = model.decode(model.encode(waveform).latent_dist.mode()).sample
     ways = {"state": with_state(model, waveform, frames), "windows": with_windows(model, waveform, frames)}
-    sounds: dict[str, list[Tensor]] = {name: [] for name in ways}
+    outputs: dict[str, list[Tensor]] = {name: [] for name in ways}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for place in range(waveform.shape[-1] // (frames * model.hop_length)):
-        for name, play in ways.items():
+    for index in range(waveform.shape[-1] // (frames * model.hop_length)):
+        for name, stream_block in ways.items():
             started = clock()
-            sounds[name].append(play(place))
+            outputs[name].append(stream_block(index))
             times[name].append(clock() - started)
     block = frames * model.hop_length / model.sampling_rate
     rows: list[list[str | float]] = []
     for name, seconds in times.items():
-        difference = relative_difference(torch.cat(sounds[name], dim=-1), whole)
+        difference = relative_difference(torch.cat(outputs[name], dim=-1), whole)
         if difference > TOLERANCE:
             raise SystemExit(f"{name}: differs from the whole signal by {difference:.1e} of its largest value.")
         timed = torch.tensor(seconds[WARM_UP_BLOCKS:], dtype=torch.float64)
@@ -95,8 +95,8 @@ def measure(model: WaveformVAE, waveform: Tensor, frames: int, clock: Callable[[
 def main() -> None:
     """Parse the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=8, help="length of the sound")
-    parser.add_argument("--width", type=int, default=32, help="channels at the rate of the samples")
+    parser.add_argument("--seconds", type=float, default=8, help="length of the audio")
+    parser.add_argument("--width", type=int, default=32, help="channels at the sampling rate")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -111,7 +111,7 @@ def main() -> None:
     with torch.inference_mode():
         for frames in BLOCK_FRAMES:
             rows += measure(model, waveform, frames, CLOCKS[arguments.clock])
-    print_table(["frames a block", "block ms", "median ms", "99 % ms", "times real time", "off the whole"], rows)
+    print_table(["frames per block", "block ms", "median ms", "99 % ms", "times real time", "error"], rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs of the training scripts under a name, each made once: what is finished is read, what was broken off goes on."""
+"""Named runs of the training scripts. Finished runs are read from disk, interrupted ones are resumed."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ SCRIPTS = {DEMO: AUTOENCODER, VQVAE: AUTOENCODER, "latent-diffusion-demo": "trai
 
 
 def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO) -> list[dict[str, float]]:
-    """Train a recipe's model with changes to it; return the metrics of every validation.
+    """Train a changed recipe; return the metrics of every validation.
 
     Args:
-        output_dir (`Path`): Where the run's folder goes.
-        changes (`Mapping`): Values that replace those of the recipe, whole sections at once.
-        recipe_name (`str`): Which one, a key of `SCRIPTS`.
+        output_dir (`Path`): Folder of the run.
+        changes (`Mapping`): Values that replace those of the recipe, including whole sections.
+        recipe_name (`str`): A key of `SCRIPTS`.
 
     Raises:
         ValueError: The folder holds a run of another recipe.

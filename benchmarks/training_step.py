@@ -1,8 +1,8 @@
-"""Time and memory of training `WaveformVAE` beside diffusers' `AutoencoderOobleck`, and what a step is made of.
+"""Time and memory of training `WaveformVAE` compared with diffusers' `AutoencoderOobleck`, and the parts of a step.
 
-Both models have the same weights, and a run that is not counted compares their gradients. "Kept" is what the forward
-pass keeps for the backward pass, parameters left out; "peak" the most that tensors of a step hold at one time, by the
-record of `torch.profiler`. Times are medians of steps that take turns. The second table has losses and discriminators.
+Both models have the same weights. A run that is not timed compares their gradients. "Kept" is the memory saved for the
+backward pass, without parameters. "Peak" is the peak of tensor memory in a step, recorded by `torch.profiler`. Times
+are medians of alternating steps. The second table has losses and discriminators.
 
     python benchmarks/training_step.py --seconds 1 --batch 1 --repeats 5
 """
@@ -30,7 +30,7 @@ RATE = 24000
 RATIOS = [2, 4, 4, 8]
 CONFIG: dict[
     str, int | list[int]
-] = {  # that of training/recipes/oobleck-small.yaml but for a stride of 5: Oobleck loses samples at odd ones
+] = {  # of training/recipes/oobleck-small.yaml without its stride of 5: Oobleck loses samples at odd strides
     "encoder_hidden_size": 64,
     "downsampling_ratios": RATIOS,
     "channel_multiples": [1, 2, 4, 8],
@@ -47,12 +47,12 @@ def noise(batch: int, time: int, seed: int) -> Tensor:
 
 
 def reconstruct(model: Model, waveform: Tensor) -> Tensor:
-    """Encode and decode the posterior's mean."""
+    """Encode, and decode the posterior's mean."""
     return model.decode(model.encode(waveform).latent_dist.mean).sample
 
 
 def step(model: Model, waveform: Tensor) -> Tensor:
-    """Leave gradients of a squared distance; return its value."""
+    """Compute gradients of a squared error; return the error."""
     model.zero_grad()
     loss = (reconstruct(model, waveform) - waveform).square().mean()
     loss.backward()
@@ -60,7 +60,7 @@ def step(model: Model, waveform: Tensor) -> Tensor:
 
 
 def compare_models(waveform: Tensor, repeats: int) -> None:
-    """Print time and memory of both models' steps."""
+    """Print time and memory of a step of both models."""
     torch.manual_seed(0)
     theirs = AutoencoderOobleck(**CONFIG).train()
     ours = WaveformVAE(**CONFIG).train()
@@ -68,9 +68,11 @@ def compare_models(waveform: Tensor, repeats: int) -> None:
     models: tuple[Model, Model] = (ours, theirs)
     for model in models:
         step(model, waveform)
-    own = dict(ours.named_parameters())
-    errors = [((own[name].grad - p.grad).norm() / p.grad.norm()).item() for name, p in theirs.named_parameters()]
-    if not max(errors) < 1e-3:  # gradients of a weight's length are small differences of large sums
+    our_parameters = dict(ours.named_parameters())
+    errors = [
+        ((our_parameters[name].grad - p.grad).norm() / p.grad.norm()).item() for name, p in theirs.named_parameters()
+    ]
+    if not max(errors) < 1e-3:  # gradients of a weight's norm are small differences of large sums
         raise SystemExit(f"a parameter's gradients differ by {max(errors):.1e} of their norm.")
     kept = [saved_mib(functools.partial(reconstruct, model, waveform), model.parameters()) for model in models]
     peaks = [working_mib(functools.partial(step, model, waveform)) for model in models]
@@ -86,7 +88,7 @@ def spectral(loss: nn.Module, estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def adversarial(discriminator: nn.Module, estimate: Tensor, target: Tensor) -> Tensor:
-    """Do both players' backward passes; return the generator's gradient."""
+    """Run the backward passes of discriminator and generator; return the generator's gradient."""
     discriminator.zero_grad()
     terms = adversarial_step(discriminator, target, estimate, HingeLoss())
     if terms.discriminator is not None:
@@ -95,7 +97,7 @@ def adversarial(discriminator: nn.Module, estimate: Tensor, target: Tensor) -> T
 
 
 def time_parts(waveform: Tensor, repeats: int) -> None:
-    """Print what each loss and each discriminator takes, forward and backward."""
+    """Print the time of each loss and discriminator, forward and backward."""
     estimate = noise(len(waveform), waveform.shape[-1], seed=1).requires_grad_()
     losses: Mapping[str, nn.Module] = {
         "multi_resolution_stft": MultiResolutionSTFTLoss(sampling_rate=RATE, a_weighted=True),
@@ -108,7 +110,7 @@ def time_parts(waveform: Tensor, repeats: int) -> None:
     }
     runs: list[Callable[[], Tensor]] = [
         *(functools.partial(spectral, loss, estimate, waveform) for loss in losses.values()),
-        *(functools.partial(adversarial, judge, estimate, waveform) for judge in discriminators.values()),
+        *(functools.partial(adversarial, network, estimate, waveform) for network in discriminators.values()),
     ]
     for run in runs:
         run()

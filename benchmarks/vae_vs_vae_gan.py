@@ -1,4 +1,4 @@
-"""The same VAE with and without discriminators, at equal steps, on the real audio of this repository.
+"""The same VAE trained with and without discriminators for equal steps, on the real audio of this repository.
 
 python benchmarks/vae_vs_vae_gan.py --steps 1500 --seed 0
 """
@@ -26,19 +26,19 @@ GAME = RECONSTRUCTION | {"adversarial": 0.1, "feature_matching": 5.0}  # Stable 
 
 @torch.no_grad()
 def picture(clip: Path, models: dict[str, Path]) -> Figure:
-    """Spectrograms of a clip and of what each model makes of it."""
-    rows: dict[str, Tensor] = {}
+    """Plot spectrograms of a clip and of its reconstruction by each model."""
+    waveforms: dict[str, Tensor] = {}
     for name, folder in models.items():
         model = load_autoencoder(folder)
         waveform, sampling_rate = read_audio(clip)
         waveform = resample(convert_channels(waveform, 1), sampling_rate, model.sampling_rate)
-        rows |= {"original": waveform[0]} if not rows else {}
-        rows[name] = model(waveform[None]).sample[0, 0]
-    figure = Figure(figsize=(9, 2.3 * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), 1, sharex=True, sharey=True)
-    loudest = log_spectrogram(rows["original"], 512).max()
-    extent = (0.0, len(rows["original"]) / model.sampling_rate, 0.0, model.sampling_rate / 2000)
-    for panel, (name, waveform) in zip(panels, rows.items(), strict=True):
+        waveforms |= {"original": waveform[0]} if not waveforms else {}
+        waveforms[name] = model(waveform[None]).sample[0, 0]
+    figure = Figure(figsize=(9, 2.3 * len(waveforms)), layout="constrained")
+    panels = figure.subplots(len(waveforms), 1, sharex=True, sharey=True)
+    loudest = log_spectrogram(waveforms["original"], 512).max()
+    extent = (0.0, len(waveforms["original"]) / model.sampling_rate, 0.0, model.sampling_rate / 2000)
+    for panel, (name, waveform) in zip(panels, waveforms.items(), strict=True):
         level = (log_spectrogram(waveform, 512) - loudest).numpy()
         image = panel.imshow(level, origin="lower", aspect="auto", extent=extent, vmin=-60.0, vmax=0.0, cmap="magma")
         panel.set_ylabel(f"{name}\nkHz")
@@ -49,7 +49,7 @@ def picture(clip: Path, models: dict[str, Path]) -> Figure:
 
 
 def main() -> None:
-    """Train both, print the table, draw the picture."""
+    """Train both models, print the table, and plot the spectrograms."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
@@ -62,10 +62,10 @@ def main() -> None:
         "VAE": common | {"weights": RECONSTRUCTION},
         "VAE-GAN": common | {"weights": GAME, "adversarial": ADVERSARIAL},
     }
-    place = arguments.output_dir / f"seed-{arguments.seed}"
-    folders = {name: place / f"{name.lower()}-{arguments.steps}" for name in variants}
+    folder = arguments.output_dir / f"seed-{arguments.seed}"
+    folders = {name: folder / f"{name.lower()}-{arguments.steps}" for name in variants}
     print(metrics_table({name: train(folders[name], changes)[-1] for name, changes in variants.items()}))
-    target = arguments.picture or place / "vae_vs_vae_gan.png"
+    target = arguments.picture or folder / "vae_vs_vae_gan.png"
     picture(arguments.clip, folders).savefig(target, dpi=110)
     print(f"picture: {target}")
 

@@ -1,14 +1,14 @@
-"""Time and memory of `WaveformVAE` beside diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
+"""Time and memory of `WaveformVAE` compared with diffusers' `AutoencoderOobleck`, on equal weights and on the CPU.
 
-Forms of both models take turns in one process; times are medians, after one run that is not counted and that compares
-the outputs with Oobleck's: its tiled encoder may lose frames, and is not the best Oobleck then. The compiled form is
-made for each length. Memory is the most that tensors held at one time beyond weights, input and output, by the record
-that `torch.profiler` keeps of torch's allocator.
+Forms of both models alternate in one process. Times are medians. A run before, which is not timed, compares the
+outputs with Oobleck's. Oobleck's tiled encoder may lose frames; then it does not count as the best Oobleck. The
+compiled form is compiled for each length. Memory is the peak of tensor memory beyond weights, input and output,
+recorded by `torch.profiler`.
 
     python benchmarks/waveform_vae_vs_oobleck.py --config stable-audio-open --seconds 10 --threads 2 --repeats 3
 
-Plain layers take new memory for every activation, whose pages the system has to provide. To see what is left of a gain
-where it does not, run the same under an allocator that keeps its pages:
+Plain layers allocate new memory for every activation, and the system has to provide its pages. To measure without that
+cost, use an allocator that keeps its pages:
 
     MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456 python ...
 """
@@ -43,14 +43,14 @@ FORMS = (*OOBLECKS, "plain", "tiled", FUSED, "fused, bfloat16")
 
 @dataclass(frozen=True)
 class Form:
-    """A model, and what is done to it before it runs."""
+    """Encoder and decoder of a model in one form."""
 
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
 
 
 def build(config: str, names: Sequence[str]) -> dict[str, Form]:
-    """Return forms of both models with the same random weights."""
+    """Return the named forms of both models, all with the same random weights."""
     torch.manual_seed(0)
     theirs = AutoencoderOobleck(**CONFIGS[config]).eval()
     with torch.device("meta"):
@@ -68,7 +68,7 @@ def _form(name: str, ours: WaveformVAE, theirs: AutoencoderOobleck) -> Form:
     model = theirs if name in OOBLECKS else ours
     if name == "Oobleck, compiled":
         torch._dynamo.reset()
-        encoder, decoder = (torch.compile(part, dynamic=False) for part in (theirs.encoder, theirs.decoder))
+        encoder, decoder = (torch.compile(network, dynamic=False) for network in (theirs.encoder, theirs.decoder))
         return Form(lambda x: encoder(x).chunk(2, dim=1)[0], lambda z: decoder(z))
     if name.startswith("fused"):
         model.fuse()
@@ -104,7 +104,7 @@ def example(config: str, task: str, seconds: float) -> Tensor:
 
 
 def compare(task: str, forms: dict[str, Form], x: Tensor, *, repeats: int, seconds: float, memory: bool) -> None:
-    """Print time, error and memory of all forms of a task."""
+    """Print time, error and memory of all forms for a task."""
     runs = {name: functools.partial(getattr(form, task), x) for name, form in forms.items()}
     expected = runs[PLAIN]()
     errors, agreeing = {}, set()
@@ -120,7 +120,7 @@ def compare(task: str, forms: dict[str, Form], x: Tensor, *, repeats: int, secon
     rows: list[list[str | float]] = []
     for name, run in runs.items():
         row = [name, times[name], seconds / times[name], times[PLAIN] / times[name], best / times[name], errors[name]]
-        measured = memory and name != "Oobleck, compiled"  # the profiler sees too little of what is compiled
+        measured = memory and name != "Oobleck, compiled"  # the profiler misses allocations of compiled code
         rows.append([*row, working_mib(run) if measured else "-"])
     header = [task, "s", "x real time", "speed / plain Oobleck", "speed / best Oobleck", "error", "MiB"]
     print_table(header, rows)
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[24], help="lengths of the audio")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory", action="store_true", help="measure memory too, by one run more of each form")
+    parser.add_argument("--memory", action="store_true", help="also measure memory, with one more run of each form")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     names = [name for name in FORMS if name in {PLAIN, *arguments.forms}]

@@ -1,29 +1,15 @@
 """The layers: who may import whom. Read off the imports themselves."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/hf_audio_vae"
-EVALUATION_AND_LOSSES = {"audio", "modules.distributions"}
-BELOW_TRAINING = {"audio", "modules", "runtime", "losses", "data", "evaluation", "latents", "tokens"}
-BELOW_TRAINING |= {"discriminators", "models"}
-ALLOWED = {
-    "audio": set(),
-    "modules": {"audio"},
-    "runtime": {"audio", "modules"},
-    "losses": EVALUATION_AND_LOSSES,
-    "data": {"audio"},
-    "evaluation": EVALUATION_AND_LOSSES,
-    "latents": {"audio"},
-    "tokens": {"audio"},
-    "discriminators": {"audio", "modules"},
-    "models": {"audio", "modules", "runtime"},
-    "pipelines": {"audio", "models", "latents", "tokens"},
-    "training": BELOW_TRAINING,
-    "cli": BELOW_TRAINING | {"pipelines", "training"},
-}
+TABLE = (Path(__file__).parents[1] / "docs/architecture.md").read_text().partition("\n## ")[0]
+ROWS = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) ?\|$", TABLE, flags=re.MULTILINE)
+ALLOWED = {layer: set(re.findall(r"`([\w.]+)`", layers)) for layer, layers in ROWS}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
@@ -47,6 +33,14 @@ def test_imports_follow_the_layers(path: Path) -> None:
         inside = name.split(".")[0] in {layer, "version"}  # whose number any layer may write into its files
         allowed = any(name == other or name.startswith(f"{other}.") for other in ALLOWED[layer])
         assert inside or allowed, f"{layer} may not import {name}"
+
+
+def test_the_table_names_every_layer_and_has_no_circle() -> None:
+    assert ALLOWED.keys() == {path.relative_to(PACKAGE).parts[0] for path in FILES}
+    below: set[str] = set()
+    for layer, layers in ALLOWED.items():  # each row imports from rows before it
+        assert {name.split(".")[0] for name in layers} <= below, layer
+        below.add(layer)
 
 
 def test_the_walk_sees_the_arrows() -> None:

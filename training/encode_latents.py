@@ -1,6 +1,6 @@
-"""Encode a data set of sound into a data set of latents, or of codes, and measure them.
+"""Encode an audio data set into latents or codes, with their statistics.
 
-A model with a posterior makes latents, measured channel by channel; one with codebooks makes codes, which are counted.
+A model with a posterior gives latents with moments of each channel. A model with codebooks gives codes with counts.
 
 accelerate launch training/encode_latents.py --model outputs/demo --dataset_name data/train --output_dir LATENTS
 """
@@ -32,7 +32,7 @@ logger = get_logger(__name__)
 
 
 def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel:
-    """The encoder in its inference form, working in chunks where its layers allow that."""
+    """Load the model in its inference form, with tiling if its layers support it."""
     model = load_autoencoder(config.model, subfolder=config.model_subfolder, revision=config.model_revision)
     try:
         model.enable_tiling()
@@ -46,7 +46,7 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
 
 
 def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
-    """What is going to be done."""
+    """Return the record of the data set before encoding."""
     settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.place()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
@@ -54,7 +54,7 @@ def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecor
 
 
 def begin(folder: Path, record: EncodingRecord) -> None:
-    """Write the record, or go on with a data set that was begun by the same."""
+    """Write the record, or check that an unfinished data set has the same one."""
     if (folder / record.file).is_file():
         differing = type(record).read(folder).differences(record)
         if differing:
@@ -62,23 +62,23 @@ def begin(folder: Path, record: EncodingRecord) -> None:
                 f"{folder} holds {record.noun} made with another {', '.join(differing)}; choose another "
                 f"`--output_dir`."
             )
-        logger.info(f"going on in {folder}: files that are there are finished")
+        logger.info(f"resuming in {folder}: existing files are complete")
     elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds something else than {record.noun}; choose another `--output_dir`.")
+        raise ValueError(f"{folder} holds other files than {record.noun}; choose another `--output_dir`.")
     else:
         record.write(folder)
 
 
 def finish(config: EncodingConfig, record: EncodingRecord) -> None:
-    """Measure what all processes wrote, complete the record, tell the model."""
+    """Sum the statistics of all files, complete the record, and write the statistics into the model's config."""
     total = tally(config.output_dir)
-    bad = len(total.skipped) / max(total.items + len(total.skipped), 1)
+    bad_share = len(total.skipped) / max(total.items + len(total.skipped), 1)
     for name, reason in total.skipped.items():
-        logger.warning(f"left out, at least in part, {name}: {reason}")
-    if bad > config.max_bad_share:
+        logger.warning(f"skipped, at least in part: {name}: {reason}")
+    if bad_share > config.max_bad_share:
         raise TooManyBadItemsError(
             f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
-            f"the limit to do without them, or repair the data set and encode it into another `--output_dir`."
+            f"the limit to skip them, or repair the data set and encode it into another `--output_dir`."
         )
     record = completed(record, total)
     record.write(config.output_dir)
@@ -87,15 +87,15 @@ def finish(config: EncodingConfig, record: EncodingRecord) -> None:
         return
     folder = Path(config.model) / (config.model_subfolder or "")
     if not folder.is_dir():
-        logger.info(f"the statistics are in {record.file}; training reads them there, {config.model} is as it was")
+        logger.info(f"the statistics are in {record.file}, where training reads them; {config.model} is unchanged")
     elif write_statistics(folder, total.moments.mean.tolist(), total.moments.std.tolist()):
-        logger.info(f"latents_mean and latents_std are now in {folder}'s config")
+        logger.info(f"latents_mean and latents_std are written into the config of {folder}")
     else:
-        logger.info(f"{folder}'s config has statistics already and keeps them: a denoiser may rely on them")
+        logger.info(f"the config of {folder} has statistics already and keeps them: a denoiser may depend on them")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Encode, measure, record."""
+    """Encode the data set and write its record."""
     config = parse_config(EncodingConfig, argv)
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
     start_log()

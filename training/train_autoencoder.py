@@ -28,7 +28,7 @@ logger = get_logger(__name__)
 
 
 def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
-    """A new model of the recipe's family, or a saved one to go on with."""
+    """Return a new model of the recipe's family, or a pretrained one."""
     if config.pretrained_model_name_or_path:
         logger.info(f"fine-tuning {config.pretrained_model_name_or_path}: its configuration replaces `model`")
         model = load_autoencoder(
@@ -42,7 +42,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
 
 
 def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropStream:
-    """This process's endless batches of random crops."""
+    """Return endless batches of random crops for this process."""
     source = load_audio_stream(
         config.dataset_name,
         config_name=config.dataset_config_name,
@@ -67,7 +67,7 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
 
 
 def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:
-    """The fixed validation set."""
+    """Return the validation clips."""
     stream = load_audio_stream(
         config.validation_dataset_name,
         split=config.validation_dataset_split,
@@ -83,9 +83,9 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
 
 
 def main(argv: Sequence[str]) -> None:
-    """Build, train, publish."""
+    """Build, train and publish the model."""
     config = parse_config(AutoencoderTrainingConfig, argv)
-    # A frozen encoder gives no gradients to wait for.
+    # A frozen encoder has no gradients to synchronize.
     accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
     if config.gradient_checkpointing:
@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
     discriminator, adversary = None, None
     if options := config.adversarial:
         discriminator = options.build_discriminators(model.config.audio_channels)
-        logger.info(f"discriminators: those of {options.pretrained_model_name_or_path or 'the recipe, new'}")
+        logger.info(f"discriminators: {options.pretrained_model_name_or_path or 'new, from the recipe'}")
         updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
         learner = prepare_learner(
             accelerator, discriminator, config, learning_rate=options.learning_rate, steps=updates
@@ -121,14 +121,14 @@ def main(argv: Sequence[str]) -> None:
     )
 
     def validate_and_log(step: int) -> dict[str, float]:
-        found = validate(ema.model, clips, accelerator.device)
-        shown = config.num_validation_media
-        log_reconstructions(accelerator, clips[:shown], found.reconstructions[:shown], model.sampling_rate, step)
-        if found.health:
-            log_health(accelerator, found.health, step)
-            if step and (warning := found.health.warning(config.min_active_share)):
+        result = validate(ema.model, clips, accelerator.device)
+        count = config.num_validation_media
+        log_reconstructions(accelerator, clips[:count], result.reconstructions[:count], model.sampling_rate, step)
+        if result.health:
+            log_health(accelerator, result.health, step)
+            if step and (warning := result.health.warning(config.min_active_share)):
                 logger.warning(warning)
-        return found.metrics
+        return result.metrics
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
         write = partial(write_model, ema.model, config, history, discriminator=discriminator)

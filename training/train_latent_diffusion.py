@@ -1,4 +1,4 @@
-"""Train latent diffusion on what encode_latents.py wrote; the result is an AudioLatentDiffusionPipeline.
+"""Train latent diffusion on latents from encode_latents.py; the result is an AudioLatentDiffusionPipeline.
 
 accelerate launch training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml
 """
@@ -35,7 +35,7 @@ logger = get_logger(__name__)
 
 
 def load_encoder(config: LatentDiffusionTrainingConfig) -> VariationalAutoencoderMixin:
-    """The autoencoder that encoded the latents, with their statistics."""
+    """Return the autoencoder of the latents, with their statistics."""
     vae = load_vae(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
     weights = weights_fingerprint(vae)
     record = read_record(config.dataset_name, config.dataset_revision)
@@ -50,7 +50,7 @@ def load_encoder(config: LatentDiffusionTrainingConfig) -> VariationalAutoencode
 def load_text_encoder(
     config: LatentDiffusionTrainingConfig, device: torch.device
 ) -> tuple[T5EncoderModel | None, PreTrainedTokenizerBase | None]:
-    """The frozen text encoder and its tokenizer, if there is text."""
+    """Return the frozen text encoder and its tokenizer, if there is text."""
     if config.text_encoder_name_or_path is None:
         return None, None
     name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
@@ -62,7 +62,7 @@ def load_text_encoder(
 def build_streams(
     config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
-    """This process's latents to train on, and those that are held out."""
+    """Return streams of training latents for this process and of held-out latents."""
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,
@@ -92,7 +92,7 @@ def build_denoiser(
     stream: LatentStream,
     text_width: int | None,
 ) -> Denoiser:
-    """New networks, or those of a pipeline to go on with."""
+    """Return new networks, or those of a pretrained pipeline."""
     if config.pretrained_model_name_or_path is None:
         return new_denoiser(
             vae.latent_channels,
@@ -102,7 +102,9 @@ def build_denoiser(
             class_names=stream.class_names,
             text_hidden_size=text_width,
         )
-    logger.info(f"going on with {config.pretrained_model_name_or_path}: its networks replace `transformer`")
+    logger.info(
+        f"continuing the training of {config.pretrained_model_name_or_path}: its networks replace `transformer`"
+    )
     denoiser = Denoiser.from_pretrained(
         config.pretrained_model_name_or_path,
         subfolder=config.pretrained_subfolder or "",
@@ -113,7 +115,7 @@ def build_denoiser(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Build, train, publish."""
+    """Build, train and publish the pipeline."""
     config = parse_config(LatentDiffusionTrainingConfig, argv)
     accelerator = start_accelerator(config)
     device, process = accelerator.device, config.build_process()
@@ -141,20 +143,20 @@ def main(argv: Sequence[str]) -> None:
     encode = partial(encode_prompts, tokenizer, text_encoder, device=device) if tokenizer and text_encoder else None
     terms: dict[str, Any] = {"normalize": vae.normalize_latents, "encode_prompts": encode}
     objective = DiffusionObjective(learner.module, process, **terms, condition_dropout=config.condition_dropout)
-    unseen, seen = ([], [])
+    validation_batches, training_batches = ([], [])
     if accelerator.is_main_process:
-        unseen = first_crops(held_out, config.max_validation_samples)
-        seen = first_crops(stream, config.num_validation_sounds)
+        validation_batches = first_crops(held_out, config.max_validation_samples)
+        training_batches = first_crops(stream, config.num_validation_sounds)
 
     def validate_and_log(step: int) -> dict[str, float]:
-        metrics = denoising_metrics(ema.model, unseen, process, **terms, device=device)
-        if not seen:
+        metrics = denoising_metrics(ema.model, validation_batches, process, **terms, device=device)
+        if not training_batches:
             return metrics
-        latents = [generate(batch, seed) for seed, batch in enumerate(seen)]
+        latents = [generate(batch, seed) for seed, batch in enumerate(training_batches)]
         with torch.no_grad():
-            sounds = [vae.decode(vae.denormalize_latents(made[None])).sample[0].cpu() for made in latents]
-        log_generated(accelerator, sounds, vae.sampling_rate, step)
-        return metrics | generation_metrics(latents, seen, vae.normalize_latents)
+            waveforms = [vae.decode(vae.denormalize_latents(z[None])).sample[0].cpu() for z in latents]
+        log_generated(accelerator, waveforms, vae.sampling_rate, step)
+        return metrics | generation_metrics(latents, training_batches, vae.normalize_latents)
 
     def publish_pipeline(history: Sequence[Mapping[str, float]]) -> None:
         publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)

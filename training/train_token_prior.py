@@ -1,4 +1,4 @@
-"""Train a causal language model on codes that encode_latents.py wrote; any of transformers' will do.
+"""Train any causal language model of transformers on codes from encode_latents.py.
 
 accelerate launch training/train_token_prior.py --config training/recipes/token-prior-demo.yaml
 """
@@ -33,12 +33,12 @@ logger = get_logger(__name__)
 
 
 def read_records(config: TokenPriorTrainingConfig) -> CodesRecord:
-    """How the codes were made; those that are held out have to be by the same model."""
+    """Return the record of the training codes and check that the held-out codes are from the same model."""
     record = CodesRecord.read(config.dataset_name, config.dataset_revision)
     record.check_weights(record.weights, config.dataset_name)
     held_out = config.validation_dataset_name
     CodesRecord.read(held_out, config.validation_dataset_revision).check_weights(
-        record.weights, held_out, others=f"those in {config.dataset_name}", remedy=f"encode by {record.model}"
+        record.weights, held_out, others=f"those in {config.dataset_name}", remedy=f"encode with {record.model}"
     )
     return record
 
@@ -46,7 +46,7 @@ def read_records(config: TokenPriorTrainingConfig) -> CodesRecord:
 def build_streams(
     config: TokenPriorTrainingConfig, task: PriorTask, accelerator: Accelerator
 ) -> tuple[CodeStream, CodeStream]:
-    """This process's sequences to train on, and those that are held out."""
+    """Return streams of training sequences for this process and of held-out sequences."""
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,
@@ -58,7 +58,7 @@ def build_streams(
         shortest = task.learnt.shortest_window / task.unit_rate
         raise ValueError(
             f"crops of {segment_units} frames are too short for {task.learnt.num_codebooks} delayed codebooks; raise "
-            f"`segment_seconds` to {shortest:.3g} at least, or take another `order`."
+            f"`segment_seconds` to {shortest:.3g} at least, or choose another `order`."
         )
     stream = partial(
         CodeStream,
@@ -77,11 +77,13 @@ def build_streams(
 
 
 def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int) -> PreTrainedModel:
-    """A new language model, or one to go on with."""
+    """Return a new language model, or a pretrained one."""
     length = task.tokens.length(segment_units)
     if config.pretrained_model_name_or_path is None:
         return new_prior(config.model_type, config.model, task.tokens.vocab_size, length)
-    logger.info(f"going on with {config.pretrained_model_name_or_path}: it replaces `model_type` and `model`")
+    logger.info(
+        f"continuing the training of {config.pretrained_model_name_or_path}: it replaces `model_type` and `model`"
+    )
     return pretrained_prior(
         config.pretrained_model_name_or_path,
         task.tokens,
@@ -92,10 +94,12 @@ def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units
 
 
 def main(argv: Sequence[str]) -> None:
-    """Build, train, publish."""
+    """Build, train and publish the model."""
     config = parse_config(TokenPriorTrainingConfig, argv)
-    # Padding is behind what it pads: a causal model needs no mask, and a mask would cost it the fastest attention.
-    logging.getLogger("transformers.modeling_utils").addFilter(lambda told: "attention_mask" not in told.getMessage())
+    # Padding comes last, so a causal model needs no mask. A mask would disable the fastest attention kernel.
+    logging.getLogger("transformers.modeling_utils").addFilter(
+        lambda record: "attention_mask" not in record.getMessage()
+    )
     accelerator = start_accelerator(config)
     record = read_records(config)
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
@@ -108,10 +112,10 @@ def main(argv: Sequence[str]) -> None:
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
     )
-    unseen = first_crops(held_out, config.max_validation_samples) if accelerator.is_main_process else []
+    validation_batches = first_crops(held_out, config.max_validation_samples) if accelerator.is_main_process else []
 
     def validate(step: int) -> dict[str, float]:
-        return prior_metrics(ema.model, unseen, task, accelerator.device)
+        return prior_metrics(ema.model, validation_batches, task, accelerator.device)
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
         info = CodesInfo(

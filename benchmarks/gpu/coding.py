@@ -1,4 +1,4 @@
-"""Encoding and decoding beside `AutoencoderOobleck` on equal weights, with the share of the roofline."""
+"""Encoding and decoding compared with `AutoencoderOobleck` on equal weights, and the share of the roofline."""
 
 import functools
 import itertools
@@ -28,12 +28,12 @@ STATIC_CHUNK_SECONDS = 12.0
 REPEATS = 3
 CASES = ((10.0, 1), (47.0, 1), (10.0, 8), (47.0, 8))  # seconds, batch
 DRY_CASES = ((0.02, 1),)
-MAX_ERROR = {torch.float32: 1e-2, torch.bfloat16: 5e-2}  # over the largest value
+MAX_ERROR = {torch.float32: 1e-2, torch.bfloat16: 5e-2}  # relative to the largest value
 
 
 @dataclass(frozen=True)
 class Form:
-    """A model and the way it runs: whether Snake has kernels, and the cases it is compiled for, all if not given."""
+    """A model with or without Snake kernels, and the cases to run it for."""
 
     name: str
     model: Any
@@ -53,12 +53,12 @@ class Form:
     @contextmanager
     def _kernels(self) -> Iterator[None]:
         device = self.model.device.type
-        kept = use_kernels(device, None)
-        use_kernels(device, kept if self.kernels else None)
+        previous = use_kernels(device, None)
+        use_kernels(device, previous if self.kernels else None)
         try:
             yield
         finally:
-            use_kernels(device, kept)
+            use_kernels(device, previous)
 
 
 def run(setting: Setting) -> Iterator[Part]:
@@ -78,7 +78,7 @@ def run(setting: Setting) -> Iterator[Part]:
 
 
 def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting: Setting) -> list[Form]:
-    """Return forms of both models with the same weights, of a type."""
+    """Return forms of both models in a dtype, all with the same weights."""
 
     def oobleck() -> Any:
         model = type(theirs)(**config).eval()
@@ -96,7 +96,7 @@ def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting
     for network in (compiled.encoder, compiled.decoder):
         network.compile(dynamic=False, **options)
     fused.fuse()
-    # Weights folded, chunks of one shape: one graph each, replayed for every chunk.
+    # Folded weights and chunks of one shape: one graph per network, replayed for every chunk.
     static.fuse()
     folded = [form.folded for form in static.coder.networks.values() if form.folded is not None]
     if folded:
@@ -108,7 +108,7 @@ def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting
         Form("ours, plain", plain, kernels=False),
         Form("ours, kernels", plain),
         Form("ours, fused", fused),
-        # A graph takes up to a minute to compile, and one of the whole signal is for one length alone.
+        # A graph takes up to a minute to compile, and a graph of the whole signal fits only one length.
         Form("ours, static chunks, CUDA graphs", static, cases=(*CASES[:2], *DRY_CASES)),
         Form("Oobleck, compiled", compiled, cases=(CASES[0], *DRY_CASES)),
     ]
@@ -118,7 +118,7 @@ def build_forms(theirs: Any, config: dict[str, Any], dtype: torch.dtype, setting
 def compare(
     setting: Setting, task: str, theirs: Any, forms: list[Form], seconds: float, batch: int, dtype: torch.dtype
 ) -> Table:
-    """Time forms of one case; errors are against plain Oobleck in full float32."""
+    """Time the forms for one case. Errors are relative to plain Oobleck in full float32."""
     x = example(theirs, task, seconds, batch).to(setting.device)
     with tf32(False):
         expected = getattr(Form("", theirs), task)(x).float()
@@ -134,7 +134,7 @@ def compare(
                     raise SkippedError("no time left")
                 errors[form.name] = relative_difference(run().float(), expected)
                 run()
-            except Exception as error:  # out of memory, or a compiler's: the other forms may run
+            except Exception as error:  # out of memory or compilation failed; the other forms may still run
                 rows.append([f"{form.name}: {type(error).__name__}: {error}"[:100], *6 * ["-"]])
                 continue
             runs[form.name] = run
@@ -148,7 +148,7 @@ def compare(
         for name, function in runs.items():
             ratio = times["Oobleck"] / times[name] if "Oobleck" in times else "-"
             share = bound / times[name] if bound else "-"
-            peak = "-" if "graphs" in name else setting.peak_mib(function)  # a graph's memory is a pool of its own
+            peak = "-" if "graphs" in name else setting.peak_mib(function)  # graphs use their own memory pool
             rows.append([name, 1e3 * times[name], batch * seconds / times[name], ratio, share, errors[name], peak])
     limit = MAX_ERROR[dtype]
     kind = "float32 with TF32 convolutions" if dtype == torch.float32 else "bfloat16"
@@ -167,7 +167,7 @@ def example(model: Any, task: str, seconds: float, batch: int) -> Tensor:
 
 
 class ConvolutionBytes(TorchDispatchMode):
-    """Adds up the bytes that convolutions read and write: the traffic left if all else is fused into them."""
+    """Counts the bytes that convolutions read and write: the traffic if all other operations are fused into them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class ConvolutionBytes(TorchDispatchMode):
 @torch.inference_mode(False)
 @torch.no_grad()
 def roofline_seconds(setting: Setting, task: str, model: Any, x: Tensor, dtype: torch.dtype) -> float | None:
-    """Return the least time by the measured rates: of all products, or of the convolutions' bytes, the longer."""
+    """Return the lower bound of the time at the measured rates: the longer of compute and convolution traffic."""
     name = "product, tf32" if dtype == torch.float32 else "product, bfloat16"
     if not {"copy", name} <= setting.peaks.keys():
         return None
@@ -193,5 +193,5 @@ def roofline_seconds(setting: Setting, task: str, model: Any, x: Tensor, dtype: 
     with FlopCounterMode(display=False) as operations, ConvolutionBytes() as traffic:
         network(torch.empty(x.shape, dtype=dtype, device="meta"))
     if not (traffic.total and operations.get_total_flops()):
-        raise RuntimeError("no convolution was counted.")
+        raise RuntimeError("no convolutions were counted.")
     return max(operations.get_total_flops() / setting.peaks[name], traffic.total / setting.peaks["copy"])

@@ -1,4 +1,4 @@
-"""Snake's kernels against float64, and their speed."""
+"""Accuracy of the Snake kernels against float64, and their speed."""
 
 import functools
 import itertools
@@ -24,11 +24,11 @@ SHAPES = (
 )
 LAYOUTS = ("contiguous", "transposed", "sliced")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-PARAMETER_TOLERANCE = 1e-4  # sums of up to 10^7 products in float32, over the largest sum
+PARAMETER_TOLERANCE = 1e-4  # sums of up to 10^7 products in float32, relative to the largest sum
 
 
 def run(setting: Setting) -> Iterator[Part]:
-    """Compare all cases with float64, time the layers of the published Stable Audio Open encoder."""
+    """Compare all cases with float64, and time layers of the published Stable Audio Open encoder."""
     yield lambda: accuracy(setting)
     shapes = ((1, 8, 512),) if setting.dry_run else ((1, 128, 441000), (8, 128, 441000), (8, 2048, 3446))
     for shape, dtype in itertools.product(shapes, (torch.float32, torch.bfloat16)):
@@ -36,7 +36,7 @@ def run(setting: Setting) -> Iterator[Part]:
 
 
 def accuracy(setting: Setting) -> Table:
-    """Compare all cases with float64; rows of the worst and of every wrong case."""
+    """Compare all cases with float64; return rows of the worst errors and of every wrong case."""
     shapes = SHAPES[:5] if setting.dry_run else SHAPES
     wrong: list[list[str | float]] = []
     worst: dict[torch.dtype, list[float]] = {dtype: [0.0] * 4 for dtype in DTYPES}
@@ -60,7 +60,7 @@ def _severity(error: float) -> float:
 
 
 def kernels_in_use(setting: Setting) -> str:
-    """Name the module whose kernels run."""
+    """Return the name of the kernels in use."""
     one = torch.ones(1, 1, 1, device=setting.device)
     kernels = kernels_for(one, one, one)
     return "no kernels" if kernels is None else type(kernels).__name__
@@ -78,18 +78,18 @@ def case_errors(device: torch.device, shape: tuple[int, ...], layout: str, dtype
             return torch.randn(size[0], size[1], 2 * size[2], generator=generator).to(dtype).to(device)[..., ::2]
         return torch.randn(size, generator=generator).to(dtype).to(device)
 
-    x, gradient = tensor(shape, layout), tensor(shape, layout)
+    x, grad_output = tensor(shape, layout), tensor(shape, layout)
     factors = [torch.randn(1, shape[1], 1, generator=generator).exp().to(device) for _ in range(2)]
     inputs = [value.detach().requires_grad_() for value in (x, *factors)]
     exact = [value.detach().double().requires_grad_() for value in (x, *factors)]
     output, expected = snake(*inputs), written_out(*exact)
-    found = [output.detach(), *torch.autograd.grad(output, inputs, gradient)]
-    correct = [expected.detach(), *torch.autograd.grad(expected, exact, gradient.double())]
+    found = [output.detach(), *torch.autograd.grad(output, inputs, grad_output)]
+    correct = [expected.detach(), *torch.autograd.grad(expected, exact, grad_output.double())]
     return [relative_difference(a.double(), b) for a, b in zip(found, correct, strict=True)]
 
 
 def speed(setting: Setting, shape: tuple[int, ...], dtype: torch.dtype) -> Table:
-    """Time Snake forward, and forward and backward, beside its formula in eager mode and compiled by inductor."""
+    """Time Snake forward, and forward and backward, compared with its formula in eager mode and in inductor."""
     x = torch.randn(shape, device=setting.device, dtype=dtype, requires_grad=True)
     factors = [torch.rand(1, shape[1], 1, device=setting.device, requires_grad=True) for _ in range(2)]
     torch._dynamo.reset()
@@ -98,11 +98,12 @@ def speed(setting: Setting, shape: tuple[int, ...], dtype: torch.dtype) -> Table
     rows: list[list[str | float]] = []
     for name, both in (("forward", False), ("forward and backward", True)):
         runs = [functools.partial(_pass, form, x, factors, both) for form in (written_out, compiled, snake)]
-        for one in runs:
-            one()
+        for function in runs:
+            function()
         eager, inductor, ours = median_seconds(runs, 3 if setting.dry_run else 20, setting.clock)
-        moved = x.numel() * x.element_size() * (5 if both else 2)  # x, y; x, gradient, gradient of x
-        share = moved / ours / setting.peaks["copy"] if "copy" in setting.peaks else "-"
+        tensors_moved = 5 if both else 2  # forward: x, y; backward: x, grad_output, gradient of x
+        traffic = x.numel() * x.element_size() * tensors_moved
+        share = traffic / ours / setting.peaks["copy"] if "copy" in setting.peaks else "-"
         rows.append([name, 1e3 * ours, eager / ours, inductor / ours, share])
     return Table(f"Speed of Snake, {shape}, {dtype}", ["", "ms", "eager / ours", "inductor / ours", "copy rate"], rows)
 

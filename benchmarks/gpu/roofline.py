@@ -1,4 +1,4 @@
-"""Rates that bound everything else: copies, matrix products, convolutions."""
+"""Peak rates of the machine: copies, matrix products, convolutions."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ REPEATS = 10
 
 
 def run(setting: Setting) -> Iterator[Part]:
-    """Measure, and keep the rates in `setting.peaks`."""
+    """Measure the rates and store them in `setting.peaks`."""
     yield lambda: rates(setting)
 
 

@@ -1,4 +1,4 @@
-"""Finding residual codes, beside other libraries."""
+"""Residual code search compared with other libraries."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""The machine that a section measures on, and the form of its results."""
+"""Settings of a section, and the format of its results."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ Cell = str | float
 
 
 class SkippedError(Exception):
-    """A table that cannot be made here, and why."""
+    """A table cannot be made on this machine; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A Markdown table: a title, a header, rows of text and numbers, and the rows that are wrong."""
+    """A Markdown table with title, header, rows of text and numbers, and names of wrong rows."""
 
     title: str
     header: Sequence[str]
@@ -26,19 +26,19 @@ class Table:
     wrong: Sequence[str] = ()
 
 
-Part = Callable[[], Table]  # sections yield these one by one; each is made and written by itself
+Part = Callable[[], Table]  # sections yield these functions, and each table is made separately
 
 
 @dataclass
 class Setting:
-    """Where and how long to measure.
+    """Device, sizes and time limit of the measurements.
 
     Args:
         device (`torch.device`): A CUDA device, or the CPU in a dry run.
-        dry_run (`bool`): Everything at tiny size.
+        dry_run (`bool`): Use tiny sizes.
         output_dir (`Path`): Folder for results and trained models.
-        deadline (`float`): When the section has to end, by `time.monotonic`.
-        peaks (`dict[str, float]`): Measured rates by name, in bytes or operations a second; see `roofline`.
+        deadline (`float`): Time at which the section has to end, by `time.monotonic`.
+        peaks (`dict[str, float]`): Measured rates by name, in bytes or operations per second; see `roofline`.
     """
 
     device: torch.device
@@ -53,13 +53,13 @@ class Setting:
         return self.deadline - time.monotonic()
 
     def clock(self) -> float:
-        """Seconds, when all work that was queued is done."""
+        """Return the time in seconds after all queued work is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def peak_mib(self, function: Callable[[], object]) -> Cell:
-        """Return the most MiB that a run allocates beyond those allocated before; "-" on a CPU."""
+        """Return the peak of memory allocated by a run in MiB; "-" on a CPU."""
         if self.device.type != "cuda":
             return "-"
         torch.cuda.synchronize(self.device)
@@ -72,7 +72,7 @@ class Setting:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Let float32 convolutions and products use TF32, or not."""
+    """Allow or forbid TF32 for float32 convolutions and products."""
     cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
     convolutions = cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if allowed else "highest")

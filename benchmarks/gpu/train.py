@@ -1,4 +1,4 @@
-"""A training run of a recipe for the time that is left."""
+"""A training run of a recipe for the remaining time."""
 
 import json
 import shutil
@@ -29,10 +29,10 @@ def run(setting: Setting, recipe: str, options: Sequence[str]) -> Iterator[Part]
 
 
 def train(setting: Setting, recipe: str, options: Sequence[str]) -> Table:
-    """Train from the beginning, write the model in files of at most 16 MB, return the metrics."""
+    """Train from scratch, write the model in files of at most 16 MB, and return the metrics."""
     seconds = 8.0 if setting.dry_run else setting.seconds_left - MARGIN_S
     if seconds < 5:
-        raise SkippedError(f"{setting.seconds_left:.0f} s are left, too few to train.")
+        raise SkippedError(f"{setting.seconds_left:.0f} s are left, too little time to train.")
     out = setting.output_dir / "trained"
     shutil.rmtree(out, ignore_errors=True)
     tiny = ["--max_train_steps", "4", "--max_validation_samples", "1", "--validation_seconds", "0.5"]
@@ -60,5 +60,5 @@ def train(setting: Setting, recipe: str, options: Sequence[str]) -> Table:
 
 
 def file_sizes(folder: Path) -> list[float]:
-    """Return the sizes of the weights' files in MB."""
+    """Return the sizes of the weight files in MB."""
     return [path.stat().st_size / 1e6 for path in sorted(folder.glob("*.safetensors"))]

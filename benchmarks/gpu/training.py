@@ -1,4 +1,4 @@
-"""A training step beside the same model of diffusers' modules, in three precisions, and what makes it wait."""
+"""A training step compared with diffusers' model in three precisions, and its waits for the GPU."""
 
 import collections
 import functools
@@ -31,7 +31,7 @@ FINITE_STEPS = 50
 
 
 class Trainer:
-    """A model, perhaps with a discriminator, and one optimiser each."""
+    """A model and optionally a discriminator, each with an optimiser."""
 
     def __init__(self, model: Any, setting: Setting, dtype: torch.dtype | None, *, adversarial: bool) -> None:
         self.model = model.to(setting.device).train()
@@ -40,18 +40,20 @@ class Trainer:
             MultiResolutionSTFTLoss(sampling_rate=RATE, a_weighted=True).to(setting.device),
         ]
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.8, 0.99))
-        self.judge: nn.Module | None = None
+        self.discriminator: nn.Module | None = None
         if adversarial:
-            judge = {"hidden_channels": 4, "window_lengths": (128,)} if setting.dry_run else {"hidden_channels": 32}
-            self.judge = DiscriminatorEnsemble(1, multi_scale_stft=judge).to(setting.device)
-            self.judge_optimizer = torch.optim.AdamW(self.judge.parameters(), lr=3e-4, betas=(0.8, 0.99))
+            options = {"hidden_channels": 4, "window_lengths": (128,)} if setting.dry_run else {"hidden_channels": 32}
+            self.discriminator = DiscriminatorEnsemble(1, multi_scale_stft=options).to(setting.device)
+            self.discriminator_optimizer = torch.optim.AdamW(
+                self.discriminator.parameters(), lr=3e-4, betas=(0.8, 0.99)
+            )
         self.autocast = functools.partial(
             torch.autocast, setting.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
         )
         self.scaler = torch.amp.GradScaler(setting.device.type, enabled=dtype == torch.float16)
 
     def step(self, waveform: Tensor) -> Tensor:
-        """Make one step; return the loss."""
+        """Run one step; return the loss."""
         self.optimizer.zero_grad()
         with self.autocast():
             posterior = self.model.encode(waveform).latent_dist
@@ -61,22 +63,22 @@ class Trainer:
                 0.5 * (posterior.mean.float().square() + posterior.std.float().square() - 1)
                 - posterior.std.float().log()
             )
-            loss = sum(one(*spectra) for one in self.losses) + 2e-4 * kl.sum(dim=1).mean()
-            if self.judge is not None:
-                terms = adversarial_step(self.judge, waveform, estimate, HingeLoss())
+            loss = sum(criterion(*spectra) for criterion in self.losses) + 2e-4 * kl.sum(dim=1).mean()
+            if self.discriminator is not None:
+                terms = adversarial_step(self.discriminator, waveform, estimate, HingeLoss())
                 loss = loss + 0.1 * terms.generator["adversarial"] + 5 * terms.generator["feature_matching"]
         self.scaler.scale(loss).backward()
-        if self.judge is not None and terms.discriminator is not None:
-            self.judge_optimizer.zero_grad()
+        if self.discriminator is not None and terms.discriminator is not None:
+            self.discriminator_optimizer.zero_grad()
             self.scaler.scale(terms.discriminator).backward()
-            self.scaler.step(self.judge_optimizer)
+            self.scaler.step(self.discriminator_optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
 
 
 def run(setting: Setting) -> Iterator[Part]:
-    """Time steps in each precision, train some, count waits and graph breaks."""
+    """Time steps in each precision, check that losses stay finite, and count waits and graph breaks."""
     yield lambda: step_table(setting, adversarial=False)
     yield lambda: step_table(setting, adversarial=True)
     yield lambda: finite_table(setting)
@@ -94,19 +96,19 @@ def config(setting: Setting) -> dict[str, Any]:
 
 
 def crops(setting: Setting, batch: int) -> Tensor:
-    """Return crops of real sound, (batch, 1, time), a second long; read from `data/train`."""
+    """Return crops of real audio from `data/train`, (batch, 1, time), one second long."""
     hop = math.prod(RATIOS)
     length = round((0.02 if setting.dry_run else 1.0) * RATE / hop) * hop
     sounds = []
     for path in sorted(SOUND.glob("*.flac"))[:8]:
         waveform, rate = read_audio(path)
         waveform = resample(waveform.mean(dim=0, keepdim=True), rate, RATE)
-        sounds += [part for part in waveform.split(length, dim=-1) if part.shape[-1] == length]
+        sounds += [crop for crop in waveform.split(length, dim=-1) if crop.shape[-1] == length]
     return torch.stack(list(itertools.islice(itertools.cycle(sounds), batch))).to(setting.device)
 
 
 def step_table(setting: Setting, *, adversarial: bool) -> Table:
-    """Time and memory of a step, ours and theirs."""
+    """Measure time and memory of a step, ours and theirs."""
     try:
         from diffusers import AutoencoderOobleck
     except ImportError as error:
@@ -122,13 +124,13 @@ def step_table(setting: Setting, *, adversarial: bool) -> Table:
         trainers = [Trainer(model, setting, dtype, adversarial=adversarial) for model in (ours, theirs)]
         runs = [functools.partial(trainer.step, waveform) for trainer in trainers]
         with tf32(True):
-            for one in runs:
-                one()
-                one()
-            mine, other = median_seconds(runs, 1 if setting.dry_run else 10, setting.clock)
-            peaks = [setting.peak_mib(one) for one in runs]
-        smaller = peaks[0] / peaks[1] if not isinstance(peaks[0], str) and not isinstance(peaks[1], str) else "-"
-        rows.append([name, 1e3 * mine, 1e3 * other, mine / other, *peaks, smaller])
+            for function in runs:
+                function()
+                function()
+            our_seconds, their_seconds = median_seconds(runs, 1 if setting.dry_run else 10, setting.clock)
+            peaks = [setting.peak_mib(function) for function in runs]
+        memory_ratio = peaks[0] / peaks[1] if not isinstance(peaks[0], str) and not isinstance(peaks[1], str) else "-"
+        rows.append([name, 1e3 * our_seconds, 1e3 * their_seconds, our_seconds / their_seconds, *peaks, memory_ratio])
     header = ["precision", "ours, ms", "diffusers, ms", "ratio", "ours, MiB", "diffusers, MiB", "ratio"]
     title = (
         f"A step of {batch} x {waveform.shape[-1] / RATE:.2f} s, {'with' if adversarial else 'without'} discriminators"
@@ -137,7 +139,7 @@ def step_table(setting: Setting, *, adversarial: bool) -> Table:
 
 
 def finite_table(setting: Setting) -> Table:
-    """Train some steps in each precision on real sound."""
+    """Train a few steps in each precision on real audio."""
     steps = 2 if setting.dry_run else FINITE_STEPS
     waveform = crops(setting, 2 if setting.dry_run else 16)
     rows: list[list[str | float]] = []
@@ -154,7 +156,7 @@ def finite_table(setting: Setting) -> Table:
 
 
 def compile_table(setting: Setting) -> Table:
-    """Time a step with compiled networks, and count their graphs and graph breaks."""
+    """Time a step with compiled networks, and count graphs and graph breaks."""
     waveform = crops(setting, 2 if setting.dry_run else 16)
     rows: list[list[str | float]] = []
     for name, dtype in list(PRECISIONS.items())[: 1 if setting.dry_run else None]:
@@ -167,18 +169,18 @@ def compile_table(setting: Setting) -> Table:
             trainer = Trainer(model, setting, dtype, adversarial=False)
             runs.append(functools.partial(trainer.step, waveform))
         with tf32(True):
-            for one in runs:
-                one()
-                one()
-            without, with_graphs = median_seconds(runs, 1 if setting.dry_run else 10, setting.clock)
+            for function in runs:
+                function()
+                function()
+            plain_seconds, compiled_seconds = median_seconds(runs, 1 if setting.dry_run else 10, setting.clock)
         counters = torch._dynamo.utils.counters
         graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
-        rows.append([name, 1e3 * with_graphs, with_graphs / without, f"{graphs}", f"{breaks}"])
+        rows.append([name, 1e3 * compiled_seconds, compiled_seconds / plain_seconds, f"{graphs}", f"{breaks}"])
     return Table("Compiled networks", ["precision", "ms", "ratio to plain", "graphs", "graph breaks"], rows)
 
 
 def wait_table(setting: Setting) -> Table:
-    """Count the places where a step of the training loop waits for the GPU."""
+    """Count the waits of a training step for the GPU by source line."""
     try:
         from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
         from hf_audio_vae.training.autoencoder.objective import AutoencoderObjective
@@ -210,17 +212,19 @@ def wait_table(setting: Setting) -> Table:
     loader = StreamLoader(stream, pin_memory=setting.device.type == "cuda")
     folder = setting.output_dir / "waits"
 
-    class Unsaved(Run):
+    class RunWithoutCheckpoints(Run):
         def save_checkpoint(self) -> Path:
             return folder  # a checkpoint waits for every tensor
 
-    watched = Unsaved(accelerator, {"model": learner}, objective, loader, ema, Checkpoints(accelerator, folder, 1))
+    run = RunWithoutCheckpoints(
+        accelerator, {"model": learner}, objective, loader, ema, Checkpoints(accelerator, folder, 1)
+    )
     never = 10**9
-    places: collections.Counter[str] = collections.Counter()
+    waits: collections.Counter[str] = collections.Counter()
     wait = torch.cuda.Event.synchronize
 
     def counted(event: torch.cuda.Event) -> None:
-        places["a deferred check"] += 1
+        waits["a deferred check"] += 1
         wait(event)
 
     with warnings.catch_warnings(record=True) as caught, patch.object(torch.cuda.Event, "synchronize", counted):
@@ -228,12 +232,12 @@ def wait_table(setting: Setting) -> Table:
         if setting.device.type == "cuda":
             torch.cuda.set_sync_debug_mode("warn")
         try:
-            fit(watched, timing=Timing(steps, never, never, never, 1.0, 3), validate=lambda step: {})
+            fit(run, timing=Timing(steps, never, never, never, 1.0, 3), validate=lambda step: {})
         finally:
             if setting.device.type == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
     for warning in caught:
         if "synchroniz" in str(warning.message):
-            places[f"{Path(warning.filename).name}:{warning.lineno}"] += 1
-    rows: list[list[str | float]] = [[place, count / steps] for place, count in places.most_common(20)]
-    return Table(f"Waits for the GPU in {steps} steps of the training loop", ["place", "a step"], rows)
+            waits[f"{Path(warning.filename).name}:{warning.lineno}"] += 1
+    rows: list[list[str | float]] = [[line, count / steps] for line, count in waits.most_common(20)]
+    return Table(f"Waits for the GPU in {steps} steps of the training loop", ["line", "per step"], rows)

@@ -1,8 +1,8 @@
-"""Makes the models here known to diffusers and to transformers.
+"""Registers the models of this package with diffusers and transformers.
 
-diffusers keeps, in a private table, the libraries whose classes a `model_index.json` may name without a module path:
-`["hf_audio_vae", "WaveformVAE"]`. Where a version has no such table, pipelines still save and load locally, by that
-path. transformers has a public one, by the `model_type` of a configuration.
+A private table of diffusers lists the libraries whose classes may appear in `model_index.json` without a module path:
+`["hf_audio_vae", "WaveformVAE"]`. If a version has no such table, pipelines still save and load locally, with the
+module path. transformers has a public registry, by the `model_type` of a configuration.
 """
 
 import importlib
@@ -21,7 +21,7 @@ TABLE = "diffusers.pipelines.pipeline_loading_utils"
 
 
 def register() -> bool:
-    """Add this package to both; return whether diffusers has its table."""
+    """Register with both libraries; return whether diffusers has the table."""
     for config, model in ((WaveformVQVAEConfig, WaveformVQVAE), (HierarchicalVQVAEConfig, HierarchicalVQVAE)):
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)

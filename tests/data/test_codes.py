@@ -147,7 +147,7 @@ def test_a_trainer_of_transformers_learns_from_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "hf_audio_vae.code_dataset.v1", "colour": 1}'])
 def test_a_damaged_record_says_what_to_do(text: str, tmp_path: Path) -> None:
     (tmp_path / "codes.json").write_text(text)
-    with pytest.raises(ValueError, match=r"codes.json cannot be read: .*\. Encode the data set anew"):
+    with pytest.raises(ValueError, match=r"codes.json cannot be read: .*\. Encode the data set again"):
         CodesRecord.read(tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_a_record_of_codes_comes_back_as_it_was_and_knows_its_levels(tmp_path: P
     assert record.counts_of(0) == counts[:2]
     assert record.counts_of(1) == counts[2:]
     assert record.differences(codes_record(**settings, model="elsewhere")) == []
-    assert "`codes_0` 2 a frame at 100 Hz, `codes_1` 1 a frame at 25 Hz" in (tmp_path / "README.md").read_text()
+    assert "`codes_0` 2 per frame at 100 Hz, `codes_1` 1 per frame at 25 Hz" in (tmp_path / "README.md").read_text()
     (tmp_path / "codes.json").write_text(json.dumps({"format": "another"}))
     with pytest.raises(ValueError, match="not in the format 'hf_audio_vae.code_dataset.v1'"):
         CodesRecord.read(tmp_path)

@@ -84,7 +84,7 @@ class TestEveryDiscriminator:
 
     @pytest.mark.parametrize("shape", [(2, 3000), (1, 1, 3000), (1, 3, 3000)])
     def test_other_shapes_are_refused(self, name, shape):
-        with pytest.raises(ValueError, match=r"judges \(batch, 2, time\), got"):
+        with pytest.raises(ValueError, match=r"expects \(batch, 2, time\), got"):
             STEREO[name](noise(*shape))
 
 

@@ -34,7 +34,7 @@ class StatisticsContract:
             ({"latents_std": None}, "give both or neither"),
             ({"latents_mean": (*mean, 0.0)}, f"has {len(mean) + 1} values.*one for each of the {len(mean)}"),
             ({"latents_std": (0.0, *std[1:])}, "holds 0.0"),
-            ({"latents_mean": (float("nan"), *mean[1:])}, "not finite; measure anew"),
+            ({"latents_mean": (float("nan"), *mean[1:])}, "not finite; measure again"),
         ):
             with pytest.raises(ValueError, match=message):
                 self.tiny_model(**wrong)

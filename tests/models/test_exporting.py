@@ -177,7 +177,7 @@ def test_files_name_what_goes_in_and_comes_out(exported):
         assert decoder["inputs"] == {f"codes_{level}": signal(1, "frames", dtype="int64")}
         assert decoder["outputs"] == {"waveform": signal(channels, f"{level_hop} * frames")}
         assert (decoder["level"], decoder["level_hop_length"]) == (level, level_hop)
-        assert "`frames` counts those of this `level`" in decoder["description"]
+        assert "`frames` counts frames of this `level`" in decoder["description"]
 
 
 def test_files_describe_what_their_shapes_do_not_show(exported):
@@ -243,5 +243,5 @@ def test_silence_is_no_difference(tmp_path):
 
 
 def test_an_lstm_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="torch.export ties an LSTM to the one length"):
+    with pytest.raises(ValueError, match="torch.export fixes an LSTM to the length"):
         export_model(codec(downsampling_ratios=(2,), num_lstm_layers=1), tmp_path, file_format=ONNX)

@@ -293,8 +293,8 @@ def test_half_precision_stays_near(tmp_path: Path) -> None:
 WRONG = [
     ({"prompt": "a"}, "trained without texts"),
     ({"class_labels": 0}, "trained without classes"),
-    ({"audio_end_in_s": 2.5}, "2.5 s are wanted; the model makes from one sample to 2 s"),
-    ({"audio_end_in_s": 0.0}, "0 s are wanted"),
+    ({"audio_end_in_s": 2.5}, "2.5 s are requested; the model generates one sample to 2 s"),
+    ({"audio_end_in_s": 0.0}, "0 s are requested"),
     ({"num_inference_steps": 0}, "`num_inference_steps` is 0"),
     ({"num_waveforms_per_prompt": 0}, "`num_waveforms_per_prompt` is 0"),
     ({"strength": 0.0, "init_audio": torch.zeros(1, 120)}, "`strength` is 0.0"),
@@ -307,7 +307,7 @@ WRONG = [
     ({"init_audio": torch.full((1, 120), torch.nan)}, "120 values that are NaN"),
     (
         {"init_audio": torch.zeros(1, 60)},
-        r"has 0.5 s and 1 are wanted; let `mask` hold what comes after it, \(0.5, 1\)",
+        r"has 0.5 s and 1 are requested; add the time after it to `mask`, \(0.5, 1\)",
     ),
     ({"init_audio": torch.zeros(1, 120), "init_audio_sampling_rate": 44100}, "44100 Hz.*120 Hz; resample"),
     ({"generator": [seeded(), seeded()]}, "2 generators for 1 sounds"),
@@ -342,8 +342,8 @@ def test_conditions_that_do_not_fit_are_refused(options: dict[str, Any], message
     [
         (DDPMScheduler(), "`prediction_type` 'epsilon'"),
         (EulerDiscreteScheduler(prediction_type="epsilon"), "`prediction_type` 'epsilon'"),
-        (EulerDiscreteScheduler(prediction_type="v_prediction"), "EulerDiscreteScheduler goes another way"),
-        (PNDMScheduler(prediction_type="v_prediction"), "PNDMScheduler goes another way"),
+        (EulerDiscreteScheduler(prediction_type="v_prediction"), "EulerDiscreteScheduler has another noise schedule"),
+        (PNDMScheduler(prediction_type="v_prediction"), "PNDMScheduler has another noise schedule"),
     ],
 )
 def test_a_scheduler_that_does_not_fit_is_refused(scheduler: Any, message: str) -> None:

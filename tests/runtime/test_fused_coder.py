@@ -8,7 +8,13 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae import (
+    HierarchicalVQVAE,
+    HierarchicalVQVAEConfig,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+)
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.runtime.fused_coder import FusedCoder
 from hf_audio_vae.runtime.native import native_kernels
@@ -100,6 +106,24 @@ def test_what_has_no_kernel_keeps_its_layers_with_folded_weights(changes):
     assert type(folded) is type(model.decoder)
     assert not any(name.endswith("weight_g") for name, _ in folded.named_parameters())
     assert_equal_but_for_rounding(model.decode(codes).audio_values, audio)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@torch.no_grad()
+def test_levels_without_weight_norm_give_the_same_when_fused(joint):
+    torch.manual_seed(0)
+    config = HierarchicalVQVAEConfig(
+        hidden_size=4, width=4, depth=1, codebook_size=16, joint_decoding=joint, shared_encoder=joint
+    )
+    model = HierarchicalVQVAE(config).eval()
+    x = noise(2, 1, 1000)
+    expected = model(x)
+    model.fuse()
+    model.enable_tiling(3)
+    actual = model(x)
+    for ours, theirs in zip(actual.audio_codes, expected.audio_codes, strict=True):
+        assert (ours == theirs).double().mean() > 0.99
+    assert_equal_but_for_rounding(model.decode(expected.audio_codes).audio_values[..., :1000], expected.audio_values)
 
 
 @pytest.fixture

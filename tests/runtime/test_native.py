@@ -86,7 +86,7 @@ def test_angles_past_float32s_phases_count_as_none(kernels):
 
 def test_only_the_cpus_whole_tensors_are_passed(kernels):
     x = torch.empty(4, 2 * kernels.width)[:, ::2]
-    with pytest.raises(ValueError, match="copy it first"):
+    with pytest.raises(ValueError, match="pass a contiguous tensor"):
         kernels.activate(x, x, SnakeRows(torch.ones(kernels.width), torch.ones(kernels.width)))
 
 

@@ -216,7 +216,7 @@ def test_tokens_come_back_from_their_file(tokens: CodeTokens | UpsamplingTokens,
         load_tokens(tmp_path)
     for damaged in ("{", "[]", '{"format": "hf_audio_vae.code_tokens.v1", "kind": "codes"}'):
         (tmp_path / "code_tokens.json").write_text(damaged)
-        with pytest.raises(ValueError, match=r"code_tokens.json cannot be read: .*\. Train the model anew"):
+        with pytest.raises(ValueError, match=r"code_tokens.json cannot be read: .*\. Train the model again"):
             load_tokens(tmp_path)
     with pytest.raises(ValueError, match="is no language model of codes"):
         load_tokens(tmp_path.parent)

@@ -167,7 +167,7 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         (["--weights.kl", "much"], "weights.kl.number: .*got 'much'"),
         (
             ["--weights.kl", "{free_bits: 1}"],
-            r"wrong:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
+            r"invalid:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
         ),
         (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
         (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),

@@ -135,7 +135,7 @@ def test_packages_become_a_corpus_split_by_package(tmp_path: Path, capsys: pytes
     options = ["--config", str(tmp_path / "recipe.yaml"), "--download_dir", str(packages), "--output_dir", str(out)]
     debian.main(options)
     printed = capsys.readouterr().out
-    assert "first-game: 1 files left out, no kind or no license is known of them" in printed, "the recipe has no kind"
+    assert "first-game: 1 files left out, their kind or license is unknown" in printed, "the recipe has no kind"
     assert "| train | music | 1 |" in printed
     rows = list(load_audio_stream(str(out), split="test", keep_columns=True))
     assert {(row["kind"], row["license"], row["source"]) for row in rows} == {

@@ -1,6 +1,6 @@
-"""Make a corpus from freely licensed sound in Debian packages, split by package.
+"""Build a corpus from freely licensed audio in Debian packages, split by package.
 
-Every row names the license of its file, from the package's copyright file. Needs `apt-get` and `dpkg-deb`.
+Every row has the license of its file from the package's copyright file. Needs `apt-get` and `dpkg-deb`.
 
 python training/corpora/debian.py --config training/corpora/debian-lean.yaml --output_dir outputs/lean
 python training/corpora/debian.py --config training/corpora/debian-lean.yaml --compact --output_dir outputs/compact
@@ -31,17 +31,17 @@ ARCHIVES = {".pk3"}  # zip files
 class Package(Section):
     """How to read one package."""
 
-    kinds: dict[str, str] = Field(description="path pattern -> kind of sound; the longest that matches counts")
-    installed: str = Field("usr/share", description="folder of the sound in the package")
-    source: str = Field("", description="the same folder in the source, which the copyright file describes")
-    license: str | None = Field(None, description="license of all its sound, if the copyright file is free text")
+    kinds: dict[str, str] = Field(description="path pattern -> kind of sound; the longest matching pattern counts")
+    installed: str = Field("usr/share", description="folder of the audio in the package")
+    source: str = Field("", description="same folder in the source package, to which the copyright file refers")
+    license: str | None = Field(None, description="license of all audio, if the copyright file is free text")
 
 
 class DebianCorpusConfig(CorpusConfig):
     """Options of this script."""
 
-    download_dir: Path = Field(Path("outputs/corpora/packages"), description="where packages are kept")
-    seed: int = Field(0, description="order of the sounds")
+    download_dir: Path = Field(Path("outputs/corpora/packages"), description="folder for downloaded packages")
+    seed: int = Field(0, description="seed of the order of the sounds")
     train: dict[str, Package]
     validation: dict[str, Package] = Field(default_factory=dict)
     test: dict[str, Package] = Field(default_factory=dict)
@@ -49,13 +49,13 @@ class DebianCorpusConfig(CorpusConfig):
 
 @dataclass(frozen=True)
 class CopyrightFile:
-    """License by file of a package's source (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/)."""
+    """Licenses of the files of a source package (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/)."""
 
     licenses: tuple[tuple[str, str], ...]  # (pattern, license)
 
     @classmethod
     def parse(cls, text: str) -> "CopyrightFile":
-        """Read the `Files` paragraphs; free text has none."""
+        """Parse the `Files` paragraphs; free text has none."""
         licenses = []
         for paragraph in text.replace("\r", "").split("\n\n"):
             fields = email.message_from_string(paragraph.strip() + "\n")
@@ -64,13 +64,13 @@ class CopyrightFile:
         return cls(tuple(licenses))
 
     def license_of(self, path: str) -> str | None:
-        """Return the license of the last pattern that matches; `*` also matches slashes."""
+        """Return the license of the last matching pattern; `*` also matches slashes."""
         found = [license for pattern, license in self.licenses if fnmatch.fnmatchcase(path, pattern)]
         return found[-1] if found else None
 
 
 def download(name: str, folder: Path) -> Path:
-    """Return a package's file, downloaded now or before."""
+    """Return the file of a package; download it if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (found := sorted(folder.glob(f"{name}_*.deb"))):
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -84,7 +84,7 @@ def download(name: str, folder: Path) -> Path:
 
 
 def unpack(package: Path) -> Path:
-    """Return the folder of a package's files, archives in it unpacked too."""
+    """Unpack a package and the archives in it; return the folder."""
     folder = package.with_suffix("")
     if not folder.is_dir():
         partial = package.with_suffix(".partial")
@@ -114,22 +114,22 @@ def sounds_of(name: str, package: Package, folder: Path) -> Iterator[Sound]:
         else:
             left_out += 1
     if left_out:
-        print(f"{name}: {left_out} files left out, no kind or no license is known of them")
+        print(f"{name}: {left_out} files left out, their kind or license is unknown")
 
 
 def sounds_by_source(packages: Mapping[str, Package], config: DebianCorpusConfig) -> Mapping[str, Sequence[Sound]]:
-    """Return the sounds of a split in random order; compact corpora take them by package, others all together."""
+    """Return the sounds of a split in random order, by package for compact corpora and otherwise in one list."""
     found: dict[str, list[Sound]] = {}
     for name, package in packages.items():
         sounds = sounds_of(name, package, unpack(download(name, config.download_dir)))
         found.setdefault(name if config.compact else "", []).extend(sounds)
-    for order in found.values():
-        random.Random(config.seed).shuffle(order)
+    for sounds_of_source in found.values():
+        random.Random(config.seed).shuffle(sounds_of_source)
     return found
 
 
 def main(argv: Sequence[str]) -> None:
-    """Download, unpack, write, print the table."""
+    """Download and unpack the packages, write the corpus and print its table."""
     config = parse_config(DebianCorpusConfig, argv)
     if config.output_dir.exists():
         raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")

@@ -1,4 +1,4 @@
-"""Make a corpus of the same form from any data set that `datasets` streams, from the Hub or from a folder.
+"""Build a corpus from any data set that `datasets` can stream, from the Hub or from a folder.
 
 python training/corpora/hub.py --dataset_name NAME --output_dir outputs/corpora/mine --kind speech --compact
 """
@@ -32,16 +32,18 @@ class HubCorpusConfig(CorpusConfig):
     dataset_config_name: str | None = None
     dataset_revision: str | None = None
     audio_column: str | None = None
-    splits: dict[Split, str] = Field({"train": "train"}, description="train, validation, test -> split there")
+    splits: dict[Split, str] = Field(
+        {"train": "train"}, description="split of the corpus (train, validation, test) -> split of the data set"
+    )
     max_items: int | None = Field(None, ge=1, description="use only the first items of each split, up to this number")
-    kind: str = Field("sound", description="kind of all its sound")
-    kind_column: str | None = Field(None, description="column that names the kind instead")
-    license: str | None = Field(None, description="license of all its sound; default that of the data set card")
-    license_column: str | None = Field(None, description="column that names the license instead")
+    kind: str = Field("sound", description="kind of all sounds")
+    kind_column: str | None = Field(None, description="column with the kind, instead of `kind`")
+    license: str | None = Field(None, description="license of all sounds; default from the data set card")
+    license_column: str | None = Field(None, description="column with the license, instead of `license`")
 
 
 def card_license(name: str) -> str:
-    """Return the license that a data set's card names."""
+    """Return the license in the card of a data set."""
     license, card = None, Path(name) / "README.md"
     if card.is_file() or not Path(name).is_dir():
         with contextlib.suppress(EntryNotFoundError):
@@ -52,7 +54,7 @@ def card_license(name: str) -> str:
 
 
 def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sound]:
-    """Stream a split."""
+    """Yield the sounds of a split that have a license."""
     stream = load_audio_stream(
         config.dataset_name,
         config_name=config.dataset_config_name,
@@ -66,17 +68,17 @@ def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sou
         raise ValueError(f"{config.dataset_name} has no column {missing[0]!r}; it has {sorted(names)}.")
     unlicensed = 0
     for example in stream if config.max_items is None else stream.take(config.max_items):
-        item, own_license = example["audio"], _label(example, config.license_column, names) or license
-        if own_license:
+        item, item_license = example["audio"], _label(example, config.license_column, names) or license
+        if item_license:
             kind = _label(example, config.kind_column, names) or config.kind
-            yield Sound(item_name(item), kind, own_license, config.dataset_name, partial(encoded_bytes, item))
-        unlicensed += not own_license
+            yield Sound(item_name(item), kind, item_license, config.dataset_name, partial(encoded_bytes, item))
+        unlicensed += not item_license
     if unlicensed:
         print(f"{split}: {unlicensed} items left out, their license is not known")
 
 
 def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str, Any]) -> str | None:
-    """Return a column as text, a class by its name."""
+    """Return a value as text, of a class label its name."""
     if column is None or example[column] is None:
         return None
     value, feature = example[column], features[column]
@@ -90,7 +92,7 @@ def encoded_bytes(item: EncodedItem) -> bytes:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Stream, write, print the table."""
+    """Stream the data set, write the corpus and print its table."""
     config = parse_config(HubCorpusConfig, argv)
     license = config.license or ("" if config.license_column else card_license(config.dataset_name))
     sounds: dict[str, dict[str, Iterator[Sound]]] = {

@@ -1,4 +1,4 @@
-"""Waveforms without learned parameters."""
+"""Audio processing without learned parameters."""
 
 from hf_audio_vae.audio.io import AudioDecodeError, open_audio, read_audio, write_audio
 from hf_audio_vae.audio.resampling import convert_channels, read_crop, resample

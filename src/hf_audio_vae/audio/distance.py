@@ -1,4 +1,4 @@
-"""Spectral distances for each item of a batch, shared by losses (to minimise) and evaluation (to report)."""
+"""Spectral distances of each item of a batch, shared by the losses and the evaluation."""
 
 import math
 
@@ -7,10 +7,10 @@ from torch import Tensor, linalg
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import hann_window, magnitude
 
-MIN_MEL_POWER = 1e-20  # mel spectra have a floor of their own; this one keeps gradients finite
+MIN_MEL_POWER = 1e-20  # keeps gradients finite; mel spectra are clamped separately
 
-# Convergence is relative to the target or to white noise at this level, -60 dB, whichever is louder: against silence
-# the error of a single crop would otherwise outweigh a whole batch.
+# Spectral convergence is relative to the target or to white noise at this level (-60 dB), whichever is louder.
+# Otherwise the error of a single silent crop would outweigh a whole batch.
 QUIET = 1e-3
 STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)  # Stable Audio's resolutions
 
@@ -18,13 +18,13 @@ STFT_WINDOW_LENGTHS = (2048, 1024, 512, 256, 128, 64, 32)  # Stable Audio's reso
 def spectral_convergence(estimate: Tensor, target: Tensor, quiet: Tensor) -> Tensor:
     """Relative Frobenius distance of magnitudes; (batch, channels, bins, frames) -> (batch,).
 
-    Arik et al., 2018 (arXiv:1808.06719), eq. 2. The norm runs over all channels of one item, so that no item's value
-    depends on the others', nor a silent channel's on itself alone. `quiet` is the least magnitude a bin counts with in
-    the denominator.
+    Arik et al., 2018 (arXiv:1808.06719), eq. 2. The norm runs over all channels of one item, so items do not affect
+    each other and a silent channel is not normalised by itself. `quiet` is the minimum magnitude of a bin in the
+    denominator.
     """
     error = linalg.vector_norm(estimate - target, dim=(1, 2, 3))
-    least = quiet * math.sqrt(target[0].numel())
-    return error / linalg.vector_norm(target, dim=(1, 2, 3)).clamp(min=least)
+    min_norm = quiet * math.sqrt(target[0].numel())
+    return error / linalg.vector_norm(target, dim=(1, 2, 3)).clamp(min=min_norm)
 
 
 def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
@@ -33,21 +33,21 @@ def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def stft_distance(estimate: Spectra, target: Spectra, window_length: int, gain: Tensor | None = None) -> Tensor:
-    """Spectral convergence plus log-magnitude distance at one resolution, hop a quarter of the window.
+    """Spectral convergence plus log-magnitude distance at one resolution, with a hop of a quarter of the window.
 
     Args:
-        estimate (`Spectra` of a waveform `(batch, channels, time)`): Sound to judge.
-        target (`Spectra`, same shape): Sound to match.
-        window_length (`int`): Of the Hann window, in samples.
-        gain (`torch.Tensor` of shape `(window_length // 2 + 1,)`, *optional*): Factor on each bin, say A-weighting.
+        estimate (`Spectra` of a waveform `(batch, channels, time)`): Reconstruction.
+        target (`Spectra`, same shape): Reference.
+        window_length (`int`): Length of the Hann window in samples.
+        gain (`torch.Tensor` of shape `(window_length // 2 + 1,)`, *optional*): Factor for each bin, e.g. A-weighting.
 
     Returns:
         `torch.Tensor` of shape `(batch,)`.
     """
-    by_bin = None if gain is None else gain[:, None]  # (bins, 1)
-    ours = magnitude(estimate.stft(window_length), gain=by_bin)
-    theirs = magnitude(target.stft(window_length), gain=by_bin)
-    quiet = QUIET * linalg.vector_norm(hann_window(window_length, ours.device))  # what a bin of such noise measures
+    bin_gain = None if gain is None else gain[:, None]  # (bins, 1)
+    ours = magnitude(estimate.stft(window_length), gain=bin_gain)
+    theirs = magnitude(target.stft(window_length), gain=bin_gain)
+    quiet = QUIET * linalg.vector_norm(hann_window(window_length, ours.device))  # magnitude of this noise in a bin
     return spectral_convergence(ours, theirs, quiet) + log_magnitude_distance(ours, theirs)
 
 
@@ -60,15 +60,15 @@ def mel_distance(
     power: float = 1.0,
     floor: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
-    """L1 distances of log10 mel spectra and of mel spectra at one resolution (Kumar et al., 2023, arXiv:2306.06546).
+    """L1 distances of log10 mel and of mel spectra at one resolution (Kumar et al., 2023, arXiv:2306.06546).
 
     Args:
-        estimate (`Spectra` of a waveform `(batch, channels, time)`): Sound to judge.
-        target (`Spectra`, same shape): Sound to match.
-        window_length (`int`): Of the Hann window, in samples; the hop is a quarter of it.
+        estimate (`Spectra` of a waveform `(batch, channels, time)`): Reconstruction.
+        target (`Spectra`, same shape): Reference.
+        window_length (`int`): Length of the Hann window in samples; the hop is a quarter of it.
         filters (`torch.Tensor` of shape `(n_mels, window_length // 2 + 1)`): Mel filters.
         power (`float`): Exponent inside the logarithm.
-        floor (`float`): Smallest mel magnitude that is told from silence.
+        floor (`float`): Minimum mel magnitude inside the logarithm.
 
     Returns:
         Two `torch.Tensor` of shape `(batch,)`: log10 distance, magnitude distance.

@@ -3,7 +3,7 @@ from torch import Tensor
 
 
 def frame_count(time: int, hop_length: int) -> int:
-    """Frames of `hop_length` samples that cover `time` samples, the last one perhaps in part."""
+    """Number of frames of `hop_length` samples that cover `time` samples; the last one may be partial."""
     return (time + hop_length - 1) // hop_length  # not -(-a // b): ONNX rounds towards zero
 
 

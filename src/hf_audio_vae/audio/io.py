@@ -1,4 +1,4 @@
-"""Encoded audio in, any stretch of it out as float32 (audio_channels, time); waveforms in, files out."""
+"""Read any part of encoded audio as float32 (audio_channels, time), and write waveforms to files."""
 
 import importlib.util
 import io
@@ -12,25 +12,25 @@ import soundfile
 import torch
 from torch import Tensor
 
-# Samples decoded before the ones wanted, by encoding: Vorbis frames overlap, mp3 frames borrow bits from earlier ones.
+# Samples decoded before the requested ones, by encoding: Vorbis frames overlap, mp3 frames use bits of earlier frames.
 PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
-# libsndfile misjudges where the last Ogg page of a Vorbis file starts, so a read near the end starts before that page:
-# it holds at most 255 blocks of commonly 1024 samples.
+# libsndfile miscomputes the start of the last Ogg page of a Vorbis file, so a read near the end starts before that
+# page. It holds at most 255 blocks, usually of 1024 samples.
 VORBIS_LAST_PAGE = 255 * 1024 + 8192
 WRITE_BLOCK = 1 << 16
 
 
 class AudioDecodeError(ValueError):
-    """The bytes are not audio that can be decoded here."""
+    """The bytes cannot be decoded as audio."""
 
 
 class AudioReader(Protocol):
     """An opened audio file.
 
     Attributes:
-        sampling_rate (`int`): Samples a second, in Hz.
+        sampling_rate (`int`): Sampling rate in Hz.
         audio_channels (`int`): Channels in the file.
-        num_samples (`int`): Samples a channel.
+        num_samples (`int`): Samples per channel.
     """
 
     sampling_rate: int
@@ -38,7 +38,7 @@ class AudioReader(Protocol):
     num_samples: int
 
     def read(self, start: int, count: int) -> Tensor:
-        """Return samples [start, start + count) as (audio_channels, time), fewer where the file ends before."""
+        """Return samples [start, start + count) as (audio_channels, time), fewer if the file ends earlier."""
 
     def close(self) -> None:
         """Release the decoder."""
@@ -46,9 +46,9 @@ class AudioReader(Protocol):
 
 @contextmanager
 def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
-    """Open encoded audio for reading, decoding only what is asked for where the format allows seeking.
+    """Open encoded audio for reading; only the requested samples are decoded if the format allows seeking.
 
-    soundfile reads wav, flac, ogg, opus, mp3 and more; what it does not know goes to torchcodec, if that is installed.
+    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats.
 
     Args:
         source (`str`, `Path` or `bytes`): A path, a URL that fsspec opens (`hf://`, `https://`, `zip://a::b`), or the
@@ -72,30 +72,30 @@ def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
 
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
-    """Decode a whole file: ((audio_channels, time) float32, sampling rate in Hz). Raises as `open_audio`."""
+    """Decode a whole file: ((audio_channels, time) float32, sampling rate in Hz). Raises like `open_audio`."""
     with open_audio(source) as reader:
         return reader.read(0, reader.num_samples), reader.sampling_rate
 
 
 def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
-    """Write (audio_channels, time) in the format of the path's ending; wav keeps float32, so nothing is clipped.
+    """Write (audio_channels, time) in the format of the file extension; wav is float32, so it is not clipped.
 
     Raises:
-        ValueError: libsndfile writes no format of that ending.
+        ValueError: libsndfile cannot write this file extension.
     """
     path = Path(path)
     if path.suffix[1:].upper() not in soundfile.available_formats():
-        raise ValueError(f"{path} has an ending that cannot be written; use .wav, .flac, .ogg or .mp3.")
+        raise ValueError(f"{path} has an extension that cannot be written; use .wav, .flac, .ogg or .mp3.")
     subtype = "FLOAT" if path.suffix.lower() == ".wav" else None
     samples = waveform.detach().float().cpu().numpy().T  # (time, channels)
     with soundfile.SoundFile(path, "w", sampling_rate, samples.shape[1], subtype=subtype) as file:
-        # In blocks: libsndfile encodes one write of Vorbis on the stack, and a minute of stereo overflows it.
+        # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
         for start in range(0, len(samples), WRITE_BLOCK):
             file.write(samples[start : start + WRITE_BLOCK])
 
 
 def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
-    """Open a path, a URL that fsspec opens, or bytes, for reading; an `OSError` if that fails."""
+    """Open a path, a URL that fsspec opens, or bytes for reading; raises `OSError` on failure."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if "://" in str(source):
@@ -126,7 +126,7 @@ class _SoundFileReader:
     def read(self, start: int, count: int) -> Tensor:
         skipped = min(start, self._preroll)
         if self._file.subtype == "VORBIS":
-            self._file.seek(0)  # from nearby, libsndfile lands some blocks off
+            self._file.seek(0)  # libsndfile seeks inaccurately from a nearby position
             if start > self.num_samples - VORBIS_LAST_PAGE:
                 skipped = min(start, VORBIS_LAST_PAGE)
         self._file.seek(start - skipped)
@@ -139,8 +139,8 @@ class _SoundFileReader:
 
 class _TorchcodecReader:
     def __init__(self, stream: BinaryIO) -> None:
-        # Decoded once and kept: a range would be decoded from the start every time, the header only guesses the length
-        # of many formats, and FFmpeg's AAC decoder goes on with other noise when it starts over.
+        # Decoded once and kept. A range would be decoded from the start every time, the header only estimates the
+        # length for many formats, and FFmpeg's AAC decoder produces different noise after a restart.
         try:
             from torchcodec.decoders import AudioDecoder
 

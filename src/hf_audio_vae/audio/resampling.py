@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.io import AudioReader
 
-# Samples of the slower rate read around a crop. From 128 on, crops agree with the resampled whole file within 1e-7.
+# Samples of the lower rate read around a crop. From 128 on, crops match the resampled whole file within 1e-7.
 FILTER_REACH = 256
 
 
@@ -15,8 +15,8 @@ def resample(waveform: Tensor, orig_rate: int, new_rate: int) -> Tensor:
 
     Args:
         waveform (`torch.Tensor` of shape `(audio_channels, time)`): Samples at `orig_rate`.
-        orig_rate (`int`): Its rate in Hz.
-        new_rate (`int`): The rate wanted, in Hz.
+        orig_rate (`int`): Current rate in Hz.
+        new_rate (`int`): Target rate in Hz.
 
     Returns:
         `torch.Tensor` of shape `(audio_channels, round(time * new_rate / orig_rate))`, float32.
@@ -32,17 +32,17 @@ def resample(waveform: Tensor, orig_rate: int, new_rate: int) -> Tensor:
 
 
 def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
-    """Change the channel count by one rule: to mono is the mean, mono to many is a copy in each, the rest is refused.
+    """Change the channel count: to mono takes the mean, from mono copies to each channel, others raise an error.
 
     Args:
         waveform (`torch.Tensor` of shape `(channels, time)`): Samples.
-        audio_channels (`int`): Channels wanted.
+        audio_channels (`int`): Target number of channels.
 
     Returns:
         `torch.Tensor` of shape `(audio_channels, time)`.
 
     Raises:
-        ValueError: Neither count is 1 and they differ: what the channels mean is not known.
+        ValueError: The counts differ and neither is 1: the meaning of the channels is unknown.
     """
     channels = waveform.shape[0]
     if channels == audio_channels:
@@ -52,25 +52,25 @@ def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
     if channels == 1:
         return waveform.expand(audio_channels, -1).contiguous()
     raise ValueError(
-        f"the audio has {channels} channels and {audio_channels} are wanted; what they stand for is not known, so mix "
+        f"the audio has {channels} channels and {audio_channels} are wanted; their meaning is unknown, so mix "
         f"them first or use a model with 1 or {channels} channels."
     )
 
 
 def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
-    """Read one stretch at another rate and channel count, decoding no more of the file than it depends on.
+    """Read a crop at another rate and channel count, decoding only the part of the file that it depends on.
 
     Equal to resampling the whole file and slicing, up to the filter's precision.
 
     Args:
         reader (`AudioReader`): An opened file.
-        start (`int`): First sample wanted, counted at `sampling_rate`.
-        count (`int`): Samples wanted, at `sampling_rate`.
-        sampling_rate (`int`): Rate wanted, in Hz.
-        audio_channels (`int`): Channels wanted, by the rule of `convert_channels`.
+        start (`int`): First sample, counted at `sampling_rate`.
+        count (`int`): Number of samples at `sampling_rate`.
+        sampling_rate (`int`): Target rate in Hz.
+        audio_channels (`int`): Target number of channels, see `convert_channels`.
 
     Returns:
-        `torch.Tensor` of shape `(audio_channels, time)`: `time` is `count`, or less where the file ends before.
+        `torch.Tensor` of shape `(audio_channels, time)`: `time` is `count`, or less if the file ends earlier.
 
     Raises:
         ValueError: The channels cannot be converted.
@@ -78,8 +78,8 @@ def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int
     if reader.sampling_rate == sampling_rate:
         return convert_channels(reader.read(start, count), audio_channels)
     divisor = math.gcd(reader.sampling_rate, sampling_rate)
-    source_step, step = reader.sampling_rate // divisor, sampling_rate // divisor  # samples after which grids meet
-    margin = math.ceil(FILTER_REACH / min(source_step, step))  # the filter's reach, in such steps
+    source_step, step = reader.sampling_rate // divisor, sampling_rate // divisor  # period of both grids
+    margin = math.ceil(FILTER_REACH / min(source_step, step))  # the filter's reach in these periods
     first = max(start // step - margin, 0)
     last = -(-(start + count) // step) + margin
     source = reader.read(first * source_step, (last - first) * source_step)
@@ -88,5 +88,5 @@ def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int
 
 
 def resampled_length(reader: AudioReader, sampling_rate: int) -> int:
-    """Samples a channel that the file has at another rate, a last one in part left out."""
+    """Samples per channel of the file at another rate, rounded down."""
     return reader.num_samples * sampling_rate // reader.sampling_rate

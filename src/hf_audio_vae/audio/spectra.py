@@ -5,9 +5,9 @@ from hf_audio_vae.audio.spectrogram import hann_window, stft
 
 
 class Spectra:
-    """A waveform and its short-time spectra, each transformed once however many distances look at it.
+    """A waveform and its cached short-time spectra: each is computed once and shared by all distances.
 
-    Computed in float32 at least, whatever the waveform's type.
+    Computed in float32 or higher precision, for any waveform dtype.
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Signal, any time >= 1.
@@ -24,22 +24,22 @@ class Spectra:
 
     @classmethod
     def of(cls, signal: "Tensor | Spectra") -> "Spectra":
-        """Return spectra as they are, a waveform with its own."""
+        """Wrap a waveform; `Spectra` are returned unchanged."""
         return signal if isinstance(signal, Spectra) else cls(signal)
 
     def stft(self, window_length: int) -> Tensor:
-        """Complex (batch, audio_channels, window_length // 2 + 1, frames): Hann window, hop a quarter of it."""
+        """Complex (batch, audio_channels, window_length // 2 + 1, frames): Hann window, hop of a quarter of it."""
         if window_length not in self._spectra:
             self._spectra[window_length] = self._transform(window_length)
         return self._spectra[window_length]
 
     def mid_side(self) -> "MidSideSpectra":
-        """Sum and difference of a stereo waveform, without a transform of their own.
+        """Sum and difference of a stereo waveform, computed from its spectra without further transforms.
 
         Raises:
             ValueError: The waveform does not have two channels.
         """
-        # Not kept: it refers to this object, and a circle would hold every spectrum until the collector runs.
+        # Not cached: the reference cycle would keep every spectrum until the garbage collector runs.
         return MidSideSpectra(self)
 
     def _transform(self, window_length: int) -> Tensor:
@@ -49,7 +49,7 @@ class Spectra:
 
 
 class MidSideSpectra(Spectra):
-    """Spectra of left + right and left - right, which are the sum and difference of the spectra."""
+    """Spectra of left + right and left - right, computed as sum and difference of the stereo spectra."""
 
     def __init__(self, stereo: Spectra) -> None:
         super().__init__(_sum_and_difference(stereo.waveform))

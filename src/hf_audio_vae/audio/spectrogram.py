@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
-# Power below this counts as this: 1e-4 in magnitude, as in auraloss. It bounds every logarithm, ratio and gradient.
+# Minimum power: 1e-4 in magnitude, as in auraloss. It bounds every logarithm, ratio and gradient.
 MIN_POWER = 1e-8
 
 
 def stft(waveform: Tensor, window: Tensor, hop_length: int) -> Tensor:
-    """Short-time Fourier transform, centred, reflected at the ends.
+    """Short-time Fourier transform, centred, with reflection padding.
 
     Args:
-        waveform (`torch.Tensor` of shape `(..., time)`): Any time >= 1; one shorter than the window is extended with
-            zeros to the window's length.
+        waveform (`torch.Tensor` of shape `(..., time)`): Any time >= 1; a signal shorter than the window is
+            zero-padded to the window length.
         window (`torch.Tensor` of shape `(n_fft,)`): Analysis window.
         hop_length (`int`): Samples from one window to the next.
 
@@ -31,8 +31,8 @@ def stft(waveform: Tensor, window: Tensor, hop_length: int) -> Tensor:
 
 
 def magnitude(spectrum: Tensor, min_power: float = MIN_POWER, gain: Tensor | None = None) -> Tensor:
-    """Absolute value times `gain`, at least ``sqrt(min_power)``; its gradient is zero below, so finite in silence."""
-    # The backward pass of `spectrum.real` would write both parts into zeros and add them up; this one stacks them.
+    """Absolute value times `gain`, at least ``sqrt(min_power)``; the gradient is zero below, so finite on silence."""
+    # The backward pass of `spectrum.real` adds two zero-filled tensors; that of `view_as_real` only stacks.
     real, imaginary = torch.view_as_real(spectrum).unbind(dim=-1)
     power = real.square() + imaginary.square()
     if gain is not None:
@@ -45,23 +45,23 @@ CPU = torch.device("cpu")
 
 @lru_cache(maxsize=128)
 def hann_window(length: int, device: torch.device = CPU) -> Tensor:
-    """Periodic Hann window, (length,). Made once and shared: not to be written to."""
+    """Periodic Hann window, (length,). Cached and shared: do not modify it."""
     with torch.inference_mode(False):
         return torch.hann_window(length, device=device)
 
 
 @lru_cache(maxsize=128)
 def mel_filters(n_mels: int, n_fft: int, sampling_rate: int, device: torch.device = CPU) -> Tensor:
-    """Triangular filters on the Slaney mel scale, of equal area (librosa's default).
+    """Triangular filters of equal area on the Slaney mel scale (librosa's default).
 
     Args:
-        n_mels (`int`): Filters between 0 Hz and half the sampling rate.
+        n_mels (`int`): Number of filters between 0 Hz and half the sampling rate.
         n_fft (`int`): Transform length.
-        sampling_rate (`int`): In Hz.
-        device (`torch.device`): Where they are wanted.
+        sampling_rate (`int`): Sampling rate in Hz.
+        device (`torch.device`): Device of the filters.
 
     Returns:
-        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`, made once and shared: not to be written to. Filters
+        `torch.Tensor` of shape `(n_mels, n_fft // 2 + 1)`, cached and shared: do not modify it. Filters
         narrower than a bin may be empty.
     """
     with torch.inference_mode(False), warnings.catch_warnings():
@@ -90,7 +90,7 @@ def bin_frequencies(n_fft: int, sampling_rate: int) -> Tensor:
 
 
 def log_spectrogram(waveform: Tensor, n_fft: int = 1024) -> Tensor:
-    """Magnitude in dB of a full-scale sine, for pictures; (..., time) -> (..., n_fft // 2 + 1, frames)."""
+    """Magnitude in dB relative to a full-scale sine, for plots; (..., time) -> (..., n_fft // 2 + 1, frames)."""
     window = hann_window(n_fft)
     reference = window.sum() / 2  # magnitude of a sine of amplitude 1
     return 20 * torch.log10((stft(waveform, window, n_fft // 4).abs() / reference).clamp(min=math.sqrt(MIN_POWER)))

@@ -1,1 +1,1 @@
-"""The command line; nothing imports it."""
+"""The command line; no other module imports it."""

@@ -1,4 +1,4 @@
-"""The part of `generate` that is for language models of codes."""
+"""The `generate` command for language models of codes."""
 
 import argparse
 import math
@@ -18,10 +18,10 @@ from hf_audio_vae.tokens import CodesInfo
 
 @torch.no_grad()
 def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
-    """Let language models write codes, decode them, and write sound and spectrograms.
+    """Generate codes with language models, decode them, and write sound and spectrograms.
 
     Raises:
-        ValueError: The models do not go together, or their autoencoder is not there, or another.
+        ValueError: The models do not match, or their autoencoder is missing or differs.
     """
     settings = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p")}
     sampling = Sampling(**{name: value for name, value in settings.items() if value is not None})
@@ -42,8 +42,8 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
     }
     if info.levels:
         levels = tuple(level.to(device) for level in generate_hierarchy(priors, frames, **options))
-        whole = len(levels) == autoencoder.num_levels
-        decoded = autoencoder.decode(levels) if whole else autoencoder.decode(levels[0], level=0)
+        has_all_levels = len(levels) == autoencoder.num_levels
+        decoded = autoencoder.decode(levels) if has_all_levels else autoencoder.decode(levels[0], level=0)
         audios = decoded.audio_values
     else:
         audios = autoencoder.decode(generate_codes(priors[0], frames, **options).to(device)).audio_values
@@ -52,7 +52,7 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
 
 
 def write_sounds(audios: Tensor, rate: int, folder: Path) -> None:
-    """Write sounds, (batch, audio_channels, time) at `rate` Hz, and a picture of the first ones."""
+    """Write sounds, (batch, audio_channels, time) at `rate` Hz, and the spectrograms of the first four."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, audio in enumerate(audios):
         target = folder / f"{number:02d}-generated.wav"
@@ -64,17 +64,17 @@ def write_sounds(audios: Tensor, rate: int, folder: Path) -> None:
     print(f"spectrograms: {picture}")
 
 
-def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Any:  # `decode` differs by family
-    """Load the autoencoder whose codes a model writes: from where it was, or from where --autoencoder says.
+def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Any:  # `decode` differs between families
+    """Load the autoencoder of a language model, from --autoencoder or from its path in the model's metadata.
 
     Raises:
-        ValueError: It is not there, or has other weights.
+        ValueError: The autoencoder is missing, or has other weights.
     """
     name = arguments.autoencoder or info.model
     moved = arguments.autoencoder is not None
-    place = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
+    location = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
     try:
-        autoencoder = load_coder(name, argparse.Namespace(**place))
+        autoencoder = load_coder(name, argparse.Namespace(**location))
     except ValueError as error:
         raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
     if weights_fingerprint(autoencoder) != info.weights:

@@ -1,10 +1,10 @@
 """Convert a model between this package's format and those of other libraries, with equal weights.
 
-SRC is a folder or a Hub id. It may also be a checkpoint file: of stable-audio-tools, with the `model_config.json`
-beside it or in a folder; of the descript-audio-codec package (dac), of the encodec package, by the name it was
-published by, or of Jukebox. DST is a folder, or a file with the suffix that the library uses: `.safetensors` or
-`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. What the target cannot
-express is refused, and weights are written in float32.
+SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (a file next to `model_config.json`, or
+the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
+or of Jukebox. DST is a folder, or a file with the suffix of the library: `.safetensors` or `.ckpt`
+(stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target format cannot
+express are refused. Weights are written in float32.
 """
 
 import argparse
@@ -36,13 +36,13 @@ from hf_audio_vae.models.waveform_vqvae.convert_encodec import load_encodec, sav
 
 @dataclass(frozen=True)
 class Format:
-    """A library's way of saving models.
+    """Model format of a library.
 
     Args:
-        read (`Callable`): Load the model that the verb's arguments name.
-        write (`Callable`): Save a model at a path where nothing is.
-        options (`Set[str]`): Which of the verb's options `read` heeds.
-        family (`type`, *optional*): The one of which there are models in this format; `None` for all.
+        read (`Callable`): Load the model named by the command line arguments.
+        write (`Callable`): Save a model to a path that is unused or an empty folder.
+        options (`Set[str]`): Command line options that `read` uses.
+        family (`type`, *optional*): The only model family with this format; `None` for all.
     """
 
     read: Callable[[argparse.Namespace], AutoencoderModel]
@@ -52,19 +52,19 @@ class Format:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     parser.add_argument("source", metavar="SRC", help="folder, Hub id or checkpoint file")
     parser.add_argument("destination", metavar="DST", type=Path, help="folder or checkpoint file to write")
     parser.add_argument("--from", dest="source_format", choices=FORMATS, required=True, help="format of SRC")
     parser.add_argument("--to", dest="target_format", choices=FORMATS, required=True, help="format of DST")
     parser.add_argument(
-        "--config", type=Path, help="configuration of stable-audio-tools; default: the one beside the checkpoint"
+        "--config", type=Path, help="configuration of stable-audio-tools; default: the one next to the checkpoint"
     )
     add_location_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     source, target, destination = (
         FORMATS[arguments.source_format],
         FORMATS[arguments.target_format],
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = source.read(arguments)
     if target.family and not isinstance(model, target.family):
         raise ValueError(
-            f"{arguments.source} is a {type(model).__name__}, and {arguments.target_format} has models like a "
-            f"{target.family.__name__} only; name another format with --to."
+            f"{arguments.source} is a {type(model).__name__}, and {arguments.target_format} supports only "
+            f"{target.family.__name__} models; name another format with --to."
         )
     target.write(model, destination)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
@@ -89,16 +89,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def read_own(arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load what a family of this package saved."""
+    """Load a model in this package's format."""
     check_class(arguments, FAMILIES.keys())
     return load_model(arguments.source, arguments)
 
 
 def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load what diffusers saved.
+    """Load a model saved by diffusers.
 
     Raises:
-        ValueError: There is no such model, or its encoder is not as wide as its latents have parameters.
+        ValueError: There is no such model, or the encoder width is not twice the number of latent channels.
     """
     check_class(arguments, {"AutoencoderOobleck"})
     config = saved_config(arguments.source, subfolder=arguments.subfolder, revision=arguments.revision)
@@ -106,18 +106,18 @@ def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
     if width != 2 * latent_channels:
         raise ValueError(
             f"{arguments.source} has an `encoder_hidden_size` of {width}, so that it encodes to {width / 2:g} latent "
-            f"channels, and decodes {latent_channels}; a WaveformVAE decodes what it encodes."
+            f"channels, but it decodes {latent_channels}; a WaveformVAE needs equal numbers."
         )
     return load_model(arguments.source, arguments)
 
 
 def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load a checkpoint."""
+    """Load a checkpoint of stable-audio-tools."""
     return load_stable_audio_tools(arguments.source, config=arguments.config)
 
 
 def read_codec(load: Callable[[str], AutoencoderModel], class_name: str, arguments: argparse.Namespace) -> Any:
-    """Load a codec's checkpoint file, or the folder or Hub id of transformers' class."""
+    """Load a codec from a checkpoint file, or from a folder or Hub id of its transformers class."""
     if not Path(arguments.source).is_file():
         check_class(arguments, {class_name})
     return load(arguments.source)
@@ -126,7 +126,7 @@ def read_codec(load: Callable[[str], AutoencoderModel], class_name: str, argumen
 def write_codec(
     to_theirs: Callable[[Any], Any], save: Callable[[Any, Path], None], suffix: str, model: Any, path: Path
 ) -> None:
-    """Write a file of the codec's own package if the path looks like one, else a folder of transformers."""
+    """Write a checkpoint of the codec's own package if the path has its suffix, else a folder of transformers."""
     if path.suffix != suffix:
         to_theirs(model).save_pretrained(path)
         return
@@ -135,10 +135,10 @@ def write_codec(
 
 
 def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
-    """Look whether what is saved is one of these classes.
+    """Check that the saved model has one of these classes.
 
     Raises:
-        ValueError: There is no such model, or it is of another class.
+        ValueError: There is no such model, or it has another class.
     """
     try:
         found = saved_class(arguments.source, subfolder=arguments.subfolder, revision=arguments.revision)
@@ -146,7 +146,7 @@ def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
         raise ValueError(f"no model can be loaded from {arguments.source!r}; name a folder or a Hub id.") from error
     if found not in names:
         raise ValueError(
-            f"{arguments.source} holds {found}, not {' or '.join(sorted(names))}; name the format it has with --from."
+            f"{arguments.source} holds {found}, not {' or '.join(sorted(names))}; name its format with --from."
         )
 
 

@@ -1,6 +1,6 @@
-"""Decode latents or codes that `encode` wrote to sound files.
+"""Decode latents or codes written by `encode` to sound files.
 
-The model is the one the file names, unless another place is given; its weights have to be those that encoded.
+The model is the one named in the file, unless --model is given. Its weights must be those that encoded the file.
 """
 
 import argparse
@@ -19,26 +19,30 @@ from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     add_file_arguments(parser, "decoded")
-    add_model_arguments(parser, required=False)  # found where it was when encoding, if not named
+    add_model_arguments(parser, required=False)  # default: the model named in the file
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     stems = unique_stems(arguments.files)
     loaded = {path: load_file(path) for path in stems}
     names = {arguments.model or info.model for info, _ in loaded.values()}
     if len(names) > 1:
-        raise ValueError(f"the files come from several models, {sorted(names)}; decode each model's in its own call.")
+        raise ValueError(
+            f"the files come from several models, {sorted(names)}; decode the files of each model in a separate call."
+        )
     name = names.pop()
     model = load_coder(name, arguments)
     fingerprint = weights_fingerprint(model)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     for path, (info, decode) in loaded.items():
         if info.weights != fingerprint:
-            raise ValueError(f"{path} was encoded with other weights than {name} has; name their model with --model.")
+            raise ValueError(
+                f"{path} was encoded with other weights than {name} has; name the right model with --model."
+            )
         waveform = decode(model)[0, :, : info.num_samples]
         target = arguments.output_dir / f"{stems[path]}.wav"
         write_audio(target, waveform, info.sampling_rate)
@@ -46,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def load_file(path: Path) -> tuple[LatentsInfo, Callable[[AutoencoderModel], Tensor]]:
-    """Read a file of either kind; -> what it says of itself, and how a model decodes it to (1, channels, time)."""
+    """Read a file of latents or codes -> metadata and a function that decodes it to (1, channels, time)."""
     if holds_codes(path):
         stored = load_codes(path)
         return stored.info, lambda model: decode_codes(model, stored)
@@ -55,7 +59,7 @@ def load_file(path: Path) -> tuple[LatentsInfo, Callable[[AutoencoderModel], Ten
 
 
 def decode_codes(model: Any, stored: StoredCodes) -> Tensor:
-    """-> (1, audio_channels, time)."""
+    """Decode stored codes -> (1, audio_channels, time)."""
     levels = stored.codes if isinstance(stored.codes, tuple) else (stored.codes,)
     batched = tuple(level[None].to(model.device) for level in levels)
     scales = {} if stored.scales is None else {"audio_scales": stored.scales[None].to(model.device)}

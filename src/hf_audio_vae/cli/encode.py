@@ -1,8 +1,8 @@
 """Encode files to latents or codes, one .safetensors file each, with the metadata that decoding needs.
 
-A file holds what the model encodes to: the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes`
-of shape (num_codebooks, frames), integers of 16 or 32 bits, of a hierarchy `codes_0`, `codes_1` and so on for its
-levels. Its metadata has the model, a fingerprint of its weights, and the waveform's rate, channels and length.
+A file has the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes` of shape (num_codebooks,
+frames), integers of 16 or 32 bits. For a hierarchy, each level has its own tensor: `codes_0`, `codes_1` and so on. The
+metadata has the model, a fingerprint of its weights, and the sampling rate, channels and length of the waveform.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     add_file_arguments(parser, "latents")
     add_model_arguments(parser)
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     stems = unique_stems(arguments.files)
     model = load_coder(arguments.model, arguments)
     fingerprint = weights_fingerprint(model)
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def encode_file(target: Path, model: AutoencoderModel, waveform: Tensor, info: LatentsInfo) -> str:
-    """Encode a waveform (audio_channels, time) and write the file; -> what is in it, in words."""
-    output: Any = model.encode(waveform[None].to(model.device))  # of each family its own
+    """Encode a waveform (audio_channels, time) and write the file -> description of its content."""
+    output: Any = model.encode(waveform[None].to(model.device))  # output type depends on the family
     if not has_codebooks(model):
         mean, std = output.latent_dist.mean[0], output.latent_dist.std[0]
         save_latents(target, mean, std, info)

@@ -1,4 +1,4 @@
-"""Measure a model on a data set, print a table, write a model card on request."""
+"""Evaluate a model on a data set, print a table, optionally write a model card."""
 
 import argparse
 import time
@@ -14,17 +14,17 @@ from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_sum
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     add_model_arguments(parser)
     add_dataset_arguments(parser)
-    parser.add_argument("--card", type=Path, help="write a model card here")
+    parser.add_argument("--card", type=Path, help="file to write a model card to")
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
-        raise ValueError(f"--card {arguments.card} is no file, or in no folder that exists.")
+        raise ValueError(f"--card {arguments.card} is a folder, or its parent folder does not exist.")
     model = load_coder(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []

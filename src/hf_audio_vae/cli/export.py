@@ -1,10 +1,10 @@
 """Export a model's encoder and decoder to files that run without this package.
 
 MODEL is a folder or a Hub id. The files are encoder.onnx and decoder.onnx, or with --format torch encoder.pt2 and
-decoder.pt2, for `torch.export.load`; a hierarchy whose levels are decoded by themselves has decoder_0 and so on. They
-take batches of any size, and any length from `min_frames` on. That stands in their metadata, as do names and shapes of
-inputs and outputs, sampling rate, hop length, statistics of the latents, sizes of the codebooks, and a fingerprint of
-the weights; in ONNX files each value is JSON. Files that differ from the model when they are run are not kept.
+decoder.pt2, for `torch.export.load`. A hierarchy that decodes each level separately has decoder_0 and so on. The files
+accept any batch size, and any length of at least `min_frames`. Their metadata has `min_frames`, names and shapes of
+inputs and outputs, sampling rate, hop length, latent statistics, codebook sizes, and a fingerprint of the weights. In
+ONNX files each metadata value is JSON. Exported files are run, and deleted if their output differs from the model's.
 """
 
 import argparse
@@ -19,7 +19,7 @@ FORMATS = {"onnx": ONNX, "torch": TORCH}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the files; default onnx")
     parser.add_argument("--output_dir", type=Path, default=Path("exported"))
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that there is no torchvision
+    """Run the command."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides a warning about missing torchvision
     model = load_model(arguments.model, arguments)
     for path, differences in export_model(model, arguments.output_dir, file_format=FORMATS[arguments.format]).items():
-        told = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, off the model by: {told}")
+        summary = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, difference from the model: {summary}")

@@ -1,10 +1,10 @@
 """Generate sound with an AudioLatentDiffusionPipeline, from a class, a text, an existing sound, or unconditionally.
 
-MODEL may also be a language model of codes; its autoencoder decodes what it writes. Of a hierarchy it is the coarsest
-level's, and --upsampler names those of the finer ones in turn.
+MODEL may also be a language model of codes; its autoencoder decodes the generated codes. For a hierarchy, MODEL is the
+language model of the coarsest level, and --upsampler names those of the finer levels, from coarse to fine.
 
-Writes one .wav each, and generated.png with the spectrogram of the first of each class, under that of --beside if one
-is named. With --init_audio a sound is varied; with --mask, too, only the stretch from START to END is made anew.
+Writes a .wav file per sound, and generated.png with the spectrogram of the first sound of each class, below that of
+--beside if given. --init_audio varies an existing sound. With --mask, only the range from START to END is generated.
 """
 
 import argparse
@@ -27,7 +27,7 @@ OF_LANGUAGE_MODELS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     parser.add_argument(
         "model", metavar="MODEL", help="folder or Hub id of a pipeline, or of a language model of codes"
     )
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
     parser.add_argument("--strength", type=float, help="strength of the change, up to 1; default 0.7, with --mask 1")
     parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to inpaint")
-    parser.add_argument("--beside", type=Path, help="real sound to show beside the generated ones")
+    parser.add_argument("--beside", type=Path, help="real sound to show above the generated ones")
     parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if it has moved")
     parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, from coarse to fine")
     parser.add_argument("--temperature", type=float, help="language model only: below 1, likely codes become likelier")
@@ -55,18 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
-    """Raise `ValueError` if one of the options is given, which the model does not take."""
+    """Raise `ValueError` if one of these options is given; the model does not accept them."""
     if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
         raise ValueError(f"{arguments.model} is {kind}, which takes no {', '.join(given)}.")
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
         raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0.")
     if arguments.num_waveforms < 1:
-        raise ValueError(f"--num_waveforms is {arguments.num_waveforms}; ask for 1 or more.")
+        raise ValueError(f"--num_waveforms is {arguments.num_waveforms}; give 1 or more.")
     if holds_tokens(arguments.model):
         refuse(arguments, (*OF_PIPELINES, "beside"), "a language model of codes")
         write_sounds_of_codes(arguments)

@@ -1,9 +1,8 @@
 """Describe a model's latents or codes on a data set.
 
-Of a VAE: what each latent channel carries, which are collapsed, how they are distributed. Of a codec: how much of each
-codebook is used, and what its codes carry of what they cost. Prints a summary, a table of channels or codebooks, and a
-warning if too little of it is used. With --output_dir, writes latents.png and latents.json there, or codes.png and
-codes.json.
+For a VAE: information, collapse and distribution of each latent channel. For a codec: usage, entropy and bitrate
+efficiency of each codebook. Prints a summary, a table of channels or codebooks, and a warning if too few channels or
+codes are used. With --output_dir, writes latents.png and latents.json there, or codes.png and codes.json.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from hf_audio_vae.models import AutoencoderModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
     add_location_arguments(parser)
     add_dataset_arguments(parser)
@@ -31,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="warn below this share of active channels, or of used codes of a codebook, 0 to 1",
     )
-    parser.add_argument("--output_dir", type=Path, help="folder for a picture and the numbers")
+    parser.add_argument("--output_dir", type=Path, help="folder for a figure and the statistics")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     if not 0 <= arguments.min_active_share <= 1:
         raise ValueError(f"--min_active_share is {arguments.min_active_share}; give a share, from 0 to 1.")
     if arguments.output_dir:
@@ -58,12 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
         write_report(arguments.output_dir, health, origin)
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
         health.figure(title).savefig(arguments.output_dir / f"{health.name}.png", dpi=120)
-        print(f"picture and numbers are in {arguments.output_dir}")
+        print(f"figure and statistics are in {arguments.output_dir}")
 
 
 @torch.no_grad()
 def encode_clips(model: AutoencoderModel, arguments: argparse.Namespace) -> tuple[Health, list[float]]:
-    """Encode the start of every item; -> their health and the seconds used of each item."""
+    """Encode the start of each item -> statistics and the encoded seconds of each item."""
     health, seconds = health_of(model), []
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     for _, clip in whole_clips(
@@ -78,5 +77,5 @@ def encode_clips(model: AutoencoderModel, arguments: argparse.Namespace) -> tupl
 
 
 def write_report(folder: Path, health: Health, origin: Mapping[str, object]) -> None:
-    """Write latents.json or codes.json: where they come from, and every figure of them."""
+    """Write latents.json or codes.json, with origin and statistics."""
     (folder / f"{health.name}.json").write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""`hf-audio-vae VERB ...`: one file a verb, each with `add_arguments` and `run`."""
+"""`hf-audio-vae VERB ...`: one file per command, each with `add_arguments` and `run`."""
 
 import argparse
 import importlib
@@ -10,20 +10,20 @@ VERBS = {
     "encode": "encode files to latents or codes",
     "decode": "decode latents or codes to sound files",
     "stream": "encode and decode files block by block, report whether the model runs in real time",
-    "evaluate": "measure a model on a data set, write its card",
+    "evaluate": "evaluate a model on a data set, write its card",
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
     "export": "export encoder and decoder to ONNX or torch programs",
 }
-# By library, the extra of this package that brings it.
+# Extra of this package that installs a library, by library.
 EXTRAS = {"datasets": "eval", "matplotlib": "eval", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    What cannot be done is one line on stderr and exit code 2; a traceback is a bug.
+    A user error is one line on stderr and exit code 2. A traceback is a bug.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsers = {name: verbs.add_parser(name, help=summary) for name, summary in VERBS.items()}
     name = next((argument for argument in argv if argument in VERBS), None)
     if name is None:
-        parser.parse_args(argv)  # prints what there is, and exits
+        parser.parse_args(argv)  # prints help or an error, and exits
         return 2
     try:
-        verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # the one asked for: each brings its own libraries
+        verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
         parsers[name].description = verb.__doc__
         verb.add_arguments(parsers[name])
         verb.run(parser.parse_args(argv))

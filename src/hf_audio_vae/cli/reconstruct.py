@@ -1,7 +1,7 @@
-"""Encode and decode files: sound, spectrograms and a table of distances.
+"""Encode and decode files: sound, spectrograms and a table of metrics.
 
 For each FILE, writes NAME.original.wav and NAME.reconstruction.wav at the model's rate and channels, and NAME.png with
-the spectrograms of both and of their difference.
+the spectrograms of both and of the residual.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from hf_audio_vae.evaluation.reports import METRICS, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     add_file_arguments(parser, "reconstructions")
     add_model_arguments(parser)
 
 
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     stems = unique_stems(arguments.files)
     model = load_coder(arguments.model, arguments)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
@@ -42,4 +42,4 @@ def run(arguments: argparse.Namespace) -> None:
         reconstruction_figure(original, output, model.sampling_rate, stem).savefig(f"{prefix}.png", dpi=120)
     names = [METRICS[name] for name in ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")]
     print(table(["file", *names], rows))
-    print(f"sound and pictures are in {arguments.output_dir}")
+    print(f"sound and figures are in {arguments.output_dir}")

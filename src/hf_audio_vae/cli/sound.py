@@ -1,4 +1,4 @@
-"""What the verbs share: a model on the best device, and waveforms that fit it, never changed in silence."""
+"""Helpers of the commands: load a model to the best device, and read waveforms that fit it."""
 
 import argparse
 import sys
@@ -12,35 +12,37 @@ from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
-    """Declare the files a verb reads and the folder it writes to."""
+    """Declare the input files and the output folder of a command."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output_dir", type=Path, default=Path(output_dir))
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Declare what `load_model` reads."""
+    """Declare the arguments of `load_model`."""
     parser.add_argument("--model", required=required, help="folder or Hub id")
     add_location_arguments(parser)
 
 
 def add_location_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what else than a model's name `load_model` reads."""
+    """Declare the arguments of `load_model` other than the model's name."""
     parser.add_argument("--subfolder", help="subfolder of the model, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the data set a verb goes through."""
+    """Declare the data set of a command."""
     parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
     parser.add_argument("--dataset_split", default="train")
-    parser.add_argument("--max_seconds", type=float, default=30.0, help="how much of each item to use")
+    parser.add_argument(
+        "--max_seconds", type=float, default=30.0, help="maximum length used of each item, from its start"
+    )
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model in evaluation mode.
 
     Raises:
-        ValueError: There is no such model, or it is of a class unknown here.
+        ValueError: There is no such model, or its class is unknown.
     """
     try:
         model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
@@ -55,15 +57,15 @@ def to_best_device(model: AutoencoderModel) -> None:
 
 
 def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load a model to code long sound with: tiled and fused if it can be, on the GPU if there is one.
+    """Load a model for coding long sounds: tiled and fused if possible, on the GPU if there is one.
 
     Raises:
-        ValueError: As `load_model`.
+        ValueError: See `load_model`.
     """
     model = load_model(name, arguments)
     try:
         model.enable_tiling()
-    except ValueError as error:  # there are layers that see all of the sound
+    except ValueError as error:  # layers with an unlimited receptive field
         print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
     to_best_device(model)
     model.fuse()
@@ -71,11 +73,11 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
 
 
 def read_for(model: AutoencoderModel, path: Path) -> Tensor:
-    """Read a file as the model wants it, (audio_channels, time); what is changed for that is told on stderr.
+    """Read a file with the model's sampling rate and channels, (audio_channels, time); print conversions on stderr.
 
     Raises:
         ValueError: The file cannot be decoded, or its channels cannot be converted.
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
     try:
         waveform, sampling_rate = read_audio(path)
@@ -85,21 +87,21 @@ def read_for(model: AutoencoderModel, path: Path) -> Tensor:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if len(waveform) != len(converted):
-        how = "mean" if len(converted) == 1 else "copy in each"
-        print(f"{path.name}: {len(waveform)} channels -> {len(converted)} ({how})", file=sys.stderr)
+        method = "mean" if len(converted) == 1 else "copy in each"
+        print(f"{path.name}: {len(waveform)} channels -> {len(converted)} ({method})", file=sys.stderr)
     if sampling_rate != model.sampling_rate:
         print(f"{path.name}: {sampling_rate} Hz -> {model.sampling_rate} Hz", file=sys.stderr)
-    fitting = resample(converted, sampling_rate, model.sampling_rate)
-    if not fitting.numel() or not bool(torch.isfinite(fitting).all()):
-        raise ValueError(f"{path}: it holds NaN or infinite samples, or is too short for one at the model's rate.")
-    return fitting
+    resampled = resample(converted, sampling_rate, model.sampling_rate)
+    if not resampled.numel() or not bool(torch.isfinite(resampled).all()):
+        raise ValueError(f"{path}: it has NaN or infinite samples, or is shorter than one sample at the model's rate.")
+    return resampled
 
 
 def unique_stems(paths: list[Path]) -> dict[Path, str]:
     """Name the output of each file by its stem.
 
     Raises:
-        ValueError: Two files have the same stem, so that one output would replace the other.
+        ValueError: Two files have the same stem, so one output would replace the other.
     """
     stems = {path: path.stem for path in paths}
     if len(set(stems.values())) < len(paths):

@@ -1,8 +1,8 @@
 """Encode and decode files block by block like live sound, report whether the model runs in real time.
 
-For each FILE, writes NAME.stream.wav and prints the latency that the model's layers have, the time that computing a
-block took, and the delay: sound that is played so long after it came in never waits. One thread is often the fastest
-(OMP_NUM_THREADS=1). Of a hierarchy, one level is streamed alone.
+For each FILE, writes NAME.stream.wav and prints the algorithmic latency of the model, the computing time per block and
+the delay: the time from input to output at which playback never waits. One thread is often the fastest
+(OMP_NUM_THREADS=1). For a hierarchy, a single level is streamed.
 """
 
 import argparse
@@ -42,15 +42,15 @@ WARM_UP_BLOCKS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
+    """Declare the command's arguments."""
     add_file_arguments(parser, "streamed")
     add_model_arguments(parser)
-    parser.add_argument("--block_seconds", type=float, default=0.02, help="seconds of sound in a block")
+    parser.add_argument("--block_seconds", type=float, default=0.02, help="seconds of sound per block")
     parser.add_argument("--level", type=int, help="level of a hierarchy; default: the finest, if the model decodes it")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out the verb."""
+    """Run the command."""
     stems = unique_stems(arguments.files)
     model = load_model(arguments.model, arguments)
     block = samples_of(arguments.block_seconds, model.sampling_rate)
@@ -70,23 +70,23 @@ def run(arguments: argparse.Namespace) -> None:
     latency = streaming.latency
     if latency.start > latency.total:
         start = 1e3 * latency.start / model.sampling_rate
-        print(f"the first sample comes after {start:.3f} ms, since the model mirrors the start of the sound")
+        print(f"the first sample comes after {start:.3f} ms, since the model reflects the start of the sound")
     if model.codes_by_level:
         print(f"level: {arguments.level or 0}, of 0, the finest, to {len(model.codebook_sizes) - 1}")
     print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {arguments.output_dir}")
 
 
 def samples_of(block_seconds: float, sampling_rate: int) -> int:
-    """Return the samples of a block."""
+    """Return the number of samples of a block."""
     samples = block_seconds * sampling_rate
-    if not 1 <= samples < math.inf:  # NaN is refused, too
-        least = f"1 / {sampling_rate}, one sample of the model's"
-        raise ValueError(f"--block_seconds is {block_seconds}; give a number of at least {least}, such as 0.02.")
+    if not 1 <= samples < math.inf:  # also refuses NaN
+        minimum = f"1 / {sampling_rate}, one sample of the model"
+        raise ValueError(f"--block_seconds is {block_seconds}; give a number of at least {minimum}, such as 0.02.")
     return round(samples)
 
 
 def streaming_of(model: AutoencoderModel, level: int | None) -> Streaming[DiagonalGaussian] | Streaming[Tensor]:
-    """Return a model's streaming form, of a hierarchy that of one level."""
+    """Return the streaming form of a model, or of one level of a hierarchy."""
     if model.codes_by_level:
         return model.streaming(level)
     if level is not None:
@@ -96,12 +96,12 @@ def streaming_of(model: AutoencoderModel, level: int | None) -> Streaming[Diagon
 
 @dataclass(frozen=True)
 class Played:
-    """What came out of a signal's blocks, the end of the signal as one more.
+    """Output of the blocks of a signal. The end of the signal counts as an additional block.
 
     Args:
-        sound (`torch.Tensor` of shape `(batch, audio_channels, time)`): On the CPU.
-        seconds (`list[float]`): That computing each took.
-        starts (`list[int]`): Samples that were out before each.
+        sound (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output on the CPU.
+        seconds (`list[float]`): Computing time of each block.
+        starts (`list[int]`): Number of output samples before each block.
     """
 
     sound: Tensor
@@ -113,7 +113,7 @@ def play(streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], waveform: T
     """Encode and decode `block` samples at a time."""
     streaming.encoder.reset()
     streaming.decoder.reset()
-    sounds, seconds, starts, place = [], [], [], 0
+    sounds, seconds, starts, position = [], [], [], 0
     for piece in (*waveform.split(min(block, waveform.shape[-1]), dim=-1), None):
         started = perf_counter()
         encoded = streaming.encoder.flush() if piece is None else streaming.encoder.push(piece)
@@ -123,17 +123,17 @@ def play(streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], waveform: T
             sound = torch.cat([sound, streaming.decoder.flush()], dim=-1)
         sounds.append(sound.cpu())  # waits for a GPU to finish
         seconds.append(perf_counter() - started)
-        starts.append(place)
-        place += sound.shape[-1]
+        starts.append(position)
+        position += sound.shape[-1]
     return Played(torch.cat(sounds, dim=-1), seconds, starts)
 
 
 def figures(played: Played, time: int, block: int, sampling_rate: int) -> list[float]:
-    """Return the numbers of a row of the table: milliseconds, then how many times faster than real time."""
+    """Return the numbers of a table row: times in milliseconds, then the real-time factor."""
     finished, delays = 0.0, []
-    for place, (seconds, start) in enumerate(zip(played.seconds, played.starts, strict=True)):
-        came_in = min((place + 1) * block, time) / sampling_rate
-        finished = max(finished, came_in) + seconds  # a block waits for the one before it
+    for index, (seconds, start) in enumerate(zip(played.seconds, played.starts, strict=True)):
+        arrived = min((index + 1) * block, time) / sampling_rate
+        finished = max(finished, arrived) + seconds  # a block waits for the previous one
         delays.append(finished - start / sampling_rate)
     computing = torch.tensor(played.seconds, dtype=torch.float64)
     spread = torch.stack([computing.median(), computing.quantile(0.99), computing.max()])

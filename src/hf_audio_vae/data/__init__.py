@@ -1,4 +1,4 @@
-"""Streamed data sets to crops."""
+"""Random crops of streamed data sets."""
 
 from hf_audio_vae.data.clips import random_crop, whole_clips
 from hf_audio_vae.data.code_records import CodesRecord

@@ -1,4 +1,4 @@
-"""One item of a stream to one waveform."""
+"""Waveforms from the items of a stream."""
 
 import zlib
 from collections.abc import Iterator
@@ -17,24 +17,24 @@ from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
 
 class EncodedItem(TypedDict):
-    """Encoded audio as `datasets` streams it; one of the two is there."""
+    """Encoded audio as streamed by `datasets`; at least one field is set."""
 
     bytes: bytes | None
     path: str | None
 
 
 def item_name(item: EncodedItem) -> str:
-    """What a log calls an item: its path, or the checksum of its bytes."""
+    """Name of an item in logs: its path, or the checksum of its bytes."""
     return item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
 
 
 def open_item(item: EncodedItem) -> AbstractContextManager[AudioReader]:
-    """Open an item's sound; raises as `open_audio`, and `AudioDecodeError` if there is none."""
+    """Open the audio of an item; raises like `open_audio`, and `AudioDecodeError` if there is none."""
     return open_audio(item_source(item))
 
 
 def item_source(item: EncodedItem) -> bytes | str:
-    """Return the encoded bytes of an item, or else its path; an `AudioDecodeError` if it has neither."""
+    """Return the encoded bytes of an item, or else its path; raises `AudioDecodeError` if it has neither."""
     source = item["bytes"] if item["bytes"] is not None else item["path"]
     if source is None:
         raise AudioDecodeError("the item has neither bytes nor a path.")
@@ -44,20 +44,20 @@ def item_source(item: EncodedItem) -> bytes | str:
 def random_crop(
     item: EncodedItem, crop_length: int, seed: int, *, sampling_rate: int, audio_channels: int
 ) -> tuple[Tensor, int]:
-    """Decode one stretch at a place drawn from `seed`, uniform over all that fit.
+    """Decode a random crop at an offset drawn from `seed`, uniform over all valid offsets.
 
     Args:
         item (`EncodedItem`): Encoded audio.
-        crop_length (`int`): Samples wanted; a shorter file is continued with silence.
-        seed (`int`): Decides the place.
-        sampling_rate (`int`): Rate wanted, in Hz.
-        audio_channels (`int`): Channels wanted.
+        crop_length (`int`): Length of the crop in samples; a shorter file is zero-padded.
+        seed (`int`): Seed of the offset.
+        sampling_rate (`int`): Target rate in Hz.
+        audio_channels (`int`): Target number of channels.
 
     Returns:
-        The waveform (audio_channels, crop_length), float32, and the sample its crop starts at.
+        The waveform (audio_channels, crop_length), float32, and the offset of the crop in samples.
 
     Raises:
-        AudioDecodeError: The item cannot be decoded, has channels that cannot be converted, or is not finite.
+        AudioDecodeError: The item cannot be decoded, its channels cannot be converted, or it is not finite.
         OSError: The file cannot be opened.
     """
     with open_item(item) as reader:
@@ -71,19 +71,19 @@ def random_crop(
 def whole_clips(
     stream: datasets.IterableDataset, *, sampling_rate: int, audio_channels: int, max_seconds: float
 ) -> Iterator[tuple[str, Tensor]]:
-    """Decode the start of every item, in order: the fixed material of a validation.
+    """Decode the start of every item in order, for validation.
 
     Args:
         stream (`datasets.IterableDataset`): From `load_audio_stream`.
-        sampling_rate (`int`): Rate wanted, in Hz.
-        audio_channels (`int`): Channels wanted.
-        max_seconds (`float`): Where to cut longer items.
+        sampling_rate (`int`): Target rate in Hz.
+        audio_channels (`int`): Target number of channels.
+        max_seconds (`float`): Maximum length; longer items are cut.
 
     Yields:
         A name, and a waveform (audio_channels, time).
 
     Raises:
-        AudioDecodeError: An item cannot be decoded: validation material has to be whole.
+        AudioDecodeError: An item cannot be decoded: a validation set has to be complete.
     """
     for example in stream:
         item = example["audio"]
@@ -97,20 +97,20 @@ def whole_clips(
 
 
 def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
-    """Read a stretch and hold the file to its word.
+    """Read a crop and check its length and values.
 
     Args:
         reader (`AudioReader`): An opened file.
-        start (`int`): First sample wanted, counted at `sampling_rate`.
-        count (`int`): Samples wanted.
-        sampling_rate (`int`): Rate wanted, in Hz.
-        audio_channels (`int`): Channels wanted.
+        start (`int`): First sample, counted at `sampling_rate`.
+        count (`int`): Number of samples.
+        sampling_rate (`int`): Target rate in Hz.
+        audio_channels (`int`): Target number of channels.
 
     Returns:
-        Finite samples, (audio_channels, count); resampling may round the file's last one away.
+        Finite samples, (audio_channels, count); resampling may drop the file's last sample.
 
     Raises:
-        AudioDecodeError: There are fewer samples than the file claims, or they are not finite or cannot be converted.
+        AudioDecodeError: The file is shorter than it claims, not finite, or its channels cannot be converted.
     """
     if count < 1:
         raise AudioDecodeError(f"it is too short for one sample at {sampling_rate} Hz.")
@@ -120,7 +120,7 @@ def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: 
         raise AudioDecodeError(str(error)) from error
     if not bool(torch.isfinite(waveform).all()):
         raise AudioDecodeError("it holds NaN or infinite samples.")
-    if waveform.shape[-1] < max(count - 1, 1):  # resampling may round one away
-        # A cut mp3 goes on claiming its full length; its end would be taken for silence.
+    if waveform.shape[-1] < max(count - 1, 1):  # resampling may drop one sample
+        # A truncated mp3 still claims its full length; its missing end would be read as silence.
         raise AudioDecodeError(f"it ends {start + waveform.shape[-1]} samples in, before the length it claims.")
     return waveform

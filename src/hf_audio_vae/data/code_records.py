@@ -1,4 +1,4 @@
-"""What a data set of codes looks like: its columns, and the record of how it was made beside them."""
+"""Format of a data set of codes: its columns, and the record of its encoding."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from hf_audio_vae.data.latent_records import row_features
 
 @dataclass(frozen=True, kw_only=True)
 class CodesRecord(EncodingRecord):
-    """How codes were made, and what there is of them.
+    """Settings and results of encoding a data set to codes.
 
     Args:
-        hop_lengths (`list[int]`): Samples a frame of each level, finest first; a single one without levels.
-        codebook_sizes (`list[list[int]]`): Codes in each codebook of each level.
-        hierarchical (`bool`): Whether the model has levels: one column each then, `codes_0` the finest.
-        code_counts (`list[list[int]]`, *optional*): How often each code is in the data set, codebook by codebook,
-            level after level.
+        hop_lengths (`list[int]`): Samples per frame of each level, finest first; one element without levels.
+        codebook_sizes (`list[list[int]]`): Number of codes of each codebook of each level.
+        hierarchical (`bool`): Whether the model has levels, with one column each; `codes_0` is the finest.
+        code_counts (`list[list[int]]`, *optional*): Count of each code in the data set for each codebook, level by
+            level.
     """
 
     noun: ClassVar[str] = "codes"
@@ -34,24 +34,24 @@ class CodesRecord(EncodingRecord):
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns of codes, one a level."""
+        """Names of the columns of codes, one per level."""
         return [f"codes_{level}" for level in range(len(self.hop_lengths))] if self.hierarchical else ["codes"]
 
     @property
     def frame_rates(self) -> list[float]:
-        """Frames a second of each level."""
+        """Frames per second of each level."""
         return [self.sampling_rate / hop_length for hop_length in self.hop_lengths]
 
     def counts_of(self, level: int) -> list[list[int]]:
-        """Return how often each code of each codebook of a level is in the data set."""
-        before = sum(len(sizes) for sizes in self.codebook_sizes[:level])
-        return (self.code_counts or [])[before : before + len(self.codebook_sizes[level])]
+        """Return the count of each code in the data set for each codebook of a level."""
+        offset = sum(len(sizes) for sizes in self.codebook_sizes[:level])
+        return (self.code_counts or [])[offset : offset + len(self.codebook_sizes[level])]
 
     def description(self) -> str:
-        """Say what the columns of codes hold."""
+        """Describe the columns of codes."""
         levels = zip(self.columns, self.codebook_sizes, self.frame_rates, strict=True)
-        told = ", ".join(f"`{name}` {len(sizes)} a frame at {rate:g} Hz" for name, sizes, rate in levels)
-        return f"Codes of a {self.family} of shape (frames, num_codebooks), as many frames as the sound has: {told}."
+        level_texts = ", ".join(f"`{name}` {len(sizes)} per frame at {rate:g} Hz" for name, sizes, rate in levels)
+        return f"Codes of a {self.family} of shape (frames, num_codebooks), without padding: {level_texts}."
 
 
 def code_features(
@@ -59,17 +59,17 @@ def code_features(
 ) -> datasets.Features:
     """Return the columns of a data set of codes.
 
-    Codes are (frames, num_codebooks) of each level. `path` names the item, `start_sample` and `num_samples` the
-    stretch of it, at the model's rate, and `last` is whether the item ends with the row; `frames` counts those of the
+    The codes of each level are (frames, num_codebooks). `path` is the item, `start_sample` and `num_samples` the part
+    of it at the model's rate, and `last` whether the row is the item's last. `frames` is the number of frames of the
     last level, the coarsest.
 
     Args:
-        columns (`Sequence[str]`): Name of each level's column.
-        num_codebooks (`Sequence[int]`): Codebooks of each.
-        others (`Mapping`): Columns to keep of the source, by name.
+        columns (`Sequence[str]`): Name of the column of each level.
+        num_codebooks (`Sequence[int]`): Number of codebooks of each level.
+        others (`Mapping`): Columns of the source to keep, by name.
 
     Raises:
-        ValueError: The source has columns of these names.
+        ValueError: The source has columns with these names.
     """
     shapes = zip(columns, num_codebooks, strict=True)
     encoded = {name: datasets.Array2D((None, count), "int32") for name, count in shapes}

@@ -1,4 +1,4 @@
-"""Random crops of codes as sequences of tokens."""
+"""Random crops of codes as token sequences."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,29 +12,29 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
 
-IGNORED = -100  # the label that losses of transformers leave out
-LAST = "last"  # column that tells whether an item ends with a row; where there is none, rows are whole items
+IGNORED = -100  # label that transformers losses ignore
+LAST = "last"  # column: whether the row is the last of its item; without it, rows are whole items
 
 
 class Tokens(Protocol):
-    """What makes sequences of codes: `CodeTokens` or `UpsamplingTokens`."""
+    """Conversion of codes to token sequences: `CodeTokens` or `UpsamplingTokens`."""
 
     @property
     def unit_frames(self) -> tuple[int, ...]:
-        """Frames of each part of an example in its shortest stretch."""
+        """Frames of each part of an example in one unit."""
 
     def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
-        """Return ids and which of them to learn, (length,) each, of codes (num_codebooks, frames)."""
+        """Return ids and a mask of the ids to predict, (length,) each, for codes (num_codebooks, frames)."""
 
 
 @dataclass(frozen=True)
 class TokenCrop:
-    """A sequence to learn.
+    """A training sequence.
 
     Args:
         ids (`torch.Tensor` of shape `(length,)`): Tokens.
-        labels (`torch.Tensor` of shape `(length,)`): Those to predict, -100 where there is nothing to learn.
-        units (`int`): How much sound it is, in the tokens' units.
+        labels (`torch.Tensor` of shape `(length,)`): Tokens to predict, -100 at positions to ignore.
+        units (`int`): Length of the crop in units of the tokens.
     """
 
     ids: Tensor
@@ -44,13 +44,13 @@ class TokenCrop:
 
 @dataclass
 class TokenBatch(StreamBatch):
-    """Sequences on their way to a training step, shorter ones padded with id 0 at the end.
+    """A batch of sequences, padded with id 0 at the end.
 
     Args:
-        origin (`Origin`): Where they come from.
+        origin (`Origin`): Origin of the samples.
         input_ids (`torch.Tensor` of shape `(batch, length)`): Int64 tokens.
-        labels (`torch.Tensor`, same shape): The same tokens; -100 in the padding and where nothing is to be learnt.
-        seconds (`float`): Seconds of sound in all items together.
+        labels (`torch.Tensor`, same shape): The same tokens; -100 in the padding and at positions to ignore.
+        seconds (`float`): Total seconds of sound of all items.
     """
 
     input_ids: Tensor
@@ -70,7 +70,7 @@ class TokenBatch(StreamBatch):
 
 
 def collate_crops(crops: Sequence[TokenCrop], origin: Origin, unit_rate: float) -> TokenBatch:
-    """Pad sequences to the longest and put them together; `unit_rate` is units a second."""
+    """Pad sequences to the longest and stack them; `unit_rate` is units per second."""
     return TokenBatch(
         origin,
         input_ids=pad_sequence([crop.ids for crop in crops], batch_first=True),
@@ -81,18 +81,18 @@ def collate_crops(crops: Sequence[TokenCrop], origin: Origin, unit_rate: float) 
 
 @dataclass(eq=False, kw_only=True)
 class CodeStream(ItemStream[TokenCrop, TokenBatch]):
-    """Batches of random crops of codes, as tokens, from a streamed data set, without end.
+    """Endless batches of random crops of codes, as tokens, from a streamed data set.
 
     Args:
         source (`datasets.IterableDataset`): From `load_latent_stream`.
-        tokens (`Tokens`): What makes sequences of codes.
-        columns (`tuple[str, ...]`): Columns of codes, one for each part of the tokens' examples.
-        unit_rate (`float`): Units of the tokens a second: frames, or the shortest whole stretches of two levels.
-        segment_units (`int`): Units a crop, at most: a shorter row is taken whole.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+        tokens (`Tokens`): Conversion of codes to token sequences.
+        columns (`tuple[str, ...]`): Columns of codes, one for each part of an example of the tokens.
+        unit_rate (`float`): Units per second: a unit is a frame, or the shortest span of whole frames of two levels.
+        segment_units (`int`): Maximum units per crop; a shorter row is used whole.
+        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
-        ValueError: There is no such column.
+        ValueError: A column is missing.
     """
 
     tokens: Tokens
@@ -107,23 +107,23 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
 
     @property
     def segment_length(self) -> int:
-        """Units a crop."""
+        """Units per crop."""
         return self.segment_units
 
     def name(self, example: Mapping[str, Any]) -> str:
-        """Return the path of the item, and where in it the row starts."""
+        """Return the path of the item and the offset of the row in it."""
         return f"{example['path']} from sample {int(example['start_sample'])}"
 
     def read(self, example: Mapping[str, Any], seed: int) -> TokenCrop:
-        """Cut one crop."""
+        """Return a random crop."""
         surplus = row_units(example, self.columns, self.tokens) - self.segment_units
         return self.crop(example, int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0)
 
     def crop(self, example: Mapping[str, Any], start: int) -> TokenCrop:
-        """Cut the crop that begins at unit `start`; where it takes in the item's end, it ends the sequence.
+        """Return the crop from unit `start` on; the sequence is ended if the crop includes the item's end.
 
         Raises:
-            BadItemError: The row is too short for one unit, or holds what is no code.
+            BadItemError: The row is too short for one unit, or holds invalid codes.
         """
         total = row_units(example, self.columns, self.tokens)
         if not total:
@@ -134,10 +134,10 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
             for column, frames in zip(self.columns, self.tokens.unit_frames, strict=True)
         ]
         try:
-            ids, learnt = self.tokens.example(parts, ended=stop == total and bool(example.get(LAST, True)))
+            ids, target_mask = self.tokens.example(parts, ended=stop == total and bool(example.get(LAST, True)))
         except ValueError as error:
             raise BadItemError(str(error)) from error
-        return TokenCrop(ids, ids.masked_fill(~learnt, IGNORED), stop - start)
+        return TokenCrop(ids, ids.masked_fill(~target_mask, IGNORED), stop - start)
 
     def collate(self, samples: list[TokenCrop], origin: Origin) -> TokenBatch:
         """Pad and stack sequences."""
@@ -145,29 +145,29 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
 
 
 def row_units(example: Mapping[str, Any], columns: Sequence[str], tokens: Tokens) -> int:
-    """Return how many units of the tokens a row has; what is left of a unit at its end does not count."""
+    """Return the number of whole units of the tokens in a row."""
     return min(len(example[column]) // frames for column, frames in zip(columns, tokens.unit_frames, strict=True))
 
 
 def tokenize_dataset(
     dataset: datasets.Dataset, tokens: Tokens, columns: Sequence[str] = ("codes",)
 ) -> datasets.Dataset:
-    """Turn rows of codes into what language models train on, for transformers' own `Trainer`, say.
+    """Convert rows of codes to training examples of language models, e.g. for the `Trainer` of transformers.
 
-    They differ in length: give the trainer `collate_tokens` as its `data_collator`; those of transformers want a
-    tokenizer.
+    The examples differ in length: pass `collate_tokens` to the trainer as `data_collator`; the collators of
+    transformers need a tokenizer.
 
     Args:
-        dataset (`datasets.Dataset`): Rows of codes, (frames, num_codebooks) a column, as encode_latents.py writes.
-        tokens (`CodeTokens` or `UpsamplingTokens`): The order.
-        columns (`Sequence[str]`): Columns of codes: one, or for upsampling the coarse and the fine level's.
+        dataset (`datasets.Dataset`): Rows of codes, (frames, num_codebooks) per column, from encode_latents.py.
+        tokens (`CodeTokens` or `UpsamplingTokens`): Conversion to tokens.
+        columns (`Sequence[str]`): Columns of codes: one, or coarse and fine for upsampling.
 
     Returns:
-        `datasets.Dataset` of `input_ids`, `attention_mask` and `labels`, a whole row each, not padded; a row whose
-        item goes on in the next one (its `last` is false) has no end.
+        `datasets.Dataset` of `input_ids`, `attention_mask` and `labels`, a whole row each, not padded; a row that
+        is not the last of its item (its `last` is false) has no end token.
 
     Raises:
-        ValueError: A row holds what is no code of these tokens, or there is no such column.
+        ValueError: A row holds codes that are invalid for these tokens, or a column is missing.
     """
     if missing := sorted(set(columns) - set(dataset.column_names)):
         raise ValueError(f"there are no columns {missing}; the data set has {sorted(dataset.column_names)}.")
@@ -178,12 +178,12 @@ def tokenize_dataset(
             torch.as_tensor(np.asarray(example[column]))[: units * frames].T.long()
             for column, frames in zip(columns, tokens.unit_frames, strict=True)
         ]
-        ids, learnt = tokens.example(parts, ended=bool(example.get(LAST, True)))
-        labels = ids.masked_fill(~learnt, IGNORED)
+        ids, target_mask = tokens.example(parts, ended=bool(example.get(LAST, True)))
+        labels = ids.masked_fill(~target_mask, IGNORED)
         return {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "labels": labels.tolist()}
 
-    used = [name for name in dataset.column_names if name in {*columns, LAST}]
-    return dataset.select_columns(used).map(sequence, remove_columns=used)
+    used_columns = [name for name in dataset.column_names if name in {*columns, LAST}]
+    return dataset.select_columns(used_columns).map(sequence, remove_columns=used_columns)
 
 
 def collate_tokens(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ def collate_tokens(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         rows (`Sequence[Mapping]`): Each with `input_ids`, `attention_mask` and `labels`, lists or tensors (length,).
 
     Returns:
-        These names with int64 tensors of shape (batch, length); in the padding 0, of `labels` -100.
+        Int64 tensors of shape (batch, length) by these names, padded with 0, `labels` with -100.
     """
     padding = {"input_ids": 0, "attention_mask": 0, "labels": IGNORED}
     return {

@@ -1,4 +1,4 @@
-"""Corpora on disk: encoded sounds with kind, license and source, as parquet shards that `datasets` streams."""
+"""Audio corpora on disk: encoded sounds with kind, license and source in parquet shards for `datasets`."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from hf_audio_vae.audio.io import AudioDecodeError, open_audio
 from hf_audio_vae.data.clips import read_stretch
 
 MIB = 2**20
-ROW_GROUP_BYTES = MIB  # a reader holds one group at a time
+ROW_GROUP_BYTES = MIB  # a reader holds one row group in memory
 FEATURES = datasets.Features(
     {
         "audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
@@ -31,12 +31,12 @@ FEATURES = datasets.Features(
 
 @dataclass(frozen=True)
 class Sound:
-    """An encoded sound and what is known of it.
+    """An encoded sound and its metadata.
 
     Args:
-        path (`str`): Its name in the corpus.
+        path (`str`): Name in the corpus.
         kind (`str`): `"music"`, `"speech"`, `"effect"` or `"note"`.
-        license (`str`): SPDX identifier, or the source's own name for the license.
+        license (`str`): SPDX identifier, or the source's name of the license.
         source (`str`): Package or data set.
         read (`Callable[[], bytes]`): Returns the encoded bytes; an `AudioDecodeError` leaves the sound out.
     """
@@ -82,9 +82,9 @@ class CorpusSummary:
 def write_corpus(
     folder: Path, splits: Mapping[str, Iterable[Sound]], *, shard_mib: float, title: str
 ) -> CorpusSummary:
-    """Write sounds as they are encoded; a sound that cannot be decoded is left out, with its reason.
+    """Write encoded sounds unchanged; a sound that cannot be decoded is left out, with the reason in the summary.
 
-    The folder appears under its name when it is complete.
+    The folder gets its final name only when it is complete.
 
     Args:
         folder (`Path`): New folder; `datasets.load_dataset(folder, split=...)` reads it.
@@ -103,7 +103,7 @@ def write_corpus(
     summary = CorpusSummary()
     for split, sounds in splits.items():
         for shard, rows in enumerate(_shards(_rows(sounds, summary), round(shard_mib * MIB))):
-            path = partial / "data" / f"{split}-{shard:05d}.parquet"  # the file name tells `datasets` the split
+            path = partial / "data" / f"{split}-{shard:05d}.parquet"  # `datasets` reads the split from the file name
             with pq.ParquetWriter(path, _schema()) as writer:
                 for group in _groups(rows, split, summary):
                     writer.write_table(datasets.Dataset.from_list(group, features=FEATURES).data.table)
@@ -115,7 +115,7 @@ def write_corpus(
 
 
 def _schema() -> Any:
-    """The columns, with `audio` marked as audio for `datasets`."""
+    """Schema of the columns, with `audio` marked as audio for `datasets`."""
     marked = datasets.Features({**FEATURES, "audio": datasets.Audio(decode=False)})
     return FEATURES.arrow_schema.with_metadata(marked.arrow_schema.metadata)
 
@@ -125,7 +125,7 @@ def _rows(sounds: Iterable[Sound], summary: CorpusSummary) -> Iterator[dict[str,
         try:
             encoded = sound.read()
             with open_audio(encoded) as reader:
-                # A header may promise more than there is: all of it is decoded once.
+                # The header may claim more samples than the file has, so the whole file is decoded once.
                 read_stretch(
                     reader,
                     0,
@@ -149,10 +149,10 @@ def _rows(sounds: Iterable[Sound], summary: CorpusSummary) -> Iterator[dict[str,
 
 
 def _shards(rows: Iterator[dict[str, Any]], limit: int) -> Iterator[Iterator[dict[str, Any]]]:
-    """Split rows into runs of `limit` bytes; each run has to be read to its end before the next."""
+    """Split rows into shards of `limit` bytes; each shard has to be read to its end before the next."""
     first = next(rows, None)
 
-    def run() -> Iterator[dict[str, Any]]:
+    def shard() -> Iterator[dict[str, Any]]:
         nonlocal first
         size = 0
         while first is not None and size < limit:
@@ -161,7 +161,7 @@ def _shards(rows: Iterator[dict[str, Any]], limit: int) -> Iterator[Iterator[dic
             first = next(rows, None)
 
     while first is not None:
-        yield run()
+        yield shard()
 
 
 def _groups(rows: Iterator[dict[str, Any]], split: str, summary: CorpusSummary) -> Iterator[list[dict[str, Any]]]:

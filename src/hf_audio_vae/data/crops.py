@@ -14,12 +14,12 @@ from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, Stream
 
 @dataclass
 class CropBatch(StreamBatch):
-    """Crops on their way to a training step.
+    """A batch of crops.
 
     Args:
-        origin (`Origin`): Where they come from.
+        origin (`Origin`): Origin of the samples.
         waveform (`torch.Tensor` of shape `(batch, audio_channels, crop_length)`): The crops.
-        sampling_rate (`int`): Theirs, in Hz.
+        sampling_rate (`int`): Sampling rate of the crops in Hz.
     """
 
     waveform: Tensor
@@ -27,7 +27,7 @@ class CropBatch(StreamBatch):
 
     @property
     def seconds(self) -> float:
-        """Seconds of sound in all crops together."""
+        """Total seconds of sound of all crops."""
         return self.waveform.shape[0] * self.waveform.shape[-1] / self.sampling_rate
 
     def to(self, device: torch.device) -> "CropBatch":
@@ -41,14 +41,14 @@ class CropBatch(StreamBatch):
 
 @dataclass(eq=False, kw_only=True)
 class CropStream(ItemStream[Tensor, CropBatch]):
-    """Batches of random crops from a streamed data set, without end.
+    """Endless batches of random crops from a streamed data set.
 
     Args:
         source (`datasets.IterableDataset`): From `load_audio_stream`.
-        sampling_rate (`int`): Of the crops, in Hz.
-        audio_channels (`int`): Of the crops; see `convert_channels` for the rule.
-        crop_length (`int`): Samples a crop.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+        sampling_rate (`int`): Sampling rate of the crops in Hz.
+        audio_channels (`int`): Channels of the crops, see `convert_channels`.
+        crop_length (`int`): Samples per crop.
+        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
     """
 
     sampling_rate: int
@@ -57,7 +57,7 @@ class CropStream(ItemStream[Tensor, CropBatch]):
 
     @property
     def segment_length(self) -> int:
-        """Samples a crop."""
+        """Samples per crop."""
         return self.crop_length
 
     def name(self, example: Mapping[str, Any]) -> str:
@@ -65,10 +65,10 @@ class CropStream(ItemStream[Tensor, CropBatch]):
         return item_name(example["audio"])
 
     def read(self, example: Mapping[str, Any], seed: int) -> Tensor:
-        """Decode one crop, (audio_channels, crop_length)."""
-        wanted = {"sampling_rate": self.sampling_rate, "audio_channels": self.audio_channels}
+        """Decode a random crop, (audio_channels, crop_length)."""
+        target_format = {"sampling_rate": self.sampling_rate, "audio_channels": self.audio_channels}
         try:
-            crop, _ = random_crop(example["audio"], self.crop_length, seed, **wanted)
+            crop, _ = random_crop(example["audio"], self.crop_length, seed, **target_format)
         except AudioDecodeError as error:
             raise BadItemError(str(error)) from error
         return crop

@@ -12,24 +12,24 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingRecord(ABC):
-    """How a data set of what an autoencoder made of sound was made, and what there is of it.
+    """Settings and results of encoding a data set with an autoencoder.
 
     Args:
-        model (`str`): Absolute path or Hub id of the model that encoded.
+        model (`str`): Absolute path or Hub id of the encoding model.
         weights (`str`): Fingerprint of its weights.
-        family (`str`): Its class.
-        sampling_rate (`int`): Of the sound it encoded, in Hz.
-        audio_channels (`int`): Channels of that sound.
-        source (`dict[str, str]`): The data set that was encoded: name and, if given, configuration, split, revision,
+        family (`str`): Class of the model.
+        sampling_rate (`int`): Sampling rate of the encoded sound in Hz.
+        audio_channels (`int`): Channels of the encoded sound.
+        source (`dict[str, str]`): Encoded data set: name and, if given, configuration, split, revision,
             files and audio column.
-        items_per_file (`int`): Items of the source that one file holds.
-        max_row_seconds (`float`): Where longest row; longer items are split.
-        model_subfolder (`str`, *optional*): Where in a Hub repository the model is.
-        model_revision (`str`, *optional*): Version of it.
-        rows (`int`, *optional*): Rows in all files; `None` until all of them are written.
-        items (`int`, *optional*): Items of the source that they are made of.
-        seconds (`float`, *optional*): Seconds of sound that they hold.
-        skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
+        items_per_file (`int`): Items of the source per file.
+        max_row_seconds (`float`): Maximum length of a row; longer items are split.
+        model_subfolder (`str`, *optional*): Subfolder of the model in a Hub repository.
+        model_revision (`str`, *optional*): Revision of the model.
+        rows (`int`, *optional*): Total number of rows; `None` until all files are written.
+        items (`int`, *optional*): Number of encoded items of the source.
+        seconds (`float`, *optional*): Total seconds of encoded sound.
+        skipped (`dict[str, str]`): Items that could not be decoded completely, with the reason.
     """
 
     noun: ClassVar[str]
@@ -65,49 +65,49 @@ class EncodingRecord(ABC):
         others: str = "the autoencoder given",
         remedy: str = "name that model",
     ) -> None:
-        """Raise `ValueError` unless all files are written, by a model with these weights.
+        """Raise `ValueError` unless all files were written by a model with these weights.
 
         Args:
-            weights (`str`): Their fingerprint.
-            dataset_name (`str`): What the message calls the data set.
-            others (`str`): What it calls the one these weights are of.
-            remedy (`str`): What it tells to do, or else to encode anew.
+            weights (`str`): Fingerprint of the weights.
+            dataset_name (`str`): Name of the data set in the message.
+            others (`str`): Name of the model of these weights in the message.
+            remedy (`str`): Advice in the message, besides encoding again.
         """
         if not self.complete:
-            raise ValueError(f"{dataset_name} is not complete: encode_latents.py was broken off; start it again.")
+            raise ValueError(f"{dataset_name} is not complete: encode_latents.py was interrupted; run it again.")
         if self.weights != weights:
             raise ValueError(
                 f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other weights than "
-                f"{others}; {remedy}, or encode them anew."
+                f"{others}; {remedy}, or encode them again."
             )
 
     def differences(self, other: "EncodingRecord") -> list[str]:
-        """Return what two records say differently of how the data set was made, by name."""
-        place = {"model", "model_subfolder", "model_revision"}  # it may have moved: its weights tell
-        names = {f.name for f in fields(self)} - self.outcomes - place
+        """Return the names of the settings in which two records differ."""
+        location = {"model", "model_subfolder", "model_revision"}  # may change; the weights identify the model
+        names = {f.name for f in fields(self)} - self.outcomes - location
         return sorted(name for name in names if getattr(self, name) != getattr(other, name))
 
     def write(self, folder: Path) -> None:
-        """Write the record into a data set's folder, replaced as a whole or not at all, and a card beside it."""
+        """Write the record atomically to a data set's folder, with a data set card."""
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{self.file}.partial"
         partial.write_text(json.dumps({"format": self.format} | asdict(self), indent=2) + "\n")
         os.replace(partial, folder / self.file)
-        made = {"model": self.model, "weights (SHA-256)": self.weights} | self.source
+        provenance = {"model": self.model, "weights (SHA-256)": self.weights} | self.source
         (folder / "README.md").write_text(f"""---
 tags: [audio, {self.noun}, hf-audio-vae]
 ---
 
 # {folder.name}
 
-{self.description()} `{self.file}` tells how they were made; training refuses them with other weights.
+{self.description()} `{self.file}` records the encoding; training requires the same weights.
 
-{chr(10).join(f"- {name}: `{value}`" for name, value in made.items())}
+{chr(10).join(f"- {name}: `{value}`" for name, value in provenance.items())}
 """)
 
     @abstractmethod
     def description(self) -> str:
-        """Say in a sentence what a row holds. The card has no `configs`: `datasets` would cache folders as one."""
+        """Describe a row in one sentence. The card has no `configs`: `datasets` would cache folders as one."""
 
     @classmethod
     def read(cls, dataset_name: str | Path, revision: str | None = None) -> Self:
@@ -115,10 +115,10 @@ tags: [audio, {self.noun}, hf-audio-vae]
 
         Args:
             dataset_name (`str` or `Path`): A folder, or a Hub id.
-            revision (`str`, *optional*): Version of a Hub data set.
+            revision (`str`, *optional*): Revision of a Hub data set.
 
         Raises:
-            ValueError: It has no record that can be read.
+            ValueError: It has no valid record.
             OSError: It cannot be reached.
         """
         path = Path(dataset_name) / cls.file
@@ -127,12 +127,12 @@ tags: [audio, {self.noun}, hf-audio-vae]
                 path = Path(hf_hub_download(str(dataset_name), cls.file, repo_type="dataset", revision=revision))
         if not path.is_file():
             raise ValueError(
-                f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them by encode_latents."
+                f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them with encode_latents."
             )
         try:
             record = json.loads(path.read_text())
             if record.pop("format", None) != cls.format:
                 raise ValueError(f"it is not in the format {cls.format!r}")
             return cls(**record)
-        except (ValueError, TypeError, AttributeError) as error:  # no JSON, no fields, no mapping
-            raise ValueError(f"{path} cannot be read: {error}. Encode the data set anew.") from error
+        except (ValueError, TypeError, AttributeError) as error:  # not JSON, wrong fields, not a mapping
+            raise ValueError(f"{path} cannot be read: {error}. Encode the data set again.") from error

@@ -1,4 +1,4 @@
-"""What a data set of pre-encoded latents looks like: its columns, and the record of how it was made beside them."""
+"""Format of a data set of pre-encoded latents: its columns, and the record of its encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from hf_audio_vae.data.encoding_records import EncodingRecord
 
 @dataclass(frozen=True, kw_only=True)
 class LatentsRecord(EncodingRecord):
-    """How latents were made, and what there is of them.
+    """Settings and results of encoding a data set to latents.
 
     Args:
-        hop_length (`int`): Samples a frame.
-        latent_channels (`int`): Width of the latents.
+        hop_length (`int`): Samples per frame.
+        latent_channels (`int`): Latent channels.
         latents_mean (`list[float]`, *optional*): Mean of each channel over all frames.
-        latents_std (`list[float]`, *optional*): Standard deviation of each.
+        latents_std (`list[float]`, *optional*): Standard deviation of each channel.
     """
 
     noun: ClassVar[str] = "latents"
@@ -33,14 +33,14 @@ class LatentsRecord(EncodingRecord):
 
     @property
     def frame_rate(self) -> float:
-        """Latent frames a second."""
+        """Latent frames per second."""
         return self.sampling_rate / self.hop_length
 
     def description(self) -> str:
-        """Say what `mean` and `std` hold."""
+        """Describe `mean` and `std`."""
         return (
             f"Posteriors of a {self.family}, {self.latent_channels} latent channels at {self.frame_rate:g} Hz, `mean` "
-            f"and `std` of shape (frames, latent_channels), as many frames as the sound has."
+            f"and `std` of shape (frames, latent_channels), without padding."
         )
 
 
@@ -52,25 +52,25 @@ def read_record(dataset_name: str | Path, revision: str | None = None) -> Latent
 def latent_features(latent_channels: int, others: Mapping[str, Any]) -> datasets.Features:
     """Return the columns of a data set of latents.
 
-    `mean` and `std` are the posterior, (frames, latent_channels): as many frames as the row's sound has, none of them
-    padding. `path` names the item, `start_sample` and `num_samples` the stretch of it, at the model's rate.
+    `mean` and `std` are the posterior, (frames, latent_channels), without padding frames. `path` is the item,
+    `start_sample` and `num_samples` the part of it at the model's rate.
 
     Args:
-        latent_channels (`int`): Width of the latents.
-        others (`Mapping`): Columns to keep of the source, by name.
+        latent_channels (`int`): Latent channels.
+        others (`Mapping`): Columns of the source to keep, by name.
 
     Raises:
-        ValueError: The source has columns of these names.
+        ValueError: The source has columns with these names.
     """
     posterior = datasets.Array2D((None, latent_channels), "float32")
     return row_features({"mean": posterior, "std": posterior}, others, "latents")
 
 
 def row_features(encoded: Mapping[str, Any], others: Mapping[str, Any], noun: str) -> datasets.Features:
-    """Return the columns of a row: what was encoded, which stretch of which item it is, and what the source has.
+    """Return the columns of a row: the encoding, the part of the item it covers, and columns of the source.
 
     Raises:
-        ValueError: The source has columns of these names.
+        ValueError: The source has columns with these names.
     """
     own = {
         **encoded,
@@ -80,5 +80,5 @@ def row_features(encoded: Mapping[str, Any], others: Mapping[str, Any], noun: st
         "num_samples": datasets.Value("int64"),
     }
     if clash := sorted(own.keys() & others.keys()):
-        raise ValueError(f"the data set has columns {clash}, which {noun} need for themselves; rename them there.")
+        raise ValueError(f"the data set has columns {clash}, which {noun} need; rename them there.")
     return datasets.Features({**own, **others})

@@ -1,4 +1,4 @@
-"""Random crops of pre-encoded latents, with what they are conditioned on."""
+"""Random crops of pre-encoded latents with their conditioning."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, Stream
 
 @dataclass(frozen=True)
 class LatentCrop:
-    """A stretch of one posterior.
+    """A crop of a posterior.
 
     Args:
         mean (`torch.Tensor` of shape `(latent_channels, frames)`): Expected value.
         std (`torch.Tensor`, same shape): Standard deviation.
-        class_label (`int`, *optional*): Index of its class.
-        prompt (`str`, *optional*): Its text.
+        class_label (`int`, *optional*): Index of the class.
+        prompt (`str`, *optional*): Text.
     """
 
     mean: Tensor
@@ -32,17 +32,17 @@ class LatentCrop:
 
 @dataclass
 class LatentBatch(StreamBatch):
-    """Posteriors on their way to a training step, shorter ones continued with zeros.
+    """A batch of posteriors, padded with zeros.
 
     Args:
-        origin (`Origin`): Where they come from.
+        origin (`Origin`): Origin of the samples.
         mean (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Expected value.
         std (`torch.Tensor`, same shape): Standard deviation.
-        mask (`torch.Tensor` of shape `(batch, frames)`): Bool, which frames there are.
+        mask (`torch.Tensor` of shape `(batch, frames)`): Bool, True for valid frames.
         lengths (`list[int]`): Frames of each item.
-        frame_rate (`float`): Frames a second.
-        class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, the class of each.
-        prompts (`list[str]`, *optional*): The text of each.
+        frame_rate (`float`): Frames per second.
+        class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, class of each item.
+        prompts (`list[str]`, *optional*): Text of each item.
     """
 
     mean: Tensor
@@ -60,7 +60,7 @@ class LatentBatch(StreamBatch):
 
     @property
     def seconds(self) -> float:
-        """Seconds of sound in all items together."""
+        """Total seconds of sound of all items."""
         return sum(self.lengths) / self.frame_rate
 
     def to(self, device: torch.device) -> "LatentBatch":
@@ -78,7 +78,7 @@ class LatentBatch(StreamBatch):
 
 
 def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: float) -> LatentBatch:
-    """Pad crops to the longest and put them together; none of them, or all, have a class and a text."""
+    """Pad crops to the longest and stack them; either all or none have a class, and likewise a text."""
     lengths = [crop.mean.shape[1] for crop in crops]
     frames = max(lengths)
     labels = [crop.class_label for crop in crops if crop.class_label is not None]
@@ -98,16 +98,16 @@ def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: flo
 def load_latent_stream(
     dataset_name: str, *, split: str = "train", revision: str | None = None
 ) -> datasets.IterableDataset:
-    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its numbers are tensors."""
+    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors."""
     stream = datasets.load_dataset(dataset_name, split=split, revision=revision, streaming=True)
     return stream.with_format("torch")
 
 
 def class_names(stream: datasets.IterableDataset, label_column: str | None) -> tuple[str, ...]:
-    """Return the classes of a column: a `ClassLabel`'s names, or all values there are, sorted, by one pass through it.
+    """Return the classes of a column: the names of a `ClassLabel`, or all its values, sorted, after one pass.
 
     Raises:
-        ValueError: There is no such column.
+        ValueError: The column is missing.
     """
     if label_column is None:
         return ()
@@ -126,19 +126,19 @@ def _check_column(stream: datasets.IterableDataset, column: str, option: str) ->
 
 @dataclass(eq=False, kw_only=True)
 class LatentStream(ItemStream[LatentCrop, LatentBatch]):
-    """Batches of random crops of latents from a streamed data set, without end.
+    """Endless batches of random crops of latents from a streamed data set.
 
     Args:
         source (`datasets.IterableDataset`): From `load_latent_stream`.
-        frame_rate (`float`): Latent frames a second.
-        segment_frames (`int`): Frames a crop, at most: a shorter row is taken whole.
-        label_column (`str`, *optional*): Column of the classes.
-        class_names (`tuple[str, ...]`): Those that `label_column` may hold.
-        text_column (`str`, *optional*): Column of the texts.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: As `ItemStream`.
+        frame_rate (`float`): Latent frames per second.
+        segment_frames (`int`): Maximum frames per crop; a shorter row is used whole.
+        label_column (`str`, *optional*): Column of classes.
+        class_names (`tuple[str, ...]`): Classes that `label_column` may contain.
+        text_column (`str`, *optional*): Column of texts.
+        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
-        ValueError: There is no such column.
+        ValueError: A column is missing.
     """
 
     frame_rate: float
@@ -155,25 +155,25 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
 
     @property
     def segment_length(self) -> int:
-        """Frames a crop."""
+        """Frames per crop."""
         return self.segment_frames
 
     def name(self, example: Mapping[str, Any]) -> str:
-        """Return the path of the item, and where in it the row starts."""
+        """Return the path of the item and the offset of the row in it."""
         return f"{example['path']} from sample {int(example['start_sample'])}"
 
     def read(self, example: Mapping[str, Any], seed: int) -> LatentCrop:
-        """Cut one crop."""
+        """Return a random crop."""
         surplus = len(example["mean"]) - self.segment_frames
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
         return self.crop(example, start)
 
     def crop(self, example: Mapping[str, Any], start: int) -> LatentCrop:
-        """Cut the crop that begins at frame `start`."""
+        """Return the crop from frame `start` on."""
         # (frames, latent_channels) -> (latent_channels, frames)
         mean, std = (example[name][start : start + self.segment_frames].T.contiguous() for name in ("mean", "std"))
         if not bool(mean.isfinite().all() and std.isfinite().all()):
-            raise BadItemError("its latents are NaN or infinite; encode it anew, in float32.")
+            raise BadItemError("its latents are NaN or infinite; encode it again in float32.")
         return LatentCrop(mean, std, self._class_label(example), self._prompt(example))
 
     def collate(self, samples: list[LatentCrop], origin: Origin) -> LatentBatch:
@@ -187,7 +187,7 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         value = label.item() if isinstance(label, Tensor) else label
         feature = self.source.features[self.label_column]
         if isinstance(feature, datasets.ClassLabel) and value in range(len(feature.names)):
-            value = feature.names[int(value)]  # another data set may number them otherwise
+            value = feature.names[int(value)]  # another data set may number classes differently
         if str(value) not in self.class_names:
             raise BadItemError(f"its `{self.label_column}` is {value!r}, none of {list(self.class_names)}.")
         return self.class_names.index(str(value))
@@ -197,5 +197,5 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
             return None
         text = example[self.text_column]
         if not isinstance(text, str):
-            raise BadItemError(f"its `{self.text_column}` is {text!r}, which is no text.")
+            raise BadItemError(f"its `{self.text_column}` is {text!r}, which is not a string.")
         return text

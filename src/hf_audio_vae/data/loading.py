@@ -7,15 +7,15 @@ import datasets
 
 @dataclass
 class EncodedAudio(datasets.Audio):
-    """An audio column left as `datasets` finds it: `{"bytes", "path"}`, decoded later and only where it is read.
+    """An undecoded audio column, `{"bytes", "path"}`, decoded later and only the part that is read.
 
-    `datasets.Audio(decode=False)` would do, but asks for torchcodec and FFmpeg to pass a path through.
+    `datasets.Audio(decode=False)` does the same, but requires torchcodec and FFmpeg even to pass a path through.
     """
 
     decode: bool = False
 
     def encode_example(self, value: Any) -> dict[str, bytes | str | None]:
-        """Take a path, bytes or `{"bytes", "path"}` as it is."""
+        """Convert a path, bytes or `{"bytes", "path"}` to a dictionary without decoding."""
         if isinstance(value, str):
             return {"bytes": None, "path": value}
         if isinstance(value, bytes):
@@ -33,24 +33,24 @@ def load_audio_stream(
     revision: str | None = None,
     keep_columns: bool = False,
 ) -> datasets.IterableDataset:
-    """Stream the encoded audio of anything `datasets` can stream.
+    """Stream the encoded audio of any data set that `datasets` can stream.
 
     Args:
         dataset_name (`str`): A Hub id, a local folder of audio, parquet or tar files (WebDataset), or a builder's name
             (`"parquet"`, `"webdataset"`) together with `data_files`.
         config_name (`str`, *optional*): Configuration of the data set.
-        split (`str`): Which split.
+        split (`str`): Split to stream.
         data_files (`str` or a sequence, *optional*): Files for a builder.
-        audio_column (`str`, *optional*): The column that holds audio; found by its type if there is just one.
-        revision (`str`, *optional*): Version of a Hub data set.
-        keep_columns (`bool`): Keep what else there is to an item, such as a text or a label.
+        audio_column (`str`, *optional*): Audio column; by default the only column of audio type.
+        revision (`str`, *optional*): Revision of a Hub data set.
+        keep_columns (`bool`): Keep the other columns, such as a text or a label.
 
     Returns:
         `datasets.IterableDataset` with a column `"audio"`: `{"bytes": bytes | None, "path": str | None}`; the only one
         unless `keep_columns`.
 
     Raises:
-        ValueError: No column, or more than one, holds audio, or `audio_column` is not there.
+        ValueError: There is no audio column or more than one, or `audio_column` is missing.
     """
     stream = datasets.load_dataset(
         dataset_name, config_name, split=split, data_files=data_files, revision=revision, streaming=True
@@ -60,7 +60,7 @@ def load_audio_stream(
         raise ValueError(
             f"`audio_column` {column!r} is not in {dataset_name!r}; its columns are {sorted(stream.features)}."
         )
-    # Cast before anything maps the stream: from then on no step asks for a decoder.
+    # Cast before the stream is mapped, so that no later step requires a decoder.
     stream = stream.cast_column(column, EncodedAudio())
     if not keep_columns:
         stream = stream.select_columns([column])

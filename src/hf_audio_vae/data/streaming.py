@@ -1,14 +1,14 @@
-"""An endless stream of batches of random stretches: sharded, shuffled, and resumable at any batch, exactly.
+"""Endless stream of batches of random crops: sharded, shuffled, and exactly resumable at any batch.
 
-Who reads what. Every process of a run has the same number of workers, and each (process, worker) is a reader. Where
-the data set's shards can be dealt out evenly, and `max_items` is not set, each reads its own; shards should then be of
-like size, since a reader starts its next epoch when it is through. Otherwise all list every item and each decodes its
-own: item `i`, counted on through the epochs, belongs to process ``i % world_size``, and within it to the worker whose
-turn the batch is. Batches then do not depend on how many workers there are, nor, as a whole, on how many processes.
-Either way a reader meets each of its items once an epoch, and the stream never ends: no process is left waiting for
-another's last batch.
+Distribution of items: every process of a run has the same number of workers, and each (process, worker) is a reader.
+If the shards can be divided evenly between the readers and `max_items` is not set, each reader has its own shards.
+They should be of similar size, since a reader starts its next epoch as soon as it finishes one. Otherwise every reader
+iterates over all items and decodes only its own: item `i`, counted across epochs, belongs to process
+``i % world_size``, and the workers of a process take batches in turn. Then the batches do not depend on the number of
+workers, nor, combined over processes, on the number of processes. In both cases a reader gets each of its items once
+per epoch, and the stream never ends, so no process waits for the last batch of another.
 
-Where a stretch lies, and its noise, depend on the seed, the epoch and the item's place in it.
+The offset of a crop and its noise depend on the seed, the epoch and the item's index in the epoch.
 """
 
 import logging
@@ -29,17 +29,17 @@ logger = logging.getLogger(__name__)
 
 
 class TooManyBadItemsError(RuntimeError):
-    """More of the data set than allowed cannot be used."""
+    """The share of items that cannot be used exceeds the limit."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a reader has come.
+    """Progress of a reader.
 
     Args:
-        epoch (`int`): Passes it has finished.
-        index (`int`): Items it has gone past in this one.
-        total (`int`): Items it has gone past in all.
+        epoch (`int`): Finished epochs.
+        index (`int`): Items passed in this epoch.
+        total (`int`): Items passed in all epochs.
     """
 
     epoch: int = 0
@@ -49,14 +49,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a batch comes from.
+    """Origin of a batch.
 
     Args:
-        names (`list[str]`): What each sample was made of.
-        seeds (`list[int]`): A number for each sample that no other of the run has, for its noise.
-        reader (`int`): Worker that read them.
-        position (`Position`): How far that worker had come after the last of them.
-        skipped (`dict[str, str]`): Items passed over since the worker's last batch, with the reason.
+        names (`list[str]`): Name of the item of each sample.
+        seeds (`list[int]`): Seed of each sample for its noise, unique within the run.
+        reader (`int`): Worker that read the batch.
+        position (`Position`): Position of that worker after the batch.
+        skipped (`dict[str, str]`): Items skipped since the worker's previous batch, with the reason.
     """
 
     names: list[str]
@@ -68,22 +68,22 @@ class Origin:
 
 @dataclass
 class StreamBatch:
-    """What every batch has, whatever is in it.
+    """Base class of batches.
 
     Args:
-        origin (`Origin`): Where it comes from.
+        origin (`Origin`): Origin of the samples.
     """
 
     origin: Origin
 
     @property
     def names(self) -> list[str]:
-        """What each sample was made of."""
+        """Name of the item of each sample."""
         return self.origin.names
 
     @property
     def seeds(self) -> list[int]:
-        """A number for each sample that no other of the run has."""
+        """Seed of each sample, unique within the run."""
         return self.origin.seeds
 
 
@@ -92,24 +92,24 @@ BatchT = TypeVar("BatchT", bound=StreamBatch)
 
 
 class BadItemError(ValueError):
-    """An item that nothing can be made of; the stream goes on without it."""
+    """An item that cannot be used; the stream skips it."""
 
 
 @dataclass(eq=False)
 class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[SampleT, BatchT]):
-    """Batches of what a subclass reads from each item of a streamed data set, without end.
+    """Endless batches of samples that a subclass reads from the items of a streamed data set.
 
     Args:
-        source (`datasets.IterableDataset`): Where the items come from.
-        batch_size (`int`): Samples a batch, in this process.
-        seed (`int`): Decides order and places.
-        shuffle_buffer_size (`int`): Items to draw the next one from; 1 keeps the order. With data that comes as bytes
-            (parquet, tar) that many encoded files are held in memory by each worker.
-        rank (`int`): This process.
+        source (`datasets.IterableDataset`): Source of the items.
+        batch_size (`int`): Samples per batch in this process.
+        seed (`int`): Seed of the order and the crops.
+        shuffle_buffer_size (`int`): Items in the shuffle buffer; 1 keeps the order. If items come as bytes (parquet,
+            tar), each worker holds this many encoded files in memory.
+        rank (`int`): Rank of this process.
         world_size (`int`): Number of processes.
-        max_items (`int`, *optional*): Use only the first so many items.
-        max_bad_share (`float`): Stop when more than this share of the items a reader has met cannot be used, judged
-            from its 20th item on; a whole epoch without a good item ends the run whatever its length.
+        max_items (`int`, *optional*): Use only the first `max_items` items.
+        max_bad_share (`float`): Stop when more than this share of a reader's items cannot be used, checked from its
+            20th item on; an epoch without a usable item always stops the run.
 
     Raises:
         TooManyBadItemsError: On iteration, past `max_bad_share`.
@@ -134,48 +134,48 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
 
     @abstractmethod
     def name(self, example: Mapping[str, Any]) -> str:
-        """Return what a log calls an item."""
+        """Return the name of an item in logs."""
 
     @abstractmethod
     def read(self, example: Mapping[str, Any], seed: int) -> SampleT:
-        """Make a sample of an item; `BadItemError` or `OSError` if it cannot be done."""
+        """Read a sample from an item; raises `BadItemError` or `OSError` if the item cannot be used."""
 
     @abstractmethod
     def collate(self, samples: list[SampleT], origin: Origin) -> BatchT:
-        """Put samples together."""
+        """Collate samples to a batch."""
 
     @property
     @abstractmethod
     def segment_length(self) -> int:
-        """Length of what is read of an item, in its own unit; a resumed run has to have the same."""
+        """Length of a crop in the unit of the stream; a resumed run has to use the same."""
 
     def __iter__(self) -> Iterator["BatchT | TooManyBadItemsError"]:
         worker = get_worker_info()
         num_workers = worker.num_workers if worker else 1
         if worker:
-            fsspec.asyn.reset_lock()  # a forked lock may be held by a thread that does not exist here
+            fsspec.asyn.reset_lock()  # a forked lock may be held by a thread that does not exist in this process
         reader = (self.first_reader + (worker.id if worker else 0)) % num_workers
         try:
             yield from self._batches(reader, num_workers)
         except TooManyBadItemsError as error:
-            yield error  # raised in a worker, it would arrive wrapped in a traceback
+            yield error  # an error raised in a worker is wrapped in a traceback
 
     def _batches(self, reader: int, num_workers: int) -> Iterator[BatchT]:
         batch: list[tuple[SampleT, str, int]] = []
         skipped: dict[str, str] = {}
-        judge = _Judge(self.max_bad_share)
+        bad_item_limit = _BadItemLimit(self.max_bad_share)
         for example, position in self._items(reader, num_workers):
             if example is None:
-                judge.end_epoch()
+                bad_item_limit.end_epoch()
                 continue
             name, seed = self.name(example), self._seed(reader, position, num_workers)
             try:
                 sample = self.read(example, seed)
             except (BadItemError, OSError) as error:
                 skipped[name] = str(error)
-                judge.bad(name, str(error))
+                bad_item_limit.bad(name, str(error))
                 continue
-            judge.good()
+            bad_item_limit.good()
             batch.append((sample, name, seed))
             if len(batch) == self.batch_size:
                 samples, names, seeds = (list(column) for column in zip(*batch, strict=True))
@@ -183,7 +183,7 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
                 batch, skipped = [], {}
 
     def _items(self, reader: int, num_workers: int) -> Iterator[tuple[dict[str, Any] | None, Position]]:
-        """Yield this reader's items with the position after each, and `None` after each epoch."""
+        """Yield the items of this reader with the position after each, and `None` after each epoch."""
         readers = self.world_size * num_workers
         by_shard = self._by_shard(num_workers)
         source = self.source
@@ -193,11 +193,11 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         epoch, total = start.epoch, start.total - start.index
         while True:
             index = 0
-            # `iter` rather than `for`: it does not split the shards between workers once more.
+            # `iter` instead of `for`: it does not split the shards between the workers again.
             for index, examples in enumerate(self.shuffled(source, epoch).iter(batch_size=1), start=1):
-                turn, rank = divmod(total + index - 1, self.world_size)
-                mine = by_shard or (rank == self.rank and turn // self.batch_size % num_workers == reader)
-                if mine and (epoch, index) > (start.epoch, start.index):
+                local_index, rank = divmod(total + index - 1, self.world_size)
+                is_own = by_shard or (rank == self.rank and local_index // self.batch_size % num_workers == reader)
+                if is_own and (epoch, index) > (start.epoch, start.index):
                     yield {name: column[0] for name, column in examples.items()}, Position(epoch, index, total + index)
             if index == 0:
                 raise ValueError("the data set holds no items (a shard of it, if it is split); check path and split.")
@@ -209,22 +209,22 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
         return self.max_items is None and self.source.num_shards % (self.world_size * num_workers) == 0
 
     def _seed(self, reader: int, position: Position, num_workers: int) -> int:
-        """Return a number that no other sample has; whoever reads it has the same, unless shards are dealt out."""
-        dealt = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
-        entropy = [self.seed, position.epoch, dealt, position.index]
+        """Return a unique seed of a sample; without sharding it does not depend on the reader."""
+        shard_index = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
+        entropy = [self.seed, position.epoch, shard_index, position.index]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def shuffled(self, source: datasets.IterableDataset, epoch: int) -> datasets.IterableDataset:
-        """Return a source in the order of an epoch."""
+        """Return a source shuffled for an epoch."""
         if self.shuffle_buffer_size <= 1:
             return source
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        # One shard at a time: mixing several would read ahead in threads, and pause a second or more at each epoch.
+        # One shard at a time: mixing several reads ahead in threads and pauses a second or more at each epoch.
         return source.shuffle(seed=seed, buffer_size=self.shuffle_buffer_size, max_buffer_input_shards=1)
 
 
-class _Judge:
-    """Counts what could not be used and says when it is too much."""
+class _BadItemLimit:
+    """Counts items that cannot be used and raises an error above the limit."""
 
     def __init__(self, max_bad_share: float) -> None:
         self.max_bad_share = max_bad_share
@@ -254,12 +254,12 @@ class _Judge:
 
 
 class StreamLoader(Generic[BatchT]):
-    """Iterates over an `ItemStream` with worker processes and knows where it stands.
+    """Iterates over an `ItemStream` with worker processes and tracks its position.
 
     Args:
-        stream (`ItemStream`): What to read.
-        num_workers (`int`): Worker processes; 0 reads in this one.
-        pin_memory (`bool`): Put batches into page-locked memory, for a GPU.
+        stream (`ItemStream`): Stream to read.
+        num_workers (`int`): Number of worker processes; 0 reads in the main process.
+        pin_memory (`bool`): Put batches into page-locked memory for a GPU.
     """
 
     def __init__(self, stream: ItemStream[Any, BatchT], *, num_workers: int = 0, pin_memory: bool = False) -> None:
@@ -275,7 +275,7 @@ class StreamLoader(Generic[BatchT]):
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
-            generator=torch.Generator(),  # not torch's own state, of which a resume would draw once more
+            generator=torch.Generator(),  # the global generator would differ after a resume
         )
         for batch in loader:
             if isinstance(batch, TooManyBadItemsError):
@@ -291,7 +291,7 @@ class StreamLoader(Generic[BatchT]):
 
     @property
     def epoch(self) -> int:
-        """Passes through the data set that the furthest reader has finished."""
+        """Number of epochs finished by the most advanced reader."""
         return max((position.epoch for position in self.stream.positions.values()), default=0)
 
     @property
@@ -299,20 +299,20 @@ class StreamLoader(Generic[BatchT]):
         return max(self.num_workers, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands after the last batch that was taken, fit for JSON."""
+        """Position of the stream after the last batch taken, JSON-serialisable."""
         positions = {str(reader): asdict(position) for reader, position in self.stream.positions.items()}
         return {"batches": self.batches, "positions": positions, "layout": self._layout}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batch that `state` was taken at; nothing that was read before is decoded again.
+        """Continue after the batch of `state`; earlier items are not decoded again.
 
         Raises:
-            ValueError: The run has other processes, workers, segments or seed: its batches would be others.
+            ValueError: The number of processes or workers, the crops or the seed differ, so the batches would differ.
         """
         if state["layout"] != self._layout:
             raise ValueError(
                 f"the checkpoint was made with {state['layout']}, this run has {self._layout}; resume with the same, "
-                f"or start anew from its weights with `--pretrained_model_name_or_path`."
+                f"or start a new run from its weights with `--pretrained_model_name_or_path`."
             )
         self.batches = state["batches"]
         self.stream.first_reader = self.batches % self._readers

@@ -1,4 +1,4 @@
-"""Networks that tell real sound from reconstructions; each returns logits and feature maps."""
+"""Discriminators of real sound and reconstructions; each returns logits and feature maps."""
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATORS, DiscriminatorEnsemble, load_discriminators
 from hf_audio_vae.discriminators.multi_period import MultiPeriodDiscriminator

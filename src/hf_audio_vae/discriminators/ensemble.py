@@ -11,8 +11,8 @@ from hf_audio_vae.discriminators.multi_resolution import MultiResolutionDiscrimi
 from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscriminator
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
-DISCRIMINATOR_FOLDER = "discriminator"  # where they lie beside an autoencoder
-DISCRIMINATORS = {  # by the names that recipes have for them
+DISCRIMINATOR_FOLDER = "discriminator"  # subfolder of an autoencoder's folder
+DISCRIMINATORS = {  # by their names in recipes
     "multi_period": MultiPeriodDiscriminator,
     "multi_resolution": MultiResolutionDiscriminator,
     "multi_scale_stft": MultiScaleSTFTDiscriminator,
@@ -20,16 +20,16 @@ DISCRIMINATORS = {  # by the names that recipes have for them
 
 
 class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
-    """Several discriminators as one.
+    """Several discriminators in one model.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        multi_period (`dict`, *optional*): Further arguments of a `MultiPeriodDiscriminator`; none if not given.
-        multi_resolution (`dict`, *optional*): Those of a `MultiResolutionDiscriminator`.
-        multi_scale_stft (`dict`, *optional*): Those of a `MultiScaleSTFTDiscriminator`.
+        multi_period (`dict`, *optional*): Arguments of a `MultiPeriodDiscriminator`; `None` leaves it out.
+        multi_resolution (`dict`, *optional*): Arguments of a `MultiResolutionDiscriminator`.
+        multi_scale_stft (`dict`, *optional*): Arguments of a `MultiScaleSTFTDiscriminator`.
 
     Raises:
-        ValueError: There is no discriminator.
+        ValueError: No discriminator is given.
 
     Example:
         >>> ensemble = DiscriminatorEnsemble(multi_period={"hidden_channels": 2}, multi_scale_stft={})
@@ -46,15 +46,15 @@ class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
         multi_scale_stft: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        for kind, new in DISCRIMINATORS.items():
+        for kind, discriminator_class in DISCRIMINATORS.items():
             if (options := self.config[kind]) is not None:
-                # Another name than the configuration's: diffusers would take one for the other when it loads.
-                self.add_module(f"{kind}_discriminator", new(audio_channels, **options))
+                # Not the name of the configuration key: diffusers would confuse the two when loading.
+                self.add_module(f"{kind}_discriminator", discriminator_class(audio_channels, **options))
         if not list(self.children()):
             raise ValueError(f"an ensemble needs a discriminator, at least one of {', '.join(DISCRIMINATORS)}.")
 
     def forward(self, waveform: Tensor) -> DiscriminatorOutput:
-        """Score a waveform (batch, audio_channels, time) by all, in order.
+        """Score a waveform (batch, audio_channels, time) by all discriminators in order.
 
         Raises:
             ValueError: Wrong rank or channel count.
@@ -69,24 +69,24 @@ class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
 def load_discriminators(
     pretrained_model_name_or_path: str | Path, revision: str | None = None
 ) -> DiscriminatorEnsemble:
-    """Load the discriminators that lie beside a trained autoencoder.
+    """Load the discriminators saved with a trained autoencoder.
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): The autoencoder's folder or Hub id.
-        revision (`str`, *optional*): Version of a Hub model.
+        revision (`str`, *optional*): Revision of a Hub model.
 
     Returns:
         `DiscriminatorEnsemble`: In evaluation mode.
 
     Raises:
-        OSError: There are none, or the Hub cannot be reached.
+        OSError: There are no discriminators, or the Hub cannot be reached.
     """
     folder = Path(pretrained_model_name_or_path)
     if not folder.is_dir():
         return DiscriminatorEnsemble.from_pretrained(
             str(pretrained_model_name_or_path), subfolder=DISCRIMINATOR_FOLDER, revision=revision
         )
-    # With `subfolder`, diffusers would prefer the weights in the folder itself, the autoencoder's.
+    # With `subfolder`, diffusers would prefer the weights in the folder itself, which are the autoencoder's.
     if not (folder / DISCRIMINATOR_FOLDER).is_dir():
         raise OSError(
             f"{folder} has no folder {DISCRIMINATOR_FOLDER!r}; name the folder of an autoencoder that was trained "

@@ -1,4 +1,4 @@
-"""What discriminators share: planes to look at, stacks of convolutions that look."""
+"""Shared parts of discriminators: spectrogram inputs and stacks of convolutions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ from hf_audio_vae.discriminators.output import DiscriminatorOutput
 
 
 class FeatureStack(nn.Module):
-    """Convolutions with leaky ReLU, each of which gives a feature map."""
+    """Convolutions with leaky ReLU; returns the feature map of each."""
 
     def __init__(self, layers: Iterable[nn.Module], *, negative_slope: float) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class FeatureStack(nn.Module):
 
 
 class ScoringStack(nn.Module):
-    """A feature stack and one more convolution, from the last feature map to logits."""
+    """A feature stack and a final convolution from the last feature map to logits."""
 
     def __init__(self, layers: Iterable[nn.Module], last: nn.Module, *, negative_slope: float) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ScoringStack(nn.Module):
 def spectrogram_planes(waveform: Tensor, window_length: int) -> Tensor:
     """Real and imaginary parts of a spectrogram with hop 1/4; (batch, n, time) -> (batch, 2 * n, frames, bins).
 
-    In float32; divided by the window's norm, so that white noise has the same level at every window length.
+    In float32, divided by the window's norm, so that white noise has the same level for every window length.
     """
     norm = torch.linalg.vector_norm(hann_window(window_length, waveform.device))
     spectrum = Spectra(waveform).stft(window_length).transpose(-1, -2) / norm  # (batch, n, frames, bins)
@@ -53,22 +53,22 @@ def spectrogram_planes(waveform: Tensor, window_length: int) -> Tensor:
 
 
 def collect(judgements: Iterable[tuple[Tensor, list[Tensor]]]) -> DiscriminatorOutput:
-    """Gather (scores, feature maps) of all sub-discriminators."""
+    """Collect (scores, feature maps) of all sub-discriminators."""
     logits, feature_maps = zip(*judgements, strict=True)
     return DiscriminatorOutput(logits=list(logits), feature_maps=list(feature_maps))
 
 
 def check_waveform(waveform: Tensor, audio_channels: int) -> None:
-    """Raise a `ValueError` unless the waveform is (batch, audio_channels, time)."""
+    """Raise `ValueError` unless the waveform is (batch, audio_channels, time)."""
     if waveform.ndim != 3 or waveform.shape[1] != audio_channels:
         raise ValueError(
-            f"the discriminator judges (batch, {audio_channels}, time), got {tuple(waveform.shape)}; make it with the "
-            f"autoencoder's `audio_channels`."
+            f"the discriminator expects (batch, {audio_channels}, time), got {tuple(waveform.shape)}; create it with "
+            f"the autoencoder's `audio_channels`."
         )
 
 
 def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raise a `ValueError` unless every number, by its name, and every member of a tuple is positive."""
+    """Raise `ValueError` unless every number and every element of a tuple is positive."""
     for name, size in sizes.items():
         if min(size if isinstance(size, Sequence) else [size], default=0) < 1:
-            raise ValueError(f"`{name}` is {size}; every size has to be 1 or more, and there has to be one.")
+            raise ValueError(f"`{name}` is {size}; every size has to be 1 or more, and a tuple needs at least one.")

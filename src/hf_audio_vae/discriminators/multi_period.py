@@ -11,16 +11,16 @@ CHANNEL_MULTIPLES = (1, 4, 16, 32)
 
 
 class MultiPeriodDiscriminator(ModelMixin, ConfigMixin):
-    """Judges a waveform folded at several periods (Kong et al., 2020, arXiv:2010.05646, section 2.3).
+    """Discriminates waveforms folded at several periods (Kong et al., 2020, arXiv:2010.05646, section 2.3).
 
-    Each sub-discriminator sees every p-th sample side by side: (time / p, p) planes, convolved along time only, four
-    times with stride 3 and once without. What does not fill the last period is reflected.
+    Each sub-discriminator folds the waveform at a period p to (time / p, p) and convolves along time only, four times
+    with stride 3 and once with stride 1. Reflection padding completes the last period.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        hidden_channels (`int`): Width of the first layer; the others have 4, 16, 32 and 32 times as many. 32 in
+        hidden_channels (`int`): Channels of the first layer; the others have 4, 16, 32 and 32 times as many. 32 in
             HiFi-GAN and DAC.
-        periods (`tuple[int, ...]`): In samples; primes overlap least.
+        periods (`tuple[int, ...]`): Periods in samples; primes overlap least.
 
     Raises:
         ValueError: A number is not positive.
@@ -63,6 +63,6 @@ def _stack(in_channels: int, channels: int) -> ScoringStack:
 def _fold(waveform: Tensor, period: int) -> Tensor:
     """(batch, audio_channels, time) -> (batch, audio_channels, ceil(time / period), period)."""
     missing = -waveform.shape[-1] % period
-    # A reflection needs more samples than it adds; what is shorter is silence.
+    # A reflection needs more samples than it adds; shorter waveforms are zero-padded.
     mode = "reflect" if missing < waveform.shape[-1] else "constant"
     return F.pad(waveform, (0, missing), mode=mode).unflatten(-1, (-1, period))

@@ -15,7 +15,7 @@ from hf_audio_vae.modules.convolution import WeightNormConv2d
 
 
 class MultiBandSpectrogramDiscriminator(nn.Module):
-    """Looks at each band of a complex spectrogram with convolutions of its own, scores all bands together."""
+    """Separate convolutions for each band of a complex spectrogram; one convolution scores all bands."""
 
     def __init__(
         self, audio_channels: int, hidden_channels: int, window_length: int, band_edges: tuple[float, ...]
@@ -27,7 +27,7 @@ class MultiBandSpectrogramDiscriminator(nn.Module):
         if sorted(set(self.edges)) != self.edges:
             raise ValueError(
                 f"`band_edges` {band_edges} leave a band empty at window length {window_length}, which has {bins} "
-                f"bins; give rising shares between 0 and 1, fewer of them, or longer windows."
+                f"bins; give increasing shares between 0 and 1, fewer of them, or longer windows."
             )
         self.bands = nn.ModuleList(_band(2 * audio_channels, hidden_channels) for _ in self.edges[1:])
         self.last = WeightNormConv2d(hidden_channels, 1, (3, 3))
@@ -37,22 +37,22 @@ class MultiBandSpectrogramDiscriminator(nn.Module):
         planes = spectrogram_planes(waveform, self.window_length).to(self.last.weight_v.dtype)
         widths = [stop - start for start, stop in zip(self.edges, self.edges[1:], strict=False)]
         maps = [band(plane) for band, plane in zip(self.bands, planes.split(widths, dim=-1), strict=True)]
-        joined = torch.cat([of_band[-1] for of_band in maps], dim=-1)  # (batch, hidden_channels, frames, all bins)
-        return self.last(joined), [feature_map for of_band in maps for feature_map in of_band]
+        joined = torch.cat([band_maps[-1] for band_maps in maps], dim=-1)  # (batch, hidden_channels, frames, all bins)
+        return self.last(joined), [feature_map for band_maps in maps for feature_map in band_maps]
 
 
 class MultiResolutionDiscriminator(ModelMixin, ConfigMixin):
-    """Judges bands of complex spectrograms of several resolutions (Kumar et al., 2023, arXiv:2306.06546).
+    """Discriminates bands of complex spectrograms at several resolutions (Kumar et al., 2023, arXiv:2306.06546).
 
-    Bands with weights of their own notice what a shared filter overlooks in the quiet high frequencies. Each has a 3x9
-    convolution over (frames, bins), three with stride 2 over the bins, and a 3x3 one; a last 3x3 one scores their
-    outputs, side by side.
+    Separate weights per band detect artefacts in the quiet high frequencies that shared filters miss. Each band has a
+    3x9 convolution over (frames, bins), three 3x9 convolutions with stride 2 over the bins, and a 3x3 convolution. A
+    final 3x3 convolution scores their outputs, concatenated over the bins.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        hidden_channels (`int`): Width of every hidden layer; 32 in DAC.
-        window_lengths (`tuple[int, ...]`): Hann windows in samples; the hop is a quarter.
-        band_edges (`tuple[float, ...]`): Where one band ends and the next begins, as shares of half the sampling rate.
+        hidden_channels (`int`): Channels of every hidden layer; 32 in DAC.
+        window_lengths (`tuple[int, ...]`): Lengths of the Hann windows in samples; the hop is a quarter.
+        band_edges (`tuple[float, ...]`): Edges between bands, as shares of half the sampling rate.
 
     Raises:
         ValueError: A number is not positive, or a band is empty.

@@ -10,16 +10,16 @@ DILATIONS = (1, 2, 4)
 
 
 class MultiScaleSTFTDiscriminator(ModelMixin, ConfigMixin):
-    """Judges complex spectrograms of several window lengths (Défossez et al., 2022, arXiv:2210.13438, section 3.4).
+    """Discriminates complex spectrograms at several scales (Défossez et al., 2022, arXiv:2210.13438, section 3.4).
 
-    Real and imaginary parts of all channels enter as planes of (frames, bins): a 3x9 convolution, three with stride 2
-    over the bins and dilations 1, 2, 4 over the frames, a 3x3 one, and a 3x3 one to the logits: the kernels of the
-    released code, where the paper says 3x8. Spectrograms are centred here.
+    The input channels are the real and imaginary parts of all channels over (frames, bins). The layers are a 3x9
+    convolution, three with stride 2 over the bins and dilations 1, 2, 4 over the frames, a 3x3 convolution, and a 3x3
+    convolution to the logits. Kernel sizes follow the released code; the paper says 3x8. Spectrograms are centred.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        hidden_channels (`int`): Width of every hidden layer; 32 in EnCodec, 64 in Stable Audio's VAE.
-        window_lengths (`tuple[int, ...]`): Hann windows in samples; the hop is a quarter.
+        hidden_channels (`int`): Channels of every hidden layer; 32 in EnCodec, 64 in Stable Audio's VAE.
+        window_lengths (`tuple[int, ...]`): Lengths of the Hann windows in samples; the hop is a quarter.
 
     Raises:
         ValueError: A number is not positive.

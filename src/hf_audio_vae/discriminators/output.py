@@ -6,12 +6,12 @@ from torch import Tensor
 
 @dataclass
 class DiscriminatorOutput(BaseOutput):
-    """What every discriminator returns.
+    """Output of a discriminator.
 
     Args:
         logits (`list[torch.Tensor]`): One score map for each sub-discriminator, (batch, 1, ...): high where the sound
-            seems real.
-        feature_maps (`list[list[torch.Tensor]]`): For each sub-discriminator the output of every hidden layer,
+            is classified as real.
+        feature_maps (`list[list[torch.Tensor]]`): For each sub-discriminator, the output of every hidden layer,
             (batch, channels, ...), in order.
     """
 

@@ -1,4 +1,4 @@
-"""Metrics, pictures and reports."""
+"""Metrics, figures and reports."""
 
 from hf_audio_vae.evaluation.codes import CodeStatistics, usage_warning
 from hf_audio_vae.evaluation.health import Health, health_of

@@ -1,4 +1,4 @@
-"""The health of what lies between encoder and decoder, in one voice for latents and for codes."""
+"""Common interface for the statistics of latents and of codes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,42 +16,41 @@ if TYPE_CHECKING:
 
 
 class Framed(Protocol):
-    """What is read off any model; off one with codebooks what `codes.Coded` has."""
+    """Attributes that are read from any model. A model with codebooks also has those of `codes.Coded`."""
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
 
 
 class Health(ABC):
-    """Stream over a model's outputs; what they tell of its bottleneck. Made by `health_of`."""
+    """Streaming statistics of a model's bottleneck. Create one with `health_of`."""
 
-    name: str  # of its files, figures and tables
+    name: str  # used for files, figures and tables
 
     @abstractmethod
     def add(self, output: object) -> None:
-        """Take in what the model, or its `encode`, returns for one batch.
+        """Add the output of the model, or of its `encode`, for one batch.
 
         Raises:
-            ValueError: The output is that of another kind of model, or not healthy enough to be measured.
+            ValueError: The output is of another kind of model, or has values that cannot be measured.
         """
 
     @property
     @abstractmethod
     def frames(self) -> int:
-        """Frames seen, in a hierarchy those of the level with the most."""
+        """Number of frames; for a hierarchy, of the level with the most frames."""
 
     @abstractmethod
     def summary(self) -> dict[str, float]:
-        """Return the figures of everything together, by the names that reports have labels for."""
+        """Return the overall statistics, by the metric names that reports have labels for."""
 
     @abstractmethod
     def warning(self, min_active_share: float) -> str | None:
-        """Say in one line that too little of it is used, and what to change; `None` if enough is.
+        """Return a one-line warning, with the remedy, if too few channels or codes are used, else `None`.
 
         Args:
-            min_active_share (`float`): Share of the channels that are to be active, or of each codebook's codes that
-                are to be used, 0 to 1.
+            min_active_share (`float`): Required share of active channels, or of used codes in each codebook, 0 to 1.
         """
 
     @abstractmethod
@@ -60,18 +59,18 @@ class Health(ABC):
 
     @abstractmethod
     def figure(self, title: str = "") -> "Figure":
-        """Draw it."""
+        """Draw the statistics."""
 
     @abstractmethod
     def numbers(self) -> dict[str, object]:
-        """Return every figure, fit for JSON."""
+        """Return all statistics as JSON-serializable values."""
 
 
 class LatentHealth(Health):
-    """That of a VAE's latents.
+    """Statistics of a VAE's latents.
 
     Args:
-        frame_rate (`float`): Latent frames a second.
+        frame_rate (`float`): Latent frames per second.
     """
 
     name = "latents"
@@ -80,12 +79,12 @@ class LatentHealth(Health):
         self.statistics = LatentStatistics(frame_rate)
 
     def add(self, output: object) -> None:
-        """Take in an output's `latent_dist`."""
+        """Add the `latent_dist` of an output."""
         self.statistics.add(_field(output, "latent_dist"))
 
     @property
     def frames(self) -> int:
-        """Frames seen."""
+        """Number of frames."""
         return self.statistics.frames
 
     def summary(self) -> dict[str, float]:
@@ -105,7 +104,7 @@ class LatentHealth(Health):
         return latents_figure(self.statistics, title)
 
     def numbers(self) -> dict[str, object]:
-        """Return every figure; channels are in their own order."""
+        """Return all statistics; channels are in index order."""
         return {
             "frames": self.statistics.frames,
             "frame_rate": self.statistics.frame_rate,
@@ -116,10 +115,10 @@ class LatentHealth(Health):
 
 
 class CodeHealth(Health):
-    """That of a codec's codes.
+    """Statistics of a codec's codes.
 
     Args:
-        statistics (`CodeStatistics`): To add to.
+        statistics (`CodeStatistics`): Statistics that outputs are added to.
     """
 
     name = "codes"
@@ -128,12 +127,12 @@ class CodeHealth(Health):
         self.statistics = statistics
 
     def add(self, output: object) -> None:
-        """Take in an output's `audio_codes`, where its `audio_codes_mask` is True if it has one."""
+        """Add the `audio_codes` of an output; with an `audio_codes_mask`, only where it is True."""
         self.statistics.add(_field(output, "audio_codes"), getattr(output, "audio_codes_mask", None))
 
     @property
     def frames(self) -> int:
-        """Frames seen, of the codebook that saw the most."""
+        """Number of frames of the codebook with the most frames."""
         return int(self.statistics.frames.max())
 
     def summary(self) -> dict[str, float]:
@@ -153,7 +152,7 @@ class CodeHealth(Health):
         return codes_figure(self.statistics, title)
 
     def numbers(self) -> dict[str, object]:
-        """Return every figure; codebooks are in their own order."""
+        """Return all statistics; codebooks are in index order."""
         return {
             "frame_rates": list(self.statistics.frame_rates),
             "codebook_sizes": list(self.statistics.codebook_sizes),
@@ -163,7 +162,7 @@ class CodeHealth(Health):
 
 
 def health_of(model: Framed) -> Health:
-    """Start the health of a model: of its codes if it has `codebook_sizes`, else of its latents."""
+    """Return empty statistics for a model: of its codes if it has `codebook_sizes`, else of its latents."""
     if has_codebooks(model):
         return CodeHealth(CodeStatistics.of(model))
     return LatentHealth(model.frame_rate)

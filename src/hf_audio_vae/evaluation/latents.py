@@ -1,4 +1,4 @@
-"""The health of a VAE's latents: what each channel carries, which ones collapsed, how far from the prior they lie."""
+"""Statistics of a VAE's latents: information per channel, collapsed channels, and distance from the prior."""
 
 import math
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
-ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data, the threshold of Burda et al., 2016
+ACTIVE_VARIANCE = 0.01  # variance of the posterior mean over the data; threshold of Burda et al., 2016
 
 
 class LatentStatistics:
-    """Stream over posteriors; exact statistics of the latents, channel by channel.
+    """Streaming, exact statistics of posteriors, for each latent channel.
 
-    The aggregate posterior q(z) is the average over all frames of their Gaussians N(μ, σ²), every frame counted alike
-    and its neighbours left out of account. Its moments follow from those of μ and σ, nothing is sampled. Variances
-    divide by the number of frames.
+    The aggregate posterior q(z) is the average over all frames of their Gaussians N(μ, σ²). All frames count
+    equally, and dependence on neighbouring frames is ignored. Its moments are computed from μ and σ, without
+    sampling. Variances divide by the number of frames.
 
     Args:
-        frame_rate (`float`): Latent frames a second.
+        frame_rate (`float`): Latent frames per second.
 
     Raises:
         ValueError: `frame_rate` is not positive and finite.
@@ -36,25 +36,25 @@ class LatentStatistics:
 
     def __init__(self, frame_rate: float) -> None:
         if not 0 < frame_rate < math.inf:
-            raise ValueError(f"`frame_rate` is {frame_rate}; give the model's, a positive number of frames a second.")
+            raise ValueError(f"`frame_rate` is {frame_rate}; give the model's positive number of frames per second.")
         self.frame_rate = frame_rate
-        self.frames = 0  # latent frames seen
+        self.frames = 0  # number of latent frames
         self._shift = torch.zeros(0, 1, dtype=torch.float64)  # (latent_channels, 1)
         self._sums: dict[str, Tensor] = {}
 
     def add(self, posterior: DiagonalGaussian) -> None:
-        """Take in the posterior of one batch; it is measured in float64 on the CPU, whatever it comes in.
+        """Add the posterior of one batch. Statistics are computed in float64 on the CPU.
 
         Args:
-            posterior (`DiagonalGaussian`): Over latents of shape (batch, latent_channels, frames).
+            posterior (`DiagonalGaussian`): Posterior of latents of shape (batch, latent_channels, frames).
 
         Raises:
-            ValueError: Wrong rank, no frames, other channels than before, NaN or infinity, or a `std` of 0 or less.
+            ValueError: Wrong rank, no frames, another number of channels than before, NaN, infinity, or a `std` <= 0.
         """
         self._check(posterior)
         mean, std = _by_channel(posterior.mean), _by_channel(posterior.std)
-        # Power sums cancel unless taken about a place amid the data. About any frame of n, even the farthest off, the
-        # fourth moment loses n rounding errors at most; and a channel that never changes has no offset at all.
+        # Power sums cancel unless the shift is a value within the data. With any of the n frames as the shift, even
+        # the farthest outlier, the fourth moment loses at most n rounding errors. A constant channel has offset 0.
         shift = self._shift if self.frames else mean[:, :1].clone()
         offset, variance = mean - shift, std.square()  # (latent_channels, batch * frames)
         sums = {
@@ -74,12 +74,12 @@ class LatentStatistics:
 
     @property
     def kl_nats(self) -> Tensor:
-        """KL from the unit Gaussian in nats a frame, (latent_channels,)."""
+        """KL from the unit Gaussian in nats per frame, (latent_channels,)."""
         return self._average("kl")
 
     @property
     def bits_per_second(self) -> Tensor:
-        """The same in bits a second, (latent_channels,): at most so much of the data is told by each channel."""
+        """KL in bits per second, (latent_channels,): upper bound of the information about the data in each channel."""
         return self.kl_nats / math.log(2) * self.frame_rate
 
     @property
@@ -104,7 +104,9 @@ class LatentStatistics:
 
     @property
     def excess_kurtosis(self) -> Tensor:
-        """Of the aggregate posterior, (latent_channels,): 0 for a Gaussian, -2 for two points, above 0 for long tails.
+        """Excess kurtosis of the aggregate posterior, (latent_channels,).
+
+        0 for a Gaussian, -2 for two points, above 0 for long tails.
 
         The fourth central moment is ``E[(μ - m)⁴ + 6 (μ - m)² σ² + 3 σ⁴]``.
         """
@@ -117,14 +119,14 @@ class LatentStatistics:
 
     @property
     def eigenvalues(self) -> Tensor:
-        """Variances of the posterior mean along its principal axes, (latent_channels,), the largest first."""
+        """Variances of the posterior mean along its principal axes, (latent_channels,), largest first."""
         return torch.linalg.eigvalsh(self._covariance()).flip(0).clamp_min(0)
 
     @property
     def effective_rank(self) -> float:
-        """How many equal, uncorrelated channels would have the same spread: exp of the `eigenvalues`' entropy.
+        """Effective rank (Roy & Vetterli, 2007) of the posterior mean's covariance.
 
-        Roy & Vetterli, 2007, of the posterior mean's covariance. 0.0 if the posterior mean never changes.
+        The exponential of the entropy of the normalized `eigenvalues`; 0.0 if the posterior mean is constant.
         """
         eigenvalues = self.eigenvalues
         total = eigenvalues.sum()
@@ -132,18 +134,19 @@ class LatentStatistics:
 
     @property
     def mismatch_nats(self) -> float:
-        """KL from the prior, in nats a frame, of the Gaussian with the aggregate's mean m and full covariance S.
+        """KL(N(m, S) || p) in nats per frame, for mean m and full covariance S of the aggregate posterior, prior p.
 
-        ``0.5 (tr S + |m|² - latent_channels - log det S)``. It bounds from below the marginal KL(q(z) || p(z)) of
-        Hoffman & Johnson, 2016 ("ELBO surgery"), and with it the KL: log N(m, S) / p is a quadratic, so
-        ``KL(q || p) = KL(q || N(m, S)) + KL(N(m, S) || p)``. What it misses is the first term, the aggregate's shape.
+        ``0.5 (tr S + |m|² - latent_channels - log det S)``. It is a lower bound of the marginal KL(q(z) || p(z)) of
+        Hoffman & Johnson, 2016 ("ELBO surgery"), and so of the KL. As log N(m, S) / p is quadratic,
+        ``KL(q || p) = KL(q || N(m, S)) + KL(N(m, S) || p)``. The bound omits the first term, the aggregate's
+        deviation from a Gaussian.
         """
         covariance = self._covariance() + self._average("variance").diag()
         spread = covariance.trace() - len(covariance) - torch.linalg.slogdet(covariance).logabsdet
         return max(0.5 * (spread + self.mean.square().sum()).item(), 0.0)
 
     def by_channel(self) -> dict[str, Tensor]:
-        """Return the figures of each channel by their names here, (latent_channels,) each."""
+        """Return the per-channel statistics by property name, (latent_channels,) each."""
         return {
             "kl_nats": self.kl_nats,
             "bits_per_second": self.bits_per_second,
@@ -155,7 +158,7 @@ class LatentStatistics:
         }
 
     def summary(self) -> dict[str, float]:
-        """Return the figures of all channels together, by their names in `reports.LATENT_METRICS`."""
+        """Return the statistics over all channels, with the keys of `reports.LATENT_METRICS`."""
         return {
             "bits_per_second": self.bits_per_second.sum().item(),
             "active_units": float(self.active.sum()),
@@ -166,7 +169,7 @@ class LatentStatistics:
         }
 
     def _average(self, name: str) -> Tensor:
-        """Expectation over all frames."""
+        """Mean over all frames."""
         if not self.frames:
             raise ValueError("there are no latents to describe; `add` at least one posterior first.")
         return self._sums[name] / self.frames
@@ -186,30 +189,30 @@ class LatentStatistics:
         if self.frames and mean.shape[1] != len(self._shift):
             raise ValueError(
                 f"the posterior has {mean.shape[1]} channels, those before it {len(self._shift)}; use one "
-                f"`LatentStatistics` a model."
+                f"`LatentStatistics` per model."
             )
         for name, values in (("mean", mean), ("std", std)):
             if not bool(values.isfinite().all()):
                 raise ValueError(
-                    f"the posterior's `{name}` holds NaN or infinite values; encode in float32, or go back to "
-                    f"weights from before they diverged."
+                    f"the posterior's `{name}` holds NaN or infinite values; encode in float32, or use "
+                    f"weights from before training diverged."
                 )
         if not bool((std > 0).all()):
-            raise ValueError(f"the posterior's `std` is {std.min().item():g} somewhere; it has to be positive.")
+            raise ValueError(f"the posterior's `std` is {std.min().item():g} somewhere; it must be positive.")
 
 
 def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> str | None:
-    """Say in one line that too many channels carry nothing, and what to change; `None` if enough are active.
+    """Return a one-line warning, with the remedy, if too few channels are active, else `None`.
 
     Args:
-        statistics (`LatentStatistics`): Of a validation set.
-        min_active_share (`float`): Share of the channels, 0 to 1, under which there is a warning.
+        statistics (`LatentStatistics`): Statistics of a validation set.
+        min_active_share (`float`): Warn if a smaller share of the channels is active, 0 to 1.
 
     Returns:
         The warning, without a line break, or `None`.
 
     Raises:
-        ValueError: `min_active_share` is no share, or no posterior has been added.
+        ValueError: `min_active_share` is not in 0 to 1, or no posterior has been added.
     """
     if not 0 <= min_active_share <= 1:
         raise ValueError(f"`min_active_share` is {min_active_share}; give a share of the channels, from 0 to 1.")

@@ -1,4 +1,4 @@
-"""Distances between a waveform and its reconstruction, each by a published definition, one value an item."""
+"""Reconstruction metrics with published definitions, one value per item."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB: each channel centred, then averaged over channels.
+    """Scale-invariant signal-to-distortion ratio in dB, per channel without its mean, then averaged over channels.
 
-    Le Roux et al., 2019 (arXiv:1811.02508), eq. 4, per channel as in auraloss. Higher is better. Energies are floored
-    at float32's epsilon, so a silent target gives a finite value.
+    Le Roux et al., 2019 (arXiv:1811.02508), eq. 4, per channel as in auraloss. Higher is better. The epsilon of
+    float32 is added to energies, so a silent target gives a finite value.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.
@@ -42,10 +42,10 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def multi_resolution_stft_distance(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
-    """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (auraloss' form).
+    """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (as in auraloss).
 
-    The convergence is taken per item, so a value does not depend on the batch, and relative to at least noise at
-    -60 dB, so silence is no division by zero. Lower is better.
+    The convergence is computed per item, so the value does not depend on the batch. Its denominator is at least that
+    of noise at -60 dB, so silence does not divide by zero. Lower is better.
     (batch, audio_channels, time) twice -> (batch,).
     """
     ours, theirs = Spectra.of(estimate), Spectra.of(target)
@@ -53,10 +53,11 @@ def multi_resolution_stft_distance(estimate: Tensor | Spectra, target: Tensor | 
 
 
 def mel_spectrogram_distance(estimate: Tensor | Spectra, target: Tensor | Spectra, sampling_rate: int) -> Tensor:
-    """DAC's "mel distance" by its class defaults, the one its tables report: lower is better.
+    """DAC's "mel distance" with its class defaults, as reported in its tables. Lower is better.
 
-    150 and 80 mels on windows 2048 and 512, hop 1/4; L1 of log10 of squared mel spectra plus L1 of mel spectra, summed
-    over both. Not comparable with the seven-scale loss DAC trains with. (batch, audio_channels, time) -> (batch,).
+    150 and 80 mels with windows 2048 and 512, hop 1/4; L1 of log10 of squared mel spectra plus L1 of mel spectra,
+    summed over both scales. Not comparable with the seven-scale training loss of DAC.
+    (batch, audio_channels, time) twice -> (batch,).
     """
     ours, theirs = Spectra.of(estimate), Spectra.of(target)
     distances: list[Tensor] = []
@@ -67,10 +68,10 @@ def mel_spectrogram_distance(estimate: Tensor | Spectra, target: Tensor | Spectr
 
 
 def bandwidth(waveform: Tensor, sampling_rate: int, *, floor_db: float = 60.0) -> Tensor:
-    """Highest frequency whose mean power is within `floor_db` of the strongest frequency's, in Hz; 0 for silence.
+    """Highest frequency in Hz with a mean power within `floor_db` of the maximum over frequencies; 0 for silence.
 
-    Power is averaged over time and channels, in windows of 2048 samples inside the signal: those beyond its ends are
-    mirrored, which spreads a tone over all frequencies.
+    Power is averaged over time and channels. Windows of 2048 samples that extend beyond the signal are excluded:
+    reflection padding spreads a tone over all frequencies.
     (batch, audio_channels, time) -> (batch,).
 
     Example:
@@ -86,7 +87,7 @@ def bandwidth(waveform: Tensor, sampling_rate: int, *, floor_db: float = 60.0) -
 
 
 def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, Tensor]:
-    """All of the above by the names reports use, (batch,) each; inputs (batch, audio_channels, time)."""
+    """SI-SDR, STFT and mel distance by metric name, (batch,) each; inputs (batch, audio_channels, time)."""
     ours, theirs = Spectra(estimate.float()), Spectra(target.float())
     return {
         "si_sdr_db": si_sdr(ours.waveform, theirs.waveform),
@@ -98,13 +99,13 @@ def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int)
 def measure(
     reconstruction: Tensor, original: Tensor, losses: Mapping[str, Tensor], sampling_rate: int
 ) -> dict[str, float]:
-    """Every metric of one clip, (1, audio_channels, time) twice, and the regularisers its model returned."""
+    """All metrics of one clip, (1, audio_channels, time) twice, and the auxiliary losses of its model."""
     metrics = reconstruction_metrics(reconstruction, original, sampling_rate) | dict(losses)
     return {name: value.mean().item() for name, value in metrics.items()}
 
 
 def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Average each metric over clips; a `ValueError` if there are none."""
+    """Average each metric over clips; `ValueError` if there are none."""
     if not rows:
-        raise ValueError("the data set holds no items to measure on; check its path and split.")
+        raise ValueError("the data set has no items to measure; check its path and split.")
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

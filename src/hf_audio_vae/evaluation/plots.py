@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FLOOR_DB = -80.0  # where `log_spectrogram` ends
+FLOOR_DB = -80.0  # lowest level of `log_spectrogram`
 ACTIVE, INACTIVE = "tab:blue", "tab:red"
-MAX_TICKS = 64  # channel numbers that fit under each other's panels
+MAX_TICKS = 64  # maximum number of tick labels on an axis
 
 
 def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rate: int, title: str = "") -> "Figure":
-    """Draw the spectrograms of a waveform, its reconstruction and their difference, on one scale.
+    """Draw the spectrograms of a waveform, its reconstruction and the residual, with a common scale.
 
     Args:
-        original (`torch.Tensor` of shape `(audio_channels, time)`): What went in; channels are averaged.
-        reconstruction (`torch.Tensor`, same shape): What came out.
-        sampling_rate (`int`): In Hz.
-        title (`str`): Line above the picture.
+        original (`torch.Tensor` of shape `(audio_channels, time)`): Input of the model; channels are averaged.
+        reconstruction (`torch.Tensor`, same shape): Output of the model.
+        sampling_rate (`int`): Sampling rate in Hz.
+        title (`str`): Title of the figure.
 
     Returns:
-        `matplotlib.figure.Figure`: Frequency in kHz over seconds, level in dB of a full-scale sine.
+        `matplotlib.figure.Figure`: Frequency in kHz over time in seconds, level in dB relative to a full-scale sine.
     """
-    rows = {"original": original, "reconstruction": reconstruction, "residual": original - reconstruction}
-    return spectrogram_figure(rows, sampling_rate, title)
+    waveforms = {"original": original, "reconstruction": reconstruction, "residual": original - reconstruction}
+    return spectrogram_figure(waveforms, sampling_rate, title)
 
 
 def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, title: str = "") -> "Figure":
-    """Draw the spectrograms of waveforms under each other, on one scale.
+    """Draw the spectrograms of several waveforms, one below the other, with a common scale.
 
     Args:
-        waveforms (`Mapping[str, torch.Tensor]`): (audio_channels, time) each, by name; channels are averaged.
-        sampling_rate (`int`): In Hz.
-        title (`str`): Line above the picture.
+        waveforms (`Mapping[str, torch.Tensor]`): Waveforms (audio_channels, time) by name; channels are averaged.
+        sampling_rate (`int`): Sampling rate in Hz.
+        title (`str`): Title of the figure.
 
     Returns:
-        `matplotlib.figure.Figure`: Frequency in kHz over seconds, level in dB of a full-scale sine.
+        `matplotlib.figure.Figure`: Frequency in kHz over time in seconds, level in dB relative to a full-scale sine.
     """
     from matplotlib.figure import Figure
 
@@ -64,15 +64,16 @@ def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, titl
 
 
 def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
-    """Draw what each latent channel carries and how it is distributed, the channel with the most bits first.
+    """Draw the information and the distribution of each latent channel, sorted by falling KL.
 
     Args:
-        statistics (`LatentStatistics`): Of a data set.
-        title (`str`): Line above the picture.
+        statistics (`LatentStatistics`): Statistics of a data set.
+        title (`str`): Title of the figure.
 
     Returns:
-        `matplotlib.figure.Figure`: By channel, bits a second, mean and standard deviation beside the prior's, and
-        excess kurtosis, inactive channels in red; below, the eigenvalues of the posterior mean's covariance.
+        `matplotlib.figure.Figure`: Panels by channel with bits per second, mean and standard deviation compared with
+        the prior, and excess kurtosis, with inactive channels in red. The last panel has the eigenvalues of the
+        posterior mean's covariance.
 
     Raises:
         ValueError: No posterior has been added.
@@ -80,28 +81,28 @@ def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
     from matplotlib.figure import Figure
 
     order = statistics.kl_nats.argsort(descending=True)
-    places = np.arange(len(order))
+    positions = np.arange(len(order))
     colors = [ACTIVE if active else INACTIVE for active in statistics.active[order].tolist()]
     mean, std = statistics.mean[order].numpy(), statistics.std[order].numpy()
     figure = Figure(figsize=(11, 10), layout="constrained")
     bits, spread, kurtosis, spectrum = figure.subplots(4, 1)
-    bits.bar(places, statistics.bits_per_second[order].numpy(), color=colors)
-    bits.set_ylabel("KL\nbits a second")
+    bits.bar(positions, statistics.bits_per_second[order].numpy(), color=colors)
+    bits.set_ylabel("KL\nbits per second")
     count = int(statistics.active.sum())
     meaning = f"blue: active, the posterior mean's variance is at least {ACTIVE_VARIANCE}; red: inactive"
     bits.set_title(f"{count} of {len(order)} channels active ({meaning})", fontsize="medium")
     spread.axhspan(-1, 1, color="0.9", label="prior: 0 ± 1")
-    spread.errorbar(places, mean, yerr=std, fmt="none", ecolor=colors, elinewidth=2)
-    spread.scatter(places, mean, color=colors, s=16, zorder=3)
+    spread.errorbar(positions, mean, yerr=std, fmt="none", ecolor=colors, elinewidth=2)
+    spread.scatter(positions, mean, color=colors, s=16, zorder=3)
     spread.set_ylabel("mean ± std")
     spread.legend(loc="upper right", fontsize="small")
-    kurtosis.bar(places, statistics.excess_kurtosis[order].numpy(), color=colors)
+    kurtosis.bar(positions, statistics.excess_kurtosis[order].numpy(), color=colors)
     kurtosis.axhline(0, color="black", linewidth=0.8)
-    kurtosis.update_datalim([(0, -0.5), (0, 0.5)])  # nothing is made of rounding
+    kurtosis.update_datalim([(0, -0.5), (0, 0.5)])  # hides rounding errors
     kurtosis.autoscale_view()
     kurtosis.set_ylabel("excess kurtosis")
     for panel in (bits, spread, kurtosis):
-        _number(panel, order.tolist())
+        _label_indices(panel, order.tolist())
     kurtosis.set_xlabel("latent channel")
     _draw_spectrum(spectrum, statistics)
     figure.suptitle(title)
@@ -109,16 +110,16 @@ def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
 
 
 def codes_figure(statistics: CodeStatistics, title: str = "") -> "Figure":
-    """Draw how much of each codebook is used, what its codes carry, and how often each comes.
+    """Draw the usage, entropy and code frequencies of each codebook.
 
     Args:
-        statistics (`CodeStatistics`): Of a data set.
-        title (`str`): Line above the picture.
+        statistics (`CodeStatistics`): Statistics of a data set.
+        title (`str`): Title of the figure.
 
     Returns:
-        `matplotlib.figure.Figure`: By codebook, usage beside the most that so few frames let expect, perplexity as a
-        share of the codebook, and the codes' entropy within their bitrate; below, the codes' shares, the most frequent
-        first, relative to equal shares.
+        `matplotlib.figure.Figure`: Panels by codebook with usage compared with the usage expected of equally likely
+        codes, perplexity as a share of the codebook size, and entropy compared with the bitrate. The last panel has
+        the frequency of each code, the most frequent first, relative to equally likely codes.
 
     Raises:
         ValueError: No codes have been added.
@@ -126,26 +127,26 @@ def codes_figure(statistics: CodeStatistics, title: str = "") -> "Figure":
     from matplotlib.figure import Figure
 
     sizes = torch.tensor(statistics.codebook_sizes)
-    places = np.arange(len(sizes))
+    positions = np.arange(len(sizes))
     figure = Figure(figsize=(11, 9), layout="constrained")
     shares, bits, frequencies = figure.subplots(3, 1)
-    shares.bar(places - 0.2, statistics.usage.numpy(), width=0.4, color=ACTIVE, label="usage")
+    shares.bar(positions - 0.2, statistics.usage.numpy(), width=0.4, color=ACTIVE, label="usage")
     perplexity = (statistics.perplexity / sizes).numpy()
-    shares.bar(places + 0.2, perplexity, width=0.4, color="tab:cyan", label="perplexity")
+    shares.bar(positions + 0.2, perplexity, width=0.4, color="tab:cyan", label="perplexity")
     expected = statistics.uniform_usage.numpy()
-    shares.hlines(expected, places - 0.4, places, color="black", label="usage expected of equally likely codes")
+    shares.hlines(expected, positions - 0.4, positions, color="black", label="usage expected of equally likely codes")
     shares.set_ylim(0, 1.05)
     shares.set_ylabel("share of\nthe codebook")
     shares.legend(loc="lower right", fontsize="small", ncols=3)
     dead = int(statistics.dead_codes.sum())
     shares.set_title(f"{dead} of {int(sizes.sum())} codes never used", fontsize="medium")
-    bits.bar(places, statistics.nominal_bits_per_second.numpy(), color="0.85", label="bitrate")
-    bits.bar(places, statistics.entropy_bits_per_second.numpy(), color=ACTIVE, label="entropy of the codes")
-    bits.set_ylabel("bits a second")
-    bits.set_title(f"{statistics.bitrate_efficiency:.1%} of the bitrate are used", fontsize="medium")
+    bits.bar(positions, statistics.nominal_bits_per_second.numpy(), color="0.85", label="bitrate")
+    bits.bar(positions, statistics.entropy_bits_per_second.numpy(), color=ACTIVE, label="entropy of the codes")
+    bits.set_ylabel("bits per second")
+    bits.set_title(f"{statistics.bitrate_efficiency:.1%} of the bitrate is used", fontsize="medium")
     bits.legend(loc="lower right", fontsize="small", ncols=2)
     for panel in (shares, bits):
-        _number(panel, list(range(len(sizes))))
+        _label_indices(panel, list(range(len(sizes))))
     bits.set_xlabel("codebook")
     _draw_frequencies(frequencies, statistics)
     figure.suptitle(title)
@@ -153,7 +154,7 @@ def codes_figure(statistics: CodeStatistics, title: str = "") -> "Figure":
 
 
 def figure_pixels(figure: "Figure") -> Tensor:
-    """Render a figure for a tracker; -> uint8 (height, width, 3)."""
+    """Render a figure for a tracker -> uint8 (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -161,21 +162,21 @@ def figure_pixels(figure: "Figure") -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _number(panel: "Axes", order: list[int]) -> None:
-    """Write the numbers of channels or codebooks in their order, as many as fit."""
+def _label_indices(panel: "Axes", order: list[int]) -> None:
+    """Label the axis with channel or codebook indices, at most `MAX_TICKS` of them."""
     step = math.ceil(len(order) / MAX_TICKS)
-    labels = [str(channel) for channel in order[::step]]
+    labels = [str(index) for index in order[::step]]
     panel.set_xticks(range(0, len(order), step), labels, fontsize=7, rotation=90 if step > 1 else 0)
     panel.set_xlim(-0.6, len(order) - 0.4)
 
 
 def _draw_spectrum(panel: "Axes", statistics: LatentStatistics) -> None:
-    """Eigenvalues of the posterior mean's covariance, the largest first, and their effective rank."""
+    """Draw the eigenvalues of the posterior mean's covariance, largest first, and their effective rank."""
     eigenvalues = statistics.eigenvalues.numpy()
     panel.plot(np.arange(1, len(eigenvalues) + 1), eigenvalues, "o-", color="0.3", markersize=4)
     if eigenvalues[0] > 0:
         panel.set_yscale("log")
-        # Further down it is rounding.
+        # Smaller eigenvalues are rounding errors.
         panel.set_ylim(max(eigenvalues[-1], 1e-9 * eigenvalues[0]) / 2, 2 * eigenvalues[0])
     panel.set_xlim(0, len(eigenvalues) + 0.5)
     rank = statistics.effective_rank
@@ -186,7 +187,7 @@ def _draw_spectrum(panel: "Axes", statistics: LatentStatistics) -> None:
 
 
 def _draw_frequencies(panel: "Axes", statistics: CodeStatistics) -> None:
-    """Each codebook's shares, sorted, times its size: 1 is an equal share; codes never used have no place."""
+    """Draw the sorted code frequencies of each codebook times its size, without unused codes."""
     from matplotlib import colormaps
 
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(statistics.codebook_sizes)))

@@ -1,4 +1,4 @@
-"""Figures as text: tables for a terminal or Markdown, and model cards. Nothing here makes up a number."""
+"""Metrics as text: Markdown tables and model cards. All numbers come from the arguments."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +12,21 @@ from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
 
 
 class Summarizable(Protocol):
-    """What a card says of a model is read off these, and off `latent_channels` or `codebook_sizes`."""
+    """Attributes that a card reads from a model, next to `latent_channels` or `codebook_sizes`."""
 
     config: Any
 
     @property
     def hop_length(self) -> int:
-        """Samples a latent frame."""
+        """Samples per latent frame."""
 
     @property
     def sampling_rate(self) -> int:
-        """In Hz."""
+        """Sampling rate in Hz."""
 
     @property
     def frame_rate(self) -> float:
-        """Latent frames a second."""
+        """Latent frames per second."""
 
     def parameters(self) -> Iterator[Tensor]:
         """Yield the weights."""
@@ -41,7 +41,7 @@ METRICS = {
     "codebook": "codebook (codes to their latents, mean square)",
     "real_time_factor": "times real time (↑)",
 }
-LATENT_METRICS = {  # what `LatentStatistics.summary` returns
+LATENT_METRICS = {  # keys of `LatentStatistics.summary`
     "bits_per_second": "KL (bits a second)",
     "active_units": "active channels",
     "active_share": "active share of channels",
@@ -49,7 +49,7 @@ LATENT_METRICS = {  # what `LatentStatistics.summary` returns
     "mismatch_nats": "Gaussian mismatch with the prior (nats a frame, ↓)",
     "mean_std": "std of a channel, mean (prior: 1)",
 }
-CODE_METRICS = {  # what `CodeStatistics.summary` returns
+CODE_METRICS = {  # keys of `CodeStatistics.summary`
     "nominal_bits_per_second": "bitrate, all codebooks (bits a second)",
     "entropy_bits_per_second": "entropy of the codes (bits a second)",
     "bitrate_efficiency": "bitrate efficiency (↑)",
@@ -58,7 +58,7 @@ CODE_METRICS = {  # what `CodeStatistics.summary` returns
     "dead_codes": "codes never used (↓)",
     "frames_per_code": "frames measured a code, the fewest",
 }
-DIFFUSION_METRICS = {  # what a validation of latent diffusion returns
+DIFFUSION_METRICS = {  # keys of a latent diffusion validation
     "denoising_loss": "denoising loss (↓)",
     "linear_guess_loss": "loss of the linear predictor",
     "loss_ratio": "loss / linear predictor (↓)",
@@ -86,7 +86,7 @@ CODEBOOK_FIGURES = {
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
-    """Return a Markdown table with aligned columns; floats get three decimals, the first column is text."""
+    """Return a Markdown table with aligned columns. Floats have three decimals; the first column is text."""
     cells = [list(header), *([f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 
@@ -99,9 +99,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
 
 
 def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table with a row a metric and a column for each entry, say `{"before": ..., "after": ...}`.
+    """Return a table with a row per metric and a column per entry, such as `{"before": ..., "after": ...}`.
 
-    A metric that a column lacks is a dash there.
+    A dash marks a metric that a column does not have.
     """
     labels = METRICS | LATENT_METRICS | CODE_METRICS | DIFFUSION_METRICS
     names = [name for name in labels if any(name in values for values in columns.values())]
@@ -112,7 +112,7 @@ def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def channels_table(statistics: LatentStatistics) -> str:
-    """Return a table with a row a latent channel, the one with the highest KL first."""
+    """Return a table with a row per latent channel, sorted by falling KL."""
     figures = statistics.by_channel()
     order = figures["kl_nats"].argsort(descending=True).tolist()
     columns: list[list[float]] = [figures[name].tolist() for name in CHANNEL_FIGURES]
@@ -121,7 +121,7 @@ def channels_table(statistics: LatentStatistics) -> str:
 
 
 def codebooks_table(statistics: CodeStatistics) -> str:
-    """Return a table with a row a codebook, in their own order."""
+    """Return a table with a row per codebook, in index order."""
     figures = statistics.by_codebook()
     columns: list[list[float]] = [figures[name].tolist() for name in CODEBOOK_FIGURES]
     rows: list[list[str | float]] = [
@@ -132,7 +132,7 @@ def codebooks_table(statistics: CodeStatistics) -> str:
 
 
 def model_summary(model: Summarizable) -> dict[str, str | float]:
-    """Return a model's size, rates and budget, for its card; with `codes` if it has codebooks, else with `latents`."""
+    """Return the size, rates and budget of a model for its card, with `codes` if it has codebooks, else `latents`."""
     samples = model.config.audio_channels * model.sampling_rate
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
@@ -168,14 +168,14 @@ def model_card(
     Args:
         title (`str`): Heading.
         family (`str`): Model class.
-        summary (`Mapping`): What the model is: one row each, as of `model_summary`. With `codes` the card is that of
-            a codec, a model of transformers, else that of a VAE, one of diffusers.
+        summary (`Mapping`): Properties of the model, one row each, as returned by `model_summary`. With `codes`, the
+            card describes a codec (a transformers model), else a VAE (a diffusers model).
         metrics (`Mapping`): Measured values, by the names in `METRICS`, `LATENT_METRICS` and `CODE_METRICS`.
-        material (`str`): What they were measured on.
+        material (`str`): Data that the metrics were measured on.
     """
     library, kind, path = "diffusers", "vae", "from the posterior mean"
     if "codes" in summary:
-        library, kind, path = "transformers", "audio-codec", "from its codes, of all codebooks"
+        library, kind, path = "transformers", "audio-codec", "from its codes, with all codebooks"
     return f"""---
 library_name: {library}
 tags: [audio, {kind}, autoencoder, hf-audio-vae]
@@ -191,45 +191,45 @@ model = {family}.from_pretrained("{title}")
 
 {table(["", "value"], list(summary.items()))}
 
-Measured on {material}, each item by itself, {path}:
+Measured on {material}, one item at a time, reconstructed {path}:
 
 {table(["metric", "mean"], [[METRICS[name], metrics[name]] for name in METRICS if name in metrics])}
 
-SI-SDR is per channel, then averaged. Multi-resolution STFT is spectral convergence plus natural-log magnitude L1 over
-windows 2048 to 32. Mel distance is DAC's class default (150 and 80 mels, squared, log plus magnitude).
+SI-SDR is computed per channel, then averaged. Multi-resolution STFT is spectral convergence plus natural-log magnitude
+L1 over windows 2048 to 32. Mel distance is DAC's class default (150 and 80 mels, squared, log plus magnitude).
 {_latents_section(metrics)}{_codes_section(metrics)}"""
 
 
 def _latents_section(metrics: Mapping[str, float]) -> str:
-    """What a card says of the latents: nothing if they were not measured."""
+    """Return the card's section on latents; empty if they were not measured."""
     measured = [name for name in LATENT_METRICS if name in metrics]
     if not measured:
         return ""
     return f"""
-The latents of these items, every frame alike:
+Statistics of the latents of these items, with equal weight for all frames:
 
 {table(["latents", "value"], [[LATENT_METRICS[name], metrics[name]] for name in measured])}
 
 A channel is active if the variance of its posterior mean over the data is at least {ACTIVE_VARIANCE} (Burda et al.,
-2016); the effective rank is that of the covariance of these means (Roy & Vetterli, 2007), the mismatch the KL from the
-prior of the Gaussian with mean and covariance of all latents, a lower bound of the marginal KL (Hoffman & Johnson,
-2016).
+2016). The effective rank is computed from the covariance of these means (Roy & Vetterli, 2007). The mismatch is the KL
+from the prior for a Gaussian with the mean and covariance of all latents, a lower bound of the marginal KL (Hoffman &
+Johnson, 2016).
 """
 
 
 def _codes_section(metrics: Mapping[str, float]) -> str:
-    """What a card says of the codes: nothing if they were not measured."""
+    """Return the card's section on codes; empty if they were not measured."""
     measured = [name for name in CODE_METRICS if name in metrics]
     if not measured:
         return ""
     return f"""
-The codes of these items, every frame alike:
+Statistics of the codes of these items, with equal weight for all frames:
 
 {table(["codes", "value"], [[CODE_METRICS[name], metrics[name]] for name in measured])}
 
-The bitrate is log2 of the codebooks' sizes at their frame rates, the entropy that of each codebook's counted codes by
-themselves, perplexity its exponential, and the efficiency their ratio (Kumar et al., 2023). Usage is the share of a
-codebook seen at least once: it cannot exceed the frames measured a code.
+The bitrate is log2 of the codebook sizes times the frame rates. The entropy is computed from the code counts of each
+codebook separately. The perplexity is its exponential, and the efficiency is the ratio of entropy to bitrate (Kumar et
+al., 2023). Usage is the share of a codebook that is used at least once. It cannot exceed the frames measured per code.
 """
 
 
@@ -238,8 +238,8 @@ def pipeline_card(*, title: str, call: str, summary: Mapping[str, str | float], 
 
     Args:
         title (`str`): Heading.
-        call (`str`): Arguments that generate a sound with it.
-        summary (`Mapping`): What it is: one row each.
+        call (`str`): Arguments of an example call of the pipeline.
+        summary (`Mapping`): Properties of the pipeline, one row each.
         metrics (`Mapping`): Measured values, by the names in `DIFFUSION_METRICS`.
     """
     rows: list[list[str | float]] = [
@@ -261,10 +261,10 @@ waveform = pipeline({call}).audios[0]  # (audio_channels, time) at pipeline.samp
 
 {table(["", "value"], list(summary.items()))}
 
-Losses are of held-out latents, each item at the same draws of noise and time:
+Losses are measured on held-out latents, with fixed noise and times for each item:
 
 {table(["metric", "value"], rows)}
 
-The linear predictor is the best element-wise one: it knows only the scale of the latents. Generated latents are
-compared with the training data whose classes, texts and lengths they have, at the worst channel.
+The linear predictor is the best element-wise one; it uses only the scale of the latents. Generated latents are
+compared with training data of the same classes, texts and lengths. The values are those of the worst channel.
 """

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class MomentsState(TypedDict):
-    """What a `ChannelMoments` keeps: frames, and by channel the mean and the sum of squared deviations from it."""
+    """State of `ChannelMoments`: number of frames, and per channel the mean and the sum of squared deviations."""
 
     frames: int
     mean: list[float]
@@ -14,12 +14,13 @@ class MomentsState(TypedDict):
 
 
 class ChannelMoments:
-    """Mean and standard deviation of each latent channel over a data set, streamed, merged, exact.
+    """Exact mean and standard deviation of each latent channel over a data set; streaming and mergeable.
 
-    Counts frames of the aggregate posterior, the mixture of all frames' Gaussians N(mean, std²): its variance is that
-    of the means plus the mean of the variances, so nothing is sampled. Kept as count, mean and sum of squared
-    deviations in float64 and combined by the parallel update of Chan, Golub & LeVeque (1983), Welford's for two sets:
-    neither a large mean nor the number of frames costs precision, and parts that were measured apart can be merged.
+    Moments are those of the aggregate posterior, the mixture of the Gaussians N(mean, std²) of all frames. Its
+    variance is the variance of the means plus the mean of the variances, so no sampling is needed. The state is the
+    count, the mean and the sum of squared deviations in float64, updated with the parallel algorithm of Chan, Golub &
+    LeVeque (1983), which is Welford's for two sets. Neither a large mean nor many frames reduce the precision, and
+    separate statistics can be merged.
 
     Example:
         >>> moments = ChannelMoments()
@@ -39,24 +40,24 @@ class ChannelMoments:
         return (self._squares / self.frames).sqrt()
 
     def add(self, mean: Tensor, std: Tensor) -> None:
-        """Take in a posterior, `mean` and `std` (latent_channels, frames); `ValueError` if it has other channels."""
+        """Add a posterior, `mean` and `std` (latent_channels, frames); `ValueError` if the channel count differs."""
         mean, std = mean.detach().cpu().double(), std.detach().cpu().double()
         center = mean.mean(dim=1)
         squares = (mean - center[:, None]).square().sum(dim=1) + std.square().sum(dim=1)
         self._merge(mean.shape[1], center, squares)
 
     def merge(self, other: "ChannelMoments") -> None:
-        """Take in what another has seen; `ValueError` if it has other channels."""
+        """Add the statistics of `other`; `ValueError` if the channel count differs."""
         if other.frames:
             self._merge(other.frames, other.mean, other._squares)
 
     def state_dict(self) -> MomentsState:
-        """Return all there is, fit for JSON, which keeps every bit of a float64."""
+        """Return the state as JSON-serializable values. JSON preserves float64 exactly."""
         return {"frames": self.frames, "mean": self.mean.tolist(), "squares": self._squares.tolist()}
 
     @classmethod
     def from_state_dict(cls, state: MomentsState) -> "ChannelMoments":
-        """Return what `state_dict` was taken of."""
+        """Restore the statistics from `state_dict`."""
         moments = cls()
         moments.frames = state["frames"]
         moments.mean = torch.tensor(state["mean"], dtype=torch.float64)
@@ -78,11 +79,11 @@ class ChannelMoments:
         self.frames = total
 
     def distance(self, reference: "ChannelMoments") -> tuple[float, float]:
-        """Compare with other data by channel, in units of their standard deviation.
+        """Compare with the statistics of other data, channel by channel.
 
         Returns:
-            The largest distance of a mean, ``|mean - mean'| / std'``, and the largest of a standard deviation, as the
-            factor it is off by, 1 if none: ``exp(|log(std / std')|)``.
+            The largest distance of the means, ``|mean - mean'| / std'``, and the largest factor between the standard
+            deviations, ``exp(|log(std / std')|)``, 1 if they are equal.
         """
         means = (self.mean - reference.mean).abs() / reference.std
         factors = (self.std / reference.std).log().abs()

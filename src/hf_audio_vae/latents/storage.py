@@ -1,4 +1,4 @@
-"""Latents or codes in a `.safetensors` file, with what decoding needs in its metadata."""
+"""Latents or codes in a `.safetensors` file, with the metadata that decoding needs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,15 +19,15 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class LatentsInfo:
-    """What a file of latents or codes says of itself.
+    """Metadata of a file of latents or codes.
 
     Args:
-        model (`str`): Path or Hub id of the model that encoded.
+        model (`str`): Path or Hub id of the model that encoded the file.
         weights (`str`): Fingerprint of its weights.
-        sampling_rate (`int`): Of the waveform, in Hz.
+        sampling_rate (`int`): Sampling rate of the waveform in Hz.
         num_samples (`int`): Length of the waveform before it was padded to whole frames.
         audio_channels (`int`): Channels of the waveform.
-        hop_length (`int`): Samples a frame.
+        hop_length (`int`): Samples per frame.
     """
 
     model: str
@@ -40,13 +40,13 @@ class LatentsInfo:
 
 @dataclass(frozen=True)
 class StoredCodes:
-    """What a file of codes holds.
+    """Content of a file of codes.
 
     Args:
-        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a tuple of them): int64; a tuple has one for each
-            level of a hierarchy, as the model that encoded returns them.
-        scales (`torch.Tensor` of shape `(1,)`, *optional*): What the waveform was divided by, if the model normalizes.
-        info (`LatentsInfo`): Where they come from.
+        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a tuple of them): int64; a tuple has one
+            tensor per level of a hierarchy, as returned by the model.
+        scales (`torch.Tensor` of shape `(1,)`, *optional*): Divisor of the waveform, if the model normalizes.
+        info (`LatentsInfo`): Metadata.
     """
 
     codes: Tensor | tuple[Tensor, ...]
@@ -60,14 +60,14 @@ def save_latents(path: str | Path, mean: Tensor, std: Tensor, info: LatentsInfo)
 
 
 def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:
-    """Read what `save_latents` wrote.
+    """Read a file written by `save_latents`.
 
     Returns:
         `mean` and `std`, (latent_channels, frames), and the `LatentsInfo`.
 
     Raises:
-        ValueError: The file is not one of ours, or incomplete.
-        OSError: It cannot be opened.
+        ValueError: The file has another format or is incomplete.
+        OSError: The file cannot be opened.
     """
     return _load(path, LATENTS_FORMAT, lambda tensors, info: (tensors["mean"], tensors["std"], info))
 
@@ -80,30 +80,32 @@ def save_codes(
     codebook_sizes: Sequence[int],
     scales: Tensor | None = None,
 ) -> None:
-    """Write codes: in 16 bits each if no codebook is too large for that, else in 32.
+    """Write codes, as int16 if all codebooks have at most 2 ** 15 codes, else as int32.
 
     Args:
         path (`str` or `Path`): File to write.
-        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a sequence of them): One tensor, or one for each
+        codes (`torch.Tensor` of shape `(num_codebooks, frames)` or a sequence of them): One tensor, or one per
             level of a hierarchy.
-        info (`LatentsInfo`): Where they come from.
-        codebook_sizes (`Sequence[int]`): Of the model, finest level first; the first ones have codes.
-        scales (`torch.Tensor` of shape `(1,)`, *optional*): What the waveform was divided by.
+        info (`LatentsInfo`): Metadata.
+        codebook_sizes (`Sequence[int]`): Codebook sizes of the model, finest level first. Codes may be given for
+            the first codebooks only.
+        scales (`torch.Tensor` of shape `(1,)`, *optional*): Divisor of the waveform.
 
     Raises:
         ValueError: There are more codebooks than sizes, or a code is outside its codebook.
     """
-    rows = [row for level in ([codes] if isinstance(codes, Tensor) else codes) for row in level]
-    if len(rows) > len(codebook_sizes):
+    codes_by_codebook = [row for level in ([codes] if isinstance(codes, Tensor) else codes) for row in level]
+    if len(codes_by_codebook) > len(codebook_sizes):
         raise ValueError(
-            f"there are codes of {len(rows)} codebooks and {len(codebook_sizes)} sizes; give one for each."
+            f"there are codes of {len(codes_by_codebook)} codebooks and {len(codebook_sizes)} sizes; give one for "
+            f"each codebook."
         )
-    for codebook, (row, size) in enumerate(zip(rows, codebook_sizes, strict=False)):
-        lowest, highest = (int(row.min()), int(row.max())) if row.numel() else (0, 0)
+    for codebook, (indices, size) in enumerate(zip(codes_by_codebook, codebook_sizes, strict=False)):
+        lowest, highest = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
         if lowest < 0 or highest >= size:
             raise ValueError(
                 f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the "
-                f"sizes of the model that encoded."
+                f"codebook sizes of the model that encoded."
             )
     dtype = torch.int16 if max(codebook_sizes) <= 2**15 else torch.int32
     named = {"codes": codes} if isinstance(codes, Tensor) else {f"codes_{i}": level for i, level in enumerate(codes)}
@@ -112,21 +114,21 @@ def save_codes(
 
 
 def load_codes(path: str | Path) -> StoredCodes:
-    """Read what `save_codes` wrote.
+    """Read a file written by `save_codes`.
 
     Raises:
-        ValueError: The file is not one of ours, or incomplete.
-        OSError: It cannot be opened.
+        ValueError: The file has another format or is incomplete.
+        OSError: The file cannot be opened.
     """
     return _load(path, CODES_FORMAT, _stored_codes)
 
 
 def holds_codes(path: str | Path) -> bool:
-    """Whether `load_codes` is to read a file, rather than `load_latents`.
+    """Whether a file contains codes, which `load_codes` reads, rather than latents.
 
     Raises:
-        ValueError: It is no safetensors file.
-        OSError: It cannot be opened.
+        ValueError: The file is not a safetensors file.
+        OSError: The file cannot be opened.
     """
     with _opened(path) as file:
         return (file.metadata() or {}).get("format") == CODES_FORMAT
@@ -144,7 +146,7 @@ def _save(path: str | Path, tensors: dict[str, Tensor], kind: str, info: Latents
 
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file."""
+    """Read the tensors and metadata of a safetensors file."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
@@ -161,10 +163,10 @@ def _opened(path: str | Path) -> Iterator[safe_open]:
 def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], LatentsInfo], Content]) -> Content:
     tensors, metadata = _read(path)
     if metadata.get("format") != kind:
-        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it anew.")
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
-        raise ValueError(f"{path} does not say its {', '.join(missing)}; encode it anew.")
+        raise ValueError(f"{path} does not say its {', '.join(missing)}; encode it again.")
     info = LatentsInfo(
         model=metadata["model"],
         weights=metadata["weights"],
@@ -176,4 +178,4 @@ def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], Lat
     try:
         return content(tensors, info)
     except KeyError as error:
-        raise ValueError(f"{path} holds no {error}; encode it anew.") from error
+        raise ValueError(f"{path} holds no {error}; encode it again.") from error

@@ -1,8 +1,8 @@
-"""What training minimises: reconstruction losses, the weights of regularisers, and their sum.
+"""Training losses: reconstruction losses, the weights of regularisers, and their weighted sum.
 
-The KL itself belongs to the posterior (`DiagonalGaussian.kl`); a model returns it as the term `"kl"`, in nats a latent
-frame: summed over channels, averaged over frames and batch. A weight `w` here equals `w / 2` in stable-audio-tools,
-whose KL has no factor 1/2.
+`DiagonalGaussian.kl` computes the KL; a model returns it as the term `"kl"` in nats per latent frame: summed over
+channels, averaged over frames and batch. A weight `w` here equals `w / 2` in stable-audio-tools, whose KL has no
+factor 1/2.
 """
 
 from hf_audio_vae.losses.adversarial import AdversarialLoss, HingeLoss, LeastSquaresLoss, feature_matching
@@ -13,7 +13,7 @@ from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelL
 from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.losses.weighting import weighted_sum
 
-# By the names that recipes have for them. Arguments are options of the recipe, except for `sampling_rate`.
+# By their names in recipes. Arguments are options of the recipe, except for `sampling_rate`.
 RECONSTRUCTION_LOSSES = {
     "waveform_l1": WaveformL1Loss,
     "waveform_mse": WaveformMSELoss,

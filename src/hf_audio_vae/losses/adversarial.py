@@ -1,6 +1,6 @@
-"""The two sides of adversarial training, for any discriminator: it gives scores and feature maps, lists of tensors.
+"""Adversarial losses for discriminators that return scores and feature maps as lists of tensors.
 
-Every value is a mean over scores, then over sub-discriminators, so a batch's loss is the mean of its items'.
+Every loss is a mean over scores, then over sub-discriminators, so a batch's loss is the mean over its items.
 """
 
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from torch import Tensor
 
 
 class AdversarialLoss(Protocol):
-    """What the two players minimise."""
+    """Losses of the discriminator and the generator."""
 
     boundary: float
     """Scores above it mean "real"."""
 
     def discriminator(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-        """Scores of real sound and of reconstructions -> scalar, small if they are told apart."""
+        """Scores of real sound and of reconstructions -> scalar, small if the discriminator separates them."""
 
     def generator(self, fake: Sequence[Tensor]) -> Tensor:
-        """Scores of reconstructions -> scalar, small if they pass for real."""
+        """Scores of reconstructions -> scalar, small if they are scored as real."""
 
 
 class HingeLoss:
-    """Real sound is pushed above 1, reconstructions below -1, none further (Lim & Ye, 2017, arXiv:1705.02894).
+    """Pushes real scores above 1 and reconstruction scores below -1, no further (Lim & Ye, 2017, arXiv:1705.02894).
 
     Example:
         >>> real, fake = [torch.tensor([0.5, 2.0])], [torch.tensor([0.0, -3.0])]  # one sub-discriminator, two scores
@@ -44,7 +44,7 @@ class HingeLoss:
 
 
 class LeastSquaresLoss:
-    """Real sound is pulled to 1, reconstructions to 0 (Mao et al., 2017, arXiv:1611.04076; HiFi-GAN, DAC).
+    """Pulls real scores to 1 and reconstruction scores to 0 (Mao et al., 2017, arXiv:1611.04076; HiFi-GAN, DAC).
 
     Example:
         >>> LeastSquaresLoss().generator([torch.tensor([1.0, 0.0])])
@@ -65,7 +65,7 @@ class LeastSquaresLoss:
 def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean absolute difference of feature maps, over layers, then over sub-discriminators; -> scalar.
 
-    Each list holds a list of maps for every sub-discriminator, of equal shapes on both sides.
+    Both contain a list of maps for every sub-discriminator, with equal shapes.
 
     Larsen et al., 2016 (arXiv:1512.09300); L1 as in MelGAN (Kumar et al., 2019, arXiv:1910.06711).
     """
@@ -77,9 +77,9 @@ def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[T
 
 
 def accuracy(real: Sequence[Tensor], fake: Sequence[Tensor], boundary: float) -> Tensor:
-    """Share of scores on the right side of the boundary: 0.5 is a coin, 1 a discriminator that cannot be fooled."""
-    right = [(score > boundary).float() for score in real] + [(score <= boundary).float() for score in fake]
-    return _mean(right)
+    """Share of scores on the correct side of the boundary: 0.5 is chance, 1 a perfect discriminator."""
+    correct = [(score > boundary).float() for score in real] + [(score <= boundary).float() for score in fake]
+    return _mean(correct)
 
 
 def _mean(scores: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
-"""Two ways from latents to noise, and what a denoiser has to tell on the way.
+"""Diffusion processes from latents to noise, and their prediction targets.
 
-Latents x are normalised, noise ε is standard; time runs from 0, the latents, to 1, the noise.
+Latents x are normalised and noise ε is standard normal; time runs from 0 (latents) to 1 (noise).
 """
 
 import math
@@ -12,30 +12,30 @@ from torch import Tensor
 
 
 class DiffusionProcess(Protocol):
-    """A way from latents to noise."""
+    """A diffusion process from latents to noise."""
 
     def times(self, uniform: Tensor) -> Tensor:
-        """Map numbers that are uniform in [0, 1) to the times to train at, same shape."""
+        """Map uniform samples in [0, 1) to training times, same shape."""
 
     def noisy(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Return the latents as they are at times (batch,) of the way; (batch, latent_channels, frames) -> same."""
+        """Return the noisy latents at times (batch,); (batch, latent_channels, frames) -> same."""
 
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Return what the denoiser has to tell, same shape."""
+        """Return the prediction target of the denoiser, same shape."""
 
     def linear_guess(self, noisy: Tensor, times: Tensor) -> Tensor:
         """Return the prediction of the best element-wise linear predictor of the target, same shape."""
 
     def scheduler(self) -> SchedulerMixin:
-        """Return a new scheduler of diffusers' that goes the way back."""
+        """Return a new diffusers scheduler for sampling."""
 
 
 class RectifiedFlow:
-    """Straight lines, ``(1 - t) x + t ε``, whose velocity ``ε - x`` is told (Liu et al., 2022, arXiv:2209.03003).
+    """Straight paths ``(1 - t) x + t ε`` with the velocity ``ε - x`` as target (Liu et al., 2022, arXiv:2209.03003).
 
     Args:
         logit_normal (`bool`): Train at times ``sigmoid(n)``, n standard normal, which favour the middle (Esser et al.,
-            2024, arXiv:2403.03206), rather than at all times alike.
+            2024, arXiv:2403.03206), instead of uniform times.
     """
 
     def __init__(self, *, logit_normal: bool = True) -> None:
@@ -44,8 +44,8 @@ class RectifiedFlow:
     def times(self, uniform: Tensor) -> Tensor:
         if not self.logit_normal:
             return uniform
-        inside = uniform.double().clamp(1e-6, 1 - 1e-6)
-        return torch.special.ndtri(inside).sigmoid().to(uniform.dtype)
+        clamped = uniform.double().clamp(1e-6, 1 - 1e-6)
+        return torch.special.ndtri(clamped).sigmoid().to(uniform.dtype)
 
     def noisy(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         t = _by_item(times)
@@ -63,9 +63,9 @@ class RectifiedFlow:
 
 
 class VPrediction:
-    """A quarter turn, ``cos(πt/2) x + sin(πt/2) ε``, whose direction is told (Salimans & Ho, 2022, arXiv:2202.00512).
+    """Paths ``cos(πt/2) x + sin(πt/2) ε`` with v-prediction (Salimans & Ho, 2022, arXiv:2202.00512).
 
-    The direction is ``v = cos(πt/2) ε - sin(πt/2) x``; time is that of Stable Audio 1, ``t = atan(σ) 2/π``.
+    The target is ``v = cos(πt/2) ε - sin(πt/2) x``; time is defined as in Stable Audio 1, ``t = atan(σ) 2/π``.
     """
 
     def times(self, uniform: Tensor) -> Tensor:
@@ -93,15 +93,15 @@ class VPrediction:
 
 
 def masked_mse(estimate: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of each item over the frames it has.
+    """Mean squared error of each item over its valid frames.
 
     Args:
-        estimate (`torch.Tensor` of shape `(batch, channels, frames)`): What was told.
-        target (`torch.Tensor`, same shape): What it should have been.
-        mask (`torch.Tensor` of shape `(batch, frames)`): Bool, which frames there are; at least one each.
+        estimate (`torch.Tensor` of shape `(batch, channels, frames)`): Prediction.
+        target (`torch.Tensor`, same shape): Target.
+        mask (`torch.Tensor` of shape `(batch, frames)`): Bool, True for valid frames; at least one per item.
 
     Returns:
-        `torch.Tensor` of shape `(batch,)`: An item's error does not depend on how far it was padded.
+        `torch.Tensor` of shape `(batch,)`: Error of each item, independent of its padding.
     """
     squares = (estimate - target).square().mean(dim=1)  # (batch, frames)
     return torch.where(mask, squares, 0).sum(dim=1) / mask.sum(dim=1)

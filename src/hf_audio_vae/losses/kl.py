@@ -1,6 +1,6 @@
-"""Weights for the KL term that change while training: objects that take a step and give a number.
+"""Schedules of the KL weight: callables from the optimiser step to a weight.
 
-beta-VAE (Higgins et al., 2017) is a fixed weight, a plain float. The others lead from 0 to that weight.
+A fixed weight, as in beta-VAE (Higgins et al., 2017), is a plain float. The schedules increase the weight from 0.
 """
 
 import math
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """A weight by step."""
+    """KL weight as a function of the step."""
 
     def __call__(self, step: int) -> float:
         """Return the weight at optimiser step `step`, counted from 0."""
@@ -31,7 +31,7 @@ class LinearAnnealing:
 
 @dataclass(frozen=True)
 class CosineAnnealing:
-    """Half a cosine from 0 to `weight` over `steps`, then `weight`: no kink at either end."""
+    """Half a cosine from 0 to `weight` over `steps`, then `weight`; smooth at both ends."""
 
     weight: float
     steps: int
@@ -45,7 +45,7 @@ class CosineAnnealing:
 
 @dataclass(frozen=True)
 class CyclicalAnnealing:
-    """Every `steps`, rise from 0 to `weight` in `ramp` of the cycle and stay (Fu et al., 2019, arXiv:1903.10145)."""
+    """Cycles of `steps`: rise from 0 to `weight` for a share `ramp`, stay (Fu et al., 2019, arXiv:1903.10145)."""
 
     weight: float
     steps: int
@@ -54,7 +54,7 @@ class CyclicalAnnealing:
     def __post_init__(self) -> None:
         _check_steps(self.steps)
         if not 0 < self.ramp <= 1:
-            raise ValueError(f"`ramp` is {self.ramp}; it is the share of a cycle that rises, in (0, 1].")
+            raise ValueError(f"`ramp` is {self.ramp}; it is the rising share of a cycle, in (0, 1].")
 
     def __call__(self, step: int) -> float:
         position = step % self.steps / self.steps
@@ -63,4 +63,4 @@ class CyclicalAnnealing:
 
 def _check_steps(steps: int) -> None:
     if steps < 1:
-        raise ValueError(f"`steps` is {steps}; annealing takes at least 1, a fixed weight is a plain number.")
+        raise ValueError(f"`steps` is {steps}; annealing needs at least 1; for a fixed weight, give a plain number.")

@@ -12,17 +12,17 @@ N_MELS = (5, 10, 20, 40, 80, 160, 320)
 class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance, averaged over resolutions (Yamamoto et al., arXiv:1910.11480).
 
-    With `mid_side`, stereo also counts by its sum and difference (Steinmetz et al., arXiv:2010.10291), which keeps the
-    image: the recipe of Stable Audio. Computed in float32 whatever the mixed precision, finite on silence.
+    With `mid_side`, the distance of sum and difference is added (Steinmetz et al., arXiv:2010.10291), which preserves
+    the stereo image, as in Stable Audio. Computed in float32 in any mixed precision mode; finite on silence.
 
     Args:
-        sampling_rate (`int`): Of the waveforms, in Hz.
-        window_lengths (`tuple[int, ...]`): Hann windows in samples; the hop is a quarter.
+        sampling_rate (`int`): Sampling rate of the waveforms in Hz.
+        window_lengths (`tuple[int, ...]`): Lengths of the Hann windows in samples; the hop is a quarter.
         mid_side (`bool`): Add the distance of sum and difference; needs two channels.
-        a_weighted (`bool`): Weigh each bin by the A curve, so that what is heard better counts more.
+        a_weighted (`bool`): Weight each bin by the A curve, so that audible frequencies count more.
 
     Raises:
-        ValueError: `forward` is given mid/side of anything but stereo.
+        ValueError: `forward` gets a waveform that is not stereo while `mid_side` is set.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class MultiResolutionSTFTLoss(nn.Module):
     def forward(self, estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
         """(batch, audio_channels, time) twice -> scalar, the mean over the batch.
 
-        `Spectra` instead of waveforms share their transforms with whatever else looks at them.
+        `Spectra` inputs share their transforms with other losses and metrics.
         """
         ours, theirs = Spectra.of(estimate), Spectra.of(target)
         with torch.autocast(ours.waveform.device.type, enabled=False):
@@ -53,7 +53,7 @@ class MultiResolutionSTFTLoss(nn.Module):
         return distance.mean()
 
     def _distance(self, estimate: Spectra, target: Spectra) -> Tensor:
-        """One distance an item, (batch,)."""
+        """Distance of each item, (batch,)."""
         distances = [
             stft_distance(estimate, target, length, getattr(self, f"gain_{length}")) for length in self.window_lengths
         ]
@@ -61,14 +61,14 @@ class MultiResolutionSTFTLoss(nn.Module):
 
 
 class MultiScaleMelLoss(nn.Module):
-    """L1 of log10 mel spectra, summed over scales (Kumar et al., arXiv:2306.06546; the values DAC trains with).
+    """L1 of log10 mel spectra, summed over scales (Kumar et al., arXiv:2306.06546; defaults as in DAC).
 
-    Computed in float32 whatever the mixed precision; mel magnitudes below 1e-5 count as 1e-5.
+    Computed in float32 in any mixed precision mode; mel magnitudes are clamped to at least 1e-5.
 
     Args:
-        sampling_rate (`int`): Of the waveforms, in Hz.
-        window_lengths (`tuple[int, ...]`): Hann windows in samples; the hop is a quarter.
-        n_mels (`tuple[int, ...]`): Mel filters at each scale.
+        sampling_rate (`int`): Sampling rate of the waveforms in Hz.
+        window_lengths (`tuple[int, ...]`): Lengths of the Hann windows in samples; the hop is a quarter.
+        n_mels (`tuple[int, ...]`): Number of mel filters at each scale.
 
     Raises:
         ValueError: The two tuples differ in length.

@@ -5,18 +5,18 @@ from torch import Tensor
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
-    """Add up loss terms, each times its weight.
+    """Weighted sum of loss terms.
 
     Args:
-        terms (`Mapping[str, torch.Tensor]`): By name, scalars or vectors, whose elements are added: reconstruction
-            losses and the model's regularisers.
-        weights (`Mapping[str, float | torch.Tensor]`): By the same names, numbers or vectors of the term's length.
+        terms (`Mapping[str, torch.Tensor]`): Scalars, or vectors that are summed, by name: reconstruction losses and
+            the model's regularisers.
+        weights (`Mapping[str, float | torch.Tensor]`): Numbers, or vectors of the term's length, by the same names.
 
     Returns:
         `torch.Tensor`: The scalar to minimise; 0 if there are no terms.
 
     Raises:
-        ValueError: A term has no weight or a weight no term; name a weight of 0 to leave a term out on purpose.
+        ValueError: The names of terms and weights differ; a weight of 0 leaves a term out.
 
     Example:
         >>> kl = torch.tensor([3.0, 5.0])  # of two latent channels

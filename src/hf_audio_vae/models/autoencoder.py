@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a model. A family answers by its methods, never by its class."""
+"""The common interface of all families. Other code calls these methods and never checks the class of a model."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,19 +18,19 @@ from hf_audio_vae.runtime.streaming import Streaming
 class AudioAutoencoderMixin(nn.Module):
     """An autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
 
-    A family has layers, `encode`, `decode` and `forward`, and describes its directions by `encodings` and `decodings`.
-    Coding in chunks and on kernels, export and construction follow from these. The model sets
-    ``self.coder = self.new_coder()`` when its networks are there.
+    A family defines layers, `encode`, `decode` and `forward`, and describes both directions by `encodings` and
+    `decodings`. Chunked and fused coding, export and construction are based on these. The model sets
+    ``self.coder = self.new_coder()`` after it has made its networks.
 
     ``forward(waveform, generator=)`` returns an output with these attributes:
 
     - `sample` (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
-    - `reconstructions` (`tuple[torch.Tensor, ...]`): All that training compares with the waveform, each of its shape.
+    - `reconstructions` (`tuple[torch.Tensor, ...]`): Predictions that training compares with the waveform.
     - `losses` (`dict[str, torch.Tensor]`): The regularisers by name, scalars.
-    - `regularisers` (`dict[str, torch.Tensor]`): The same for training; `"kl"` has one value a latent channel.
+    - `regularisers` (`dict[str, torch.Tensor]`): `losses` for training; `"kl"` has one value per latent channel.
     - `latent_dist` (`DiagonalGaussian`) if the model has a posterior, or `audio_codes` if it has codebooks.
 
-    With a `generator`, a posterior is sampled; without, its mode is decoded.
+    With a `generator`, the posterior is sampled; without, its mode is decoded.
     """
 
     coder: Coder
@@ -41,9 +41,9 @@ class AudioAutoencoderMixin(nn.Module):
     save_pretrained: Callable[..., Any]
     from_pretrained: ClassVar[Callable[..., Any]]
     enable_gradient_checkpointing: Callable[..., None]
-    codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor a level
+    codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
 
-    if TYPE_CHECKING:  # of the library's base class
+    if TYPE_CHECKING:  # defined by the library's base class
 
         @property
         def device(self) -> torch.device:
@@ -51,21 +51,21 @@ class AudioAutoencoderMixin(nn.Module):
 
         @property
         def dtype(self) -> torch.dtype:
-            """Type of the weights."""
+            """Dtype of the weights."""
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame, of the coarsest level if there are several."""
-        raise NotImplementedError(f"{type(self).__name__} has to say its hop length.")
+        """Samples per frame, of the coarsest level if there are several."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `hop_length`.")
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second, in Hz, of the coarsest level if there are several."""
+        """Frames per second, in Hz, of the coarsest level if there are several."""
         return self.sampling_rate / self.hop_length
 
     @property
     def sampling_rate(self) -> int:
-        """Samples a second, in Hz."""
+        """Samples per second, in Hz."""
         return self.config.sampling_rate
 
     @property
@@ -75,24 +75,24 @@ class AudioAutoencoderMixin(nn.Module):
 
     @property
     def codebook_hop_lengths(self) -> tuple[int, ...]:
-        """Samples a code of each codebook."""
+        """Samples per code of each codebook."""
         return (self.hop_length,) * len(self.codebook_sizes)
 
     @property
     def codes_need_scales(self) -> bool:
-        """Whether codes alone do not tell how loud the sound is."""
+        """Whether codes lack the loudness, so that `decode` needs scales."""
         return False
 
     def encodings(self) -> tuple[Coding, ...]:
-        """Return one `Coding` for each encoder; the model says what they are."""
-        raise NotImplementedError(f"{type(self).__name__} has to return its encodings.")
+        """Return one `Coding` per encoder; each family defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `encodings`.")
 
     def decodings(self) -> tuple[Coding, ...]:
-        """Return one `Coding` for each decoder; the model says what they are."""
-        raise NotImplementedError(f"{type(self).__name__} has to return its decodings.")
+        """Return one `Coding` per decoder; each family defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `decodings`.")
 
     def new_coder(self) -> WholeCoder:
-        """Return what runs the layers on whole signals."""
+        """Return the coder that runs the layers on whole signals."""
         return WholeCoder(self._tiles(None))
 
     @property
@@ -107,52 +107,52 @@ class AudioAutoencoderMixin(nn.Module):
 
     @property
     def default_tile_frames(self) -> int:
-        """Most frames a chunk by default: twelve times those that a decoder reads for one, or 30 s on a GPU."""
+        """Default of `tile_frames`: twelve times the frames that a decoder reads for one, or 30 s on a GPU."""
         return self._tiles(None).default()
 
     @property
     def tile_frames(self) -> int:
-        """Most frames a chunk."""
+        """Maximum number of frames per chunk."""
         return self.coder.layers.tiles.most()
 
     def enable_tiling(self, tile_frames: int | None = None) -> None:
-        """Encode and decode in chunks: the same result as at once, in memory that does not grow with the length.
+        """Encode and decode in chunks, with the same result as at once; memory does not grow with the length.
 
-        The window of a chunk also holds the frames around it that its result depends on. An LSTM depends on all that
-        was before. It runs over all frames at once, so its input and output are in memory as a whole, at the rate of
-        the frames.
+        The window of a chunk also holds the surrounding frames that its result depends on. An LSTM depends on all
+        earlier frames and runs over all frames at once, so its input and output are in memory as a whole, at the
+        frame rate.
 
         Args:
-            tile_frames (`int`, *optional*): Frames a chunk, of the coarsest level if there are several. All windows of
-                signals longer than a window then have one shape, as networks compiled for static shapes need it; a
-                shorter signal has its own shape, and an LSTM meets one shape for each length. If not given, chunks
-                have the same length, and are as few as there can be of `default_tile_frames`.
+            tile_frames (`int`, *optional*): Frames per chunk, of the coarsest level if there are several. All windows
+                of signals longer than a window then have one shape, as networks compiled for static shapes need; a
+                shorter signal has its own shape, and an LSTM has one shape per length. If not given, a signal is split
+                into the fewest chunks of equal length with at most `default_tile_frames`.
 
         Raises:
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
         check_tile_frames(tile_frames)
         for coding in (*self.encodings(), *self.decodings()):
-            coding.input_span(0, 1)  # raises where there is none
+            coding.input_span(0, 1)  # raises if there is no span
         self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))
 
     def disable_tiling(self) -> None:
-        """Encode and decode at once."""
+        """Encode and decode whole signals."""
         self.coder = self.coder.with_layers(WholeCoder(self.coder.layers.tiles))
 
     def fuse(self) -> None:
-        """Prepare encoder and decoder for inference: several times as fast on a CPU, in a small constant memory.
+        """Prepare encoder and decoder for inference: several times faster on a CPU, with small, constant memory.
 
-        Weight norm is folded. On a CPU with a C compiler, in float32 and, where the processor multiplies it, bfloat16,
-        compiled kernels then run the convolutions with their Snakes, chunk by chunk, and compute each value once. In
-        float32, results are the same to 1e-5 of the largest. Layers without a kernel (LSTM, group norm, mirrored
-        padding, ELU), other devices and other types keep torch's layers, on the folded weights.
+        Weight norm is folded. On a CPU with a C compiler, compiled kernels run the convolutions with their Snakes,
+        chunk by chunk, and compute each value once. They support float32, and bfloat16 if the processor multiplies
+        it. In float32, results agree within 1e-5 of the largest value. Layers without a kernel (LSTM, group norm,
+        mirrored padding, ELU), other devices and other dtypes use torch's layers with the folded weights.
 
-        The model itself does not change: it trains, saves and moves as before. `encode`, `decode` and the call itself
-        use the fused form where no gradients are recorded (`torch.no_grad()`, `torch.inference_mode()`), except for
-        `encode` and `decode` that are compiled or exported. The form takes up to twice the memory of the weights.
-        Copies of the model are not fused. Weights that change afterwards are an error at the next call; a write to the
-        `.data` of a few parameters may go unnoticed.
+        The model itself does not change: it trains, saves and moves as before. `encode`, `decode` and `forward` use
+        the fused form while no gradients are recorded (`torch.no_grad()`, `torch.inference_mode()`), unless `encode`
+        and `decode` are compiled or exported. The form takes up to twice the memory of the weights. Copies of the
+        model are not fused. If the weights change afterwards, the next call raises an error; a write to the `.data` of
+        a few parameters may not be detected.
 
         Example:
             >>> from hf_audio_vae import WaveformVAE
@@ -169,11 +169,11 @@ class AudioAutoencoderMixin(nn.Module):
         self.coder = FusedCoder(self.coder.layers, fused(self.networks))
 
     def unfuse(self) -> None:
-        """Go back to the layers themselves, and free the fused form."""
+        """Run the layers themselves again, and free the fused form."""
         self.coder = self.coder.layers
 
     def graph_parts(self) -> dict[str, GraphPart]:
-        """Return what is exported, by the names of the files: encoders and decoders from tensors to tensors.
+        """Return the exported encoders and decoders, from tensors to tensors, by file name.
 
         Raises:
             ValueError: A layer cannot be exported.
@@ -181,29 +181,29 @@ class AudioAutoencoderMixin(nn.Module):
         return code_parts(self)
 
     def graph_facts(self) -> dict[str, object]:
-        """Return what a caller of any of these parts has to know beside rates, channels and lengths; fit for JSON."""
+        """Return the metadata of all parts, except rates, channels and lengths, as JSON values."""
         return {"codebook_sizes": self.codebook_sizes}
 
     def code_whole(self) -> None:
-        """Code whole batches of whole signals by the layers: no chunks, no kernels, no slices."""
+        """Code whole batches of whole signals by the layers, without chunks, kernels or slices."""
         self.coder = self.new_coder()
 
     def reset_statistics(self) -> None:
-        """Forget statistics of the latents, which other weights will not have."""
+        """Remove the statistics of the latents, which other weights do not have."""
 
     def save_published(self, folder: Path) -> None:
-        """Write the folder that `from_pretrained` reads, with all that belongs to the model in its library."""
+        """Write the folder that `from_pretrained` reads, with all files of the model in its library."""
         self.save_pretrained(folder)
 
     @classmethod
     def argument_names(cls) -> list[str]:
-        """Return the names of the numbers that describe a model."""
+        """Return the names of the arguments that describe a model."""
         signature: Callable[..., object] = cls.__init__
         return list(inspect.signature(signature).parameters)[1:]
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Any:
-        """Make a model with random weights from the numbers that describe it."""
+        """Make a model with random weights from its arguments."""
         return cls(**arguments)
 
     @classmethod
@@ -215,7 +215,7 @@ class AudioAutoencoderMixin(nn.Module):
         revision: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Any:
-        """Load a model in evaluation mode by a folder or a Hub id; in float32 if no `dtype` is given.
+        """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
 
         Raises:
             OSError: There is no such folder or repository.

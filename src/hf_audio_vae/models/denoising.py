@@ -1,4 +1,4 @@
-"""What training and pipelines do alike with a denoiser of diffusers and a text encoder of transformers."""
+"""Calls of denoisers of diffusers and text encoders of transformers, shared by training and pipelines."""
 
 from typing import TYPE_CHECKING
 
@@ -29,17 +29,17 @@ def denoise(
 
     Args:
         transformer (`StableAudioDiTModel`): Denoiser.
-        latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Noisy.
-        times (`torch.Tensor` of shape `(batch,)`): How noisy, from 0 to 1.
-        condition (`LatentConditionerOutput`): Of the batch.
-        mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, frames that there are; others are not seen.
+        latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Noisy latents.
+        times (`torch.Tensor` of shape `(batch,)`): Noise levels, from 0 to 1.
+        condition (`LatentConditionerOutput`): Conditions of the batch.
+        mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True for valid frames; others are masked.
 
     Returns:
-        `torch.Tensor` of shape `(batch, latent_channels, frames)`: What it tells.
+        `torch.Tensor` of shape `(batch, latent_channels, frames)`: The prediction.
     """
-    places = torch.arange(latents.shape[-1] + 1, device=latents.device)  # one for the global token
+    positions = torch.arange(latents.shape[-1] + 1, device=latents.device)  # one more for the global token
     rotary_width = transformer.config.attention_head_dim // 2
-    rotary = get_1d_rotary_pos_embed(rotary_width, places, use_real=True, repeat_interleave_real=False)
+    rotary = get_1d_rotary_pos_embed(rotary_width, positions, use_real=True, repeat_interleave_real=False)
     return transformer(
         latents,
         times,
@@ -59,13 +59,13 @@ def encode_prompts(
     prompts: list[str],
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Encode texts, at most `MAX_PROMPT_TOKENS` tokens of each.
+    """Encode texts, each truncated to `MAX_PROMPT_TOKENS` tokens.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): The text encoder's.
-        text_encoder (`torch.nn.Module`): Encoder whose first output is its last hidden state, such as T5's.
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the text encoder.
+        text_encoder (`torch.nn.Module`): Encoder, such as T5's; the first output is the last hidden state.
         prompts (`list[str]`): Texts.
-        device (`torch.device`): Where to.
+        device (`torch.device`): Device of the inputs.
 
     Returns:
         States (batch, tokens, width) and a bool mask (batch, tokens).

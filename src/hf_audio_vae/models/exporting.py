@@ -1,7 +1,7 @@
-"""Encoder and decoder as graphs that run without this package, in batches of any size and at any length.
+"""Export of encoders and decoders as graphs that run without this package, for any batch size and any length.
 
-A graph is traced from a copy in float32, weight norm folded, and holds no checks: a caller keeps NaN, infinity and
-what is no code away from it. It is as exact as the model, so its memory grows with the length: there are no chunks.
+A graph is traced from a float32 copy with folded weight norm. It holds no checks: the caller must not pass NaN,
+infinity or invalid codes. It is as exact as the model and codes without chunks, so its memory grows with the length.
 """
 
 import copy
@@ -22,9 +22,9 @@ from hf_audio_vae.models.graph_parts import GraphPart, Signal
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, fold_weight_norm
 from hf_audio_vae.version import __version__
 
-# Sums in another order differ by some 1e-6 of the largest value; a graph that computes something else, by all of it.
+# Sums in another order differ by about 1e-6 of the largest value; a wrong graph differs by all of it.
 TOLERANCE = 1e-4
-# That rounding also decides between codes that are equally near but for it; a wrong graph has few codes in common.
+# This rounding also decides between codes at almost equal distance; a wrong graph has few codes in common.
 OTHER_CODES = 0.05
 
 
@@ -34,24 +34,24 @@ def export_model(
 ) -> dict[Path, dict[str, float]]:
     """Write a model's encoder and decoder to files, run each and compare it with the model.
 
-    A `WaveformVAE` becomes `encoder`, which gives the posterior's mean, and `decoder`; the latents are not normalised.
-    Codecs become an `encoder` to codes and a `decoder`; a hierarchy whose levels are decoded each by itself has a
-    decoder for each, `decoder_0` the finest.
+    A `WaveformVAE` gives `encoder`, which returns the posterior's mean, and `decoder`; the latents are not normalised.
+    Codecs give an `encoder` to codes and a `decoder`. A hierarchy that decodes each level separately has one decoder
+    per level, `decoder_0` for the finest.
 
-    The files get their place in `output_dir` when all of them have passed; before that, what is there stays.
+    The files are moved to `output_dir` after all of them have passed; existing files stay until then.
 
     Args:
-        model (`AudioAutoencoderMixin`): The model; it stays as it is.
-        output_dir (`Path`): Folder for the files, made if it is not there.
+        model (`AudioAutoencoderMixin`): The model; it does not change.
+        output_dir (`Path`): Folder for the files, created if missing.
         file_format (`GraphFormat`): `ONNX` or `TORCH`.
 
     Returns:
-        `dict[Path, dict[str, float]]`: By file and output, how far the file's result is from the model's in float32:
-        the largest difference over the largest value, or of codes the share of frames that have others.
+        `dict[Path, dict[str, float]]`: By file and output, the difference from the model in float32: the largest
+        difference over the largest value, or for codes the share of frames with other codes.
 
     Raises:
-        ValueError: The model has an LSTM, or a file computes something else than the model.
-        ModuleNotFoundError: A library of the format is missing; the extra `export` brings them.
+        ValueError: The model has an LSTM, or the results of a file differ from the model's.
+        ModuleNotFoundError: A library of the format is missing; the extra `export` installs them.
 
     Example:
         >>> import tempfile
@@ -65,12 +65,12 @@ def export_model(
         (['encoder.pt2', 'decoder.pt2'], torch.Size([3, 1, 100]))
     """
     for library in file_format.libraries:
-        importlib.import_module(library)  # missed now, and not after the work
+        importlib.import_module(library)  # raises before the work, not after it
     frozen = _freeze(model)
     parts, shortest, hop = frozen.graph_parts(), _shortest(frozen), model.hop_length
     sizes = ((1, shortest), (3, 2 * shortest + 9))
     probes = {name: [part.draw(*size, hop_length=hop) for size in sizes] for name, part in parts.items()}
-    # Of the weights as they are in the model: folding is checked as well.
+    # Before folding, so that folding is checked as well.
     expected = {name: [part(*inputs) for inputs in probes[name]] for name, part in parts.items()}
     fold_weight_norm(frozen)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -90,16 +90,16 @@ def export_model(
 
 
 def _freeze(model: AudioAutoencoderMixin) -> Any:
-    """Copy a model as a graph computes it: in float32, at once, by its layers."""
+    """Return a float32 copy of a model that codes whole signals by its layers."""
     frozen: Any = nn.Module.to(copy.deepcopy(model), "cpu", torch.float32).eval()
     frozen.code_whole()
     return frozen
 
 
 def _shortest(model: AudioAutoencoderMixin) -> int:
-    """Frames from which on all lengths take the same way through the model: more than a mirrored padding has samples.
+    """Smallest number of frames that runs through the model as all larger numbers: more than any mirrored padding.
 
-    Of one frame torch.export makes a special case.
+    It is at least 2, since torch.export specialises on one frame.
     """
     layers: Iterable[Any] = model.modules()
     mirrored = [
@@ -109,7 +109,7 @@ def _shortest(model: AudioAutoencoderMixin) -> int:
 
 
 def _facts(model: AudioAutoencoderMixin, shortest: int) -> dict[str, object]:
-    """What a caller of any of a model's graphs has to know."""
+    """Return the metadata of all graphs of a model."""
     return {
         "model_class": type(model).__name__,
         "weights": weights_fingerprint(model),
@@ -148,7 +148,7 @@ def _trace(part: GraphPart, facts: Mapping[str, object], *, shortest: int, hop_l
 def _compare(
     results: list[tuple[Tensor, ...]], expected: list[tuple[Tensor, ...]], *, outputs: Mapping[str, Signal], file: str
 ) -> dict[str, float]:
-    """Tell how far each output is off, the worst of all runs; a `ValueError` if one is too far."""
+    """Return the largest difference of each output over all runs; `ValueError` if one exceeds its limit."""
     found = {}
     for index, (name, signal) in enumerate(outputs.items()):
         codes = signal.codebook_sizes is not None
@@ -164,7 +164,7 @@ def _compare(
 
 
 def _largest_difference(actual: Tensor, expected: Tensor) -> Tensor:
-    peak = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)  # silence stands beside silence
+    peak = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)  # 0 for two silent outputs
     return (actual - expected).abs().max() / peak
 
 

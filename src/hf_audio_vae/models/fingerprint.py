@@ -5,7 +5,7 @@ from torch import nn
 
 
 def weights_fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and bytes of all weights: equal for equal models, wherever they lie."""
+    """SHA-256 over names, types, shapes and bytes of all weights: equal for equal models on any device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,7 +1,7 @@
-"""Files that hold one traced graph, and beside it what its caller has to know: ONNX, or a program of torch itself.
+"""Files of one traced graph and its metadata: ONNX, or torch's own programs.
 
-ONNX keeps metadata as strings by name: each is JSON, so that the string "1.0" is not the number. A program of torch
-has it in one JSON file, `metadata.json`.
+ONNX stores metadata as strings by name. Each string is JSON, to distinguish the string "1.0" from the number. A torch
+program stores its metadata in one JSON file, `metadata.json`.
 """
 
 import json
@@ -20,14 +20,14 @@ FACTS = "metadata.json"
 
 @dataclass(frozen=True)
 class Graph:
-    """A program with names for what goes in and comes out.
+    """A program with named inputs and outputs.
 
     Args:
         program (`torch.export.ExportedProgram`): The graph.
-        dynamic_shapes (`tuple`): What it was traced with.
-        inputs (`list[str]`): Names, in order.
-        outputs (`list[str]`): Names, in order.
-        metadata (`Mapping[str, object]`): What a caller has to know, fit for JSON.
+        dynamic_shapes (`tuple`): The dynamic shapes that it was traced with.
+        inputs (`list[str]`): Names of the inputs, in order.
+        outputs (`list[str]`): Names of the outputs, in order.
+        metadata (`Mapping[str, object]`): Facts for callers, as JSON values.
     """
 
     program: ExportedProgram
@@ -40,14 +40,15 @@ class Graph:
 
 @dataclass(frozen=True)
 class GraphFormat:
-    """A kind of file.
+    """A file format of graphs.
 
     Args:
-        suffix (`str`): Of its name.
+        suffix (`str`): Suffix of the file name.
         write (`Callable[[Graph, Path], None]`): Write a file.
-        load (`Callable[[Path], Callable[..., tuple[torch.Tensor, ...]]]`): Return what runs a file's graph.
-        read_metadata (`Callable[[Path], dict[str, object]]`): Return what a file says of its graph.
-        libraries (`tuple[str, ...]`): Those beside torch that these three import.
+        load (`Callable[[Path], Callable[..., tuple[torch.Tensor, ...]]]`): Return a function
+            that runs the graph of a file.
+        read_metadata (`Callable[[Path], dict[str, object]]`): Return the metadata of a file.
+        libraries (`tuple[str, ...]`): Libraries that these three functions import, except torch.
     """
 
     suffix: str
@@ -60,7 +61,7 @@ class GraphFormat:
 
 def _write_onnx(graph: Graph, path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "# The axis name")  # inputs that share their batch share its name, too
+        warnings.filterwarnings("ignore", "# The axis name")  # inputs share the batch axis and its name
         written: Any = torch.onnx.export(
             graph.program,
             input_names=graph.inputs,
@@ -69,7 +70,7 @@ def _write_onnx(graph: Graph, path: Path) -> None:
             verbose=False,
         )
     for node in written.model.graph:
-        node.metadata_props.clear()  # where the code lies on this machine
+        node.metadata_props.clear()  # paths of the code on this machine
     written.model.metadata_props.update({name: json.dumps(value) for name, value in graph.metadata.items()})
     written.save(path)
 
@@ -78,10 +79,10 @@ def _load_onnx(path: Path) -> Callable[..., tuple[Tensor, ...]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
+    names = [node.name for node in session.get_inputs()]
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-        arrays = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
+        arrays = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
         return tuple(map(torch.from_numpy, session.run(None, arrays)))
 
     return run
@@ -94,9 +95,9 @@ def _read_onnx(path: Path) -> dict[str, object]:
 
 
 def _write_torch(graph: Graph, path: Path) -> None:
-    program = graph.program.run_decompositions({})  # else a file cannot hold autocast in autocast
+    program = graph.program.run_decompositions({})  # files cannot hold nested autocast otherwise
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # where the code lies on this machine
+        node.meta.pop("stack_trace", None)  # paths of the code on this machine
     torch.export.save(program, path, extra_files={FACTS: json.dumps(graph.metadata)})
 
 

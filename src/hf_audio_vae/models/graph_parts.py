@@ -1,4 +1,4 @@
-"""Encoders and decoders from tensors to tensors, with all that a caller of their graphs has to know."""
+"""Encoders and decoders from tensors to tensors, with the metadata of their graphs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -10,21 +10,21 @@ from torch.export import Dim
 
 from hf_audio_vae.modules.stack import is_recurrent
 
-PADDED = "Zeros are appended up to a whole frame: frames = ceil(time / hop_length). NaN and infinity are not refused."
-CODES = "Codes have to be at least 0 and less than the size of their codebook, which is not checked."
+PADDED = "Zeros are appended up to a whole frame: frames = ceil(time / hop_length). NaN and infinity are not checked."
+CODES = "Codes have to be at least 0 and less than the size of their codebook; this is not checked."
 
 Graphed = Callable[..., tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What goes into a graph or comes out: (batch, channels, rate * unit), or (batch, channels) without a unit.
+    """An input or output of a graph: (batch, channels, rate * unit), or (batch, channels) without a unit.
 
     Args:
-        channels (`int`): Of audio or latents, or codebooks.
-        unit (`str`, *optional*): What is counted: `"time"` or `"frames"`.
-        rate (`int`): Values in one of them.
-        codebook_sizes (`tuple[int, ...]`, *optional*): Of codes, int64; other signals are float32.
+        channels (`int`): Channels of audio or latents, or number of codebooks.
+        unit (`str`, *optional*): Name of the dynamic length: `"time"` or `"frames"`.
+        rate (`int`): Values per unit.
+        codebook_sizes (`tuple[int, ...]`, *optional*): Sizes for codes, which are int64; other signals are float32.
     """
 
     channels: int
@@ -34,18 +34,18 @@ class Signal:
     codebook_sizes: tuple[int, ...] | None = None
 
     def describe(self) -> dict[str, object]:
-        """Tell a reader shape and type."""
+        """Return the shape and dtype for the metadata."""
         dtype = "float32" if self.codebook_sizes is None else "int64"
         length = self.unit if self.rate == 1 else f"{self.rate} * {self.unit}"
         return {"shape": ["batch", self.channels, length][: 3 if self.unit else 2], "dtype": dtype}
 
     def name_dimensions(self, dims: Mapping[str, Dim]) -> dict[int, object]:
-        """Tell torch.export which of them differ from call to call."""
+        """Return the dynamic dimensions for torch.export."""
         batch: dict[int, object] = {0: dims["batch"]}
         return batch if self.unit is None else batch | {2: self.rate * dims[self.unit]}
 
     def draw(self, sizes: Mapping[str, int], generator: torch.Generator) -> Tensor:
-        """Return random codes, or numbers that are uniform in [-1, 1]."""
+        """Return random codes, or values that are uniform in [-1, 1]."""
         length = () if self.unit is None else (self.rate * sizes[self.unit],)
         if self.codebook_sizes is None:
             return 2 * torch.rand(sizes["batch"], self.channels, *length, generator=generator) - 1
@@ -57,11 +57,11 @@ class GraphPart(nn.Module):
     """An encoder or a decoder, from tensors to a tuple of tensors.
 
     Args:
-        modules (`list[torch.nn.Module]`): Those whose weights it uses.
-        run (`Callable`): What it computes with them.
-        inputs (`dict[str, Signal]`): What `run` takes, in order.
-        outputs (`dict[str, Signal]`): What it returns, in order.
-        facts (`dict[str, object]`): What a caller of this part alone has to know, for its file's metadata.
+        modules (`list[torch.nn.Module]`): The modules with its weights.
+        run (`Callable`): The function that it computes.
+        inputs (`dict[str, Signal]`): The arguments of `run`, in order.
+        outputs (`dict[str, Signal]`): The results of `run`, in order.
+        facts (`dict[str, object]`): Metadata of this part only.
     """
 
     def __init__(
@@ -78,18 +78,18 @@ class GraphPart(nn.Module):
         self.run, self.inputs, self.outputs, self.facts = run, inputs, outputs, facts
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Run it."""
+        """Run the part."""
         return self.run(*inputs)
 
     def draw(self, batch: int, frames: int, *, hop_length: int) -> tuple[Tensor, ...]:
-        """Return random inputs; the last frame of a waveform is not full, if that can be."""
+        """Return random inputs; the last frame of a waveform is incomplete if `hop_length` is above 1."""
         sizes = {"batch": batch, "frames": frames, "time": frames * hop_length - hop_length // 2}
         generator = torch.Generator().manual_seed(frames)
         return tuple(signal.draw(sizes, generator) for signal in self.inputs.values())
 
 
 def posterior_parts(model: Any) -> dict[str, GraphPart]:
-    """Return the encoder of a model with a posterior, which gives its mode, and the decoder."""
+    """Return the encoder of a model with a posterior, which returns its mode, and the decoder."""
     latents = {"latents": Signal(model.latent_channels, "frames")}
 
     def encode(waveform: Tensor) -> tuple[Tensor, ...]:
@@ -98,43 +98,43 @@ def posterior_parts(model: Any) -> dict[str, GraphPart]:
     def decode(latents: Tensor) -> tuple[Tensor, ...]:
         return model.decode(latents, return_dict=False)
 
-    mean = "The latents are the mean of the posterior, as the model has them: not normalised by `latents_mean`."
-    taken = "Takes latents as the encoder gives them: undo a normalisation by `latents_mean` first."
+    encoder_description = "The latents are the mean of the posterior, not normalised by `latents_mean`."
+    decoder_description = "Takes latents as the encoder returns them: undo a normalisation by `latents_mean` first."
     return {
         "encoder": GraphPart(
             [*model.networks[:1]],
             encode,
             inputs=waveform_signal(model),
             outputs=latents,
-            facts={"description": f"{mean} {PADDED}"},
+            facts={"description": f"{encoder_description} {PADDED}"},
         ),
         "decoder": GraphPart(
             [*model.networks[1:]],
             decode,
             inputs=latents,
             outputs=decoded_signal(model, model.hop_length),
-            facts={"description": taken},
+            facts={"description": decoder_description},
         ),
     }
 
 
 def code_parts(model: Any) -> dict[str, GraphPart]:
-    """Return the encoder of a model with codebooks, which gives codes, and the decoder.
+    """Return the encoder of a model with codebooks, which returns codes, and the decoder.
 
     Raises:
         ValueError: There is an RNN.
     """
     if is_recurrent(model):
         raise ValueError(
-            "torch.export ties an LSTM to the one length that it is traced with; export a model without, such as one "
-            "of `num_lstm_layers` 0, or compile this one where it runs."
+            "torch.export fixes an LSTM to the length of its traced input; export a model without one, such as with "
+            "`num_lstm_layers` 0, or compile this one where it runs."
         )
     coded = {"codes": Signal(model.num_codebooks, "frames", codebook_sizes=model.codebook_sizes)}
     coding, decoding = PADDED, CODES
     if model.codes_need_scales:
         coded["scales"] = Signal(1)
-        coding += " `scales` holds what each item was divided by first: the root mean square of its channels' mean."
-        decoding += " The waveform is multiplied by `scales`: give it those that came with the codes."
+        coding += " `scales` holds the divisor of each item: the root mean square of the mean of its channels."
+        decoding += " The waveform is multiplied by `scales`: pass those that came with the codes."
 
     def encode(waveform: Tensor) -> tuple[Tensor, ...]:
         return tuple(model.encode(waveform, return_dict=False))

@@ -1,4 +1,4 @@
-"""The weights that a model of transformers starts with, where it does not load them."""
+"""Initial weights of transformers models, for modules that are not loaded."""
 
 import math
 
@@ -17,7 +17,7 @@ from hf_audio_vae.modules.quantization import Codebook
 
 
 def start_weights(module: nn.Module) -> None:
-    """Start a module, where it was not loaded, as torch starts it; a codebook without data, DAC's Snake with 1."""
+    """Initialize what was not loaded as torch does; a codebook without data, DAC's Snake with 1."""
     if isinstance(module, WeightNormConv1d | WeightNormConvTranspose1d):
         _init_convolution(module.weight_v, module.bias)
         init.copy_(module.weight_g, torch.linalg.vector_norm(module.weight_v, dim=(1, 2), keepdim=True))
@@ -28,7 +28,7 @@ def start_weights(module: nn.Module) -> None:
     elif isinstance(module, LinearSnake1d):
         init.ones_(module.alpha)
     elif isinstance(module, Codebook):
-        # Vectors from a checkpoint that counts no updates are no new ones: data must not start them over.
+        # Vectors from a checkpoint without an update count are trained: data must not initialize them again.
         loaded = getattr(module.vectors, "_is_hf_initialized", False)
         init.normal_(module.vectors)
         init.ones_(module.counts)
@@ -38,7 +38,7 @@ def start_weights(module: nn.Module) -> None:
 
 
 def _init_convolution(weight: Tensor, bias: Tensor | None) -> None:
-    """As torch does it."""
+    """Initialize a convolution as torch does."""
     init.kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
         bound = 1 / math.sqrt(weight[0].numel())

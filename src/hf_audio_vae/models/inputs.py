@@ -1,4 +1,4 @@
-"""What every autoencoder refuses, said in one voice: the value that is wrong and the way out."""
+"""Input checks of all autoencoders; each error names the wrong value and a remedy."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def check_latents(latents: Tensor, latent_channels: int) -> None:
 
 
 def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
-    """Raise `ValueError` unless `codes` are whole numbers (batch, n, frames), indices of the first n codebooks."""
+    """Raise `ValueError` unless `codes` are integers (batch, n, frames), indices of the first n codebooks."""
     if codes.ndim != 3:
         raise ValueError(
             f"`audio_codes` has shape {tuple(codes.shape)}, expected (batch, num_codebooks, frames); "
@@ -37,7 +37,7 @@ def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
 
 def _extremes(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest code of each codebook, (num_codebooks,) twice."""
-    codes = codes.long()  # torch finds no extremes of unsigned 16-bit numbers
+    codes = codes.long()  # torch has no `amin` of uint16
     return codes.amin(dim=(0, 2)), codes.amax(dim=(0, 2))
 
 
@@ -53,7 +53,7 @@ def _code_error(codes: Tensor, codebook_sizes: tuple[int, ...]) -> ValueError:
             wrong = lowest if lowest < 0 else highest
             return ValueError(
                 f"`audio_codes` holds {wrong} for codebook {index}, which has the codes 0 to {size - 1}; leave out "
-                f"what is no code, such as padding or the special tokens of a language model."
+                f"values that are not codes, such as padding or the special tokens of a language model."
             )
     raise AssertionError("all codes are in range")
 
@@ -74,9 +74,9 @@ def check_tile_frames(tile_frames: int | None) -> None:
 
 
 def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | None) -> None:
-    """Raise `ValueError` unless a configuration's numbers make a codebook that can learn."""
+    """Raise `ValueError` unless a codebook's size, decay and restart share are in range."""
     if codebook_size < 2:
-        raise ValueError(f"`codebook_size` is {codebook_size}; a choice takes 2 vectors or more.")
+        raise ValueError(f"`codebook_size` is {codebook_size}; it has to be 2 or more.")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"`ema_decay` is {ema_decay}; it has to be at least 0 and less than 1.")
     if restart_share is not None and not 0 < restart_share < 1:
@@ -101,7 +101,7 @@ def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -
 
 
 def _all_finite(tensor: Tensor) -> Tensor:
-    lowest, highest = tensor.detach().aminmax()  # NaN wins both; no temporary as large as a long waveform
+    lowest, highest = tensor.detach().aminmax()  # NaN propagates to both; no temporary of the waveform's size
     return torch.isfinite(lowest) & torch.isfinite(highest)
 
 

@@ -1,4 +1,4 @@
-"""Latents with zero mean and unit variance in every channel: what a diffusion model learns and generates."""
+"""Normalisation of latents to zero mean and unit variance per channel, for diffusion models."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 def check_statistics(
     latents_mean: Sequence[float] | None, latents_std: Sequence[float] | None, latent_channels: int
 ) -> None:
-    """Raise `ValueError` unless both are missing or hold one number a channel, the standard deviations positive."""
+    """Raise `ValueError` unless both are missing, or hold one number per channel with positive deviations."""
     if latents_mean is None and latents_std is None:
         return
     if latents_mean is None or latents_std is None:
@@ -25,18 +25,18 @@ def check_statistics(
             f"of the {latent_channels} latent channels."
         )
     if not all(map(math.isfinite, (*latents_mean, *latents_std))):
-        raise ValueError(f"`latents_mean` {latents_mean} or `latents_std` {latents_std} is not finite; measure anew.")
+        raise ValueError(f"`latents_mean` {latents_mean} or `latents_std` {latents_std} is not finite; measure again.")
     if min(latents_std) <= 0:
-        raise ValueError(f"`latents_std` holds {min(latents_std)}; a channel that never changes cannot be scaled.")
+        raise ValueError(f"`latents_std` holds {min(latents_std)}; a constant channel cannot be scaled.")
 
 
 def write_statistics(folder: Path, latents_mean: Sequence[float], latents_std: Sequence[float]) -> bool:
     """Add statistics to the configuration of a saved model, unless it has some.
 
     Args:
-        folder (`Path`): Of the model.
+        folder (`Path`): Folder of the model.
         latents_mean (`Sequence[float]`): Mean of each latent channel.
-        latents_std (`Sequence[float]`): Standard deviation of each.
+        latents_std (`Sequence[float]`): Standard deviation of each channel.
 
     Returns:
         `bool`: Whether they were written.
@@ -61,10 +61,10 @@ class NormalizedLatentsMixin:
         """Return ``(latents - latents_mean) / latents_std``; without statistics, the latents as they are.
 
         Args:
-            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): As `encode` gives them.
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents as `encode` returns them.
 
         Returns:
-            `torch.Tensor`, same shape: Mean 0 and variance 1 in each channel over the data that was measured.
+            `torch.Tensor`, same shape: Mean 0 and variance 1 in each channel over the measured data.
         """
         if self.config.latents_mean is None:
             return latents

@@ -1,4 +1,4 @@
-"""The registry of families: which class a name or a saved configuration stands for."""
+"""The registry of families: maps a name or a saved configuration to a class."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ FAMILIES: dict[str, type[AutoencoderModel]] = {
     "WaveformVQVAE": WaveformVQVAE,
     "HierarchicalVQVAE": HierarchicalVQVAE,
 }
-# Classes of other libraries whose folders a family of ours reads as they are.
+# Classes of other libraries, and the families that read their folders unchanged.
 READ_AS: dict[str, type[AutoencoderModel]] = {"AutoencoderOobleck": WaveformVAE}
 
 
@@ -44,7 +44,7 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
 
 
 def model_arguments(model: AutoencoderModel) -> dict[str, object]:
-    """Return what `new_autoencoder` makes such a model from, with lists for tuples, fit for YAML."""
+    """Return the arguments for `new_autoencoder` to make such a model, with lists for tuples, for YAML."""
     values = {name: getattr(model.config, name) for name in model.argument_names()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -60,9 +60,9 @@ def load_autoencoder(
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
-        subfolder (`str`, *optional*): Where in it the model is; `"vae"` in a pipeline.
+        subfolder (`str`, *optional*): Folder of the model in it; `"vae"` in a pipeline.
         revision (`str`, *optional*): Version of a Hub model.
-        torch_dtype (`torch.dtype`, *optional*): Type of the weights, float32 if not given.
+        torch_dtype (`torch.dtype`, *optional*): Dtype of the weights, float32 if not given.
 
     Returns:
         The model, in evaluation mode.
@@ -86,18 +86,18 @@ def load_vae(
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
-        subfolder (`str`, *optional*): Where in it the model is.
+        subfolder (`str`, *optional*): Folder of the model in it.
         revision (`str`, *optional*): Version of a Hub model.
 
     Raises:
-        ValueError: It is of no known class, or of one with codes.
+        ValueError: The class is unknown, or its models have codes.
         OSError: There is no such folder or repository.
     """
     model = load_autoencoder(pretrained_model_name_or_path, subfolder=subfolder, revision=revision)
     if model.codebook_sizes:
         raise ValueError(
-            f"{pretrained_model_name_or_path} is a {type(model).__name__}: it has codes, which a language model is "
-            f"trained on, and no latents for diffusion; name a WaveformVAE."
+            f"{pretrained_model_name_or_path} is a {type(model).__name__}: it has codes for a language model and no "
+            f"latents for a diffusion model; name a WaveformVAE."
         )
     return cast(VariationalAutoencoderMixin, model)
 
@@ -112,6 +112,6 @@ def saved_config(name: str, *, subfolder: str | None = None, revision: str | Non
 
 
 def saved_class(name: str, *, subfolder: str | None = None, revision: str | None = None) -> str:
-    """Return the class that it names, in diffusers' way or in transformers'; raises as `saved_config`."""
+    """Return the class named by a configuration of diffusers or transformers; raises as `saved_config`."""
     config = saved_config(name, subfolder=subfolder, revision=revision)
     return config.get("_class_name") or (config.get("architectures") or ["model of no class"])[0]

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, as other projects publish their checkpoints, read without running what is in them."""
+"""Reader for files of `torch.save`, the checkpoints of other projects, that runs no code from them."""
 
 import pickle
 from pathlib import Path
@@ -6,17 +6,15 @@ from pathlib import Path
 import torch
 
 
-def read_torch_file(
-    path: Path, *, remedy: str = "save no more than its tensors, numbers and names"
-) -> dict[str, object]:
+def read_torch_file(path: Path, *, remedy: str = "save only its tensors, numbers and names") -> dict[str, object]:
     """Read a file of `torch.save`.
 
     Args:
         path (`Path`): The file.
-        remedy (`str`): What to do with the content of one that needs pickled objects, for the error.
+        remedy (`str`): Advice in the error for a file that needs pickled objects.
 
     Raises:
-        ValueError: It is damaged, or no dictionary of no more than tensors, numbers and names.
+        ValueError: The file is damaged, or is not a dictionary of only tensors, numbers and names.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -26,5 +24,5 @@ def read_torch_file(
             f"`weights_only=False` and {remedy}."
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} and no dictionary; give a checkpoint.")
+        raise ValueError(f"{path} holds a {type(content).__name__} instead of a dictionary; give a checkpoint.")
     return content

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a model of transformers, beside `autoencoder`."""
+"""Base class of autoencoders on transformers' `PreTrainedModel`."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     config_class: type[PreTrainedConfig]
 
     def enable_gradient_checkpointing(self: Any) -> None:
-        """Compute blocks again in the backward pass, by the name that diffusers has for it."""
+        """Recompute blocks in the backward pass; the method has diffusers' name."""
         self.activation_checkpointing_enable()
 
     def save_published(self, folder: Path) -> None:
-        """Write model and feature extractor."""
+        """Write the model and its feature extractor."""
         super().save_published(folder)
         WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
 
@@ -46,10 +46,10 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
         revision: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Any:
-        """Load a model in evaluation mode by a folder or a Hub id; in float32 if no `dtype` is given.
+        """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
 
         Raises:
             OSError: There is no such folder or repository.
         """
-        place = {"subfolder": subfolder or "", "revision": revision or "main"}
-        return cls.from_pretrained(name, dtype=dtype or torch.float32, **place)
+        location = {"subfolder": subfolder or "", "revision": revision or "main"}
+        return cls.from_pretrained(name, dtype=dtype or torch.float32, **location)

@@ -1,4 +1,4 @@
-"""What the variational families share: a posterior over latents between one encoder and one decoder."""
+"""Base class of variational families: one encoder, a posterior over latents, one decoder."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,8 +22,8 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
     """A variational autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
 
     A family sets `encoder`, a network from (batch, audio_channels, frames * hop_length) to the parameters of the
-    posterior, (batch, 2 * latent_channels, frames), and `decoder`, one from latents back. It says its `hop_length` and
-    its `latent_channels`, and ends its construction with ``self.coder = self.new_coder()``.
+    posterior, (batch, 2 * latent_channels, frames), and `decoder`, a network from latents to waveforms. It defines
+    `hop_length` and `latent_channels`, and its `__init__` ends with ``self.coder = self.new_coder()``.
     """
 
     encoder: nn.Module
@@ -33,8 +33,8 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
     @property
     def latent_channels(self) -> int:
-        """Width of the latents."""
-        raise NotImplementedError(f"{type(self).__name__} has to say its latent channels.")
+        """Channels of the latents."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `latent_channels`.")
 
     def encodings(self) -> tuple[Coding]:
         """From waveforms to the parameters of posteriors."""
@@ -46,28 +46,28 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
     @property
     def algorithmic_latency(self) -> AlgorithmicLatency:
-        """Samples until a sample's latents and its reconstruction are determined, from the layers' spans."""
+        """Samples until the latents and the reconstruction of a sample are determined, from the layers' spans."""
         return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
-        """Train the decoder alone: the encoder takes no more gradients."""
+        """Freeze the encoder, so that only the decoder trains."""
         self.encoder.requires_grad_(False)
 
     def code_whole(self) -> None:
-        """Code whole batches of whole signals by the layers: no chunks, no kernels, no slices."""
+        """Code whole batches of whole signals by the layers, without chunks, kernels or slices."""
         super().code_whole()
         self.use_slicing = False
 
     def reset_statistics(self) -> None:
-        """Forget statistics of the latents, which other weights will not have."""
+        """Remove the statistics of the latents, which other weights do not have."""
         self.register_to_config(latents_mean=None, latents_std=None)
 
     def graph_parts(self) -> dict[str, GraphPart]:
-        """Return the encoder, which gives the posterior's mode, and the decoder."""
+        """Return the encoder, which returns the posterior's mode, and the decoder."""
         return posterior_parts(self)
 
     def graph_facts(self) -> dict[str, object]:
-        """Return the width of the latents and their statistics."""
+        """Return the number of latent channels and the latent statistics."""
         statistics = {name: getattr(self.config, name) for name in ("latents_mean", "latents_std")}
         return {"latent_channels": self.latent_channels, **statistics}
 
@@ -82,7 +82,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             x (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1; zeros
                 are appended up to a whole frame.
             return_dict (`bool`): Return an output object rather than a tuple.
-            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+            sampling_rate (`int`, *optional*): Sampling rate of the waveform in Hz, checked against the model's.
 
         Returns:
             `VAEEncoderOutput`, or `(latent_dist,)`: latents are (batch, latent_channels, frames), with
@@ -98,18 +98,18 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
     @apply_forward_hook
     def encode_chunks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[DiagonalGaussian]:
-        """Encode a signal that is too long to be in memory, `tile_frames` at a time: the same posterior as `encode`'s.
+        """Encode a signal too long for memory, `tile_frames` at a time; returns the same posterior as `encode`.
 
         Args:
             read (`Callable[[int, int], torch.Tensor]`): `read(start, stop)` returns these samples, (batch,
-                audio_channels, stop - start). Those near the edges of chunks are asked for twice.
-            time (`int`): Samples there are, 1 or more.
+                audio_channels, stop - start). Samples near the edges of chunks are read twice.
+            time (`int`): Length of the signal in samples, 1 or more.
 
         Yields:
             `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, frames), `tile_frames` or fewer.
 
         Raises:
-            ValueError: `time` is less than 1; or as `encode`, for what `read` returns.
+            ValueError: `time` is less than 1; or as `encode`, for the samples that `read` returns.
         """
         if time < 1:
             raise ValueError(f"`time` is {time}; pass a signal of at least 1 sample, and leave out empty ones.")
@@ -154,14 +154,15 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         return_dict: bool = True,
         generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> VAEOutput | tuple[Tensor]:
-        """Encode and decode; what training calls.
+        """Encode and decode, as in training.
 
         Args:
             sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
-            sample_posterior (`bool`, *optional*): Decode a draw from the posterior, as the ELBO asks, rather than its
-                mean. If not given, that is so where a `generator` is given.
+            sample_posterior (`bool`, *optional*): Decode a sample of the posterior, as in the ELBO, instead of its
+                mean. If not given, sample if there is a `generator`.
             return_dict (`bool`): Return an output object rather than a tuple.
-            generator (`torch.Generator` or a list of them, one an item, *optional*): Where the draw comes from.
+            generator (`torch.Generator` or a list of them, one an item, *optional*): Random source
+                of the sample.
 
         Returns:
             `VAEOutput`, or `(sample,)`.
@@ -170,9 +171,9 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             ValueError: As `encode`.
         """
         posterior = self.encode(sample).latent_dist
-        draw = generator is not None if sample_posterior is None else sample_posterior
-        latents = posterior.sample(generator) if draw else posterior.mode()
-        # Not `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        sampled = generator is not None if sample_posterior is None else sample_posterior
+        latents = posterior.sample(generator) if sampled else posterior.mode()
+        # Not `decode`, which checks its input: after an overflow, training has to see the resulting loss.
         decoded = self._decode(latents)[..., : sample.shape[-1]]
         if not return_dict:
             return (decoded,)
@@ -180,10 +181,10 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         return VAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
     def streaming(self) -> Streaming[DiagonalGaussian]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+        """Return a streaming encoder and decoder with a copy of the weights.
 
-        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each
-        output is computed once, as soon as it is determined. What is kept for later outputs does not grow.
+        Their concatenated outputs equal those of `encode` and `decode` within rounding, for pieces of any length. Each
+        output is computed once, as soon as it is determined. The state does not grow.
 
         Example:
             >>> from hf_audio_vae import WaveformVAE

@@ -1,4 +1,4 @@
-"""What a variational family returns."""
+"""Outputs of the variational families."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class VAEEncoderOutput(BaseOutput):
 
     @property
     def latents(self) -> Tensor | None:
-        """Most likely latents; `StableAudio3Pipeline` asks for them by this name."""
+        """Mode of the posterior; `StableAudio3Pipeline` reads it by this name."""
         return None if self.latent_dist is None else self.latent_dist.mode()
 
 
@@ -41,8 +41,8 @@ class VAEOutput(BaseOutput):
 
     Args:
         sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
-        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"kl"`: true KL
-            from the unit Gaussian, in nats a latent frame (summed over channels, averaged over frames and batch).
+        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, unweighted. `"kl"`: true KL from the
+            unit Gaussian, in nats per latent frame (summed over channels, averaged over frames and batch).
         latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
     """
 
@@ -52,12 +52,12 @@ class VAEOutput(BaseOutput):
 
     @property
     def reconstructions(self) -> tuple[Tensor, ...]:
-        """What training compares with the waveform: `sample`."""
+        """Reconstructions that training compares with the waveform: `sample`."""
         return () if self.sample is None else (self.sample,)
 
     @property
     def regularisers(self) -> dict[str, Tensor]:
-        """`losses` for training: `"kl"` for each latent channel, (latent_channels,), in nats a frame."""
+        """`losses` for training: `"kl"` per latent channel, (latent_channels,), in nats per frame."""
         if self.losses is None or self.latent_dist is None:
             return {}
         return self.losses | {"kl": self.latent_dist.kl().mean(dim=(0, 2))}  # (batch, channels, frames) -> (channels,)

@@ -1,7 +1,7 @@
-"""Where a convolution over time stands: how its input is padded, and which inputs its outputs read.
+"""Alignment of a convolution over time: the padding of its input, and the inputs that its outputs read.
 
-Time stays aligned: `time` inputs give exactly ``time / stride`` outputs, or ``time * stride`` of a transposed
-convolution. Chained backwards through a network, `span` gives the halo that exact chunked coding needs.
+`time` inputs give exactly ``time / stride`` outputs, or ``time * stride`` for a transposed convolution. Chained
+backwards through a network, `span` gives the context that exact chunked coding needs.
 """
 
 import math
@@ -19,10 +19,10 @@ class Alignment:
 
     Args:
         kernel_size (`int`): Taps.
-        stride (`int`): Inputs an output.
-        dilation (`int`): Inputs from one tap to the next.
-        left (`int`): Padding before the signal; `right` is the rest of what keeps the lengths.
-        mirrored (`bool`): Padding is the mirrored signal, not zeros.
+        stride (`int`): Inputs per output.
+        dilation (`int`): Distance between taps in inputs.
+        left (`int`): Padding before the signal; `right` is the remaining padding.
+        mirrored (`bool`): Pad with the mirrored signal instead of zeros.
     """
 
     kernel_size: int
@@ -35,7 +35,7 @@ class Alignment:
     def of(
         cls, kernel_size: int, *, stride: int = 1, dilation: int = 1, causal: bool = False, pad_mode: str = "constant"
     ) -> "Alignment":
-        """Pad on the left only if `causal`, else on both sides, where an odd padding has its larger half left.
+        """Pad on the left only if `causal`, else on both sides; the larger half of an odd padding is on the left.
 
         Raises:
             ValueError: `pad_mode` is neither `"constant"` nor `"reflect"`.
@@ -48,7 +48,7 @@ class Alignment:
 
     @property
     def reach(self) -> int:
-        """Inputs from the first one that an output reads to the last."""
+        """Receptive field of an output, in inputs."""
         return self.dilation * (self.kernel_size - 1) + 1
 
     @property
@@ -68,12 +68,12 @@ class Alignment:
         return reflect(x, self.left, self.right) if self.mirrored else F.pad(x, (self.left, self.right))
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first input and the one past the last that the outputs [start, stop) read."""
+        """Return the range [first, end) of inputs that the outputs [start, stop) read."""
         if self.mirrored:
-            start = max(start, 0)  # an output before the first one stands for one that is mirrored, which is named too
+            start = max(start, 0)  # an output before the first one mirrors an output that is already in the range
         first, last = start * self.stride - self.left, (stop - 1) * self.stride - self.left + self.reach
-        if self.mirrored and first < 0:  # inputs before the first one are those as far after it; what is mirrored at
-            return 0, max(last, 1 - first)  # the end is among those that are read anyway: no layer pads more there
+        if self.mirrored and first < 0:  # inputs before the first one mirror those after it. Inputs mirrored at the
+            return 0, max(last, 1 - first)  # end are already in the range, since no layer pads more there
         return first, last
 
 
@@ -81,11 +81,11 @@ class Alignment:
 class TransposedAlignment:
     """Alignment of a transposed convolution with a kernel of two strides.
 
-    The full output has one stride too many: `cut` of it is cut on the left, the rest on the right.
+    The full output is one stride too long: `cut` samples are removed on the left, the rest on the right.
 
     Args:
-        stride (`int`): Outputs an input.
-        cut (`int`): Outputs that are cut on the left, at most a stride.
+        stride (`int`): Outputs per input.
+        cut (`int`): Outputs removed on the left, at most one stride.
     """
 
     stride: int
@@ -93,13 +93,13 @@ class TransposedAlignment:
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve and cut; (batch, in, time) -> (batch, out, time * stride)."""
-        # torch cuts the same on both sides. If `cut` is more than half a stride, that is too much on the right, which
-        # one sample of `output_padding` brings back. Less than half is cut by slicing alone: on the CPU with several
-        # threads, torch 2.13 computes wrong samples at odd strides and a padding of half of it, rounded down.
+        # torch cuts both sides equally. If `cut` is more than half a stride, this cuts too much on the right, which
+        # `output_padding` restores. If it is less than half, only slicing is used: on the CPU with several threads,
+        # torch 2.13 computes wrong samples for an odd stride with a padding of half of it, rounded down.
         stop = x.shape[-1] * self.stride
-        missing = 2 * self.cut - self.stride
-        if 0 <= missing < self.stride:
-            return F.conv_transpose1d(x, weight, bias, self.stride, self.cut, missing)[..., :stop]
+        output_padding = 2 * self.cut - self.stride
+        if 0 <= output_padding < self.stride:
+            return F.conv_transpose1d(x, weight, bias, self.stride, self.cut, output_padding)[..., :stop]
         return self.slice(F.conv_transpose1d(x, weight, bias, self.stride), x.shape[-1])
 
     def slice(self, full: Tensor, time: int) -> Tensor:
@@ -107,14 +107,14 @@ class TransposedAlignment:
         return full[..., self.cut : self.cut + time * self.stride]
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first input and the one past the last that the outputs [start, stop) read."""
+        """Return the range [first, end) of inputs that the outputs [start, stop) read."""
         return (start + self.cut) // self.stride - 1, (stop - 1 + self.cut) // self.stride + 1
 
 
 def reflect(x: Tensor, left: int, right: int) -> Tensor:
-    """Mirror a signal at its ends, without the end samples; (..., time) -> (..., left + time + right).
+    """Reflection padding without repeating the end samples; (..., time) -> (..., left + time + right).
 
-    As in EnCodec, zeros continue a signal that is too short for that, and the end is cut by as many samples.
+    As in EnCodec, a signal that is too short is first padded with zeros, and the end is cut by as many samples.
     """
     missing = max(left, right) + 1 - x.shape[-1]
     if missing <= 0:

@@ -1,6 +1,6 @@
-"""Convolutions that keep time aligned: `time` samples in, exactly `time / stride` or `time * stride` out.
+"""Aligned convolutions: `time` samples in, exactly `time / stride` or `time * stride` samples out.
 
-Every layer says which inputs its outputs read, in `input_span`.
+`input_span` of each layer returns the inputs that its outputs read.
 """
 
 import math
@@ -13,10 +13,10 @@ from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment
 
 
 class _WeightNorm(nn.Module):
-    """Holds a convolution's weight as direction `weight_v` and length `weight_g` per slice of the first dimension.
+    """Weight norm: a direction `weight_v` and a length `weight_g` for each slice of the first dimension.
 
-    Salimans & Kingma, 2016 (arXiv:1602.07868). Plain parameters instead of a torch hook: the keys are those of the
-    published Oobleck files, and the module can be deep-copied.
+    Salimans & Kingma, 2016 (arXiv:1602.07868). Plain parameters instead of a torch hook: the keys match the published
+    Oobleck files, and the module can be deep-copied.
     """
 
     def __init__(self, reference: nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d) -> None:
@@ -38,13 +38,13 @@ class _WeightNorm(nn.Module):
 
 
 def fold_weight_norm(module: nn.Module) -> None:
-    """Make every weight of a module plain, in place: the same results, without the normalisation at each call.
+    """Replace weight norm by plain weights in place; results are the same, without normalising at each call.
 
-    Meant for a copy that is used and not trained or saved: each `weight_v` becomes the weight itself and `weight_g`
-    goes, so the state dict is none that a model loads.
+    Use it on a copy for inference: `weight_v` becomes the weight itself and `weight_g` is removed, so a model cannot
+    load the state dict.
 
     Args:
-        module (`torch.nn.Module`): A layer or a whole model, in the dtype that it shall be used in.
+        module (`torch.nn.Module`): A layer or a model, in the dtype used for inference.
 
     Example:
         >>> layer = WeightNormConv1d(1, 2, 3)
@@ -62,8 +62,8 @@ def fold_weight_norm(module: nn.Module) -> None:
 class WeightNormConv1d(_WeightNorm):
     """Convolution over time; (batch, in_channels, time) -> (batch, out_channels, time / stride).
 
-    `time` has to be a multiple of `stride`. A causal layer pads on the left only: output n then reads no input after
-    its own stride, ``(n + 1) * stride - 1``. Padding is zeros (`"constant"`) or the mirrored signal (`"reflect"`).
+    `time` has to be a multiple of `stride`. A causal layer pads on the left only: output n reads no input after
+    ``(n + 1) * stride - 1``. The padding is zeros (`"constant"`) or the mirrored signal (`"reflect"`).
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class WeightNormConv1d(_WeightNorm):
 
 
 class _GroupNorm(nn.Module):
-    """A convolution with a plain weight, its output normalised over channels and time together.
+    """Convolution with a plain weight and an output normalised over channels and time jointly.
 
     Wu & He, 2018 (arXiv:1803.08494), with one group.
     """
@@ -101,7 +101,7 @@ class _GroupNorm(nn.Module):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         raise ValueError(
-            f"{type(self).__name__} normalises over time, so that each output depends on the whole signal; encode and "
+            f"{type(self).__name__} normalises over time, so each output depends on the whole signal; encode and "
             f"decode the signal as a whole, or use a model with weight norm."
         )
 
@@ -130,8 +130,8 @@ class GroupNormConv1d(_GroupNorm):
 class WeightNormConvTranspose1d(_WeightNorm):
     """Upsampling by `stride` with a kernel of two strides; (batch, in, time) -> (batch, out, time * stride).
 
-    The full transposed convolution has one stride too many. It is cut on both sides, half a stride each (one sample
-    more on the left where the stride is odd), or all on the right if `causal`.
+    The output of the full transposed convolution is one stride too long. Half a stride is cut on each side (one sample
+    more on the left if the stride is odd), or a whole stride on the right if `causal`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
@@ -146,7 +146,7 @@ class WeightNormConvTranspose1d(_WeightNorm):
 
 
 class GroupNormConvTranspose1d(_GroupNorm):
-    """`WeightNormConvTranspose1d` with a plain weight and group norm, which as in EnCodec precedes the cut."""
+    """`WeightNormConvTranspose1d` with a plain weight and group norm, applied before the cut as in EnCodec."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, causal: bool = False) -> None:
         super().__init__(nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride))
@@ -162,7 +162,7 @@ def _transposed(stride: int, causal: bool) -> TransposedAlignment:
 
 
 class WeightNormConv2d(_WeightNorm):
-    """Convolution of planes, padded with zeros to keep `size / stride` (rounded up); odd kernels only.
+    """2D convolution with zero padding and an output size of `size / stride`, rounded up; odd kernels only.
 
     (batch, in_channels, height, width) -> (batch, out_channels, height / stride, width / stride)
     """

@@ -1,7 +1,7 @@
-"""Checks of values on a GPU that do not make the GPU wait for the host.
+"""Checks of tensor values on a GPU without stalling the GPU.
 
-The answer to "are all samples finite?" lies on the device. A host that asks at once waits for it before it can queue
-any work. `deferring_checks` queues a model's work first and reads the answers after that.
+The result of a check such as "are all samples finite?" is on the device. If the host reads it at once, it waits before
+it can queue more work. `deferring_checks` queues the model's work first and reads the results afterwards.
 """
 
 import functools
@@ -29,8 +29,8 @@ _scope = _Scope()
 def require(condition: Callable[[], Tensor], error: Callable[[], Exception]) -> None:
     """Raise `error()` unless `condition()`, a bool scalar, is true.
 
-    On a CUDA device, within a function that is `deferring_checks`, the answer is read when that function ends.
-    Compiled and captured graphs cannot branch on values: they leave the check to their caller.
+    On a CUDA device, inside a `deferring_checks` function, the result is read when that function ends.
+    Compiled and captured graphs cannot branch on values, so they leave the check to the caller.
     """
     if torch.compiler.is_compiling():
         return
@@ -44,7 +44,7 @@ def require(condition: Callable[[], Tensor], error: Callable[[], Exception]) -> 
 
 
 def deferring_checks(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function so that the checks in it are read when its work has been queued."""
+    """Decorate a function so that the results of its checks are read after its work has been queued."""
 
     @functools.wraps(function)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -65,7 +65,7 @@ def deferring_checks(function: Callable[Parameters, Result]) -> Callable[Paramet
 
 
 def read_later(value: Tensor) -> Callable[[], bool]:
-    """Begin to copy a bool scalar from a CUDA device; the function that is returned waits for this copy alone."""
+    """Start copying a bool scalar from a CUDA device; the returned function waits for this copy only."""
     host = torch.empty((), dtype=torch.bool, pin_memory=True)
     host.copy_(value, non_blocking=True)
     copied = torch.cuda.Event()
@@ -79,7 +79,7 @@ def read_later(value: Tensor) -> Callable[[], bool]:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor from the CPU to a device; the host does not wait for work that a CUDA device has before it."""
+    """Copy a tensor from the CPU to a device; the host does not wait for earlier work on a CUDA device."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

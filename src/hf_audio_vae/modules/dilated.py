@@ -1,6 +1,6 @@
 """Dilated residual units between plain strided convolutions: the blocks of Jukebox (Dhariwal et al., 2020).
 
-arXiv:2005.00341. Time stays aligned: `time` samples in, exactly `time / stride` or `time * stride` out.
+arXiv:2005.00341. `time` samples in, exactly `time / stride` or `time * stride` samples out.
 """
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 class StridedConv1d(nn.Conv1d):
     """Convolution padded with zeros; (batch, in_channels, time) -> (batch, out_channels, time / stride).
 
-    `time` has to be a multiple of `stride`. Where the padding is odd, the left side has the smaller half.
+    `time` has to be a multiple of `stride`. The smaller half of an odd padding is on the left.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StridedConv1d(nn.Conv1d):
 class UpsamplingConv1d(nn.ConvTranspose1d):
     """Upsampling by `stride` with a kernel of two strides; (batch, in, time) -> (batch, out, time * stride).
 
-    Of the stride that the full transposed convolution has too much, half is cut from the left, rounded down.
+    The output of the full transposed convolution is one stride too long; half of it, rounded down, is cut on the left.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:

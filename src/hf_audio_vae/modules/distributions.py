@@ -25,15 +25,15 @@ class DiagonalGaussian:
 
     @classmethod
     def from_parameters(cls, parameters: Tensor) -> "DiagonalGaussian":
-        """Split an encoder's output, (batch, 2 * latent_channels, frames): means, then what softplus makes `std`."""
+        """Split an encoder's output, (batch, 2 * latent_channels, frames): means, then pre-softplus `std`."""
         mean, scale = parameters.chunk(2, dim=1)
         return cls(mean, F.softplus(scale) + MIN_STD)
 
     def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
-        """Draw latents; with a list of generators, one for each item, an item's noise is its own in any batch."""
+        """Draw latents; with one generator per item, the noise of an item does not depend on the batch."""
         first = generator[0] if isinstance(generator, list) and generator else generator
-        drawn_on = first.device if isinstance(first, torch.Generator) else self.mean.device
-        noise = randn_tensor(self.mean.shape, generator=generator, device=drawn_on, dtype=self.mean.dtype)
+        noise_device = first.device if isinstance(first, torch.Generator) else self.mean.device
+        noise = randn_tensor(self.mean.shape, generator=generator, device=noise_device, dtype=self.mean.dtype)
         return self.mean + self.std * to_device(noise, self.mean.device)
 
     def mode(self) -> Tensor:
@@ -41,9 +41,9 @@ class DiagonalGaussian:
         return self.mean
 
     def kl(self, other: "DiagonalGaussian | None" = None) -> Tensor:
-        """KL(self || other) in nats for every element, at float32 or finer; `other` is the unit Gaussian if `None`.
+        """KL(self || other) in nats of every element, in float32 or higher; `other` is the unit Gaussian if `None`.
 
-        ``0.5 * ((σ₁² + (μ₁ - μ₂)²) / σ₂² - 1) - log(σ₁ / σ₂)``; sum over the channels for nats a frame.
+        ``0.5 * ((σ₁² + (μ₁ - μ₂)²) / σ₂² - 1) - log(σ₁ / σ₂)``; sum over channels for nats per frame.
         """
         dtype = torch.promote_types(self.mean.dtype, torch.float32)
         mean, std = self.mean.to(dtype), self.std.to(dtype)
@@ -61,7 +61,7 @@ def _unflatten(tensors: Iterable[Tensor], _: None) -> DiagonalGaussian:
     return DiagonalGaussian(*tensors)
 
 
-# So that `torch.export` and `torch.compile` see the tensors in outputs that hold a posterior.
+# Lets `torch.export` and `torch.compile` see the tensors of a posterior in outputs.
 register_pytree_node(
     DiagonalGaussian, _flatten, _unflatten, serialized_type_name="hf_audio_vae.modules.distributions.DiagonalGaussian"
 )

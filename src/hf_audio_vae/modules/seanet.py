@@ -1,4 +1,4 @@
-"""SEANet, the convolutional encoder and decoder that SoundStream, EnCodec and DAC share but for the choice of layers.
+"""SEANet, the convolutional encoder and decoder of SoundStream, EnCodec and DAC, with a choice of layers.
 
 Tagliasacchi et al., 2020 (arXiv:2009.02095); Défossez et al., 2022 (arXiv:2210.13438); Kumar et al., 2023
 (arXiv:2306.06546).
@@ -23,17 +23,17 @@ ConvTranspose1d = WeightNormConvTranspose1d | GroupNormConvTranspose1d
 
 @dataclass(frozen=True)
 class SEANetLayers:
-    """The layers that an encoder and its decoder are made of.
+    """Layer options shared by an encoder and its decoder.
 
     Args:
-        activation (`Callable[[int], nn.Module]`): Makes the nonlinearity of so many channels.
-        group_norm (`bool`): Plain weights and group norm after each convolution, rather than weight norm.
-        causal (`bool`): Convolutions read no input after their own stride.
+        activation (`Callable[[int], nn.Module]`): Returns the activation for a number of channels.
+        group_norm (`bool`): Plain weights and group norm after each convolution instead of weight norm.
+        causal (`bool`): Convolutions read no later input.
         pad_mode (`str`): `"constant"` for zeros, `"reflect"` for the mirrored signal.
-        residual_kernel_size (`int`): Taps of a residual unit's first convolution.
-        residual_dilations (`tuple[int, ...]`): Its dilation in each of a block's residual units.
-        residual_compression (`int`): How many times narrower a residual unit is inside.
-        residual_shortcut (`bool`): A convolution of one tap, rather than the input itself, goes around a unit.
+        residual_kernel_size (`int`): Kernel size of a residual unit's first convolution.
+        residual_dilations (`tuple[int, ...]`): Its dilation in each residual unit of a block.
+        residual_compression (`int`): Factor by which a residual unit's hidden layer is narrower.
+        residual_shortcut (`bool`): Use a 1-tap convolution as the shortcut instead of the identity.
     """
 
     activation: Callable[[int], nn.Module]
@@ -48,8 +48,8 @@ class SEANetLayers:
     def conv(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
     ) -> Conv1d:
-        kind = GroupNormConv1d if self.group_norm else WeightNormConv1d
-        return kind(
+        conv_class = GroupNormConv1d if self.group_norm else WeightNormConv1d
+        return conv_class(
             in_channels,
             out_channels,
             kernel_size,
@@ -60,8 +60,8 @@ class SEANetLayers:
         )
 
     def conv_transpose(self, in_channels: int, out_channels: int, *, stride: int) -> ConvTranspose1d:
-        kind = GroupNormConvTranspose1d if self.group_norm else WeightNormConvTranspose1d
-        return kind(in_channels, out_channels, stride=stride, causal=self.causal)
+        conv_class = GroupNormConvTranspose1d if self.group_norm else WeightNormConvTranspose1d
+        return conv_class(in_channels, out_channels, stride=stride, causal=self.causal)
 
     def residual_units(self, channels: int) -> nn.ModuleList:
         return nn.ModuleList(SEANetUnit(channels, dilation, self) for dilation in self.residual_dilations)
@@ -70,7 +70,7 @@ class SEANetLayers:
 class SEANetUnit(Residual):
     """Activation, dilated convolution, activation, 1-tap convolution, plus the input; (batch, channels, time) -> same.
 
-    The convolutions are `residual_compression` times narrower in between.
+    The hidden layer is `residual_compression` times narrower.
     """
 
     def __init__(self, channels: int, dilation: int, layers: SEANetLayers) -> None:
@@ -113,7 +113,7 @@ class SEANetDecoderBlock(Stack):
 
 
 class SkipLSTM(nn.Module):
-    """LSTM over time, plus its input; (batch, channels, time) -> same. An output depends on all before it."""
+    """LSTM over time, plus its input; (batch, channels, time) -> same. Each output depends on all earlier inputs."""
 
     def __init__(self, channels: int, num_layers: int) -> None:
         super().__init__()
@@ -131,11 +131,11 @@ class SEANetEncoder(CheckpointedStack):
         audio_channels (`int`): Channels of the waveform.
         latent_channels (`int`): Channels of the latents.
         width (`int`): Channels after the first layer; each block doubles them.
-        strides (`tuple[int, ...]`): Of the blocks, in order.
-        layers (`SEANetLayers`): What it is made of.
-        kernel_size (`int`): Taps of the first convolution.
-        last_kernel_size (`int`): Taps of the last.
-        num_lstm_layers (`int`): Of an LSTM after the blocks; 0 for none.
+        strides (`tuple[int, ...]`): Stride of each block.
+        layers (`SEANetLayers`): Layer options.
+        kernel_size (`int`): Kernel size of the first convolution.
+        last_kernel_size (`int`): Kernel size of the last convolution.
+        num_lstm_layers (`int`): Layers of the LSTM after the blocks; 0 for none.
     """
 
     def __init__(
@@ -171,11 +171,11 @@ class SEANetDecoder(CheckpointedStack):
         audio_channels (`int`): Channels of the waveform.
         latent_channels (`int`): Channels of the latents.
         width (`int`): Channels after the first layer; each block halves them, rounded down.
-        strides (`tuple[int, ...]`): Of the blocks, in order.
-        layers (`SEANetLayers`): What it is made of.
-        kernel_size (`int`): Taps of the first convolution.
-        last_kernel_size (`int`): Taps of the last.
-        num_lstm_layers (`int`): Of an LSTM before the blocks; 0 for none.
+        strides (`tuple[int, ...]`): Stride of each block.
+        layers (`SEANetLayers`): Layer options.
+        kernel_size (`int`): Kernel size of the first convolution.
+        last_kernel_size (`int`): Kernel size of the last convolution.
+        num_lstm_layers (`int`): Layers of the LSTM before the blocks; 0 for none.
         final_tanh (`bool`): Bound the waveform to (-1, 1).
     """
 

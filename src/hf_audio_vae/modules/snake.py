@@ -1,7 +1,7 @@
-"""Snake as one operation that keeps its input and nothing else for the backward pass.
+"""Snake as one autograd operation that saves only its inputs for the backward pass.
 
-Written out, `x + b * sin(a * x).square()` makes autograd keep four tensors of the input's size. Here they are computed
-again, a block at a time, so that on a CPU what lies between two operations stays in the cache.
+For the plain formula `x + b * sin(a * x).square()`, autograd saves four tensors of the input's size. Here they are
+recomputed block by block, so that intermediate results stay in the CPU cache.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = 2**17  # numbers a thread takes at a time: half a MiB in float32, of which a few have to fit a core's cache
+BLOCK = 2**17  # elements per thread at a time: half a MiB in float32; a few blocks have to fit a core's cache
 
 
 def snake(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-    """Return ``x + inverse_magnitude sin²(frequency x)``, computed in float32 at least and rounded once.
+    """Return ``x + inverse_magnitude sin²(frequency x)``, computed in float32 or higher and rounded once.
 
     Args:
-        x (`torch.Tensor` of shape `(batch, channels, time)`): What goes in, of any floating type.
+        x (`torch.Tensor` of shape `(batch, channels, time)`): Input of any floating dtype.
         frequency (`torch.Tensor` of shape `(1, channels, 1)`): Radians per unit of `x`.
         inverse_magnitude (`torch.Tensor` of shape `(1, channels, 1)`): Factor of the square.
 
     Returns:
-        `torch.Tensor` of the shape and type of `x`; it can be differentiated any number of times.
+        `torch.Tensor` of the shape and dtype of `x`; supports higher-order gradients.
 
     Example:
         >>> one = torch.ones(1, 1, 1)
@@ -30,7 +30,7 @@ def snake(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
         tensor([[[0.0000, 2.5708, 3.1416]]])
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return written_out(x, frequency, inverse_magnitude)  # compilers fuse, and choose what to keep, by themselves
+        return written_out(x, frequency, inverse_magnitude)  # compilers fuse it and choose the saved tensors
     return _Snake.apply(x, frequency, inverse_magnitude)
 
 
@@ -38,40 +38,40 @@ class SnakeKernels(Protocol):
     """Snake's forward and backward pass for one type of device."""
 
     def takes(self, *tensors: Tensor) -> bool:
-        """Whether there are kernels for such tensors."""
+        """Whether the kernels support these tensors."""
 
     def forward(self, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-        """Shapes as those of `snake`; the result is contiguous."""
+        """Same shapes as `snake`; the result is contiguous."""
 
     def backward(
         self, gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
     ) -> tuple[Tensor, ...]:
-        """Gradients of all three, in shape and type of theirs; the same at every run."""
+        """Deterministic gradients of all three inputs, in their shapes and dtypes."""
 
 
 _registered: dict[str, SnakeKernels] = {}
 
 
 def use_kernels(device_type: str, kernels: SnakeKernels | None) -> SnakeKernels | None:
-    """Let Snake run on these kernels on a type of device, or on torch's operations if `None`.
+    """Set the kernels of Snake for a device type; `None` selects torch operations.
 
     Args:
         device_type (`str`): `"cpu"` or `"cuda"`.
         kernels (`SnakeKernels`, *optional*): The kernels.
 
     Returns:
-        The kernels that were used before, if there were any.
+        The kernels used before, if any.
     """
-    before = _registered.pop(device_type, None)
+    previous = _registered.pop(device_type, None)
     if kernels is not None:
         _registered[device_type] = kernels
-    return before
+    return previous
 
 
 def written_out(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     """Compute `snake` by its formula."""
-    precise = x.to(_computing_type(x, frequency))
-    return (precise + inverse_magnitude * torch.sin(frequency * precise).square()).to(x.dtype)
+    x_float = x.to(_computing_type(x, frequency))
+    return (x_float + inverse_magnitude * torch.sin(frequency * x_float).square()).to(x.dtype)
 
 
 class _Snake(torch.autograd.Function):
@@ -86,7 +86,7 @@ class _Snake(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, ...]:
-        # Gradients are recorded where they are to be differentiated again, and blocks written in place cannot be.
+        # Higher-order gradients need recorded operations; autograd cannot record the in-place writes to blocks.
         differentiate = _written_out_backward if torch.is_grad_enabled() else _backward
         return differentiate(grad_output, *ctx.saved_tensors)
 
@@ -95,8 +95,8 @@ class _Snake(torch.autograd.Function):
         x, frequency, inverse_magnitude = ctx.saved_tensors
         dx, df, dm = (0 if tangent is None else tangent for tangent in tangents)
         angle = frequency * x
-        along = dx + inverse_magnitude * torch.sin(2 * angle) * (frequency * dx + df * x) + dm * angle.sin().square()
-        return along.to(x.dtype)
+        tangent = dx + inverse_magnitude * torch.sin(2 * angle) * (frequency * dx + df * x) + dm * angle.sin().square()
+        return tangent.to(x.dtype)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
@@ -143,27 +143,27 @@ def _backward(grad_output: Tensor, x: Tensor, frequency: Tensor, inverse_magnitu
 def _written_out_backward(
     grad_output: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
 ) -> tuple[Tensor, ...]:
-    precise, grad = (t.to(_computing_type(x, frequency)) for t in (x, grad_output))
-    angle = frequency * precise
+    x_float, grad = (t.to(_computing_type(x, frequency)) for t in (x, grad_output))
+    angle = frequency * x_float
     weighted = grad * torch.sin(2 * angle)
     grad_x = grad + frequency * inverse_magnitude * weighted
-    grad_frequency = (weighted * precise).sum(dim=(0, 2), keepdim=True) * inverse_magnitude
+    grad_frequency = (weighted * x_float).sum(dim=(0, 2), keepdim=True) * inverse_magnitude
     grad_inverse_magnitude = (grad * angle.sin().square()).sum(dim=(0, 2), keepdim=True)
     return grad_x.to(x.dtype), grad_frequency.to(frequency.dtype), grad_inverse_magnitude.to(inverse_magnitude.dtype)
 
 
 def _computing_type(x: Tensor, frequency: Tensor) -> torch.dtype:
-    """Type to compute in, float32 at least."""
+    """Dtype of the computation, float32 or higher."""
     return torch.promote_types(torch.promote_types(x.dtype, frequency.dtype), torch.float32)
 
 
 def _by_row(x: Tensor, *factors: Tensor) -> tuple[Tensor, ...]:
-    """One number a channel -> one a row, (batch * channels, 1)."""
+    """One value per channel -> one per row, (batch * channels, 1)."""
     return tuple(factor.expand(*x.shape[:2], 1).flatten(0, 1) for factor in factors)
 
 
 def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Cut (rows, time) into whole rows, or one row into parts where it is longer than a block."""
+    """Split (rows, time) into blocks of whole rows, or a row longer than a block into parts."""
     count, time = rows.shape
     size = BLOCK * torch.get_num_threads() if rows.device.type == "cpu" else max(rows.numel(), 1)
     for row in range(0, count, size // time or 1) if time else ():
@@ -172,6 +172,6 @@ def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def kernels_for(x: Tensor, *factors: Tensor) -> SnakeKernels | None:
-    """Return the kernels for these tensors, if there are any."""
+    """Return the kernels that support these tensors, if any."""
     kernels = _registered.get(x.device.type)
     return kernels if kernels is not None and x.numel() and kernels.takes(x, *factors) else None

@@ -1,7 +1,7 @@
-"""Networks described by their layers.
+"""Networks defined by their list of layers.
 
-A network that tells its layers, as a `Stack` or a `Residual`, can be coded in chunks, streamed, fused and exported
-without code of its own. A layer that reads other inputs than that of its own step of time has an `input_span`.
+A `Stack` or a `Residual` lists its layers, so it needs no further code to be run in chunks, streamed, fused or
+exported. A layer that reads inputs of other time steps than its output's has an `input_span`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class SpannedModule(Protocol):
-    """A network over time that knows which inputs its outputs [start, stop) read."""
+    """A network over time that returns which inputs its outputs [start, stop) read."""
 
     def __call__(self, x: Any) -> Any:
-        """Run the network on a tensor, or on tensors of several rates."""
+        """Run the network on a tensor, or on several tensors at different rates."""
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first input and the one past the last that the outputs [start, stop) depend on.
+        """Return the range [first, end) of inputs that the outputs [start, stop) depend on.
 
         Raises:
             ValueError: Every output depends on the whole signal.
@@ -28,7 +28,7 @@ class SpannedModule(Protocol):
 
 
 def span_through(layers: Iterable[nn.Module], start: int, stop: int) -> tuple[int, int]:
-    """Return which inputs of the first of `layers` the outputs [start, stop) of the last one read."""
+    """Return the range of inputs of the first layer that the outputs [start, stop) of the last layer read."""
     for layer in reversed(tuple(layers)):
         if isinstance(layer, SpannedModule):
             start, stop = layer.input_span(start, stop)
@@ -36,29 +36,29 @@ def span_through(layers: Iterable[nn.Module], start: int, stop: int) -> tuple[in
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Whether a module has an RNN, whose outputs depend on all inputs before them."""
+    """Whether a module contains an RNN, whose outputs depend on all earlier inputs."""
     return any(isinstance(layer, nn.RNNBase) for layer in module.modules())
 
 
 class Stack(nn.Module, ABC):
-    """Layers one after another."""
+    """Layers applied in sequence."""
 
     @abstractmethod
     def layers(self) -> Iterable[nn.Module]:
-        """Return the layers in the order in which they are called."""
+        """Return the layers in call order."""
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers():
-            x = layer(x)  # under one name, so that the input is freed
+            x = layer(x)  # reuses the name, so that the input is freed
         return x
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Inputs that the outputs [start, stop) read; of an RNN, those of the same steps of time."""
+        """Range of inputs that the outputs [start, stop) read; for an RNN, the same time steps."""
         return span_through(self.layers(), start, stop)
 
 
 class CheckpointedStack(Stack):
-    """A stack whose inner stacks are computed again in the backward pass, if gradient checkpointing is enabled."""
+    """A stack that recomputes its inner stacks in the backward pass if gradient checkpointing is enabled."""
 
     gradient_checkpointing = False
     _gradient_checkpointing_func: Callable[..., Tensor]
@@ -72,20 +72,20 @@ class CheckpointedStack(Stack):
 
 
 class Residual(nn.Module, ABC):
-    """A branch of layers, the last of them a convolution, plus a shortcut; (batch, channels, time) -> same."""
+    """A branch of layers that ends with a convolution, plus a shortcut; (batch, channels, time) -> same."""
 
     shortcut: nn.Module
 
     @abstractmethod
     def branch(self) -> Iterable[nn.Module]:
-        """Return the branch's layers in the order in which they are called."""
+        """Return the layers of the branch in call order."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for layer in self.branch():
-            y = layer(y)  # under one name, so that the input is freed
-        return y.add_(self.shortcut(x))  # in place: a convolution does not keep its output for the backward pass
+            y = layer(y)  # reuses the name, so that the input is freed
+        return y.add_(self.shortcut(x))  # in place: autograd does not save a convolution's output
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Inputs that the outputs [start, stop) read."""
+        """Range of inputs that the outputs [start, stop) read."""
         return span_through(self.branch(), start, stop)

@@ -1,4 +1,4 @@
-"""Pipelines around the models: what generates, and what lets others load it."""
+"""Generation with the models, and pipeline files for readers without this package."""
 
 from hf_audio_vae.pipelines.pipeline_audio_latent_diffusion import AudioLatentDiffusionPipeline
 from hf_audio_vae.pipelines.remote_code import write_vae_shim

@@ -26,17 +26,17 @@ OUTPUT_TYPES = ("pt", "np", "latent")
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
-    """Generates sound in the latents of an autoencoder, from nothing, a class or a text; varies and repairs sound.
+    """Latent diffusion for audio: unconditional, class or text to audio, audio to audio, and inpainting.
 
     Args:
-        vae (`WaveformVAE`): Autoencoder; the denoiser works on its latents, normalised by its statistics.
-        transformer (`StableAudioDiTModel`): Denoiser; `sample_size` latent frames are the longest that it generates.
-        scheduler (`SchedulerMixin`): For a denoiser of rectified flow `FlowMatchEulerDiscreteScheduler` or another for
-            flows; for one of v `DDIMScheduler`, `DPMSolverMultistepScheduler` or another that keeps the variance, with
-            `alphas_cumprod` and `prediction_type="v_prediction"`.
-        conditioner (`LatentConditioner`): What conditions the denoiser.
-        text_encoder (`PreTrainedModel`, *optional*): Encoder of texts, such as `T5EncoderModel`.
-        tokenizer (`PreTrainedTokenizerBase`, *optional*): Its tokenizer.
+        vae (`WaveformVAE`): Autoencoder. The denoiser works on its latents, normalized with its statistics.
+        transformer (`StableAudioDiTModel`): Denoiser. It generates at most `sample_size` latent frames.
+        scheduler (`SchedulerMixin`): For a rectified flow denoiser, `FlowMatchEulerDiscreteScheduler` or another flow
+            matching scheduler. For a v-prediction denoiser, `DDIMScheduler`, `DPMSolverMultistepScheduler` or another
+            variance-preserving scheduler with `alphas_cumprod` and `prediction_type="v_prediction"`.
+        conditioner (`LatentConditioner`): Conditioner of the denoiser.
+        text_encoder (`PreTrainedModel`, *optional*): Text encoder, such as `T5EncoderModel`.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): Tokenizer of the text encoder.
     """
 
     model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
@@ -64,12 +64,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
 
     @property
     def sampling_rate(self) -> int:
-        """Of the sound, in Hz."""
+        """Sampling rate of the audio in Hz."""
         return self.vae.sampling_rate
 
     @property
     def max_seconds(self) -> float:
-        """The longest sound it makes."""
+        """Maximum duration of generated audio in seconds."""
         return self.transformer.config.sample_size / self.vae.frame_rate
 
     @torch.no_grad()
@@ -93,41 +93,41 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         callback_on_step_end: Callable[[DiffusionPipeline, int, Tensor, dict[str, Any]], dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> AudioPipelineOutput | tuple[Tensor | np.ndarray]:
-        """Generate sound, vary it (`init_audio`), or generate some stretches of it anew (`init_audio` and `mask`).
+        """Generate audio, vary it (`init_audio`), or inpaint time ranges of it (`init_audio` and `mask`).
 
         Args:
-            prompt (`str` or `list[str]`, *optional*): Texts, for a model that was trained with texts.
-            class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for one with classes.
-            audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`; if not given, those of
+            prompt (`str` or `list[str]`, *optional*): Texts, for a model trained with texts.
+            class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for a model with classes.
+            audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`. Default: duration of
                 `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
-            num_inference_steps (`int`): Steps from noise to sound.
-            guidance_scale (`float`): How far to go from what the model does without class and text towards what it
-                does with them, which is 1 (Ho & Salimans, 2022, arXiv:2207.12598). Without them it has no effect.
-            num_waveforms_per_prompt (`int`): Sounds for each text or class, or for each `init_audio`, or in all.
-            generator (`torch.Generator` or a list, one a sound, *optional*): Where noise comes from.
-            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`, *optional*): Standard noise to start
-                from instead.
-            init_audio (`torch.Tensor`, *optional*): Sound to start from, of shape (audio_channels, time) or (batch,
+            num_inference_steps (`int`): Number of denoising steps.
+            guidance_scale (`float`): Scale of classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598). 1 is
+                no guidance. It has no effect without class and text.
+            num_waveforms_per_prompt (`int`): Waveforms per text or class, or per `init_audio`, or in total.
+            generator (`torch.Generator` or a list, one per waveform, *optional*): Source of noise.
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`, *optional*): Standard normal noise to
+                start from instead.
+            init_audio (`torch.Tensor`, *optional*): Audio to start from, of shape (audio_channels, time) or (batch,
                 audio_channels, time).
-            init_audio_sampling_rate (`int`, *optional*): Its rate in Hz, to have it checked.
-            strength (`float`, *optional*): How much of the way from noise to sound to go again, in (0, 1]: near 0
-                `init_audio` stays as it is, at 1 nothing of it is left but what `mask` keeps. 1 with a mask, 0.7
+            init_audio_sampling_rate (`int`, *optional*): Sampling rate of `init_audio` in Hz, to check it.
+            strength (`float`, *optional*): Share of the denoising steps to apply to `init_audio`, in (0, 1]. Near 0,
+                `init_audio` hardly changes. At 1, only audio outside `mask` is kept. Default: 1 with a mask, 0.7
                 without.
-            mask (`(float, float)` or a sequence of them, *optional*): From where to where `init_audio` is generated
-                anew, in seconds; the rest of it stays. What lies beyond its end has to be in it.
-            output_type (`str`): `"pt"`, `"np"`, or `"latent"` for normalised latents.
+            mask (`(float, float)` or a sequence of them, *optional*): Time ranges (start, end) of `init_audio` to
+                inpaint, in seconds. The rest is kept. Time after the end of `init_audio` must be in the mask.
+            output_type (`str`): `"pt"`, `"np"`, or `"latent"` for normalized latents.
             return_dict (`bool`): Return an output object rather than a tuple.
             callback_on_step_end (`Callable`, *optional*): Called as `(pipeline, step, timestep, {"latents": ...})`
-                after each step; returns a dictionary, whose `"latents"` replace them.
-            callback_on_step_end_tensor_inputs (`Sequence[str]`): What the callback gets; only `"latents"` there are.
+                after each step. Returns a dictionary; its `"latents"` replace the latents.
+            callback_on_step_end_tensor_inputs (`Sequence[str]`): Inputs of the callback; only `"latents"` exist.
 
         Returns:
             `AudioPipelineOutput` with `audios`, or `(audios,)`: (batch, audio_channels, time), a `torch.Tensor` or for
-            `"np"` a `numpy.ndarray`; for `"latent"` normalised latents (batch, latent_channels, frames).
+            `"np"` a `numpy.ndarray`; for `"latent"` normalized latents (batch, latent_channels, frames).
 
         Raises:
-            ValueError: An argument is out of range, the model was not trained for it, or the scheduler goes another
-                way than the denoiser was trained on.
+            ValueError: An argument is out of range, the model was not trained for it, or the noise schedule of the
+                scheduler differs from that of training.
         """
         self._check(num_inference_steps, strength, output_type, callback_on_step_end_tensor_inputs)
         prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
@@ -150,11 +150,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         latents = levels.start(init, noise, timesteps[0])
         with self.progress_bar(total=len(timesteps)) as bar:
             for step, timestep in enumerate(timesteps):
-                told = self._tell(latents, levels, timestep, condition, guidance_scale)
-                latents = levels.step(told, timestep, latents, generator)
+                prediction = self._predict(latents, levels, timestep, condition, guidance_scale)
+                latents = levels.step(prediction, timestep, latents, generator)
                 if init is not None and ranges:
-                    following = timesteps[step + 1] if step + 1 < len(timesteps) else None
-                    latents = torch.where(kept, levels.noisy(init, noise, following), latents)
+                    next_timestep = timesteps[step + 1] if step + 1 < len(timesteps) else None
+                    latents = torch.where(kept, levels.noisy(init, noise, next_timestep), latents)
                 if callback_on_step_end is not None:
                     latents = callback_on_step_end(self, step, timestep, {"latents": latents}).pop("latents", latents)
                 bar.update()
@@ -167,9 +167,9 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         self, num_inference_steps: int, strength: float | None, output_type: str, callback_inputs: Sequence[str]
     ) -> None:
         if num_inference_steps < 1:
-            raise ValueError(f"`num_inference_steps` is {num_inference_steps}; it has to be 1 or more.")
+            raise ValueError(f"`num_inference_steps` is {num_inference_steps}; it must be 1 or more.")
         if strength is not None and not 0 < strength <= 1:
-            raise ValueError(f"`strength` is {strength}; it has to be more than 0, and at most 1.")
+            raise ValueError(f"`strength` is {strength}; it must be more than 0, and at most 1.")
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"`output_type` is {output_type!r}, none of {OUTPUT_TYPES}.")
         if unknown := set(callback_inputs) - set(self._callback_tensor_inputs):
@@ -178,14 +178,14 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
     def _conditions(
         self, prompt: str | list[str] | None, class_labels: ClassLabels | None, per_prompt: int
     ) -> tuple[list[str] | None, list[int] | None]:
-        """Return texts and classes, one for each sound, or `None` where there are none."""
+        """Return texts and class indices, one per waveform, or `None` if not given."""
         names = tuple(self.conditioner.config.class_names)
         if prompt is not None and (self.conditioner.config.text_hidden_size is None or self.text_encoder is None):
             raise ValueError("`prompt` is given, but the model was trained without texts, or has no text encoder.")
         if class_labels is not None and not names:
             raise ValueError(f"`class_labels` is {class_labels!r}, but the model was trained without classes.")
         if per_prompt < 1:
-            raise ValueError(f"`num_waveforms_per_prompt` is {per_prompt}; it has to be 1 or more.")
+            raise ValueError(f"`num_waveforms_per_prompt` is {per_prompt}; it must be 1 or more.")
         prompts = [prompt] if isinstance(prompt, str) else prompt
         given = [class_labels] if isinstance(class_labels, int | str) else class_labels
         labels = None if given is None else [_class_index(label, names) for label in given]
@@ -196,14 +196,14 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         return _repeated(prompts, per_prompt), _repeated(labels, per_prompt)
 
     def _seconds(self, waveform: Tensor | None, audio_end_in_s: float | None) -> float:
-        """Return how long a sound to make."""
+        """Return the duration to generate."""
         longest = self.max_seconds if waveform is None else waveform.shape[-1] / self.sampling_rate
         seconds = longest if audio_end_in_s is None else audio_end_in_s
         sample = 1 / self.sampling_rate
         if not sample <= seconds <= self.max_seconds + sample / 2:
             raise ValueError(
-                f"{seconds:g} s are wanted; the model makes from one sample to {self.max_seconds:g} s, the length of "
-                f"what it was trained on. Give an `audio_end_in_s` within that."
+                f"{seconds:g} s are requested; the model generates one sample to {self.max_seconds:g} s, the length "
+                f"of its training crops. Give an `audio_end_in_s` in this range."
             )
         return seconds
 
@@ -215,7 +215,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         ranges: Sequence[TimeRange],
         batch: int,
     ) -> Tensor | None:
-        """Encode and normalise what to start from, continued with silence, for each sound of the batch."""
+        """Encode and normalize the waveform to start from, padded with silence, for each waveform of the batch."""
         check_sampling_rate(sampling_rate, self.sampling_rate)
         if waveform is None:
             if ranges:
@@ -228,7 +228,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         missing = time - waveform.shape[-1]
         if missing > 0 and not any(start <= length and end + 1e-6 >= seconds for start, end in ranges):
             raise ValueError(
-                f"`init_audio` has {length:g} s and {seconds:g} are wanted; let `mask` hold what comes after it, "
+                f"`init_audio` has {length:g} s and {seconds:g} are requested; add the time after it to `mask`, "
                 f"({length:g}, {seconds:g}), or leave out `audio_end_in_s`."
             )
         waveform = F.pad(waveform[..., :time], (0, max(missing, 0)))
@@ -256,7 +256,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
     def _embed(
         self, prompts: list[str] | None, labels: list[int] | None, seconds: float, batch: int, *, copies: int
     ) -> LatentConditionerOutput:
-        """Condition each sound; with two copies the first is without class and text, for guidance."""
+        """Embed the conditions of each waveform; of two copies, the first is without class and text, for guidance."""
         device = self._execution_device
         text, text_mask = None, None
         if prompts is not None:
@@ -270,7 +270,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             dropped=torch.arange(copies * batch, device=device) < (copies - 1) * batch,
         )
 
-    def _tell(
+    def _predict(
         self,
         latents: Tensor,
         levels: NoiseLevels,
@@ -278,15 +278,15 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         condition: LatentConditionerOutput,
         guidance_scale: float,
     ) -> Tensor:
-        """Ask the denoiser, with guidance for both copies at once."""
+        """Run the denoiser; with guidance, on both copies at once."""
         copies = len(condition["global_hidden_states"]) // len(latents)
         scaled = self.scheduler.scale_model_input(latents, timestep) if levels.scales_input else latents
         time = levels.time(timestep).to(latents).expand(copies * len(latents))
-        told = denoise(self.transformer, scaled.repeat(copies, 1, 1), time, condition)
+        prediction = denoise(self.transformer, scaled.repeat(copies, 1, 1), time, condition)
         if copies == 1:
-            return told
-        without, within = told.chunk(2)
-        return without + guidance_scale * (within - without)
+            return prediction
+        unconditional, conditional = prediction.chunk(2)
+        return unconditional + guidance_scale * (conditional - unconditional)
 
     def _decode(self, latents: Tensor, time: int, output_type: str) -> Tensor | np.ndarray:
         if output_type == "latent":

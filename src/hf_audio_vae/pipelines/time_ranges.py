@@ -1,4 +1,4 @@
-"""Stretches of a sound that are to be made anew, in seconds and in latent frames."""
+"""Time ranges to inpaint, in seconds and in latent frames."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 TimeRange = tuple[float, float]
-ROUNDING = 1e-6  # of a frame or a second: what arithmetic may add to a number that was meant to be whole
+ROUNDING = 1e-6  # tolerance in frames or seconds for the rounding of whole numbers
 
 
 def time_ranges(mask: TimeRange | Sequence[TimeRange] | None, seconds: float) -> list[TimeRange]:
-    """Return one range or several as a list.
+    """Return one or several ranges as a list.
 
     Raises:
         ValueError: A range is out of order, or not within 0 to `seconds`.
@@ -22,12 +22,12 @@ def time_ranges(mask: TimeRange | Sequence[TimeRange] | None, seconds: float) ->
     ranges = cast(list[TimeRange], [mask] if isinstance(mask[0], int | float) else list(mask))
     for start, end in ranges:
         if not 0 <= start < end <= seconds + ROUNDING:
-            raise ValueError(f"`mask` holds ({start:g}, {end:g}); a range lies, in order, within 0 to {seconds:g} s.")
+            raise ValueError(f"`mask` holds ({start:g}, {end:g}); give ranges (start, end) within 0 to {seconds:g} s.")
     return ranges
 
 
 def kept_frames(ranges: Sequence[TimeRange], frames: int, frame_rate: float) -> Tensor:
-    """Return which frames no range touches, bool (frames,)."""
+    """Return a mask, bool (frames,), that is True at frames outside all ranges."""
     kept = torch.ones(frames, dtype=torch.bool)
     for start, end in ranges:
         kept[math.floor(start * frame_rate + ROUNDING) : math.ceil(end * frame_rate - ROUNDING)] = False

@@ -1,8 +1,8 @@
-"""Exact coding of long signals in chunks: each window holds all that its chunk's outputs read, computed from layers.
+"""Exact coding of long signals in chunks: each window holds all inputs of its chunk, by the spans of the layers.
 
-Layers at a window's edge see zeros where the signal goes on, but no output that is kept depends on them. At the true
-ends of the signal a window ends there too, so its zeros are the ones the whole-signal pass pads. Windows at the ends
-are as wide as those between: a compiled module meets one shape for all signals that need several windows.
+At the edge of a window, layers see zeros where the signal continues, but no kept output depends on them. At the ends
+of the signal, the window ends too, so its zeros are the padding of the whole signal. All windows have the same width:
+a compiled module sees one shape for all signals that need several windows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +14,15 @@ from torch import Tensor
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
 from hf_audio_vae.modules.stack import SpannedModule
 
-FAR = 2**20  # frames from the signal's start, which some paddings mirror
+FAR = 2**20  # frame far from the start of the signal, which some paddings mirror
 
-Frames = Tensor | Sequence[Tensor]  # of one rate, or of several levels, whose rates are multiples of the last one's
+Frames = Tensor | Sequence[Tensor]  # one tensor, or levels with rates that are multiples of the last level's
 
 
 def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_frames: int) -> Any:
-    """Return ``encoder(x)``, `chunk_frames` at a time; (batch, in, time) -> (batch, out, frames).
+    """Return ``encoder(x)``, computed `chunk_frames` at a time; (batch, in, time) -> (batch, out, frames).
 
-    Zeros continue `x` up to a whole frame, in its last window alone: a long signal is never copied.
+    Only the last window of `x` is padded with zeros to a whole frame: a long signal is never copied.
     """
 
     def read(start: int, stop: int) -> Tensor:
@@ -35,10 +35,10 @@ def encode_in_chunks(encoder: SpannedModule, x: Tensor, hop_length: int, chunk_f
 def encoded_chunks(
     encoder: SpannedModule, read: Callable[[int, int], Tensor], time: int, hop_length: int, chunk_frames: int
 ) -> Iterator[Frames]:
-    """Yield ``encoder(x)`` in pieces of `chunk_frames`, (batch, out, frames), the last one perhaps shorter.
+    """Yield ``encoder(x)`` in pieces of `chunk_frames`, (batch, out, frames); the last one may be shorter.
 
-    `read(start, stop)` returns these of the `time` samples of `x`, (batch, in, stop - start), so that it need not be
-    in memory as a whole.
+    `read(start, stop)` returns these samples of `x`, (batch, in, stop - start), out of `time` samples. So `x` need not
+    be in memory as a whole.
     """
     for _, encoded in _encoded(encoder, read, time, hop_length, chunk_frames):
         yield encoded
@@ -60,16 +60,16 @@ def decode_in_chunks(decoder: SpannedModule, z: Frames, hop_length: int, chunk_f
 
 
 def frames_of(signal: Frames) -> int:
-    """Return the length of a signal, or of the last of its levels."""
+    """Return the length of a signal, or of its last level."""
     return signal.shape[-1] if isinstance(signal, Tensor) else signal[-1].shape[-1]
 
 
 def default_chunk_frames(decoder: SpannedModule, hop_length: int, frame_length: int) -> int:
     """Return twelve times the frames that a decoder reads for one frame of `frame_length` samples.
 
-    The decoder's own frames have `hop_length` samples; the result counts those of `frame_length`. Full chunks then
-    compute at most a twelfth, about 8 %, twice; even ones, which may be half as long where two share a signal, at most
-    a sixth, 17 %.
+    The decoder's own frames have `hop_length` samples; the result counts frames of `frame_length`. Full chunks then
+    compute at most 1/12 (8 %) of the frames twice. Chunks of equal length can be half as long, if a signal has two,
+    and compute at most 1/6 (17 %) twice.
     """
     far = FAR * frame_length
     first, last = decoder.input_span(far, far + frame_length)
@@ -77,12 +77,12 @@ def default_chunk_frames(decoder: SpannedModule, hop_length: int, frame_length: 
 
 
 def even_chunk_frames(frames: int, most: int) -> int:
-    """Return the length of chunks of like length, as few as there can be of `most` frames."""
+    """Return the length of the fewest chunks of equal length with at most `most` frames."""
     return frame_count(frames, frame_count(frames, most))
 
 
 def with_own_strides(window: Frames) -> Frames:
-    """Copy a view, whose strides are those of the whole signal: a compiled module takes them for part of the shape."""
+    """Copy a view of the whole signal to contiguous memory: compiled modules guard on strides as on shapes."""
     if isinstance(window, Tensor):
         return window.clone(memory_format=torch.contiguous_format)
     return [level.clone(memory_format=torch.contiguous_format) for level in window]
@@ -104,7 +104,7 @@ def _encoded(
 
 
 def _cut(signal: Frames, frames: range, of: range) -> Frames:
-    """Return some frames of a signal that holds the frames `of`; of each level, or of samples, those that belong."""
+    """Return `frames` of a signal that holds the frames `of`, with all their values in each level or in samples."""
     if not isinstance(signal, Tensor):
         return [_cut_level(level, frames, of) for level in signal]
     return _cut_level(signal, frames, of)
@@ -116,7 +116,7 @@ def _cut_level(level: Tensor, frames: range, of: range) -> Tensor:
 
 
 def _join(chunks: Iterator[tuple[range, Frames]], frames: int) -> Frames:
-    """Join chunks, each with the frames that it holds."""
+    """Join chunks, each given with the range of its frames."""
     output: list[Tensor] = []
     for held, chunk in chunks:
         levels = [chunk] if isinstance(chunk, Tensor) else chunk
@@ -131,9 +131,9 @@ def _join(chunks: Iterator[tuple[range, Frames]], frames: int) -> Frames:
 def _windows(
     input_span: Callable[[int, int], tuple[int, int]], frames: int, chunk_frames: int
 ) -> Iterator[tuple[range, range]]:
-    """Yield chunks of `chunk_frames` with the window that each is coded in; one of all frames, if a window holds them.
+    """Yield the frames of each chunk and of its window; a single chunk if one window holds all frames.
 
-    `input_span(start, stop)` names the frames that these frames read.
+    `input_span(start, stop)` returns the frames that the frames [start, stop) read.
     """
     first, last = input_span(FAR, FAR + chunk_frames)
     width = last - first

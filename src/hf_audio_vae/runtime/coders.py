@@ -1,7 +1,7 @@
-"""Ways to run the encoders and decoders of a model, by one protocol: `Coder`.
+"""Ways to run the encoders and decoders of a model, with one protocol: `Coder`.
 
 A family describes each direction of its model as a `Coding`. A coder runs it: `WholeCoder` on the whole signal,
-`ChunkedCoder` in chunks, and `FusedCoder`, in its own file, on compiled kernels or folded weights.
+`ChunkedCoder` in chunks, and `FusedCoder` (in its own file) on compiled kernels or folded weights.
 """
 
 import math
@@ -33,17 +33,17 @@ def identity(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Coding:
-    """One direction of an autoencoder: a network over time, between functions of each frame by itself.
+    """One direction of an autoencoder: a network over time, between functions of single frames.
 
-    Frames are one tensor, or a sequence of levels whose rates are multiples of the last one's.
+    Frames are one tensor, or a sequence of levels with rates that are multiples of the last level's.
 
     Args:
-        network (`torch.nn.Module`): Encoder or decoder; it has an `input_span`. A `Stack` can also be fused and
-            streamed, and may have RNNs, at the rate of the frames.
-        hop_length (`int`): Samples a frame.
-        before (`Callable`): What is computed of the frames before a decoder, such as the vectors of codes.
-        after (`Callable`): What is computed of the frames after an encoder, such as their codes.
-        rate (`int`): Outputs of an encoder's network a frame.
+        network (`torch.nn.Module`): Encoder or decoder with an `input_span`. A `Stack` can also be fused and
+            streamed, and may have RNNs at the frame rate.
+        hop_length (`int`): Samples per frame.
+        before (`Callable`): Function of the frames before a decoder, such as the lookup of codes.
+        after (`Callable`): Function of the frames after an encoder, such as quantization.
+        rate (`int`): Outputs of an encoder's network per frame.
     """
 
     network: nn.Module
@@ -57,21 +57,21 @@ class Coding:
         return self.after(self.network(self.before(x)))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first input and the one past the last that the outputs [start, stop) depend on."""
+        """Return the range [first, last) of inputs that the outputs [start, stop) depend on."""
         network: Any = self.network
         return network.input_span(start * self.rate, stop * self.rate)
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How long the chunks of a model are, in frames of its coarsest level.
+    """The chunk lengths of a model, in frames of its coarsest level.
 
     Args:
-        decodings (`Sequence[Coding]`): The model's decoders, whose spans tell the default.
-        hop_length (`int`): Samples a frame of the coarsest level.
-        frame_rate (`float`): Frames a second of the coarsest level, in Hz.
-        frames (`int`, *optional*): Length of every chunk. If not given, chunks have the same length, and are as few as
-            there can be of `default`.
+        decodings (`Sequence[Coding]`): The model's decoders; their spans determine the default.
+        hop_length (`int`): Samples per frame of the coarsest level.
+        frame_rate (`float`): Frames per second of the coarsest level, in Hz.
+        frames (`int`, *optional*): Length of every chunk. If not given, a signal is split into the fewest chunks of
+            equal length with at most `default` frames.
     """
 
     decodings: Sequence[Coding]
@@ -80,7 +80,7 @@ class Tiles:
     frames: int | None = None
 
     def default(self) -> int:
-        """Return the default of the most frames a chunk: twelve times those that a decoder reads for one, or more.
+        """Return the default maximum chunk length: at least twelve times the frames that a decoder reads for one.
 
         Raises:
             ValueError: Every output of a decoder depends on the whole signal.
@@ -90,7 +90,7 @@ class Tiles:
         return frames if on_cpu else max(frames, math.ceil(GPU_CHUNK_SECONDS * self.frame_rate))
 
     def most(self) -> int:
-        """Return the most frames a chunk."""
+        """Return the maximum number of frames per chunk."""
         return self.frames or self.default()
 
     def chunk_frames(self, frames: int, hop_length: int) -> int:
@@ -104,16 +104,16 @@ class Coder(Protocol):
 
     @property
     def layers(self) -> "WholeCoder":
-        """The coder that runs a model's own layers; itself if it is one."""
+        """The coder that runs the model's own layers; may be this one."""
 
     def with_layers(self, layers: "WholeCoder") -> "Coder":
-        """Return this coder with another one for the model's own layers."""
+        """Return this coder with `layers` to run the model's own layers."""
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
-        """Encode a waveform, continued by zeros to a whole frame; (batch, in, time) -> (batch, out, frames)."""
+        """Encode a waveform, padded with zeros to a whole frame; (batch, in, time) -> (batch, out, frames)."""
 
     def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
-        """Yield the frames of a signal that `read(start, stop)` returns, piece by piece; (batch, out, frames)."""
+        """Yield the frames of the signal that `read(start, stop)` returns, in pieces; (batch, out, frames)."""
 
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """(batch, in, frames) -> (batch, out, frames * hop_length)."""
@@ -129,11 +129,11 @@ class WholeCoder:
 
     @property
     def layers(self) -> "WholeCoder":
-        """Itself."""
+        """This coder."""
         return self
 
     def with_layers(self, layers: "WholeCoder") -> Coder:
-        """Return the other coder."""
+        """Return `layers`."""
         return layers
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
@@ -141,12 +141,12 @@ class WholeCoder:
         return coding(pad_to_frames(waveform, coding.hop_length))
 
     def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
-        """As `Coder`, in chunks: pieces have no other way."""
+        """As `Coder`; pieces are always encoded in chunks."""
         chunk = self.piece_frames(coding, time)
         return encoded_chunks(coding, read, time, coding.hop_length, chunk)
 
     def piece_frames(self, coding: Coding, time: int) -> int:
-        """Return the most frames of a piece."""
+        """Return the maximum number of frames per piece."""
         frames = frame_count(time, coding.hop_length)
         return self.tiles.chunk_frames(frames, coding.hop_length)
 
@@ -156,9 +156,9 @@ class WholeCoder:
 
 
 class ChunkedCoder(WholeCoder):
-    """Runs the layers in chunks: the same result, in memory that does not grow with the signal.
+    """Runs the layers in chunks, with the same result; memory does not grow with the signal.
 
-    An RNN depends on all that was before, so that it runs over all frames at once.
+    An RNN depends on all earlier frames, so it runs over all frames at once.
     """
 
     chunked = True
@@ -190,18 +190,18 @@ class ChunkedCoder(WholeCoder):
 
 
 class LayerRange(Stack):
-    """Some layers of a network, which stay the network's own."""
+    """A range of a network's layers; they stay registered only in the network."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        self._range = tuple(layers)  # a tuple, so that they are not registered here
+        self._range = tuple(layers)  # a tuple does not register them here
 
     def layers(self) -> tuple[nn.Module, ...]:
         return self._range
 
 
 def _split(network: nn.Module, *, first: bool) -> tuple[nn.Module, nn.Module | None]:
-    """Split a network at its first or last RNN; return the side without one, and the rest if there is one."""
+    """Split a network at its first or last RNN; return the layers without RNN, and the rest if there is one."""
     layers = tuple(network.layers()) if isinstance(network, Stack) else ()
     recurrent = [index for index, layer in enumerate(layers) if is_recurrent(layer)]
     if not recurrent:

@@ -20,17 +20,17 @@ from hf_audio_vae.runtime.native import native_kernels
 
 logger = logging.getLogger(__name__)
 
-SAMPLED_WEIGHTS = 8  # whose first values are compared at each call
+SAMPLED_WEIGHTS = 8  # number of parameters with a first value that is compared at each call
 
 
 @dataclass(frozen=True)
 class FusedNetwork:
-    """An encoder or a decoder for inference, made of the weights as they were then.
+    """The inference form of an encoder or a decoder, with a copy of its weights.
 
     Args:
         kernels (`FusedStack`, *optional*): Its layers on compiled kernels.
-        folded (`torch.nn.Module`, *optional*): A copy with folded weights; exactly one of both is there.
-        weights (`WeightsMark`): Detects changes.
+        folded (`torch.nn.Module`, *optional*): A copy with folded weights; exactly one of the two is given.
+        weights (`WeightsMark`): Detects later changes.
     """
 
     kernels: FusedStack | None
@@ -39,14 +39,14 @@ class FusedNetwork:
 
 
 class WeightsMark:
-    """The weights of a network at one time.
+    """A snapshot of a network's weights that detects changes.
 
-    torch counts the writes to a parameter, but not those to its `.data`, which averages of weights are copied to. So
-    some first values are compared as well, as many in a large network as in a small one.
+    torch counts writes to a parameter, but not writes to its `.data`, as averages of weights make them. So some first
+    values are compared as well, equally many in large and small networks.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        # By their owners, not as a list: `load_state_dict(..., assign=True)` puts others in their place.
+        # By owner and name, since `load_state_dict(..., assign=True)` replaces the parameters.
         self._owned = [(layer._parameters, name) for layer in network.modules() for name in layer._parameters]
         self._counts, self._values = self._read_counts(), self._read_values()
 
@@ -58,12 +58,12 @@ class WeightsMark:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """The weights as they are now."""
+        """The current weights."""
         weights = (owner[name] for owner, name in self._owned)
         return [weight for weight in weights if weight is not None]
 
     def _read_counts(self) -> list[tuple[int, int]]:
-        """Address of each parameter, and how often torch has counted a write to it."""
+        """Address of each parameter and the number of writes that torch has counted."""
         return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters]
 
     def _read_values(self) -> Tensor:
@@ -73,13 +73,13 @@ class WeightsMark:
 
 
 class FusedCoder:
-    """Runs the fused form of each network where no gradients are recorded, and a model's own layers elsewhere.
+    """Runs the fused form of each network while no gradients are recorded, and the model's own layers otherwise.
 
-    Copies of a model are not fused: the form is made of the weights where they are.
+    Copies of a model are not fused: the form belongs to the original weights.
 
     Args:
-        layers (`WholeCoder`): Runs the layers, and what has no kernels.
-        networks (`dict[torch.nn.Module, FusedNetwork]`): The form of each network.
+        layers (`WholeCoder`): Runs the layers, and networks without kernels.
+        networks (`dict[torch.nn.Module, FusedNetwork]`): The fused form of each network.
     """
 
     def __init__(self, layers: WholeCoder, networks: dict[nn.Module, FusedNetwork]) -> None:
@@ -92,7 +92,7 @@ class FusedCoder:
         return _layers_alone, (self.layers,)
 
     def with_layers(self, layers: WholeCoder) -> Coder:
-        """Return this coder with another one for the model's own layers."""
+        """Return this coder with `layers` to run the model's own layers."""
         return FusedCoder(layers, self.networks)
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
@@ -109,12 +109,12 @@ class FusedCoder:
         """As `Coder`."""
         form = self._form(coding, None)
         if form is None or form.kernels is None:
-            own = coding if form is None else _folded(coding, form)
-            return self.layers.encode_pieces(own, read, time)
+            layer_coding = coding if form is None else _folded(coding, form)
+            return self.layers.encode_pieces(layer_coding, read, time)
         length = frame_count(time, coding.hop_length) * coding.hop_length
-        piece = min(self.layers.piece_frames(coding, time), form.kernels.default_chunk(length))
+        chunk = min(self.layers.piece_frames(coding, time), form.kernels.default_chunk(length))
         dtype = next(coding.network.parameters()).dtype
-        return (coding.after(piece.to(dtype)) for piece in form.kernels.chunks(read, time, length, piece))
+        return (coding.after(piece.to(dtype)) for piece in form.kernels.chunks(read, time, length, chunk))
 
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
@@ -126,27 +126,27 @@ class FusedCoder:
         return form.kernels(coding.before(frames))
 
     def _form(self, coding: Coding, x: Tensor | None) -> FusedNetwork | None:
-        """Return the form to use for `x`, `None` for the layers.
+        """Return the fused form for `x`, or `None` to run the layers.
 
         Raises:
-            ValueError: The weights are not those that were fused.
+            ValueError: The weights have changed since they were fused.
         """
         form = self.networks.get(coding.network)
         if form is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
         weight = form.weights.parameters[0]
         if x is not None and x.is_floating_point() and (x.dtype, x.device) != (weight.dtype, weight.device):
-            return None  # the layers say what is wrong
+            return None  # the layers raise the error
         form.weights.check()
         return form
 
 
 @torch.no_grad()
 def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
-    """Make the inference form of networks.
+    """Make the fused form of networks.
 
-    Layers of weight norm are folded. On a CPU with a C compiler, convolutions and Snakes in float32 or bfloat16 run on
-    compiled kernels.
+    Weight norm is folded. On a CPU with a C compiler, convolutions and Snakes in float32 or bfloat16 run on compiled
+    kernels.
     """
     forms = {}
     for network in networks:
@@ -158,7 +158,7 @@ def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
 
 
 def _kernel_stack(network: nn.Module) -> FusedStack | None:
-    """Return the layers on compiled kernels, `None` if there are none for them."""
+    """Return the layers on compiled kernels, or `None` if a layer has none."""
     weight = next(network.parameters())
     kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
     if kernels is None or not isinstance(network, Stack):
@@ -190,6 +190,6 @@ def _equal(a: Tensor, b: Tensor) -> Tensor:
 
 def _changed_weights() -> ValueError:
     return ValueError(
-        "the weights have changed since `fuse()`, which made its form of them as they were; call `fuse()` again, or "
-        "`unfuse()` before weights are trained, loaded or moved."
+        "the weights have changed since `fuse()`, which copied them; call `fuse()` again, or `unfuse()` before "
+        "training, loading or moving weights."
     )

@@ -1,7 +1,7 @@
-"""Networks over a signal that comes in pieces: a layer keeps what its later outputs read, and computes none twice.
+"""Streaming forms of layers: each keeps the inputs that later outputs read, and computes no output twice.
 
-`stream_of` makes of a layer its streaming form, with a copy of the weights. Its outputs, concatenated, are what the
-layer returned then for the whole signal, whatever the pieces; each comes with the last input that it reads.
+`stream_of` returns the streaming form of a layer, with a copy of the weights. Its concatenated outputs equal those of
+the layer for the whole signal, for pieces of any length. Each output comes with the last input that it reads.
 """
 
 import copy
@@ -20,33 +20,33 @@ from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.stack import Residual, Stack
 
-# Up to so many outputs a convolution is faster, on one core, as a product of its weight and windows of the input, with
-# the windows in rows or in columns. Beyond, their copy costs more than it spares.
+# For at most this many outputs, a convolution on one core is faster as a product of its weight and windows of the
+# input: in rows (`FEW`) or columns (`MANY`). For more outputs, copying the windows costs more than it saves.
 FEW, MANY = 32, 1024
 
 
 class Stream(ABC):
-    """A layer in the middle of a signal."""
+    """A layer with the state of one signal."""
 
     @abstractmethod
     def push(self, x: Tensor, last: bool = False) -> Tensor:
-        """Take the next inputs and return the outputs that they determine.
+        """Push the next inputs and return the outputs that they determine.
 
         Args:
-            x (`torch.Tensor` of shape `(batch, in_channels, n)`): Any number n of inputs, 0 too.
-            last (`bool`): The signal ends with them, so the rest of the outputs is determined.
+            x (`torch.Tensor` of shape `(batch, in_channels, n)`): The next n >= 0 inputs.
+            last (`bool`): The signal ends with these inputs; all remaining outputs are returned.
 
         Returns:
-            `torch.Tensor` of shape `(batch, out_channels, m)`: Perhaps m = 0 outputs.
+            `torch.Tensor` of shape `(batch, out_channels, m)`: The next m >= 0 outputs.
         """
 
     @abstractmethod
     def reset(self) -> None:
-        """Forget the signal."""
+        """Clear the state."""
 
 
 class Chain(Stream):
-    """Streams one after another."""
+    """A sequence of streams."""
 
     def __init__(self, streams: Iterable[Stream]) -> None:
         self.streams = tuple(streams)
@@ -62,7 +62,7 @@ class Chain(Stream):
 
 
 class Pointwise(Stream):
-    """A function of each sample or frame by itself."""
+    """A function that is applied to each sample or frame independently."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
@@ -71,11 +71,11 @@ class Pointwise(Stream):
         return self.function(x) if x.shape[-1] else self.function(F.pad(x, (0, 1)))[..., :0]
 
     def reset(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no state."""
 
 
 class _Convolution(Stream):
-    """Keeps the inputs that later outputs read, at first those of the padding."""
+    """Keeps the inputs that later outputs read; initially the left padding."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, alignment: Alignment) -> None:
         self.weight = _copied(weight)
@@ -85,7 +85,7 @@ class _Convolution(Stream):
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
-        self.starts_mirrored = self.alignment.mirrored  # and waits until as much is there as its start mirrors
+        self.starts_mirrored = self.alignment.mirrored  # no output until the inputs that the padding mirrors are there
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         if self.kept is None:
@@ -97,7 +97,7 @@ class _Convolution(Stream):
         waits = self.starts_mirrored or x.shape[-1] < reach
         count = 0 if waits else (x.shape[-1] - reach) // stride + 1
         if reach > 1:
-            self.kept = x[..., count * stride :].clone()  # as a view it would keep all of `x`
+            self.kept = x[..., count * stride :].clone()  # a view would keep all of `x` in memory
         return self._convolve(x, count) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
 
     def _padded(self, x: Tensor, last: bool) -> Tensor:
@@ -113,17 +113,17 @@ class _Convolution(Stream):
             return F.conv1d(x, self.weight, self.bias, stride, 0, dilation)
         (batch, channels, _), taps = x.shape, self.weight.shape[2]
         by_item, by_channel, by_time = x.stride()
-        weight, step, apart = self.weight.flatten(1), stride * by_time, dilation * by_time
+        weight, step, tap_step = self.weight.flatten(1), stride * by_time, dilation * by_time
         if count > FEW:
-            windows = x.as_strided((batch, channels, taps, count), (by_item, by_channel, apart, step)).flatten(1, 2)
+            windows = x.as_strided((batch, channels, taps, count), (by_item, by_channel, tap_step, step)).flatten(1, 2)
             return torch.baddbmm(self.bias[:, None], weight.expand(batch, -1, -1), windows)
-        windows = x.as_strided((batch, count, channels, taps), (by_item, step, by_channel, apart))
+        windows = x.as_strided((batch, count, channels, taps), (by_item, step, by_channel, tap_step))
         y = torch.addmm(self.bias, windows.reshape(batch * count, channels * taps), weight.T)
         return y.view(batch, count, -1).transpose(1, 2).contiguous()
 
 
 class _Upsampling(Stream):
-    """Keeps what the last input adds to the outputs after its own: the kernel has two strides."""
+    """Keeps the contribution of the last input to the next outputs: the kernel has two strides."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, alignment: TransposedAlignment) -> None:
         self.weight = _copied(weight)
@@ -133,7 +133,7 @@ class _Upsampling(Stream):
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
-        self.cut = self.cut_left  # outputs still to be cut
+        self.cut = self.cut_left  # outputs still to cut
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         full = self._convolve(x)
@@ -147,7 +147,7 @@ class _Upsampling(Stream):
         return y + self.bias[:, None]
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """Return what the inputs add to their own outputs and a stride more; (batch, out, (n + 1) * stride)."""
+        """Return the contributions to the outputs of the n inputs and the next; (batch, out, (n + 1) * stride)."""
         if x.shape[-1] > FEW:
             return F.conv_transpose1d(x, self.weight, None, self.stride)
         taps = (x.transpose(1, 2) @ self.weight.flatten(1)).unflatten(2, (-1, 2, self.stride))
@@ -156,7 +156,7 @@ class _Upsampling(Stream):
 
 
 class _Residual(Stream):
-    """Keeps the inputs whose way through the branch is not over."""
+    """Keeps the inputs for which the branch has not yet returned outputs."""
 
     def __init__(self, branch: Stream, shortcut: Stream) -> None:
         self.branch, self.shortcut = branch, shortcut
@@ -199,13 +199,13 @@ class _LSTM(Stream):
 
 @singledispatch
 def stream_of(layer: nn.Module) -> Stream:
-    """Return the streaming form of a layer, with a copy of its weights: it does not follow them.
+    """Return the streaming form of a layer, with a copy of its weights that does not follow the layer.
 
     Args:
         layer (`torch.nn.Module`): A layer of this package, or a network of them.
 
     Raises:
-        ValueError: The layer has no such form; one that normalises over time determines nothing before the end.
+        ValueError: The layer has no streaming form; normalisation over time determines no output before the end.
 
     Example:
         >>> layer = WeightNormConv1d(1, 2, 7, causal=True)
@@ -265,7 +265,7 @@ def _(layer: SkipLSTM) -> Stream:
 
 
 def chain_of(*layers: nn.Module) -> Chain:
-    """Return the streaming form of layers one after another."""
+    """Return the streaming form of a sequence of layers."""
     return Chain(stream_of(layer) for layer in layers)
 
 
@@ -274,6 +274,6 @@ def _copied(weight: Tensor) -> Tensor:
 
 
 def _snake(x: Tensor, frequency: Tensor, magnitude: Tensor) -> Tensor:
-    """Compute Snake in as few calls as there can be: on short pieces, they are what takes the time."""
-    wide = x.to(frequency.dtype)
-    return torch.addcmul(wide, (frequency * wide).sin_().square_(), magnitude).to(x.dtype)
+    """Compute Snake in as few calls as possible: on short pieces, call overhead dominates."""
+    converted = x.to(frequency.dtype)
+    return torch.addcmul(converted, (frequency * converted).sin_().square_(), magnitude).to(x.dtype)

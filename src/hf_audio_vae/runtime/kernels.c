@@ -1,7 +1,7 @@
-/* What a convolutional autoencoder computes, on rows: one row a time step, its channels side by side.
+/* Kernels of convolutional autoencoders on rows: one row per time step, its channels contiguous.
 
-   Channels come in multiples of WIDTH; whoever packs the weights pads them with zeros. Sums are float32. Compiled with
-   BFLOAT16, factors are bfloat16: weights, and what is multiplied with them. */
+   The number of channels is a multiple of WIDTH; weights are padded with zeros when they are packed. Sums are float32.
+   Compiled with BFLOAT16, factors (weights and their multiplicands) are bfloat16. */
 
 #include <omp.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 #if defined(__AVX512F__)
 #define LANES 16
-#define HEIGHT 12 /* rows of sums in registers, two vectors each */
+#define HEIGHT 12 /* rows of sums in registers, two vectors per row */
 #elif defined(__AVX__)
 #define LANES 8
 #define HEIGHT 6
@@ -30,7 +30,7 @@ typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 #error "this processor has no products of bfloat16"
 #endif
 #include <immintrin.h>
-#define DEPTH 2 /* factors that one instruction multiplies and sums up */
+#define DEPTH 2 /* factors that one instruction multiplies and adds */
 typedef uint16_t factor;
 typedef __m512bh factors;
 INLINE factors load_factors(const factor *b) { return (factors)_mm512_loadu_si512(b); }
@@ -58,17 +58,17 @@ long width(void) { return WIDTH; }
 
 /* ---- Snake, x + sin²(frequency x) magnitude ---- */
 
-/* What is left of an angle after whole half turns, to which squares and products of sine and cosine are blind. */
+/* Reduce an angle by whole half turns, which do not change squares and products of sine and cosine. */
 INLINE vector within_half_turn(vector angle) {
     const float whole = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     vector turns = (angle * 0x1.45f306p-2f + whole) - whole;
-    vector r = angle - turns * 3.140625f; /* pi in three parts, so that products are exact, or almost */
+    vector r = angle - turns * 3.140625f; /* pi in three parts, so that products are (almost) exact */
     r = r - turns * 9.67502593994140625e-4f;
     r = r - turns * 1.50995799097837643e-7f;
-    return (vector)((integers)r & ~((r >= 2.0f) | (r <= -2.0f))); /* past 2^22 half turns there is no phase left: 0 */
+    return (vector)((integers)r & ~((r >= 2.0f) | (r <= -2.0f))); /* past 2^22 half turns the phase is lost: 0 */
 }
 
-/* Sine on [-pi/2, pi/2]: the odd polynomial of degree 9 whose largest relative error there is smallest, 5e-9. */
+/* Sine on [-pi/2, pi/2]: the minimax odd polynomial of degree 9, relative error 5e-9. */
 INLINE vector sine(vector r) {
     vector z = r * r;
     vector p = ((0x1.5e2a3ep-19f * z - 0x1.9f781ap-13f) * z + 0x1.110f02p-7f) * z - 0x1.55554ep-3f;
@@ -100,7 +100,7 @@ INLINE float sum(vector x) {
     return total;
 }
 
-/* Snake along time, (rows, time), each row with factors of its own. */
+/* Snake along time, (rows, time), with one frequency and magnitude per row. */
 void snake_forward(const float *x, float *y, long rows, long time, const float *frequency, const float *magnitude,
                    long threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -112,9 +112,9 @@ void snake_forward(const float *x, float *y, long rows, long time, const float *
         }
 }
 
-#define SUMMED 4096 /* so many terms at once in float32 */
+#define SUMMED 4096 /* number of terms summed in float32 before they are added in float64 */
 
-/* Gradients of x, and of each row's frequency and magnitude. */
+/* Gradients of x and of the frequency and magnitude of each row. */
 void snake_backward(const float *gradient, const float *x, float *of_x, float *of_frequency, float *of_magnitude,
                     long rows, long time, const float *frequency, const float *magnitude,
                    long threads) {
@@ -143,7 +143,7 @@ void snake_backward(const float *gradient, const float *x, float *of_x, float *o
     }
 }
 
-/* Snake across channels, (rows, channels), as factors. */
+/* Snake across channels, (rows, channels), stored as factors. */
 void activate(const float *x, factor *y, long rows, long channels, const float *frequency, const float *magnitude,
                    long threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -153,7 +153,7 @@ void activate(const float *x, factor *y, long rows, long channels, const float *
                           snake(load(x + row * channels + c), load(frequency + c), load(magnitude + c)));
 }
 
-/* ---- products of matrices ---- */
+/* ---- matrix products ---- */
 
 /* sums[row][WIDTH] += a[row][depth] b[depth][WIDTH] for a few rows, `stride` apart. */
 INLINE void add_products(const int rows, vector sums[][2], const factor *a, long stride, long depth, const factor *b) {
@@ -166,7 +166,7 @@ INLINE void add_products(const int rows, vector sums[][2], const factor *a, long
     }
 }
 
-/* y = start + a b; `start` is bias (one row for all) or what is there, plus `added`. */
+/* y = start + added + a b; `start` is the bias (one row for all rows) or the previous content of y. */
 INLINE void product_of_rows(const int rows, const factor *a, long stride, long depth, const factor *b, const float *start,
                             long start_stride, const float *added, float *y, long columns) {
     vector sums[HEIGHT][2];
@@ -182,7 +182,7 @@ INLINE void product_of_rows(const int rows, const factor *a, long stride, long d
     }
 }
 
-/* The same for any number of rows. */
+/* `product_of_rows` for any number of rows. */
 static void panel_product(long rows, const factor *a, long stride, long depth, const factor *b, const float *start,
                           long start_stride, const float *added, float *y, long columns) {
     long row = 0;
@@ -194,11 +194,11 @@ static void panel_product(long rows, const factor *a, long stride, long depth, c
 #undef ROWS
 }
 
-#define DEPTH_AT_ONCE 512 /* so that a panel of weights, WIDTH columns of them, stays in the cache for all rows */
+#define DEPTH_AT_ONCE 512 /* so that a panel of weights (WIDTH columns) stays in the cache for all rows */
 #define ROWS_AT_ONCE 240
 
 /* Convolution as a product: row t of y is bias + residual + sum over taps of a[t * stride + tap * tap_stride] weights.
-   Weights are panels of WIDTH columns; in a panel the depths of all taps, one after another. */
+   Weights are panels of WIDTH columns; a panel holds the depths of all taps, tap after tap. */
 void convolve(const factor *a, long stride, long taps, long tap_stride, long depth, const factor *weights,
               const float *bias, const float *residual, float *y, long rows, long columns, long threads) {
     long panels = columns / WIDTH, blocks = (rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
@@ -220,10 +220,11 @@ void convolve(const factor *a, long stride, long taps, long tap_stride, long dep
         }
 }
 
-/* ---- convolution with seven taps by way of the discrete Fourier transform of 16 samples ----
+/* ---- seven-tap convolution by the discrete Fourier transform of 16 samples ----
 
-   A product of spectra convolves in a circle: of 16 samples and 7 taps, 10 results are free of it. A real signal has 2
-   real and 7 complex values; a complex product takes 3 real ones (Gauss). So 10 outputs cost 23 products, not 70. */
+   A product of spectra is a circular convolution: with 16 samples and 7 taps, 10 results equal the linear convolution.
+   A real signal has 2 real and 7 complex values; a complex product takes 3 real ones (Gauss). So 10 outputs cost 23
+   products instead of 70. */
 
 #define TAPS 7
 #define SAMPLES 16
@@ -233,7 +234,7 @@ void convolve(const factor *a, long stride, long taps, long tap_stride, long dep
 #define COS_2 0.70710678118654752f
 #define COS_3 0.38268343236508977f
 
-/* Transform of 8 real values: (real, imaginary) of 0, 1, 2, 3 and 4, without the imaginary parts that are 0. */
+/* Transform of 8 real values: real and imaginary parts of 0 to 4, without the imaginary parts that are 0. */
 INLINE void transform_8(vector x0, vector x1, vector x2, vector x3, vector x4, vector x5, vector x6, vector x7,
                         vector *real, vector *imaginary) {
     vector e0 = x0 + x4, e1 = x2 + x6, o0 = x1 + x5, o1 = x3 + x7;
@@ -249,7 +250,7 @@ INLINE void transform_8(vector x0, vector x1, vector x2, vector x3, vector x4, v
     imaginary[3] = p_imaginary - e_imaginary;
 }
 
-/* Its transpose: from values at 0 to 4 to eight sums of them. */
+/* Transpose of `transform_8`: from values at 0 to 4 to eight sums of them. */
 INLINE void transposed_8(const vector *real, const vector *imaginary, vector *x) {
     vector even = real[0] + real[4], odd = real[0] - real[4];
     vector e0 = even + real[2], e1 = even - real[2], o0 = odd - imaginary[2], o1 = odd + imaginary[2];
@@ -326,7 +327,7 @@ INLINE void rows_of_spectrum(const float *u, long plane, vector *x) {
     }
 }
 
-#define TILES 36 /* at once: a multiple of HEIGHT and of the dilations 1, 3, 9 */
+#define TILES 36 /* tiles per block: a multiple of HEIGHT and of the dilations 1, 3, 9 */
 
 static long tiles_a_phase(long dilation) { return dilation < TILES ? TILES / dilation : 1; }
 
@@ -336,8 +337,9 @@ long unit_scratch(long channels, long dilation) {
     return channels * (2 * rows + PRODUCTS * tiles) + PRODUCTS * tiles * WIDTH;
 }
 
-/* Row t of y is x[t + left] plus the unit's branch, that reads x[t] to x[t + 6 dilation]: Snake, seven taps, Snake, one
-   tap. `spectra` are PRODUCTS matrices for each panel of WIDTH columns, `weights` the panels of the last convolution. */
+/* Row t of y is x[t + left] plus the branch of the unit, which reads x[t] to x[t + 6 dilation]: Snake, seven taps,
+   Snake, one tap. `spectra` are PRODUCTS matrices for each panel of WIDTH columns, `weights` the panels of the last
+   convolution. */
 void residual_unit(const float *x, float *y, long rows, long channels, long left, long dilation,
                    const float *frequency_1, const float *magnitude_1, const factor *spectra, const float *bias_1,
                    const float *frequency_2, const float *magnitude_2, const factor *weights, const float *bias_2,

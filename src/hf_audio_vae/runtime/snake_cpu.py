@@ -11,12 +11,12 @@ class CompiledSnake:
     """`SnakeKernels` for float32 on the CPU."""
 
     def takes(self, *tensors: Tensor) -> bool:
-        """Whether there are kernels for such tensors."""
-        plain = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
-        return plain and native_kernels(torch.float32) is not None
+        """Whether the kernels support these tensors."""
+        float32_on_cpu = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+        return float32_on_cpu and native_kernels(torch.float32) is not None
 
     def forward(self, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-        """Shapes as those of `snake`; the result is contiguous."""
+        """Same shapes as `snake`; the result is contiguous."""
         x = x.contiguous()
         y = torch.empty_like(x)
         self._run("snake_forward", (x, y), x, frequency, inverse_magnitude)
@@ -25,10 +25,10 @@ class CompiledSnake:
     def backward(
         self, gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
     ) -> tuple[Tensor, ...]:
-        """Gradients of all three, in shape of theirs; the same at every run."""
+        """Deterministic gradients of all three inputs, in their shapes."""
         x, gradient = x.contiguous(), gradient.contiguous()
         grad_x = torch.empty_like(x)
-        grad_rows = x.new_empty(2, *x.shape[:2], 1)  # of each channel of each item
+        grad_rows = x.new_empty(2, *x.shape[:2], 1)  # one sum per item and channel
         self._run("snake_backward", (gradient, x, grad_x, *grad_rows), x, frequency, inverse_magnitude)
         grad_frequency, grad_inverse_magnitude = grad_rows.sum(dim=1, keepdim=True)
         return grad_x, grad_frequency, grad_inverse_magnitude
@@ -36,16 +36,16 @@ class CompiledSnake:
     def _run(self, name: str, tensors: tuple[Tensor, ...], x: Tensor, *factors: Tensor) -> None:
         kernels = native_kernels(torch.float32)
         if kernels is None:
-            raise RuntimeError("there are no kernels; ask `takes` first.")
+            raise RuntimeError("there are no kernels; call `takes` first.")
         batch, channels, time = x.shape
         by_row = (factor.expand(batch, channels, 1).contiguous() for factor in factors)
         kernels.call(name, *tensors, batch * channels, time, *by_row)
 
 
 def allow_compiled_kernels(allowed: bool = True) -> bool:
-    """Let Snake on a CPU use kernels that a C compiler makes on first use; return whether it was allowed before.
+    """Allow Snake on a CPU to use compiled kernels, built on first use; return whether they were allowed before.
 
-    It is not allowed by default: a model that is loaded and run starts no compiler. The training scripts allow it, and
-    `fuse()` compiles kernels of its own.
+    The default is not to allow them, so that loading and running a model starts no compiler. The training scripts
+    allow them, and `fuse()` compiles its own kernels.
     """
     return use_kernels("cpu", CompiledSnake() if allowed else None) is not None

@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 class TritonSnake:
-    """`SnakeKernels` for any floating type on a CUDA device."""
+    """`SnakeKernels` for any floating dtype on a CUDA device."""
 
     def takes(self, *tensors: Tensor) -> bool:
         """Whether the kernels run on this machine."""
         return _run_here()
 
     def forward(self, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-        """Shapes as those of `snake`; the result is contiguous."""
+        """Same shapes as `snake`; the result is contiguous."""
         from hf_audio_vae.runtime import snake_triton
 
         return snake_triton.forward(x, frequency, inverse_magnitude)
@@ -23,7 +23,7 @@ class TritonSnake:
     def backward(
         self, gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor
     ) -> tuple[Tensor, ...]:
-        """Gradients of all three, in shape and type of theirs; the same at every run."""
+        """Deterministic gradients of all three inputs, in their shapes and dtypes."""
         from hf_audio_vae.runtime import snake_triton
 
         return snake_triton.backward(gradient, x, frequency, inverse_magnitude)

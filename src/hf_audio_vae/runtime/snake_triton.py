@@ -5,11 +5,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 1024  # numbers of a row that a program takes
+BLOCK = 1024  # samples of a row per program
 
 
 def forward(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
-    """Shapes as those of `snake`; the result is contiguous."""
+    """Same shapes as `snake`; the result is contiguous."""
     x = x.contiguous()
     y = torch.empty_like(x)
     grid, size = _grid(x)
@@ -19,29 +19,29 @@ def forward(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of all three, in shape and type of theirs; the same at every run.
+    """Deterministic gradients of all three inputs, in their shapes and dtypes.
 
-    Programs leave their shares of a channel's sums side by side, rather than to add them up in the order they finish.
+    Programs write partial sums of a channel to separate elements, because atomic additions would depend on the order.
     """
     x, gradient = x.contiguous(), gradient.contiguous()
     grad_x = torch.empty_like(x)
     grid, size = _grid(x)
     a, b = _vectors(x, frequency, inverse_magnitude)
-    shares = a.new_empty(2, *x.shape[:2], triton.cdiv(x.shape[2], size))
+    partial_sums = a.new_empty(2, *x.shape[:2], triton.cdiv(x.shape[2], size))
     with torch.cuda.device_of(x):
-        _backward_kernel[grid](gradient, x, a, b, grad_x, *shares, *x.shape[1:], size)
-    grad_a, grad_b = shares.sum(dim=(1, 3)).unsqueeze(-1).unsqueeze(1)
+        _backward_kernel[grid](gradient, x, a, b, grad_x, *partial_sums, *x.shape[1:], size)
+    grad_a, grad_b = partial_sums.sum(dim=(1, 3)).unsqueeze(-1).unsqueeze(1)
     return grad_x, grad_a.to(frequency.dtype), grad_b.to(inverse_magnitude.dtype)
 
 
 def _vectors(x: Tensor, *factors: Tensor) -> tuple[Tensor, ...]:
-    """(1, channels, 1) -> (channels,), of the type to compute in."""
+    """(1, channels, 1) -> (channels,), in the dtype of the computation."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, factors[0].dtype), torch.float32)
     return tuple(factor.to(dtype).flatten() for factor in factors)
 
 
 def _grid(x: Tensor) -> tuple[tuple[int], int]:
-    """Programs, in one dimension since the others end at 65,535, and how many numbers each takes."""
+    """Return the grid and the samples per program; one dimension, since the others are limited to 65,535."""
     batch, channels, time = x.shape
     size = min(BLOCK, triton.next_power_of_2(time))
     return (batch * channels * triton.cdiv(time, size),), size
@@ -49,7 +49,7 @@ def _grid(x: Tensor) -> tuple[tuple[int], int]:
 
 @triton.jit
 def _position(channels, time, size: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where this program works: its channel, offsets into the signal, which of them there are."""
+    """Return the channel of this program, its offsets into the signal and their mask."""
     programs = tl.cdiv(time, size)
     row = tl.program_id(0) // programs
     steps = (tl.program_id(0) % programs) * size + tl.arange(0, size)
@@ -57,24 +57,24 @@ def _position(channels, time, size: tl.constexpr):  # type: ignore[no-untyped-de
 
 
 @triton.jit
-def _forward_kernel(x_at, a_at, b_at, y_at, channels, time, size: tl.constexpr):  # type: ignore[no-untyped-def]
-    channel, at, inside = _position(channels, time, size)
-    a, b = tl.load(a_at + channel), tl.load(b_at + channel)
-    x = tl.load(x_at + at, mask=inside, other=0.0).to(a.dtype)
+def _forward_kernel(x_ptr, a_ptr, b_ptr, y_ptr, channels, time, size: tl.constexpr):  # type: ignore[no-untyped-def]
+    channel, offsets, valid = _position(channels, time, size)
+    a, b = tl.load(a_ptr + channel), tl.load(b_ptr + channel)
+    x = tl.load(x_ptr + offsets, mask=valid, other=0.0).to(a.dtype)
     sine = tl.sin(a * x)
-    tl.store(y_at + at, x + b * sine * sine, mask=inside)
+    tl.store(y_ptr + offsets, x + b * sine * sine, mask=valid)
 
 
 @triton.jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
-    gradient_at, x_at, a_at, b_at, grad_x_at, grad_a_at, grad_b_at, channels, time, size: tl.constexpr
+    gradient_ptr, x_ptr, a_ptr, b_ptr, grad_x_ptr, grad_a_ptr, grad_b_ptr, channels, time, size: tl.constexpr
 ):
-    channel, at, inside = _position(channels, time, size)
-    a, b = tl.load(a_at + channel), tl.load(b_at + channel)
-    x = tl.load(x_at + at, mask=inside, other=0.0).to(a.dtype)
-    gradient = tl.load(gradient_at + at, mask=inside, other=0.0).to(a.dtype)
+    channel, offsets, valid = _position(channels, time, size)
+    a, b = tl.load(a_ptr + channel), tl.load(b_ptr + channel)
+    x = tl.load(x_ptr + offsets, mask=valid, other=0.0).to(a.dtype)
+    gradient = tl.load(gradient_ptr + offsets, mask=valid, other=0.0).to(a.dtype)
     sine = tl.sin(a * x)
     weighted = 2 * gradient * sine * tl.cos(a * x)
-    tl.store(grad_x_at + at, gradient + a * b * weighted, mask=inside)
-    tl.store(grad_a_at + tl.program_id(0), tl.sum(weighted * x) * b)
-    tl.store(grad_b_at + tl.program_id(0), tl.sum(gradient * sine * sine))
+    tl.store(grad_x_ptr + offsets, gradient + a * b * weighted, mask=valid)
+    tl.store(grad_a_ptr + tl.program_id(0), tl.sum(weighted * x) * b)
+    tl.store(grad_b_ptr + tl.program_id(0), tl.sum(gradient * sine * sine))

@@ -1,4 +1,4 @@
-"""Waveforms encoded and decoded while they come in, and after how many samples."""
+"""Streaming encoders and decoders of waveforms, and their latency."""
 
 import copy
 from collections.abc import Callable
@@ -20,15 +20,15 @@ Output = TypeVar("Output")
 class AlgorithmicLatency:
     """Algorithmic delay in samples, without computing time.
 
-    Each number counts from a sample on, itself included. Until the first `start` samples are known, nothing comes out;
-    where padding mirrors the start of the signal, they are more than `total`, and the other numbers hold after them.
+    Each number includes the sample that it counts from. The first output needs `start` samples. Where padding mirrors
+    the start of the signal, `start` exceeds `total`, and the other numbers hold only after these samples.
 
     Args:
-        encoder (`int`): Most samples from the first one of a frame on until its latents or codes are determined.
-        decoder (`int`): Most samples from a decoded one on to the end of the last frame that it is determined by.
-        total (`int`): Most samples from one on until its reconstruction is determined.
-        start (`int`): Samples from the signal's first one on until its reconstruction is determined.
-        sampling_rate (`int`): Samples a second, in Hz.
+        encoder (`int`): Most samples from the first one of a frame until its latents or codes are determined.
+        decoder (`int`): Most samples from a decoded sample to the end of the last frame that it depends on.
+        total (`int`): Most samples from an input sample until its reconstruction is determined.
+        start (`int`): Samples from the start of the signal until the reconstruction of the first one is determined.
+        sampling_rate (`int`): Samples per second, in Hz.
     """
 
     encoder: int
@@ -44,16 +44,17 @@ class AlgorithmicLatency:
 
 
 class StreamingCoder(Generic[Output]):
-    """An encoder or a decoder in the middle of a signal; `model.streaming()` makes it.
+    """A streaming encoder or decoder with the state of one signal; `model.streaming()` makes it.
 
-    Concatenated, its outputs are those of the whole signal within rounding, whatever the pieces. No gradients; torch's
-    layers even if the model is fused, and a copy of the weights: it does not follow the model.
+    Its concatenated outputs equal those for the whole signal within rounding, for pieces of any length. It records no
+    gradients, uses torch's layers even if the model is fused, and has a copy of the weights that does not follow the
+    model.
 
     Args:
-        stream (`Stream`): The network, with what is done before it and after it.
-        check (`Callable[[torch.Tensor], None]`): Raises `ValueError` for a wrong piece of one sample or frame or more.
-        wrap (`Callable[[torch.Tensor], Output]`): Makes the public output of the network's.
-        unit (`int`): Zeros continue a signal up to a multiple of so many.
+        stream (`Stream`): The network, with the functions before and after it.
+        check (`Callable[[torch.Tensor], None]`): Raises `ValueError` for an invalid piece that is not empty.
+        wrap (`Callable[[torch.Tensor], Output]`): Converts the network's output to the public output.
+        unit (`int`): `flush` pads the signal with zeros to a multiple of this length.
     """
 
     def __init__(
@@ -67,26 +68,26 @@ class StreamingCoder(Generic[Output]):
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new signal."""
+        """Start a new signal."""
         self._stream.reset()
         self._pushed = 0
-        self._empty: Tensor | None = None  # a piece of 0, with the signal's other sizes
+        self._empty: Tensor | None = None  # a piece of length 0, with the other sizes and the dtype of the signal
         self._flushed = False
 
     @torch.no_grad()
     def push(self, x: Tensor) -> Output:
-        """Take the next piece and return what it determines.
+        """Push the next piece and return the outputs that it determines.
 
         Args:
             x (`torch.Tensor`): Waveform (batch, audio_channels, n) in [-1, 1], latents (batch, latent_channels, n) or
                 codes (batch, num_codebooks, n), as the model's `encode` or `decode` takes them; n may be 0.
 
         Returns:
-            The next frames, `DiagonalGaussian` or codes, or the next samples (batch, audio_channels, m); perhaps none.
+            The next frames (`DiagonalGaussian` or codes) or samples (batch, audio_channels, m); possibly none.
 
         Raises:
-            ValueError: As `encode` or `decode`; another batch, number of channels or dtype than before; or the signal
-                has ended.
+            ValueError: As `encode` or `decode`; the batch size, channels or dtype changed within the signal; or the
+                signal has ended.
         """
         if self._flushed:
             raise ValueError("the signal has ended with `flush()`; call `reset()` before the next one is pushed.")
@@ -106,7 +107,7 @@ class StreamingCoder(Generic[Output]):
 
     @torch.no_grad()
     def flush(self) -> Output:
-        """End the signal and return the rest of its outputs; zeros continue a waveform up to a whole frame.
+        """End the signal and return its remaining outputs; a waveform is padded with zeros to a whole frame.
 
         Raises:
             ValueError: Nothing was pushed, or the signal has already ended.
@@ -120,12 +121,12 @@ class StreamingCoder(Generic[Output]):
 
 @dataclass(frozen=True)
 class Streaming(Generic[Output]):
-    """A model's encoder and decoder for signals that come in pieces, each with a state of its own.
+    """The streaming encoder and decoder of a model, each with its own state.
 
     Args:
         encoder (`StreamingCoder[Output]`): Waveform in, `DiagonalGaussian` or codes out.
         decoder (`StreamingCoder[torch.Tensor]`): Latents or codes in, waveform out.
-        latency (`AlgorithmicLatency`): Of both.
+        latency (`AlgorithmicLatency`): Latency of both together.
     """
 
     encoder: StreamingCoder[Output]
@@ -134,9 +135,9 @@ class Streaming(Generic[Output]):
 
 
 def latency_of(encoding: Coding, decoding: Coding, *, sampling_rate: int) -> AlgorithmicLatency:
-    """Return the latency of both directions of an autoencoder from the spans of their networks.
+    """Return the latency of an autoencoder from the input spans of its encoder and decoder.
 
-    An LSTM, which reads the past alone, is in no span and changes no latency.
+    An LSTM reads only the past, so it is in no span and adds no latency.
 
     Raises:
         ValueError: An output depends on the whole signal.
@@ -164,16 +165,16 @@ def new_streaming(
     unit: int,
     sampling_rate: int,
 ) -> Streaming[Output]:
-    """Make an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+    """Make a streaming encoder and decoder with a copy of the weights.
 
     Args:
         encoding (`Coding`): From a waveform to frames.
-        decoding (`Coding`): Back.
-        check_waveform (`Callable`): Raises `ValueError` for a wrong piece of a waveform.
-        check_frames (`Callable`): Raises `ValueError` for a wrong piece of frames.
-        wrap (`Callable`): Makes the public output of an encoding's.
-        unit (`int`): Zeros continue a waveform up to a multiple of so many samples.
-        sampling_rate (`int`): Samples a second, in Hz.
+        decoding (`Coding`): From frames to a waveform.
+        check_waveform (`Callable`): Raises `ValueError` for an invalid piece of a waveform.
+        check_frames (`Callable`): Raises `ValueError` for an invalid piece of frames.
+        wrap (`Callable`): Converts the output of `encoding` to the public output.
+        unit (`int`): A waveform is padded with zeros to a multiple of this many samples.
+        sampling_rate (`int`): Samples per second, in Hz.
 
     Raises:
         ValueError: An output depends on the whole signal, or a layer has no streaming form.

@@ -1,4 +1,4 @@
-"""Codes as the tokens of a language model."""
+"""Codes as tokens of a language model."""
 
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.storage import CodesInfo, load_tokens, save_tokens

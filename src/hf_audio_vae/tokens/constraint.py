@@ -6,18 +6,18 @@ from hf_audio_vae.tokens.code_tokens import CodeTokens
 
 
 class CodeConstraint(LogitsProcessor):
-    """Lets `generate` choose only among ids that fit their position, so that what it returns can be decoded.
+    """Restricts `generate` to the ids allowed at each position, so that its output can be decoded.
 
     Args:
-        tokens (`CodeTokens`): The order.
-        start (`int`): Tokens before the first code: 1, begin, unless there is a longer prompt.
-        num_frames (`int`, *optional*): Frames in all, after which the sequence ends; if not given, it may end at any
-            whole frame.
+        tokens (`CodeTokens`): Token order and codebook sizes.
+        start (`int`): Number of tokens before the first code: 1 for begin, more with a longer prompt.
+        num_frames (`int`, *optional*): Total number of frames, after which the sequence ends. If not given, it may end
+            after any whole frame.
         known (`torch.Tensor` of shape `(batch, num_codebooks, frames)`, *optional*): Codes of the first frames, which
-            are put where they belong; needs `num_frames`, and one item for each sequence.
+            are forced at their positions. Needs `num_frames`, and one item per sequence.
 
     Raises:
-        ValueError: There are codes but no number of frames, or more codes than frames.
+        ValueError: `known` is given without `num_frames`, or has more frames.
 
     Example:
         >>> constraint = CodeConstraint(CodeTokens((4, 2)), num_frames=1)
@@ -30,21 +30,23 @@ class CodeConstraint(LogitsProcessor):
         self, tokens: CodeTokens, *, start: int = 1, num_frames: int | None = None, known: Tensor | None = None
     ) -> None:
         if known is not None and (num_frames is None or known.shape[-1] > num_frames):
-            raise ValueError(f"{known.shape[-1]} frames are known of {num_frames}; `num_frames` counts these, too.")
+            raise ValueError(
+                f"{known.shape[-1]} frames are known of {num_frames}; `num_frames` includes the known frames."
+            )
         self.tokens = tokens
         self.start = start
         self.bounds = None if num_frames is None else tokens.bounds(num_frames, known)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Set the scores, (batch, vocab_size), of all ids that may not follow on `input_ids` to minus infinity."""
+        """Set the scores, (batch, vocab_size), of all ids that may not follow `input_ids` to minus infinity."""
         ids = torch.arange(scores.shape[1], device=scores.device)
         if self.bounds is None:
             allowed = torch.zeros_like(scores, dtype=torch.bool)
-            for row, body in enumerate(input_ids[:, self.start :].cpu()):
-                for fitting in self.tokens.next_ids(body):
-                    allowed[row, fitting.start : fitting.stop] = True
+            for item, body in enumerate(input_ids[:, self.start :].cpu()):
+                for id_range in self.tokens.next_ids(body):
+                    allowed[item, id_range.start : id_range.stop] = True
         else:
-            place = min(input_ids.shape[1] - self.start, self.bounds[0].shape[1] - 1)
-            low, high = (bound[:, place, None].to(scores.device) for bound in self.bounds)
+            position = min(input_ids.shape[1] - self.start, self.bounds[0].shape[1] - 1)
+            low, high = (bound[:, position, None].to(scores.device) for bound in self.bounds)
             allowed = (ids >= low) & (ids < high)
         return scores.masked_fill(~allowed, -float("inf"))

@@ -1,4 +1,4 @@
-"""How a folder says which tokens the language model in it has learnt, and which codes they stand for."""
+"""The file in a language model's folder that describes its tokens and the codes they represent."""
 
 import contextlib
 import json
@@ -18,17 +18,17 @@ KINDS: dict[str, type[CodeTokens] | type[UpsamplingTokens]] = {"codes": CodeToke
 
 @dataclass(frozen=True)
 class CodesInfo:
-    """Where a prior's codes come from.
+    """Origin of the codes of a prior.
 
     Args:
-        model (`str`): Absolute path or Hub id of the autoencoder that encoded.
+        model (`str`): Absolute path or Hub id of the autoencoder that encoded the codes.
         weights (`str`): Fingerprint of its weights.
-        levels (`tuple[int, ...]`): Levels of a hierarchy that are modelled, coarse ones first; empty without levels.
-        frame_rates (`tuple[float, ...]`): Frames a second of each part: one, or the coarse and the fine level's.
-        segment_units (`int`): Length of the stretches it was trained on, in the tokens' units: frames, or for
-            upsampling the shortest stretches in which both levels have whole frames.
-        subfolder (`str`, *optional*): Where in a Hub repository the autoencoder is.
-        revision (`str`, *optional*): Version of it.
+        levels (`tuple[int, ...]`): Modelled levels of a hierarchy, coarse to fine; empty without levels.
+        frame_rates (`tuple[float, ...]`): Frames per second of each part: one, or coarse and fine level.
+        segment_units (`int`): Length of the training crops in units of the tokens. A unit is a frame, or for
+            upsampling the shortest segment with whole frames of both levels.
+        subfolder (`str`, *optional*): Subfolder of the autoencoder in its Hub repository.
+        revision (`str`, *optional*): Revision of the autoencoder.
     """
 
     model: str
@@ -41,12 +41,12 @@ class CodesInfo:
 
 
 def holds_tokens(pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> bool:
-    """Tell whether a folder, or a repository on the Hub or in its cache, holds a language model of codes."""
+    """Whether a folder, or a repository on the Hub or in its cache, contains a language model of codes."""
     if Path(pretrained_model_name_or_path).is_dir():
         return (Path(pretrained_model_name_or_path) / TOKENS_FILE).is_file()
     try:
         hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision)
-    except (OSError, ValueError):  # no such file, no such repository, no network, or no name of a repository
+    except (OSError, ValueError):  # no such file, no such repository, no network, or not a repository name
         return False
     return True
 
@@ -61,10 +61,10 @@ def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info:
 def load_tokens(
     pretrained_model_name_or_path: str | Path, *, revision: str | None = None
 ) -> tuple[CodeTokens | UpsamplingTokens, CodesInfo]:
-    """Read what `save_tokens` wrote, from a folder or the Hub.
+    """Read `code_tokens.json` from a folder or the Hub.
 
     Raises:
-        ValueError: There is no such file, it is of another format, or damaged.
+        ValueError: The file is missing, damaged, or of another format.
         OSError: The repository cannot be reached.
     """
     path = Path(pretrained_model_name_or_path) / TOKENS_FILE
@@ -79,5 +79,5 @@ def load_tokens(
             raise ValueError(f"it has format {content.get('format')!r}, not {FORMAT!r}")
         values = content["codes"] | {name: tuple(content["codes"][name]) for name in ("levels", "frame_rates")}
         return KINDS[content["kind"]](**content["tokens"]), CodesInfo(**values)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:  # no JSON, or not of this form
-        raise ValueError(f"{path} cannot be read: {error}. Train the model anew.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # not JSON, or another structure
+        raise ValueError(f"{path} cannot be read: {error}. Train the model again.") from error

@@ -9,20 +9,20 @@ from hf_audio_vae.tokens.code_tokens import BOS, SEPARATOR, CodeTokens
 
 @dataclass(frozen=True)
 class UpsamplingTokens:
-    """Windows of a coarse and a fine level of codes as tokens: begin, coarse codes, separator, fine codes.
+    """Tokens of a window of coarse and fine codes: begin, coarse codes, separator, fine codes.
 
-    A causal language model of these writes the fine codes of a window that the coarse ones are given for (the
-    upsamplers of Jukebox, Dhariwal et al., 2020, as one stream). Windows have no end token: the coarse codes tell how
-    long they are.
+    A causal language model of these tokens generates the fine codes of a window from its coarse codes, like the
+    upsamplers of Jukebox (Dhariwal et al., 2020), but in one sequence. Windows have no end token, since the coarse
+    codes determine the length.
 
     Args:
-        coarse_sizes (`tuple[int, ...]`): Codes in each codebook of the coarse level.
-        fine_sizes (`tuple[int, ...]`): Codes in each codebook of the fine level.
-        unit_frames (`tuple[int, int]`): Coarse and fine frames of the shortest stretch in which both are whole; `(1,
-            4)` where a coarse frame is four fine ones.
+        coarse_sizes (`tuple[int, ...]`): Codebook sizes of the coarse level.
+        fine_sizes (`tuple[int, ...]`): Codebook sizes of the fine level.
+        unit_frames (`tuple[int, int]`): Coarse and fine frames of a unit, the shortest segment with whole frames of
+            both levels; `(1, 4)` if a coarse frame is four fine frames.
 
     Raises:
-        ValueError: A codebook has no codes, or a unit no frames.
+        ValueError: A codebook has no codes, or a unit has no frames.
 
     Example:
         >>> tokens = UpsamplingTokens((3,), (8,), (1, 2))
@@ -51,32 +51,32 @@ class UpsamplingTokens:
 
     @property
     def fine(self) -> CodeTokens:
-        """Tokens of the fine level, their ids behind those of the coarse one."""
+        """Tokens of the fine level; their ids follow those of the coarse level."""
         return CodeTokens(self.fine_sizes, first_id=self.coarse.vocab_size)
 
     @property
     def vocab_size(self) -> int:
-        """Ids there are, special tokens included."""
+        """Number of ids, including special tokens."""
         return self.fine.vocab_size
 
     def length(self, num_units: int) -> int:
-        """Return the tokens of a window of so many units, begin and separator included."""
+        """Return the number of tokens of a window of `num_units` units, including begin and separator."""
         coarse, fine = (num_units * frames for frames in self.unit_frames)
         return 2 + coarse * len(self.coarse_sizes) + fine * len(self.fine_sizes)
 
     def prompt(self, coarse: Tensor) -> Tensor:
-        """Return what the fine codes of a window follow on, of its coarse codes (num_codebooks, frames)."""
+        """Return the tokens before the fine codes of a window, from its coarse codes (num_codebooks, frames)."""
         return torch.cat([torch.tensor([BOS]), self.coarse.body(coarse), torch.tensor([SEPARATOR])])
 
     def example(self, parts: Sequence[Tensor], *, ended: bool) -> tuple[Tensor, Tensor]:
-        """Return ids and which of them to learn, (length,) each, of coarse and fine codes: those of the fine ones.
+        """Return ids and their loss mask, (length,) each; the mask is True at fine codes.
 
         Args:
             parts (`Sequence[torch.Tensor]`): Coarse and fine codes of a window, (num_codebooks, frames) each.
-            ended (`bool`): Whether the sound ends with the window, which makes no difference.
+            ended (`bool`): Whether the sound ends with the window; ignored.
 
         Raises:
-            ValueError: The two are not of the same stretch, or not of these sizes.
+            ValueError: The two parts differ in duration, or do not fit the codebooks.
         """
         coarse, fine = parts
         units, rest = divmod(coarse.shape[1], self.unit_frames[0])

@@ -1,8 +1,8 @@
-"""Folders `checkpoint-{step}`, each either whole or not there.
+"""Checkpoint folders `checkpoint-{step}`, written atomically.
 
-A checkpoint is written under a hidden name and renamed when it is complete; one that is dropped gets a hidden name
-before its files are deleted. A kill at any instant therefore leaves only whole checkpoints under their own names. One
-that is replaced is whole, too, under its hidden name, until its successor has taken its place.
+A checkpoint is written under a hidden name and renamed when it is complete. A dropped checkpoint gets a hidden name
+before its files are deleted. A kill at any instant therefore leaves only complete checkpoints under their own names. A
+replaced checkpoint stays complete under its hidden name until the new one has its name.
 """
 
 import json
@@ -24,18 +24,18 @@ class Checkpoints:
 
     Args:
         accelerator (`accelerate.Accelerator`): Saves model, optimiser, scheduler and random states.
-        output_dir (`Path`): Where the folders go.
-        limit (`int`, *optional*): Keep this many, the newest; all if `None`.
+        output_dir (`Path`): Parent of the checkpoint folders.
+        limit (`int`, *optional*): Number of newest checkpoints to keep; all if `None`.
     """
 
     def __init__(self, accelerator: Accelerator, output_dir: Path, limit: int | None = None) -> None:
         if limit is not None and limit < 1:
-            raise ValueError(f"`checkpoints_total_limit` is {limit}; keep at least 1, or all with null.")
+            raise ValueError(f"`checkpoints_total_limit` is {limit}; keep at least 1, or use null to keep all.")
         self.accelerator = accelerator
         self.output_dir = output_dir
         self.limit = limit
         if accelerator.is_main_process:
-            self._tidy()
+            self._clean_hidden()
         accelerator.wait_for_everyone()
 
     def save(self, step: int, state: dict[str, Any], save_models: Callable[[Path], None]) -> Path:
@@ -43,13 +43,13 @@ class Checkpoints:
 
         Args:
             step (`int`): Optimiser steps done.
-            state (`dict`): This process's state, fit for JSON.
-            save_models (`Callable`): Writes what else the main process keeps into the folder it is given.
+            state (`dict`): State of this process, JSON-serializable.
+            save_models (`Callable`): Called on the main process with the folder; writes the models into it.
 
         Returns:
-            `Path`: The finished folder.
+            `Path`: The complete folder.
         """
-        final, partial = self._path(step), self._hidden(step, "partial")
+        final, partial = self._path(step), self._hidden_path(step, "partial")
         if self.accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -61,25 +61,25 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             if final.exists():
-                final.rename(self._hidden(step, "replaced"))
+                final.rename(self._hidden_path(step, "replaced"))
             partial.rename(final)
             for old in self.all()[: -self.limit] if self.limit else []:
-                old.rename(self._hidden(_step(old), "dropped"))
-            self._tidy()
+                old.rename(self._hidden_path(_step(old), "dropped"))
+            self._clean_hidden()
         self.accelerator.wait_for_everyone()
         return final
 
     def read_state(self, checkpoint: Path) -> dict[str, Any]:
-        """Return what this process passed to `save`.
+        """Return the state that this process passed to `save`.
 
         Raises:
-            ValueError: There are later checkpoints in the run's folder, or this process has no part in this one.
+            ValueError: The run's folder has later checkpoints, or this checkpoint has no state of this process.
         """
         later = [path.name for path in self.all() if _step(path) > _step(checkpoint)]
         if later and checkpoint.parent.resolve() == self.output_dir.resolve():
             raise ValueError(
-                f"{checkpoint} is older than {', '.join(later)} beside it; move those away, or choose another "
-                f"`--output_dir`."
+                f"{checkpoint} is older than {', '.join(later)} in the same folder; move those away, or choose "
+                f"another `--output_dir`."
             )
         state_file = checkpoint / self._state_name
         if not state_file.is_file():
@@ -91,11 +91,11 @@ class Checkpoints:
         self.accelerator.load_state(str(checkpoint))
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
-        """Resolve `"latest"` or a path to a checkpoint; `None` means to start anew.
+        """Resolve `"latest"` or a path to a checkpoint; `None` starts a new run.
 
         Raises:
-            ValueError: A path that is not a checkpoint; or nothing is to be resumed, but the folder holds checkpoints
-                of an earlier run.
+            ValueError: The path is not a checkpoint, or the argument is `None` and the folder has checkpoints of an
+                earlier run.
         """
         if resume_from_checkpoint is None and self.all():
             raise ValueError(
@@ -106,7 +106,7 @@ class Checkpoints:
             return None
         if resume_from_checkpoint == "latest":
             if not self.all():
-                logger.info(f"no checkpoint in {self.output_dir}: starting anew")
+                logger.info(f"no checkpoint in {self.output_dir}: starting a new run")
             return self.all()[-1] if self.all() else None
         path = Path(resume_from_checkpoint)
         if not (path.is_dir() and NAME.fullmatch(path.name)):
@@ -114,7 +114,7 @@ class Checkpoints:
         return path
 
     def all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+        """Return the complete checkpoints, oldest first."""
         folders = [path for path in self.output_dir.glob("checkpoint-*") if NAME.fullmatch(path.name)]
         return sorted(folders, key=_step)
 
@@ -125,11 +125,11 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self.output_dir / f"checkpoint-{step}"
 
-    def _hidden(self, step: int, state: str) -> Path:
+    def _hidden_path(self, step: int, state: str) -> Path:
         return self.output_dir / f".checkpoint-{step}.{state}"
 
-    def _tidy(self) -> None:
-        """Bring back what was to be replaced and was not, delete all else that is hidden."""
+    def _clean_hidden(self) -> None:
+        """Restore checkpoints whose replacement did not finish, and delete all other hidden folders."""
         for path in self.output_dir.glob(".checkpoint-*.replaced"):
             final = self.output_dir / path.stem.removeprefix(".")
             if not final.exists():

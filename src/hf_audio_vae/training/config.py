@@ -1,4 +1,4 @@
-"""Recipes: one complete YAML file a model, every value of which the command line can override.
+"""Recipes: one complete YAML file per model. The command line can override every value.
 
 train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --model.causal true
 """
@@ -16,15 +16,15 @@ from hf_audio_vae.training.sections import Changeable, MayChange, Section
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
-def _unread_no(value: object) -> object:
-    """YAML reads a bare `no` as false."""
+def _no_as_text(value: object) -> object:
+    """Return "no" for false, because YAML reads a bare `no` as false."""
     return "no" if value is False else value
 
 
 class TrainingConfig(Section):
     """Options of every training run."""
 
-    output_dir: Changeable[Path] = Field(description="where checkpoints, logs and the final model go")
+    output_dir: Changeable[Path] = Field(description="folder for checkpoints, logs and the final model")
     seed: int = 0
 
     dataset_name: str = Field(description="Hub id, or a folder")
@@ -33,7 +33,7 @@ class TrainingConfig(Section):
     max_train_samples: int | None = Field(None, description="use only the first items, up to this number")
     segment_seconds: float = Field(gt=0, description="length of a crop")
     shuffle_buffer_size: int = Field(100, ge=1)
-    max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop above this share of bad items")
+    max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop if the share of bad items is higher")
     dataloader_num_workers: int = Field(2, ge=0)
 
     validation_dataset_name: str
@@ -41,12 +41,12 @@ class TrainingConfig(Section):
     max_validation_samples: Changeable[int] = Field(16, ge=1)
     validation_steps: Changeable[int] = Field(1000, ge=1)
 
-    train_batch_size: int = Field(8, ge=1, description="crops a batch in each process")
+    train_batch_size: int = Field(8, ge=1, description="crops per batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
-    mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_unread_no)] = "no"
+    mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_no_as_text)] = "no"
     allow_tf32: Changeable[bool] = Field(
-        True, description="on a GPU, multiply float32 as TF32: faster, 10 bits of mantissa"
+        True, description="use TF32 for float32 products on a GPU: faster, 10 bits of mantissa"
     )
     max_train_steps: Changeable[int] = Field(ge=1)
     max_train_minutes: Changeable[float | None] = Field(None, gt=0, description="stop after this time")
@@ -71,7 +71,7 @@ class TrainingConfig(Section):
     hub_model_id: Changeable[str | None] = None
 
     def lasting(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one it goes on with."""
+        """Return the values that must not change when a run is resumed."""
         marked = {name for name, field in type(self).model_fields.items() if MayChange in field.metadata}
         return self.model_dump(mode="json", exclude=marked)
 
@@ -80,15 +80,15 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     """Read `--config FILE` and apply `--key value` and `--section.key value` in order.
 
     Args:
-        config_class (`type[pydantic.BaseModel]`): What to make.
-        argv (`Sequence[str]`): Arguments, without the program. `--flag` alone means true; values are read as YAML.
+        config_class (`type[pydantic.BaseModel]`): Class of the configuration.
+        argv (`Sequence[str]`): Arguments without the program. `--flag` alone means true. Values are read as YAML.
 
     Returns:
         An instance of `config_class`.
 
     Raises:
-        ValueError: A value is missing, unknown or of the wrong type; all of them are named.
-        SystemExit: `--help` was asked for.
+        ValueError: Values are missing, unknown or of the wrong type. The message names all of them.
+        SystemExit: `--help` was given.
     """
     values: dict[str, Any] = {}
     for key, text in _pairs(argv):
@@ -102,13 +102,13 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     try:
         return config_class.model_validate(values)
     except ValidationError as error:
-        raise ValueError("the configuration is wrong:\n" + "\n".join(map(_told, error.errors()))) from None
+        raise ValueError("the configuration is invalid:\n" + "\n".join(map(_error_line, error.errors()))) from None
 
 
-def _told(error: Mapping[str, Any]) -> str:
-    """One line for an error; what concerns the whole recipe does not repeat it."""
-    place = ".".join(map(str, error["loc"]))
-    return f"  {place}: {error['msg']}, got {error['input']!r}" if place else f"  {error['msg']}"
+def _error_line(error: Mapping[str, Any]) -> str:
+    """Return one line for an error. Errors of the whole recipe do not repeat its values."""
+    key = ".".join(map(str, error["loc"]))
+    return f"  {key}: {error['msg']}, got {error['input']!r}" if key else f"  {error['msg']}"
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
@@ -120,8 +120,8 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
             raise ValueError(f"{name!r} belongs to no option; options look like `--key value`.")
         key, equals, text = name.removeprefix("--").partition("=")
         if not equals:
-            alone = not arguments or arguments[0].startswith("--")
-            text = "true" if alone else arguments.pop(0)
+            is_flag = not arguments or arguments[0].startswith("--")
+            text = "true" if is_flag else arguments.pop(0)
         pairs.append((key, text))
     return pairs
 
@@ -136,7 +136,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    """Replace one value, whatever stood there, and leave all beside it."""
+    """Replace one value of any type and keep all others."""
     if len(keys) > 1:
         inner = values.get(keys[0])
         value = _override(inner if isinstance(inner, dict) else {}, keys[1:], value)
@@ -152,14 +152,14 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_help(config_class: type[BaseModel]) -> None:
-    print("options: --config FILE, then any of these, each as `--key value`; a section left out is not used:")
+    print("options: --config FILE, then any of these as `--key value`; omitted sections are not used:")
     for name, field in _flat_fields(config_class):
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
         print(f"  --{name:32} {field.description or ''} ({default})")
 
 
 def _flat_fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the options of a section and of the sections in it, by their full names."""
+    """Yield the options of a section and of its nested sections with their full names."""
     for name, field in section.model_fields.items():
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
         yield prefix + name, field

@@ -1,4 +1,4 @@
-"""The part that the corpus scripts share: their options, and Opus excerpts of a corpus that has to travel."""
+"""Options and Opus excerpts of the corpus scripts."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,18 +20,20 @@ from hf_audio_vae.data.corpus import CorpusSummary, Sound, write_corpus
 from hf_audio_vae.evaluation.metrics import bandwidth, mel_spectrogram_distance, multi_resolution_stft_distance
 from hf_audio_vae.training.sections import Section
 
-MEASURED_FILES, MEASURED_SECONDS = 200, 4  # the first files, of all sources alike
+MEASURED_FILES, MEASURED_SECONDS = 200, 4  # the first files over all sources
 OPUS_KBITS = (6.0, 256.0)  # mono bitrates at libsndfile's compression levels 1 and 0
 SIZE_MARGIN = 0.9  # the bitrate is variable
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 class CompactOptions(Section):
-    """Options of a corpus small enough to travel: mono Opus excerpts, the same time from each source."""
+    """Options of a small corpus: mono Opus excerpts of equal total length per source."""
 
-    hours: float = Field(2.0, gt=0, description="length of all splits together")
-    megabytes: float = Field(40.0, gt=0, description="size to aim below; the bitrate is variable")
-    excerpt_seconds: float = Field(60.0, gt=0, description="longest excerpt of a file, from its middle")
+    hours: float = Field(2.0, gt=0, description="total length of all splits")
+    megabytes: float = Field(40.0, gt=0, description="target for the maximum size; the bitrate is variable")
+    excerpt_seconds: float = Field(
+        60.0, gt=0, description="maximum length of an excerpt, cut from the middle of a file"
+    )
     sampling_rate: int = Field(24000, description="8000, 12000, 16000, 24000 or 48000 Hz")
 
 
@@ -39,7 +41,7 @@ class CorpusConfig(Section):
     """Options of every corpus script."""
 
     output_dir: Path = Field(description="new folder of the corpus")
-    shard_mib: float = Field(32.0, gt=0, description="MiB of a parquet file; compact corpora have a tenth")
+    shard_mib: float = Field(32.0, gt=0, description="size of a parquet file in MiB; a tenth of it in compact corpora")
     compact: Annotated[
         CompactOptions | None, BeforeValidator(lambda value: {} if value is True else value or None)
     ] = Field(None, description="write Opus excerpts instead of the original files")
@@ -47,7 +49,7 @@ class CorpusConfig(Section):
 
 @dataclass
 class Degradation:
-    """Difference between excerpts and their Opus files, one value an excerpt."""
+    """Difference between excerpts and their Opus files, one value per excerpt."""
 
     multi_resolution_stft: list[float] = field(default_factory=list)
     mel_distance: list[float] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Degradation:
     bandwidth_after: list[float] = field(default_factory=list)
 
     def add(self, original: Tensor, decoded: Tensor, sampling_rate: int) -> None:
-        """Measure (1, time) twice, unless enough are measured."""
+        """Measure an original and its decoded file, (1, time) each, until enough files are measured."""
         if len(self.mel_distance) >= MEASURED_FILES:
             return
         length = min(original.shape[-1], decoded.shape[-1], MEASURED_SECONDS * sampling_rate)
@@ -85,7 +87,7 @@ def build_corpus(
         title (`str`): Title of the data set card.
 
     Raises:
-        ValueError: As `write_corpus`.
+        ValueError: See `write_corpus`.
     """
     degradation = Degradation()
     sounds: dict[str, Iterator[Sound]] = {}
@@ -111,26 +113,26 @@ def build_corpus(
 def opus_excerpts(
     sources: Mapping[str, Iterable[Sound]], seconds: float, options: CompactOptions, degradation: Degradation
 ) -> Iterator[Sound]:
-    """Yield Opus excerpts until they last `seconds`, always from the source with the least so far.
+    """Yield Opus excerpts until their total length is `seconds`, each from the source with the least so far.
 
     Args:
         sources (`Mapping[str, Iterable[Sound]]`): Sounds by source.
-        seconds (`float`): Length of all excerpts together.
-        options (`CompactOptions`): Their form.
-        degradation (`Degradation`): Collects what the encoding changes.
+        seconds (`float`): Total length of all excerpts.
+        options (`CompactOptions`): Length, sampling rate and size of the excerpts.
+        degradation (`Degradation`): Collects the coding errors.
     """
-    left = {source: iter(sounds) for source, sounds in sources.items()}
-    taken = dict.fromkeys(left, 0.0)
-    while left and sum(taken.values()) < seconds:
-        source = min(left, key=lambda name: taken[name])
-        sound = next(left[source], None)
+    remaining = {source: iter(sounds) for source, sounds in sources.items()}
+    taken = dict.fromkeys(remaining, 0.0)
+    while remaining and sum(taken.values()) < seconds:
+        source = min(remaining, key=lambda name: taken[name])
+        sound = next(remaining[source], None)
         if sound is None:
-            del left[source]
+            del remaining[source]
             continue
         try:
             excerpt = _excerpt(sound.read(), options)  # (1, time)
         except AudioDecodeError as error:
-            yield replace(sound, read=partial(_raise, error))  # the writer leaves it out and says why
+            yield replace(sound, read=partial(_raise, error))  # the writer skips it and reports the reason
             continue
         encoded = encode_opus(excerpt, options)
         degradation.add(excerpt, read_audio(encoded)[0], options.sampling_rate)
@@ -139,7 +141,7 @@ def opus_excerpts(
 
 
 def encode_opus(waveform: Tensor, options: CompactOptions) -> bytes:
-    """Encode mono (1, time) at the bitrate that the size allows."""
+    """Encode mono (1, time) at the bitrate that fits the size."""
     kbits = SIZE_MARGIN * options.megabytes * 8e3 / (3600 * options.hours)
     low, high = OPUS_KBITS
     level = min(max((high - kbits) / (high - low), 0.0), 1.0)

@@ -10,15 +10,15 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class EMA(Generic[ModelT]):
-    """A second model whose weights follow the first's as an exponential moving average.
+    """A copy of a model with the exponential moving average of its weights.
 
-    A whole model rather than a list of tensors: validated, saved and loaded like any other, with no weights to swap.
-    Early on the decay is ``(1 + updates) / (10 + updates)`` where that is smaller, so the start is soon forgotten.
-    Codebooks are copied, however they learn: an average would follow a code that is restarted elsewhere only slowly.
+    The average is a whole model, so it is validated, saved and loaded like any other, without swapping weights.
+    The decay is ``(1 + updates) / (10 + updates)`` where that is smaller, so early weights soon lose their influence.
+    Codebooks are copied, because an average would follow restarted codes too slowly.
 
     Args:
-        model (`torch.nn.Module`): The model that is trained, not wrapped.
-        decay (`float`): Share of the average that a step keeps, in [0, 1).
+        model (`torch.nn.Module`): Model in training, not wrapped.
+        decay (`float`): Weight of the old average in an update, in [0, 1).
 
     Raises:
         ValueError: `decay` is outside [0, 1).
@@ -26,19 +26,19 @@ class EMA(Generic[ModelT]):
 
     def __init__(self, model: ModelT, decay: float) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"`decay` is {decay}; it is the share of the average that a step keeps, in [0, 1).")
+            raise ValueError(f"`decay` is {decay}; it has to be in [0, 1).")
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards `model`'s weights and copy its buffers and codebooks."""
+        """Update the average with the weights of `model` and copy its buffers and codebooks."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
-        for own, its in zip(self.model.modules(), model.modules(), strict=True):
-            if isinstance(own, Codebook) and isinstance(its, Codebook):
-                own.vectors.copy_(its.vectors)
+        for averaged, current in zip(self.model.buffers(), model.buffers(), strict=True):
+            averaged.copy_(current)
+        for module, source in zip(self.model.modules(), model.modules(), strict=True):
+            if isinstance(module, Codebook) and isinstance(source, Codebook):
+                module.vectors.copy_(source.vectors)
         self.updates += 1

@@ -1,4 +1,4 @@
-"""The fixed crops that models of latents and of codes are validated on."""
+"""Fixed validation crops for models of latents and of codes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -14,7 +14,7 @@ BatchT = TypeVar("BatchT", covariant=True)
 
 
 class CropSource(Protocol[CropT, BatchT]):
-    """What is asked of a `LatentStream` or a `CodeStream`."""
+    """Interface of `LatentStream` and `CodeStream`."""
 
     source: datasets.IterableDataset
 
@@ -22,17 +22,17 @@ class CropSource(Protocol[CropT, BatchT]):
         """Return the rows in the order of an epoch."""
 
     def name(self, example: Mapping[str, Any]) -> str:
-        """Return what a log calls a row."""
+        """Return the name of a row for the log."""
 
     def crop(self, example: Mapping[str, Any], start: int) -> CropT:
         """Cut the crop that begins at `start`."""
 
     def collate(self, samples: list[CropT], origin: Origin) -> BatchT:
-        """Put crops together."""
+        """Combine crops into a batch."""
 
 
 def first_crops(stream: CropSource[CropT, BatchT], count: int) -> list[BatchT]:
-    """Take the start of `count` rows, a batch each: the first in the stream's order, without those that are bad."""
+    """Return the starts of the first `count` rows in the stream's order, one batch each. Bad rows are skipped."""
     batches: list[BatchT] = []
     for example in stream.shuffled(stream.source, 0):
         if len(batches) == count:
@@ -40,7 +40,7 @@ def first_crops(stream: CropSource[CropT, BatchT], count: int) -> list[BatchT]:
         try:
             crop = stream.crop(example, 0)
         except BadItemError as error:
-            logger.warning(f"passed over {stream.name(example)}: {error}")
+            logger.warning(f"skipped {stream.name(example)}: {error}")
             continue
         batches.append(stream.collate([crop], Origin([stream.name(example)], [0], 0, Position())))
     return batches

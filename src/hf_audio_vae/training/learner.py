@@ -13,13 +13,13 @@ from hf_audio_vae.training.config import TrainingConfig
 
 @dataclass(eq=False)
 class Learner:
-    """A network and what trains it.
+    """A network with its optimiser and learning rate schedule.
 
     Args:
         module (`torch.nn.Module`): Prepared by accelerate.
         optimizer (`torch.optim.Optimizer`): Prepared.
         lr_scheduler: Prepared; stepped with the optimiser.
-        parts (`Mapping[str, torch.nn.Module]`): What to report on by itself, not wrapped.
+        parts (`Mapping[str, torch.nn.Module]`): Submodules with statistics of their own in the log, not wrapped.
     """
 
     module: nn.Module
@@ -28,29 +28,29 @@ class Learner:
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def gradient_norms(self, total: Tensor, max_norm: float) -> dict[str, Tensor]:
-        """Norm of each part's gradient as it was before clipping.
+        """Return the gradient norm of each part before clipping.
 
         Args:
             total (`torch.Tensor`): Norm of the whole gradient before clipping, a scalar.
-            max_norm (`float`): Where it was clipped.
+            max_norm (`float`): Norm that it was clipped to.
         """
         clipped = (total / max_norm).clamp_min(1.0)
         norms = {}
-        for name, part in self.parts.items():
-            gradients = [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
+        for name, module in self.parts.items():
+            gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
             norms[f"gradient_norm/{name}"] = clipped * nn.utils.get_total_norm(gradients)
         return norms
 
     @contextmanager
     def measured_update(self, into: dict[str, Tensor]) -> Iterator[None]:
-        """Write the relative change of each part's weights to `into`: the norm of a step over the norm of the weights.
+        """Write the relative change of each part's weights to `into`: norm of the update over norm of the weights.
 
-        About 1e-3 is healthy; far below it a part stands still, far above it is thrown about.
+        About 1e-3 is healthy. A part hardly learns far below it and is unstable far above it.
         """
-        before = {name: [p.detach().clone() for p in part.parameters()] for name, part in self.parts.items()}
+        before = {name: [p.detach().clone() for p in module.parameters()] for name, module in self.parts.items()}
         yield
-        for name, part in self.parts.items():
-            changes = [new.detach() - old for new, old in zip(part.parameters(), before[name], strict=True)]
+        for name, module in self.parts.items():
+            changes = [new.detach() - old for new, old in zip(module.parameters(), before[name], strict=True)]
             norm = nn.utils.get_total_norm(before[name])
             into[f"update_to_weight/{name}"] = nn.utils.get_total_norm(changes) / norm
 
@@ -58,14 +58,14 @@ class Learner:
 def prepare_learner(
     accelerator: Accelerator, module: nn.Module, config: TrainingConfig, *, learning_rate: float, steps: int
 ) -> Learner:
-    """Give a network an AdamW optimiser and a schedule of its own, all prepared.
+    """Create an AdamW optimiser and a schedule for a network, and prepare all three.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Of the run.
-        module (`torch.nn.Module`): What to train; what of it needs no gradient is left alone.
-        config (`TrainingConfig`): Adam's numbers and the kind of schedule.
-        learning_rate (`float`): Its rate after the warm-up.
-        steps (`int`): Steps it will make, for the schedule.
+        accelerator (`accelerate.Accelerator`): Accelerator of the run.
+        module (`torch.nn.Module`): Network to train; parameters that need no gradient are left out.
+        config (`TrainingConfig`): Adam's hyperparameters and the schedule.
+        learning_rate (`float`): Learning rate after the warm-up.
+        steps (`int`): Length of the schedule in optimiser steps.
     """
     optimizer = torch.optim.AdamW(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
@@ -76,6 +76,6 @@ def prepare_learner(
     lr_scheduler = get_scheduler(
         config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
     )
-    parts = {name: part for name, part in module.named_children() if any(True for _ in part.parameters())}
+    parts = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
     prepared, optimizer, lr_scheduler = accelerator.prepare(module, optimizer, lr_scheduler)
     return Learner(prepared, optimizer, lr_scheduler, parts)

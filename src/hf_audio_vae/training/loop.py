@@ -1,4 +1,4 @@
-"""The loop every training script shares: it knows when things happen, never what they are."""
+"""Training loop of all training scripts. It schedules steps; objectives compute the losses."""
 
 import itertools
 import math
@@ -22,20 +22,20 @@ logger = get_logger(__name__)
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss was NaN or infinite too many times in a row."""
+    """The loss was NaN or infinite in too many consecutive steps."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """When things happen, in optimiser steps.
+    """Intervals and limits, in optimiser steps.
 
     Args:
-        max_train_steps (`int`): Steps in all, those before a resume included.
-        checkpointing_steps (`int`): Between checkpoints.
-        validation_steps (`int`): Between validations; there is one before the first step and one at the end.
-        logging_steps (`int`): Between entries in the log.
-        max_grad_norm (`float`): Where to clip the gradient's norm.
-        max_skipped_steps (`int`): Give up after this many steps in a row without finite loss and gradient.
+        max_train_steps (`int`): Total steps, including those before a resume.
+        checkpointing_steps (`int`): Steps between checkpoints.
+        validation_steps (`int`): Steps between validations. One more runs before the first step and one at the end.
+        logging_steps (`int`): Steps between entries in the log.
+        max_grad_norm (`float`): Norm to clip the gradient to.
+        max_skipped_steps (`int`): Stop after this many consecutive steps without finite loss and gradient.
         max_train_minutes (`float`, *optional*): Stop after this time, counted from the start or the resume.
     """
 
@@ -49,16 +49,16 @@ class Timing:
 
 
 def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]) -> None:
-    """Train until it is time to stop, and leave a checkpoint of the last step.
+    """Train until the step or time limit and save a checkpoint of the last step.
 
     Args:
-        run (`Run`): What is trained and what for, new or resumed.
-        timing (`Timing`): When things happen.
-        validate (`Callable`): Step -> metrics; called on the main process alone.
+        run (`Run`): New or resumed run.
+        timing (`Timing`): Intervals and limits.
+        validate (`Callable`): Step -> metrics; called on the main process only.
 
     Raises:
-        NonFiniteLossError: No finite loss for `max_skipped_steps` steps in a row; the checkpoint is from before them.
-        ValueError: Terms and weights differ in name.
+        NonFiniteLossError: No finite loss in `max_skipped_steps` consecutive steps. A checkpoint before them is saved.
+        ValueError: The names of terms and weights differ.
     """
     progress, accelerator = run.progress, run.accelerator
     if not progress.history:
@@ -81,11 +81,11 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
             progress.skipped_steps += 1
             progress.skipped_in_a_row += 1
             if progress.skipped_in_a_row >= timing.max_skipped_steps:
-                progress.skipped_in_a_row = 0  # the checkpoint gets its full number of attempts when it is resumed
+                progress.skipped_in_a_row = 0  # a resumed checkpoint gets the full number of attempts
                 folder = run.save_checkpoint()
                 raise NonFiniteLossError(
-                    f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights from "
-                    f"before them are in {folder}. Look at the items named above, lower the learning rate, or train "
+                    f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights before "
+                    f"these steps are in {folder}. Check the items named above, lower the learning rate, or train "
                     f"in float32."
                 )
             continue
@@ -110,8 +110,8 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
         run.save_checkpoint()
 
 
-class _Part:
-    """What a step keeps of a batch: values without their graphs, which would hold the batch's activations."""
+class _BatchResult:
+    """Detached values of a batch. Their graphs would keep the batch's activations in memory."""
 
     def __init__(self, step: StepLosses, batch: Batch) -> None:
         self.losses, self.logged, self.measured = (
@@ -126,11 +126,11 @@ def _optimizer_step(
 ) -> tuple[bool, bool]:
     """Accumulate batches and step; return whether the step was taken, and whether the time is up on any process.
 
-    A step with a loss or a gradient that is not finite is skipped: all learners move together or not at all. All
-    processes decide alike. The host reads the device once, when all of the step's work has been queued.
+    The step is skipped for all learners if any loss or gradient is not finite. All processes make the same decision.
+    The host reads from the device once, after all work of the step is queued.
     """
     accelerator = run.accelerator
-    parts: list[_Part] = []
+    results: list[_BatchResult] = []
     last = False
     while not last:
         batch = next(batches).to(accelerator.device)
@@ -139,20 +139,20 @@ def _optimizer_step(
             step = run.objective(batch, run.progress.step)
             for loss in step.losses.values():
                 accelerator.backward(loss)
-            parts.append(_Part(step, batch))
+            results.append(_BatchResult(step, batch))
             if last:
-                taken, time_is_up = _end_step(run, parts, max_grad_norm, meter, time.monotonic() > deadline)
+                taken, time_is_up = _end_step(run, results, max_grad_norm, meter, time.monotonic() > deadline)
             for learner in run.learners.values():
-                learner.optimizer.zero_grad()  # accelerate lets this through on the last batch only
+                learner.optimizer.zero_grad()  # accelerate executes this on the last batch only
     return taken, time_is_up
 
 
 def _end_step(
-    run: Run, parts: Sequence[_Part], max_grad_norm: float, meter: "_Meter", time_is_up: bool
+    run: Run, results: Sequence[_BatchResult], max_grad_norm: float, meter: "_Meter", time_is_up: bool
 ) -> tuple[bool, bool]:
-    """Clip, read, and move the learners unless a loss or a gradient is not finite."""
+    """Clip gradients and step the learners, unless a loss or a gradient is not finite."""
     accelerator = run.accelerator
-    learners = {name: run.learners[name] for name in parts[-1].losses}
+    learners = {name: run.learners[name] for name in results[-1].losses}
 
     def clip() -> dict[str, Tensor]:
         return {
@@ -160,19 +160,20 @@ def _end_step(
             for name, learner in learners.items()
         }
 
-    # A gradient scaler (fp16) skips steps with infinite gradients itself: they are routine. It unscales in `clip`, and
-    # only a step that is taken may be unscaled.
+    # A gradient scaler (fp16) itself skips steps with infinite gradients, which are routine. `clip` unscales, and only
+    # a step that is taken may be unscaled.
     scaled = accelerator.scaler is not None
     norms = {} if scaled else clip()
-    losses, measured = _means([part.losses for part in parts]), _means([part.measured for part in parts])
+    losses = _means([result.losses for result in results])
+    measured = _means([result.measured for result in results])
     flag = torch.full((1,), float(time_is_up), device=accelerator.device)
     losses_finite, norms_finite, measurements, stop = _read(accelerator, losses, norms, measured, flag)
     if not losses_finite:
-        for part in parts:  # those of this process
-            if not all(bool(torch.isfinite(loss)) for loss in part.losses.values()):
-                _warn_not_finite("loss", part.losses, part.names)
+        for result in results:  # of this process
+            if not all(bool(torch.isfinite(loss)) for loss in result.losses.values()):
+                _warn_not_finite("loss", result.losses, result.names)
     elif not norms_finite:
-        _warn_not_finite("gradient", norms, [name for part in parts for name in part.names])
+        _warn_not_finite("gradient", norms, [name for result in results for name in result.names])
     if not (losses_finite and norms_finite):
         return False, stop
     norms = clip() if scaled else norms
@@ -184,8 +185,8 @@ def _end_step(
         learner.lr_scheduler.step()
     run.objective.end_step(measurements)
     run.ema.update(accelerator.unwrap_model(run.model))
-    for part in parts:
-        meter.add(part.logged, part.seconds)
+    for result in results:
+        meter.add(result.logged, result.seconds)
     return True, stop
 
 
@@ -200,11 +201,11 @@ def _read(
     measured: Mapping[str, Tensor],
     flag: Tensor,
 ) -> tuple[bool, bool, dict[str, list[float]], bool]:
-    """Average over processes and copy to the host, all at once.
+    """Average over processes and copy to the host in one transfer.
 
     Returns:
-        Whether all losses and whether all norms are finite on all processes, the means of `measured`, and whether any
-        process has set its `flag`.
+        Whether all losses are finite on all processes, whether all norms are, the means of `measured`, and whether
+        any process has set its `flag`.
     """
     tensors = [tensor.flatten() for tensor in (*losses.values(), *norms.values(), *measured.values(), flag)]
     values = iter(accelerator.reduce(torch.cat(tensors), "mean").tolist())
@@ -213,9 +214,9 @@ def _read(
     return all(finite[0]), all(finite[1]), measurements, next(values) > 0
 
 
-def _warn_not_finite(what: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
+def _warn_not_finite(kind: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
     shown = ", ".join(f"{name} {value.item()}" for name, value in values.items())
-    logger.warning(f"{what} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
+    logger.warning(f"{kind} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
 
 
 def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
@@ -229,7 +230,7 @@ def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
 
 
 class _Meter:
-    """Means of the terms, the speed, and each learner's first step, since it was last read."""
+    """Means of the terms, speed, and statistics of each learner's first step since the last reading."""
 
     def __init__(self) -> None:
         self._reset()
@@ -237,7 +238,7 @@ class _Meter:
     def _reset(self) -> None:
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._measured: list[Learner] = []
-        self._health: dict[str, Tensor] = {}
+        self._learner_statistics: dict[str, Tensor] = {}
         self._seconds = 0.0
         self._started = time.monotonic()
 
@@ -248,22 +249,22 @@ class _Meter:
 
     @contextmanager
     def measuring(self, learner: Learner, norm: Tensor, max_norm: float) -> Iterator[None]:
-        """Look at a learner's gradient and at how far its optimiser moves it, once between two readings."""
+        """Measure a learner's gradient and update, once between two readings."""
         if learner in self._measured:
             yield
             return
         self._measured.append(learner)
-        self._health |= learner.gradient_norms(norm, max_norm)
-        with learner.measured_update(self._health):
+        self._learner_statistics |= learner.gradient_norms(norm, max_norm)
+        with learner.measured_update(self._learner_statistics):
             yield
 
     def read(self, run: Run) -> dict[str, float]:
-        """Return the means over all processes and start over."""
+        """Return the means over all processes and reset."""
         elapsed = time.monotonic() - self._started
         device = run.accelerator.device
         means = {name: torch.stack(terms).mean().to(device) for name, terms in self._terms.items()}
         values = {name: value.item() for name, value in run.accelerator.reduce(means, "mean").items()}
-        values |= {name: value.item() for name, value in self._health.items()}
+        values |= {name: value.item() for name, value in self._learner_statistics.items()}
         values["audio_seconds_per_second"] = self._seconds * run.accelerator.num_processes / elapsed
         values["learning_rate"] = run.learners["model"].lr_scheduler.get_last_lr()[0]
         values["epoch"] = run.loader.epoch

@@ -7,13 +7,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StepLosses:
-    """What the loop gets for a batch.
+    """Losses and measurements of a batch for the training loop.
 
     Args:
-        losses (`dict[str, torch.Tensor]`): A scalar to minimise for each learner that takes part, by its name.
+        losses (`dict[str, torch.Tensor]`): A scalar loss for each learner to update, by its name.
         logged (`dict[str, torch.Tensor]`): Scalars for the log, by name.
         measured (`dict[str, torch.Tensor]`): Scalars or vectors that the objective adapts to. The loop averages them
-            over the batches of a step and over processes, and hands them to `end_step`.
+            over the batches of a step and over processes, and passes them to `end_step`.
     """
 
     losses: dict[str, Tensor]
@@ -22,16 +22,16 @@ class StepLosses:
 
 
 class Objective(Protocol):
-    """What the learners of a run minimise."""
+    """Loss function of the learners of a run."""
 
     def __call__(self, batch: Any, step: int) -> StepLosses:
-        """Compute a batch's losses; may be called several times a step."""
+        """Compute the losses of a batch; may be called several times per step."""
 
     def end_step(self, measured: Mapping[str, list[float]]) -> None:
-        """Adapt to the means of what a step measured, the same on every process; not called for a skipped step."""
+        """Adapt to the mean measurements of a step, equal on all processes; not called for a skipped step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what changes from step to step, fit for JSON."""
+        """Return the state that changes from step to step, JSON-serializable."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state."""

@@ -1,4 +1,4 @@
-"""The end of a run: a folder that `from_pretrained` reads, with its recipe, its metrics and a card beside it."""
+"""Result of a run: a folder for `from_pretrained` with recipe, metrics and card."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ def publish(
     *,
     tabulate: Callable[[Mapping[str, Mapping[str, float]]], str] = metrics_table,
 ) -> None:
-    """Write the folder, print what training has changed, and push it to the Hub if the recipe says so.
+    """Write the folder, print the first and last metrics, and push the folder to the Hub if the recipe says so.
 
     Args:
-        write (`Callable`): Writes it, given the title of its card.
+        write (`Callable`): Writes the folder, given the title of the card.
         config (`TrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
-        files (`Sequence[str]`): Patterns of what is pushed beside recipe, metrics and card.
-        tabulate (`Callable`): Makes the table that is printed of metrics by step.
+        files (`Sequence[str]`): Patterns of files to push in addition to recipe, metrics and card.
+        tabulate (`Callable`): Makes the printed table of metrics by step.
     """
     api, title = HfApi(), config.hub_model_id or config.output_dir.name
     if config.push_to_hub:
@@ -42,13 +42,13 @@ def publish(
 
 
 def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) -> None:
-    """Upload what was written, and nothing else that lies in the folder: no checkpoints, no logs.
+    """Upload the published files of a folder, without checkpoints and logs.
 
     Args:
         folder (`Path`): The run's folder.
-        repo_id (`str`): A repository that exists.
+        repo_id (`str`): An existing repository.
         api (`HfApi`): Client.
-        files (`Sequence[str]`): Patterns of files, beside recipe, metrics and card.
+        files (`Sequence[str]`): Patterns of files in addition to recipe, metrics and card.
     """
     api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=[*files, *RUN_FILES])
 

@@ -19,7 +19,7 @@ EMA_FOLDER = "ema"
 
 
 class Batch(Protocol):
-    """What the loop has to know of a batch: where its items came from, how much sound it is, how to move it."""
+    """A batch with the names of its items and the seconds of audio in it."""
 
     names: list[str]
     seconds: float
@@ -29,7 +29,7 @@ class Batch(Protocol):
 
 
 class ResumableLoader(Protocol):
-    """Batches without end, and where they stand."""
+    """Endless batches with a resumable position."""
 
     @property
     def epoch(self) -> int:
@@ -39,20 +39,20 @@ class ResumableLoader(Protocol):
         """Yield batches."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the stream stands, fit for JSON."""
+        """Return the position of the stream, JSON-serializable."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the position."""
 
 
 @dataclass
 class Progress:
-    """How far a run has come; goes into every checkpoint.
+    """Progress of a run, saved in every checkpoint.
 
     Args:
         step (`int`): Optimiser steps done.
-        skipped_steps (`int`): Steps left out because loss or gradient was NaN or infinite.
-        skipped_in_a_row (`int`): Those since the last good one.
+        skipped_steps (`int`): Steps skipped because loss or gradient was NaN or infinite.
+        skipped_in_a_row (`int`): Skipped steps since the last step that was taken.
         history (`list`): Metrics of each validation, with their `step`.
     """
 
@@ -64,35 +64,35 @@ class Progress:
 
 @dataclass
 class Run:
-    """All that a checkpoint holds: what is trained and how far it has come.
+    """State of a training run, saved in checkpoints.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Made with `step_scheduler_with_optimizer=False`.
-        learners (`dict[str, Learner]`): What is trained: `"model"`, and perhaps `"discriminator"`.
-        objective (`Objective`): What they minimise.
-        loader (`ResumableLoader`): This process's batches; not prepared, it shards by itself.
+        accelerator (`accelerate.Accelerator`): Created with `step_scheduler_with_optimizer=False`.
+        learners (`dict[str, Learner]`): Networks in training: `"model"`, and optionally `"discriminator"`.
+        objective (`Objective`): Their losses.
+        loader (`ResumableLoader`): Batches of this process; not prepared, because it shards by itself.
         ema (`EMA`): The averaged model.
-        checkpoints (`Checkpoints`): The folders.
-        recipe (`dict`): What must not change between a run and its resume, fit for JSON.
-        progress (`Progress`): The books.
+        checkpoints (`Checkpoints`): Reads and writes the checkpoint folders.
+        recipe (`dict`): Values that must not change when the run is resumed, JSON-serializable.
+        progress (`Progress`): Steps and metrics so far.
     """
 
     accelerator: Accelerator
     learners: dict[str, Learner]
     objective: Objective
     loader: ResumableLoader
-    ema: EMA[Any]  # of a model that has `save_pretrained` and `from_pretrained`
+    ema: EMA[Any]  # model with `save_pretrained` and `from_pretrained`
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     @property
     def model(self) -> nn.Module:
-        """The network that the average follows, as prepared."""
+        """The prepared network that the average follows."""
         return self.learners["model"].module
 
     def save_checkpoint(self) -> Path:
-        """Write `checkpoint-{step}`; `ema/` and `discriminator/` in it load like models. Every process calls this."""
+        """Write `checkpoint-{step}`. Its `ema/` and `discriminator/` load like models. Every process calls this."""
         state = {
             "progress": asdict(self.progress),
             "ema_updates": self.ema.updates,
@@ -105,10 +105,10 @@ class Run:
         return folder
 
     def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint of the same run, bit for bit.
+        """Resume a checkpoint of the same run, bit for bit.
 
         Raises:
-            ValueError: The recipe, or the layout of processes and workers, is not the checkpoint's.
+            ValueError: The recipe, or the number of processes or workers, differs from the checkpoint's.
         """
         state = self.checkpoints.read_state(checkpoint)
         theirs, ours = state["recipe"], self.recipe
@@ -118,8 +118,8 @@ class Run:
             if "discriminator" in self.learners:
                 remedy += f" and `--adversarial.pretrained_model_name_or_path {checkpoint}`"
             raise ValueError(
-                f"{checkpoint} was made with another {', '.join(changed)}; resume with the same, or start from its "
-                f"weights with {remedy}."
+                f"{checkpoint} was made with another {', '.join(changed)}; resume with the same values, or start from "
+                f"its weights with {remedy}."
             )
         self.progress = Progress(**state["progress"])
         self.objective.load_state_dict(state["objective"])
@@ -127,7 +127,7 @@ class Run:
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
-        self.checkpoints.load(checkpoint)  # last: whatever draws random numbers before is forgotten
+        self.checkpoints.load(checkpoint)  # last, so that it overwrites random states changed before
         logger.info(f"resumed from {checkpoint}")
 
     def _save_models(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every training script begins and ends with."""
+"""Start and end of every training script."""
 
 import logging
 import sys
@@ -28,18 +28,18 @@ from hf_audio_vae.training.run import Run
 
 logger = logging.getLogger(__name__)
 PROJECT = "hf-audio-vae"  # name of the trackers' project
-VALIDATION_TIMEOUT = timedelta(hours=2)  # the main process validates while the others wait
+VALIDATION_TIMEOUT = timedelta(hours=2)  # the other processes wait while the main process validates
 
 
 def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
-    """Join the other processes, set up the log, seed what is random.
+    """Connect to the other processes, set up the log and seed the random generators.
 
     Args:
         config (`TrainingConfig`): Precision, accumulation, trackers, seed.
-        find_unused_parameters (`bool`): Some parameters get no gradient in some steps.
+        find_unused_parameters (`bool`): Set if some parameters get no gradient in some steps.
 
     Returns:
-        `accelerate.Accelerator`: To prepare models with; schedulers are stepped by hand.
+        `accelerate.Accelerator`: Prepares models; the loop steps the schedulers.
     """
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
@@ -61,7 +61,7 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
 
 
 def set_gpu_precision(*, allow_tf32: bool) -> None:
-    """Say how a GPU multiplies float32, and let cuDNN choose algorithms by measuring: crops have one shape."""
+    """Set the precision of float32 products and turn on cuDNN benchmarking, since all crops have one shape."""
     torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = allow_tf32
     torch.backends.cudnn.benchmark = True
@@ -82,13 +82,13 @@ def train(
     """Start the trackers, resume if the recipe says so, train, and publish on the main process.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Of the run.
+        accelerator (`accelerate.Accelerator`): Accelerator of the run.
         config (`TrainingConfig`): The recipe, overrides included.
-        stream (`ItemStream`): This process's endless batches.
-        learners (`dict[str, Learner]`): What is trained: `"model"`, and perhaps `"discriminator"`.
-        objective (`Objective`): What they minimise.
+        stream (`ItemStream`): Endless batches of this process.
+        learners (`dict[str, Learner]`): Networks in training: `"model"`, and optionally `"discriminator"`.
+        objective (`Objective`): Their losses.
         ema (`EMA`): The averaged model.
-        validate (`Callable`): Returns metrics, given the steps done.
+        validate (`Callable`): Returns metrics, given the number of steps done.
         publish (`Callable`): Writes the folder, given the metrics of every validation.
 
     Raises:
@@ -115,11 +115,11 @@ def start_log() -> None:
 
 
 def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Run a script's `main(argv)`; exit with 2 and one message for what cannot be done, with 1 for a failed run.
+    """Run a script's `main(argv)`; exit with 2 and a message for invalid input, with 1 for a failed run.
 
     Args:
-        main (`Callable`): The script.
-        argv (`list[str]`, *optional*): Its arguments; those of the command line if not given.
+        main (`Callable`): Main function of the script.
+        argv (`list[str]`, *optional*): Its arguments; default `sys.argv[1:]`.
     """
     try:
         main(sys.argv[1:] if argv is None else argv)

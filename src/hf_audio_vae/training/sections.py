@@ -1,4 +1,4 @@
-"""Sections of a recipe, made from the signatures of what they build: an argument's name, type and default."""
+"""Sections of a recipe, created from constructor signatures: argument names, types and defaults."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -19,70 +19,70 @@ from pydantic import (
 T = TypeVar("T")
 
 
-def _not_true(value: object) -> object:
-    """An option without a value means true, which is 1 to pydantic."""
+def _reject_true(value: object) -> object:
+    """Reject true: it is an option without a value, and pydantic reads it as 1."""
     if isinstance(value, bool):
         raise ValueError("needs a number")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_not_true), Field(ge=0)]
-Size = Annotated[PositiveInt, BeforeValidator(_not_true)]
+Number = Annotated[float, BeforeValidator(_reject_true), Field(ge=0)]
+Size = Annotated[PositiveInt, BeforeValidator(_reject_true)]
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
-# Sizes and weights of a constructor are positive, which its annotations do not say.
+# Sizes of a constructor are positive and weights not negative. Annotations do not express that.
 STRICTER: dict[Any, Any] = {int: Size, float: Number, tuple[int, ...]: Sizes}
 
 
 class MayChange:
-    """Marks a field that a resume may set anew: where and how long, and all that only watches."""
+    """Marks a field that may change on resume: paths, durations, validation and logging."""
 
 
 Changeable = Annotated[T, MayChange]
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are an error, and `1e-4`, which YAML takes for text, is the number it means."""
+    """A section of a recipe. Unknown keys are errors. `1e-4`, which YAML reads as text, is parsed as a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers_are_not_true(cls, value: object, info: ValidationInfo) -> object:
-        wanted = cls.model_fields[str(info.field_name)].annotation
-        return _not_true(value) if wanted in (int, float, int | None, float | None) else value
+    def _reject_true_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        return _reject_true(value) if annotation in (int, float, int | None, float | None) else value
 
 
 def section_of(constructor: Callable[..., object], *, given: Collection[str] = ()) -> type[Section]:
-    """Make a section whose options are the arguments of a constructor.
+    """Create a section with the arguments of a constructor as options.
 
     Args:
-        constructor (`Callable`): A class, or a function that makes an object.
-        given (`Collection[str]`): Arguments that the recipe does not name.
+        constructor (`Callable`): A class, or a function that returns an object.
+        given (`Collection[str]`): Arguments that are no options of the recipe.
 
     Example:
         >>> def new_filter(channels: int, window_lengths: tuple[int, ...] = (64, 32)) -> None: ...
         >>> section_of(new_filter, given=("channels",))(window_lengths=[16])
         new_filter_options(window_lengths=(16,))
     """
-    called: Any = constructor.__init__ if inspect.isclass(constructor) else constructor  # type: ignore[misc]
-    hints = get_type_hints(called)
+    function: Any = constructor.__init__ if inspect.isclass(constructor) else constructor  # type: ignore[misc]
+    hints = get_type_hints(function)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(constructor).parameters.items():
-        several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if name not in given and not several:
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if name not in given and not variadic:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[name] = (STRICTER.get(hints[name], hints[name]), default)
     return create_model(f"{constructor.__name__}_options", __base__=Section, **fields)
 
 
 def sections_of(constructors: Mapping[str, Callable[..., object]], *, given: Collection[str] = ()) -> type[Section]:
-    """Make a section with an optional section of options for each constructor; one that is left out is not built."""
+    """Create a section with an optional subsection for each constructor. Omitted subsections are not built."""
     fields: dict[str, Any] = {name: (section_of(new, given=given) | None, None) for name, new in constructors.items()}
     return create_model("Sections", __base__=Section, **fields)
 
 
 def one_of(names: Collection[str]) -> AfterValidator:
-    """Return what refuses a value that is none of these."""
+    """Return a validator that rejects values outside `names`."""
 
     def check(value: str) -> str:
         if value not in names:

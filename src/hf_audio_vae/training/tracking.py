@@ -1,4 +1,4 @@
-"""Sound and pictures for the trackers that accelerate starts; it logs numbers itself."""
+"""Log audio and images to the trackers of accelerate, which itself logs only numbers."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from hf_audio_vae.evaluation.plots import figure_pixels, spectrogram_figure
 
 
 def log_generated(accelerator: Accelerator, waveforms: Sequence[Tensor], sampling_rate: int, step: int) -> None:
-    """Log generated waveforms, (audio_channels, time) each, as sound and in one picture."""
+    """Log generated waveforms, (audio_channels, time) each, as audio and as spectrograms in one image."""
     named = {f"generated/{number}": waveform for number, waveform in enumerate(waveforms)}
     log_audio(accelerator, named, sampling_rate, step)
     figure = spectrogram_figure(named, sampling_rate, f"step {step}")
@@ -19,7 +19,7 @@ def log_generated(accelerator: Accelerator, waveforms: Sequence[Tensor], samplin
 
 
 def log_audio(accelerator: Accelerator, waveforms: Mapping[str, Tensor], sampling_rate: int, step: int) -> None:
-    """Log waveforms (audio_channels, time) in [-1, 1]; TensorBoard plays mono, so it gets the mean of the channels."""
+    """Log waveforms (audio_channels, time) in [-1, 1]. TensorBoard plays mono and gets the mean of the channels."""
     for tracker in accelerator.trackers:
         if tracker.name == "tensorboard":
             for name, waveform in waveforms.items():
@@ -35,7 +35,7 @@ def log_audio(accelerator: Accelerator, waveforms: Mapping[str, Tensor], samplin
 
 
 def log_pictures(accelerator: Accelerator, pictures: Mapping[str, Tensor], step: int) -> None:
-    """Log uint8 pictures (height, width, 3)."""
+    """Log uint8 images (height, width, 3)."""
     for tracker in accelerator.trackers:
         if tracker.name == "tensorboard":
             for name, picture in pictures.items():

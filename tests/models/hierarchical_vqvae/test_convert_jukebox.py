@@ -158,9 +158,9 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 2}, "unknown to its numbers, one of 40 names"),
+        ({"depth": 2}, "unknown to its hyperparameters, one of 40 names"),
         ({"downs_t": (2, 2)}, "missing from the checkpoint"),
-        ({"l_bins": 49}, r"bottleneck.level_blocks.0.k has the shape \(50, 6\), by its numbers \(49, 6\)"),
+        ({"l_bins": 49}, r"bottleneck.level_blocks.0.k has the shape \(50, 6\), by its hyperparameters \(49, 6\)"),
         ({"levels": 3}, r"`levels` is 3, but `strides_t` \(2, 4\) names 2"),
         ({"use_bottleneck": False}, "no codes"),
     ],

@@ -204,7 +204,7 @@ def test_the_scale_of_a_diffusion_model_is_what_latents_are_divided_by():
         ("model.encoder.config", {"latent_dim": 3}, "`encoder.config.latent_dim` is 3.*only hold 6"),
         ("model.decoder.config", {"strides": [4, 2]}, r"`decoder.config.strides` is \[4, 2\].*only hold \[2, 4\]"),
         ("model.decoder.config", {"c_mults": [1, 3]}, r"`decoder.config.c_mults` is \[1, 3\].*only hold \[1, 2\]"),
-        ("model.encoder.config", {"dilations": [1, 3]}, "`encoder.config` has 'dilations', of unknown meaning"),
+        ("model.encoder.config", {"dilations": [1, 3]}, "`encoder.config` has the unknown key 'dilations'"),
         ("model.encoder.config", {"channels": "5"}, "`encoder.config.channels` is '5'.*something like 128"),
         ("model.encoder.config", {"strides": ["2"]}, r"`encoder.config.strides` is \['2'\]"),
     ],
@@ -266,14 +266,14 @@ class Pickled:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.ckpt", {"state_dict": {}, "callback": Pickled()}, "a.ckpt.*needs pickled objects.*save no more than"),
-        ("a.ckpt", [1], "a.ckpt holds a list and no dictionary"),
-        ("a.ckpt", {"state_dict": 1}, "a.ckpt holds a dict and no state dict"),
+        ("a.ckpt", {"state_dict": {}, "callback": Pickled()}, "a.ckpt.*needs pickled objects.*save only"),
+        ("a.ckpt", [1], "a.ckpt holds a list instead of a dictionary"),
+        ("a.ckpt", {"state_dict": 1}, "a.ckpt holds a dict without a state dict"),
         ("a.ckpt", b"", "a.ckpt is damaged"),
         ("a.ckpt", b"hello, no checkpoint", "a.ckpt is damaged"),
         ("a.ckpt", b"PK\x03\x04 cut short", "a.ckpt is damaged"),
         ("a.safetensors", b"no checkpoint", "a.safetensors is not a readable safetensors file"),
-        ("model.safetensors.part", b"", "a.ckpt is no file, and no folder with model.safetensors or model.ckpt"),
+        ("model.safetensors.part", b"", "a.ckpt is neither a file nor a folder with model.safetensors or model.ckpt"),
     ],
 )
 def test_files_that_cannot_be_read_are_refused_with_a_remedy(name, content, reason, tmp_path):

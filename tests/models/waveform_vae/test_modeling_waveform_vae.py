@@ -253,7 +253,7 @@ def test_inductor_changes_nothing_but_rounding():
         ({"audio_channels": 0}, "1 or more.*0"),
         ({"downsampling_ratios": (2, 0)}, r"1 or more.*\(2, 0\)"),
         ({"channel_multiples": (1, -1)}, r"1 or more.*\(1, -1\)"),
-        ({"downsampling_ratios": (2,)}, r"\(2,\).*one multiple a stride"),
+        ({"downsampling_ratios": (2,)}, r"\(2,\).*one multiple per stride"),
         ({"downsampling_ratios": (), "channel_multiples": ()}, "at least one"),
     ],
 )

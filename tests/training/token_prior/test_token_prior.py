@@ -144,9 +144,9 @@ def test_the_order_is_seen_only_as_far_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("model_type", "options", "message"),
     [
-        ("gpt", {}, "`model_type` 'gpt' is not known"),
+        ("gpt", {}, "`model_type` 'gpt' is unknown"),
         ("t5", {}, "`model_type` 't5' is no causal language model"),
-        ("bert", TINY_BERT | {"is_decoder": False}, "a bert as configured looks at tokens that come later"),
+        ("bert", TINY_BERT | {"is_decoder": False}, "a bert with this configuration is not causal"),
         ("gpt2", {"layers": 3}, "a gpt2 takes no layers; it takes .*n_layer"),
         ("gpt2", {"n_positions": 10}, "reads 10 tokens, a crop has 20"),
         ("llama", {"max_position_embeddings": 10}, "reads 10 tokens, a crop has 20"),

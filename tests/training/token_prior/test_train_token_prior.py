@@ -151,17 +151,17 @@ def test_training_goes_on_from_a_model(material: Path, tmp_path: Path) -> None:
     assert equal(weights(tmp_path / "second"), weights(tmp_path / "first"))
     other = run(command(material, tmp_path / "third", *options, levels="levels_"))
     assert other.returncode == 2
-    assert "was trained with `codebook_sizes` (5, 3), not (3,); it goes with codes of another model" in other.stderr
+    assert "was trained with `codebook_sizes` (5, 3), not (3,); it belongs to codes of another model" in other.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"upsample_from_level": 1}, "`upsample_from_level` is a coarser level than `level`"),
-        ({"level": 0, "upsample_from_level": 1}, "`order` is of a level by itself"),
+        ({"upsample_from_level": 1}, "`upsample_from_level` has to be coarser than `level`"),
+        ({"level": 0, "upsample_from_level": 1}, "`order` applies to a level without `upsample_from_level`"),
         ({"segment_seconds": 0.02}, "crops of 2 frames are too short for 2 delayed codebooks; .* to 0.03 at least"),
         ({"level": 3}, "the codes have 1 levels, there is no level 3"),
-        ({"model": {"vocab_size": 4}}, r"`model` has \['vocab_size'\], which follow"),
+        ({"model": {"vocab_size": 4}}, r"`model` has \['vocab_size'\], which are derived"),
         ({"order": "parallel"}, "order: Input should be 'flattened', 'delayed' or 'coarse_to_fine'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Codes and masks that a user gives: picked by level, and held against each other."""
+"""Checks of codes and masks, which are selected by level and compared with each other."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def check_level(level: int, num_levels: int) -> None:
 
 
 def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:
-    """Return the levels to decode from: the one that is asked for, or else all or the finest."""
+    """Return the levels to decode from: `level`, or if not given, all levels or the finest."""
     if level is None:
         return tuple(range(num_levels)) if joint else (0,)
     check_level(level, num_levels)
@@ -26,32 +26,32 @@ def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ..
 
 
 def picked(given: Given, level: int | None, path: tuple[int, ...], num_levels: int, name: str) -> list[Tensor]:
-    """Return what belongs to the levels of a path: from a tuple of all levels, or the one tensor of `level`."""
+    """Return the tensors of the levels of a path, from a tuple of all levels or the one tensor of `level`."""
     if isinstance(given, Tensor):
         if level is None and num_levels > 1:
-            raise ValueError(f"`{name}` is one tensor and no tuple of {num_levels} levels; say with `level` whose.")
+            raise ValueError(f"`{name}` is one tensor, not a tuple of {num_levels} levels; pass its `level`.")
         return [given]
     if len(given) != num_levels:
         raise ValueError(
             f"`{name}` holds {len(given)} levels, the model has {num_levels}; pass all of them, finest first, or one "
             f"tensor and its `level`."
         )
-    return [given[place] for place in path]
+    return [given[index] for index in path]
 
 
 def check_levels(codes: Sequence[Tensor], path: tuple[int, ...], ratios: tuple[int, ...], codebook_size: int) -> None:
-    """Raise `ValueError` unless codes (batch, 1, frames) are indices of a codebook and as long as the last level asks.
+    """Raise `ValueError` unless codes (batch, 1, frames) are codebook indices with lengths that fit the last level.
 
-    `ratios` are the frames of each level for one frame of the last.
+    `ratios` are the frames of each level per frame of the last.
     """
     batch, _, frames = codes[-1].shape if codes[-1].ndim == 3 else (0, 0, 0)
-    for place, level, ratio in zip(path, codes, ratios, strict=True):
-        check_codes(level, (codebook_size,))
+    for level, level_codes, ratio in zip(path, codes, ratios, strict=True):
+        check_codes(level_codes, (codebook_size,))
         expected = (batch, 1, frames * ratio)
-        if tuple(level.shape) != expected:
+        if tuple(level_codes.shape) != expected:
             raise ValueError(
-                f"`audio_codes` of level {place} has shape {tuple(level.shape)}, which the coarsest level's "
-                f"{tuple(codes[-1].shape)} asks to be {expected}; decode together what `encode` returned together."
+                f"`audio_codes` of level {level} has shape {tuple(level_codes.shape)}, expected {expected} for the "
+                f"coarsest level's {tuple(codes[-1].shape)}; pass codes that `encode` returned together."
             )
 
 

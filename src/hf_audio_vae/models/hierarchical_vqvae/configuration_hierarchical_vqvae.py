@@ -12,33 +12,33 @@ Sequence = tuple[int, ...] | list[int]
 class HierarchicalVQVAEConfig(PreTrainedConfig):
     """Configuration of a `HierarchicalVQVAE`; the defaults are the published Jukebox autoencoder's.
 
-    Sequences hold one number a level, the finest first. Level `l` divides the rate of the level before it by
+    Sequences hold one number per level, the finest first. Level `l` divides the rate of the level before it by
     ``strides[l] ** downsampling_counts[l]``.
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        sampling_rate (`int`): Samples a second the model was made for, in Hz.
+        sampling_rate (`int`): Samples per second, in Hz.
         downsampling_counts (`tuple[int, ...]`): Strided convolutions of each level.
-        strides (`tuple[int, ...]`): The stride of each of them.
+        strides (`tuple[int, ...]`): The stride of each of these convolutions.
         hidden_size (`int`): Channels of the latents and of the codebooks, the same at every level.
         width (`int`): Channels inside a level's encoder and decoder, before its multiplier.
         depth (`int`): Residual units after each strided convolution, before the level's multiplier.
         level_multipliers (`tuple[int, ...]`): Factors on width and depth of each level's encoder and decoder.
         unit_expansion (`float`): Channels between the two convolutions of a residual unit, in units of its width.
-        dilation_growth (`int`): A unit's dilation is this to the power of its place, counted from 0.
-        dilation_cycle (`int`, *optional*): Places are counted anew after so many units.
+        dilation_growth (`int`): The dilation of unit `i` is `dilation_growth ** i`, counted from 0.
+        dilation_cycle (`int`, *optional*): Number of units after which the count restarts at 0.
         reverse_decoder_dilation (`bool`): Decoders have their largest dilation first.
-        shared_encoder (`bool`): One encoder whose blocks feed all levels, instead of one a level that begins at the
-            waveform. Its block `l` has the multiplier of level `l`.
-        joint_decoding (`bool`): The coarsest decoder takes the latents of all levels, each where its rate is reached,
-            and what it makes of them is the model's reconstruction. Otherwise that is the finest level's alone.
+        shared_encoder (`bool`): One encoder whose blocks feed all levels, instead of one encoder per level. Block
+            `l` has the multiplier of level `l`.
+        joint_decoding (`bool`): The coarsest decoder takes the latents of all levels, each at its own rate, and its
+            output is the model's reconstruction. Otherwise, the finest level alone gives the reconstruction.
         codebook_size (`int`): Vectors in each level's codebook, 2 or more.
-        cosine (`bool`): Compare directions, not distances.
-        ema_decay (`float`): How much of its past a codebook keeps at an update, in [0, 1).
+        cosine (`bool`): Find the nearest vector by cosine similarity instead of distance.
+        ema_decay (`float`): Decay of the codebook's moving average, in [0, 1).
         restart_share (`float`, *optional*): Vectors that are used less than this share, in (0, 1), of the mean use
-            move to latents of the batch; none do if `None`.
-        kmeans_start (`bool`): The first batch's clusters are the first codebook.
-        rotation_trick (`bool`): Latents get their gradient rotated onto them, rather than copied (Fifty et al.,
+            are moved to latents of the batch; none if `None`.
+        kmeans_start (`bool`): Initialize the codebook by k-means of the first batch.
+        rotation_trick (`bool`): Rotate the gradient from codes to latents instead of copying it (Fifty et al.,
             arXiv:2410.06424).
 
     Raises:
@@ -86,7 +86,7 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
         if len({len(value) for value in sequences.values()}) > 1 or not self.strides:
             raise ValueError(
                 f"{', '.join(f'`{key}` {value}' for key, value in sequences.items())} have to name the same levels: "
-                f"give one number a level, and at least one level."
+                f"give one number per level, and at least one level."
             )
         for key, value in sequences.items():
             if min(value) < 1:
@@ -107,6 +107,6 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
-        """Samples a frame of each level."""
+        """Samples per frame of each level."""
         factors = [stride**count for stride, count in zip(self.strides, self.downsampling_counts, strict=True)]
         return tuple(math.prod(factors[: level + 1]) for level in range(len(factors)))

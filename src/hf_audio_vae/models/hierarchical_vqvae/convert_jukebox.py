@@ -1,6 +1,6 @@
-"""Jukebox's autoencoder, read from its published checkpoint and written in the same layout.
+"""Reader and writer for Jukebox's autoencoder, in the layout of its published checkpoint.
 
-Its layers are those of a `HierarchicalVQVAE`, by other names.
+It has the layers of a `HierarchicalVQVAE` under other names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae imp
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
 from hf_audio_vae.models.torch_files import read_torch_file
 
-# Jukebox's names of the numbers that make a model, and ours; it has more, which are about training.
+# Jukebox's names of hyperparameters of the architecture, and ours; its others are for training.
 KEYS = {
     "downs_t": "downsampling_counts",
     "strides_t": "strides",
@@ -30,15 +30,15 @@ KEYS = {
     "vqvae_reverse_decoder_dilation": "reverse_decoder_dilation",
     "sr": "sampling_rate",
 }
-UNIT_LAYERS = {"conv1": 1, "conv2": 3}  # a residual unit's convolutions, among the ReLUs of its sequence
+UNIT_LAYERS = {"conv1": 1, "conv2": 3}  # indices of a residual unit's convolutions in its sequence with ReLUs
 
 
 def load_jukebox(path: str | Path) -> HierarchicalVQVAE:
     """Read a checkpoint of Jukebox's autoencoder, as published in `vqvae.pth.tar`.
 
     Args:
-        path (`str` or `Path`): A file with `{"model": state dict, "hps": numbers, ...}`, or with a state dict alone,
-            which is then read with the published numbers.
+        path (`str` or `Path`): A file with `{"model": state dict, "hps": hyperparameters, ...}`, or with only a state
+            dict, which is then read with the published hyperparameters.
 
     Returns:
         `HierarchicalVQVAE`: As `from_jukebox`.
@@ -55,7 +55,7 @@ def load_jukebox(path: str | Path) -> HierarchicalVQVAE:
 
 
 def save_jukebox(model: HierarchicalVQVAE, path: str | Path) -> None:
-    """Write a model as a checkpoint of Jukebox's.
+    """Write a model as a Jukebox checkpoint.
 
     Args:
         model (`HierarchicalVQVAE`): As for `to_jukebox`.
@@ -78,22 +78,22 @@ def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None
 
     Args:
         weights (`Mapping[str, torch.Tensor]`): The state dict; `module.` before the names is fine.
-        hps (`Mapping[str, object]`, *optional*): The numbers of the model by Jukebox's names, other ones beside them;
-            those that are missing are the published ones.
+        hps (`Mapping[str, object]`, *optional*): Hyperparameters by Jukebox's names; unknown ones are ignored, and
+            missing ones have the published values.
 
     Returns:
-        `HierarchicalVQVAE`: In float32 and evaluation mode. A checkpoint holds no averages to the codebooks: they go
-        on as if each vector had been used once.
+        `HierarchicalVQVAE`: In float32 and evaluation mode. A checkpoint holds no moving averages of the codebooks:
+            they start as if each vector had been used once.
 
     Raises:
-        ValueError: The numbers ask for what a `HierarchicalVQVAE` does not compute, or do not fit the weights.
+        ValueError: A `HierarchicalVQVAE` does not support the hyperparameters, or they do not fit the weights.
     """
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     first = weights.get("encoders.0.level_blocks.0.model.0.0.weight")
     if first is None:
         raise ValueError(
             f"the checkpoint holds no autoencoder of Jukebox's: `encoders.0.level_blocks.0.model.0.0.weight` is "
-            f"missing beside {sorted(weights)[:3]}; give its `vqvae.pth.tar`."
+            f"missing, found are {sorted(weights)[:3]}; give its `vqvae.pth.tar`."
         )
     config = HierarchicalVQVAEConfig(audio_channels=first.shape[1], **_config_keys(hps or {}))
     model = HierarchicalVQVAE(config)
@@ -107,14 +107,14 @@ def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None
 
 
 def to_jukebox(model: HierarchicalVQVAE) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Name a model's weights and numbers as Jukebox does.
+    """Return a model's weights and hyperparameters by Jukebox's names.
 
     Args:
-        model (`HierarchicalVQVAE`): One that Jukebox's formula can express.
+        model (`HierarchicalVQVAE`): A model with a configuration that Jukebox supports.
 
     Returns:
         `tuple[dict[str, torch.Tensor], dict[str, object]]`: The state dict, which shares its memory with the model,
-        and the numbers.
+        and the hyperparameters.
 
     Raises:
         ValueError: The model is not mono, shares an encoder, decodes jointly, compares directions, or has an odd
@@ -149,7 +149,7 @@ def to_jukebox(model: HierarchicalVQVAE) -> tuple[dict[str, Tensor], dict[str, o
 
 
 def _config_keys(hps: Mapping[str, object]) -> dict[str, Any]:
-    """Read the numbers that make a model; `ValueError` for those of another formula."""
+    """Read the hyperparameters of the architecture; `ValueError` for unsupported ones."""
     if hps.get("use_bottleneck", True) is not True:
         raise ValueError("`use_bottleneck` is off: this autoencoder has no codes; train one that has.")
     config: dict[str, Any] = {ours: hps[theirs] for theirs, ours in KEYS.items() if theirs in hps}
@@ -167,7 +167,7 @@ def _renamed(weights: Mapping[str, Tensor], model: HierarchicalVQVAE) -> dict[st
     expected = model.state_dict()
     ours = {_their_name(name, model.config.downsampling_counts): name for name in expected if _is_theirs(name)}
     if differing := sorted(ours.keys() ^ weights.keys()):
-        where = "missing from the checkpoint" if differing[0] in ours else "unknown to its numbers"
+        where = "missing from the checkpoint" if differing[0] in ours else "unknown to its hyperparameters"
         raise ValueError(
             f"{differing[0]} is {where}, one of {len(differing)} names that differ; give the `hps` it was made with."
         )
@@ -175,18 +175,18 @@ def _renamed(weights: Mapping[str, Tensor], model: HierarchicalVQVAE) -> dict[st
         shape, needed = tuple(weights[theirs].shape), tuple(expected[name].shape)
         if shape != needed:
             raise ValueError(
-                f"{theirs} has the shape {shape}, by its numbers {needed}; give the `hps` it was made with."
+                f"{theirs} has the shape {shape}, by its hyperparameters {needed}; give the `hps` it was made with."
             )
     return {ours[name]: value.to(torch.float32) for name, value in weights.items()}
 
 
 def _is_theirs(name: str) -> bool:
-    """Whether a checkpoint holds this tensor: not the averages that teach the codebooks."""
+    """Whether a checkpoint holds this tensor: all but the moving averages of the codebooks."""
     return not name.startswith("quantizers") or name.endswith(".vectors")
 
 
 def _their_name(name: str, counts: Sequence[int]) -> str:
-    """Name a tensor by its layer's place in each of the nested sequences; `counts` are the stages of the blocks."""
+    """Name a tensor by its layer's index in each of the nested sequences; `counts` are the stages per block."""
     side, level, *layers, kind = name.split(".")
     if side == "quantizers":
         return f"bottleneck.level_blocks.{level}.k"
@@ -197,7 +197,7 @@ def _their_name(name: str, counts: Sequence[int]) -> str:
 
 
 def _their_layer(side: str, layers: list[str], count: int) -> str:
-    """Place of a layer in a block: an encoder's block ends with a convolution, a decoder's begins with one."""
+    """Index of a layer in a block: an encoder's block ends with a convolution, a decoder's begins with one."""
     encodes = side == "encoders"
     if layers[0] != "stages":
         return str(count if encodes else 0)

@@ -1,4 +1,4 @@
-"""The graphs of a hierarchy: one encoder, and one decoder, or one for each level."""
+"""The graphs of a hierarchy: one encoder, and one decoder or one per level."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from hf_audio_vae.models.graph_parts import CODES, PADDED, GraphPart, Signal, decoded_signal, waveform_signal
 
-LEVEL = "`frames` counts those of this `level`, of `level_hop_length` samples; 0 is the finest level."
+LEVEL = "`frames` counts frames of this `level`, of `level_hop_length` samples; 0 is the finest level."
 
 
 def level_parts(model: Any) -> dict[str, GraphPart]:
-    """Return what is exported of a hierarchy, by the names of the files."""
+    """Return the exported parts of a hierarchy by file name."""
 
     def codes_of(hop_length: int, frame_length: int) -> Signal:
         size = model.config.codebook_size

@@ -1,4 +1,4 @@
-"""Encoders and decoders of one or several levels, and levels as one signal of the coarsest level's frames."""
+"""Encoders and decoders of one or several levels, and packing of levels into one signal at the coarsest rate."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ Levels = list[Tensor]
 
 
 class LevelEncoder(nn.Module):
-    """Blocks in a row; (batch, audio_channels, time) -> the outputs of the blocks from `first` on, finest first.
+    """A sequence of blocks; (batch, audio_channels, time) -> the outputs of the blocks from `first` on, finest first.
 
     Args:
-        blocks (`Iterable[DownsamplingBlock]`): One a level, beginning at the waveform.
+        blocks (`Iterable[DownsamplingBlock]`): One per level, beginning at the waveform.
         first (`int`): The first block whose output is a level's latents.
     """
 
@@ -40,20 +40,20 @@ class LevelEncoder(nn.Module):
         return levels
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Samples that the last block's frames [start, stop) read, and so all that earlier blocks' frames there do."""
+        """Return the samples that the last block's frames [start, stop) read; they cover those of earlier blocks."""
         return span_through(self.blocks, start, stop)
 
 
 class LevelDecoder(nn.Module):
-    """Blocks in a row from a level to the waveform; latents -> (batch, audio_channels, time).
+    """A sequence of blocks from a level to the waveform; latents -> (batch, audio_channels, time).
 
-    Given are the latents of the decoder's own level, or those of all levels down to the finest, finest first: each is
-    then added where its rate is reached.
+    The inputs are the latents of the decoder's own level, or those of all levels down to the finest, finest first.
+    Each finer level is added after the block that reaches its rate.
 
     Args:
-        blocks (`Iterable[UpsamplingBlock]`): One a level, the finest first; they run from the last to the first.
-        channels (`int`): Between them.
-        audio_channels (`int`): Of the waveform.
+        blocks (`Iterable[UpsamplingBlock]`): One per level, finest first; they run in reverse order.
+        channels (`int`): Channels between blocks.
+        audio_channels (`int`): Channels of the waveform.
     """
 
     blocks: Any  # nn.ModuleList of UpsamplingBlock
@@ -66,14 +66,14 @@ class LevelDecoder(nn.Module):
     def forward(self, levels: Levels) -> Tensor:
         """Return the waveform."""
         *finer, x = levels
-        for place in reversed(range(len(self.blocks))):
-            x = self.blocks[place](x)
-            if finer and place:
-                x = x + finer[place - 1]
+        for index in reversed(range(len(self.blocks))):
+            x = self.blocks[index](x)
+            if finer and index:
+                x = x + finer[index - 1]
         return self.conv_out(x)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Frames of the decoder's own level that the samples [start, stop) read; of finer levels, those within."""
+        """Frames of the decoder's own level that the samples [start, stop) read; they cover those of finer levels."""
         return span_through(self.layers(), start, stop)
 
     def layers(self) -> tuple[nn.Module, ...]:
@@ -85,9 +85,9 @@ def level_encoder(config: HierarchicalVQVAEConfig, level: int | None) -> LevelEn
     """Make the encoder of one level, or of all."""
     last = len(config.strides) - 1 if level is None else level
     blocks = []
-    for place in range(last + 1):
-        channels = config.hidden_size if place else config.audio_channels
-        sizes = _sizes(config, place, config.level_multipliers[place if level is None else level])
+    for index in range(last + 1):
+        channels = config.hidden_size if index else config.audio_channels
+        sizes = _sizes(config, index, config.level_multipliers[index if level is None else level])
         blocks.append(DownsamplingBlock(channels, config.hidden_size, **sizes))
     return LevelEncoder(blocks, first=0 if level is None else level)
 
@@ -96,39 +96,39 @@ def level_decoder(config: HierarchicalVQVAEConfig, level: int) -> LevelDecoder:
     """Make the decoder of one level."""
     multiplier, reverse = config.level_multipliers[level], config.reverse_decoder_dilation
     blocks = [
-        UpsamplingBlock(config.hidden_size, **_sizes(config, place, multiplier, reverse=reverse))
-        for place in range(level + 1)
+        UpsamplingBlock(config.hidden_size, **_sizes(config, index, multiplier, reverse=reverse))
+        for index in range(level + 1)
     ]
     return LevelDecoder(blocks, config.hidden_size, config.audio_channels)
 
 
-def _sizes(config: HierarchicalVQVAEConfig, place: int, multiplier: int, *, reverse: bool = False) -> dict[str, Any]:
-    """Sizes inside the block at a place, in an encoder or decoder of this multiplier."""
+def _sizes(config: HierarchicalVQVAEConfig, index: int, multiplier: int, *, reverse: bool = False) -> dict[str, Any]:
+    """Return the sizes of block `index` in an encoder or decoder with this multiplier."""
     width, depth = config.width * multiplier, config.depth * multiplier
     cycle = config.dilation_cycle or depth
     dilations = tuple(config.dilation_growth ** (unit % cycle) for unit in range(depth))
     return {
         "width": width,
-        "stride": config.strides[place],
-        "count": config.downsampling_counts[place],
+        "stride": config.strides[index],
+        "count": config.downsampling_counts[index],
         "unit_width": int(config.unit_expansion * width),
         "dilations": dilations[::-1] if reverse else dilations,
     }
 
 
 def pack(levels: Sequence[Tensor], ratios: tuple[int, ...]) -> Tensor:
-    """Lay what belongs to one frame along the channels; (batch, c, frames * ratio) each -> (batch, all, frames)."""
-    # (batch, c, frames * ratio) -> (batch, c, frames, ratio) -> (batch, c, ratio, frames), then c and ratio are one
-    laid = [x.unflatten(2, (-1, ratio)).transpose(2, 3).flatten(1, 2) for x, ratio in zip(levels, ratios, strict=True)]
-    return torch.cat(laid, dim=1)
+    """Stack the values of each frame along the channels; (batch, c, frames * ratio) each -> (batch, all, frames)."""
+    # (batch, c, frames * ratio) -> (batch, c, frames, ratio) -> (batch, c, ratio, frames), then c and ratio are merged
+    flat = [x.unflatten(2, (-1, ratio)).transpose(2, 3).flatten(1, 2) for x, ratio in zip(levels, ratios, strict=True)]
+    return torch.cat(flat, dim=1)
 
 
 def unpack(packed: Tensor, ratios: tuple[int, ...]) -> Levels:
-    """Undo `pack`, of levels that all have the same channels."""
+    """Undo `pack`, for levels with equal channels."""
     channels = packed.shape[1] // sum(ratios)
-    laid = packed.split([channels * ratio for ratio in ratios], dim=1)
+    flat = packed.split([channels * ratio for ratio in ratios], dim=1)
     return [
-        x.unflatten(1, (channels, ratio)).transpose(2, 3).flatten(2) for x, ratio in zip(laid, ratios, strict=True)
+        x.unflatten(1, (channels, ratio)).transpose(2, 3).flatten(2) for x, ratio in zip(flat, ratios, strict=True)
     ]
 
 

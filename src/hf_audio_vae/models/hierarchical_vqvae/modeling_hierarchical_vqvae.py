@@ -1,4 +1,4 @@
-"""Vector-quantized autoencoder of several levels, each with its own rate and codebook: Jukebox's.
+"""Hierarchical vector-quantized autoencoder, as in Jukebox: each level has its own rate and codebook.
 
 Dhariwal et al., 2020 (arXiv:2005.00341).
 """
@@ -43,10 +43,10 @@ from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latenc
 
 
 class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
-    """Levels of codes of one waveform, from fine and fast to coarse and slow, as in Jukebox.
+    """Autoencoder with several levels of codes, from fine (high rate) to coarse (low rate), as in Jukebox.
 
-    Each level has an encoder, a codebook and a decoder, and makes a waveform of its own. A language model can then
-    write the slowest codes first, and others the faster codes that go with them.
+    Each level has an encoder, a codebook and a decoder, and reconstructs the waveform by itself. A language model can
+    generate the coarsest codes first, and other models the finer codes from these.
 
     Args:
         config (`HierarchicalVQVAEConfig`): Sizes and rates of the levels.
@@ -88,42 +88,42 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start what was not loaded; transformers calls this for every module."""
+        """Initialize what was not loaded; transformers calls this for every module."""
         start_weights(module)
 
     @property
     def num_levels(self) -> int:
-        """Levels there are."""
+        """Number of levels."""
         return len(self.config.strides)
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
-        """Samples a frame of each level."""
+        """Samples per frame of each level."""
         return self.config.hop_lengths
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame of the coarsest level; inputs are padded to a whole one."""
+        """Samples per frame of the coarsest level; inputs are padded to whole frames."""
         return self.hop_lengths[-1]
 
     @property
     def frame_rates(self) -> tuple[float, ...]:
-        """Frames a second of each level, in Hz."""
+        """Frames per second of each level, in Hz."""
         return tuple(self.sampling_rate / hop for hop in self.hop_lengths)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Codes of each level's codebook."""
+        """Size of each level's codebook."""
         return (self.config.codebook_size,) * self.num_levels
 
     @property
     def codebook_hop_lengths(self) -> tuple[int, ...]:
-        """Samples a code of each level's codebook."""
+        """Samples per code of each level's codebook."""
         return self.hop_lengths
 
     @property
     def bits_per_second(self) -> float:
-        """Bits of a second of the codes that `decode` reads: the finest level's, or with `joint_decoding` all."""
+        """Bits per second of the codes that `decode` reads: of the finest level, or of all with `joint_decoding`."""
         rates = self.frame_rates if self.config.joint_decoding else self.frame_rates[:1]
         return sum(rates) * math.log2(self.config.codebook_size)
 
@@ -138,7 +138,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
 
     @property
     def algorithmic_latency(self) -> AlgorithmicLatency:
-        """Samples until a sample's code on the finest level and its reconstruction from it are determined.
+        """Samples until the finest code of a sample and its reconstruction from it are determined.
 
         Raises:
             ValueError: The model decodes all levels together.
@@ -146,14 +146,14 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         return latency_of(*self._level_codings(None), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
-        """Train the decoders alone from here on: encoders and codebooks stay as they are, in training mode, too."""
+        """Freeze encoders and codebooks, also in training mode, so that only the decoders train."""
         self.encoder_is_frozen = True
         self.encoders.requires_grad_(False)
         self.quantizers.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "HierarchicalVQVAE":
-        """Switch to training or evaluation; codebooks that are frozen learn in neither."""
+        """Set training or evaluation mode; frozen encoders and codebooks stay in evaluation mode."""
         super().train(mode)
         if self.encoder_is_frozen:
             self.encoders.eval()
@@ -175,8 +175,8 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
             input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1;
                 zeros are appended up to a whole frame of the coarsest level.
             padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): True or 1 where there is sound, for
-                items that are padded on the right. An item's codes are those that it has alone; code 0 is beyond.
-            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+                items that are padded on the right. An item gets the same codes as without padding; padding gets 0.
+            sampling_rate (`int`, *optional*): Sampling rate of the waveform in Hz, checked against the model's.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
@@ -187,8 +187,8 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
                 fit or pads elsewhere than on the right.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        waveform, sound = checked_waveform(input_values, padding_mask, self.config.audio_channels)
-        valid = self._frames_mask(sound)
+        waveform, sample_mask = checked_waveform(input_values, padding_mask, self.config.audio_channels)
+        valid = self._frames_mask(sample_mask)
         codes = tuple(self._encode(waveform, valid, latents=False))
         output = HierarchicalVQVAEEncoderOutput(audio_codes=codes, audio_codes_mask=self._level_masks(valid))
         return output if return_dict else output.to_tuple()
@@ -207,19 +207,19 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         Args:
             audio_codes (`tuple[torch.Tensor, ...]` or `torch.Tensor`): Codes (batch, 1, frames) of all levels, finest
                 first; or those of `level` alone.
-            audio_codes_mask (`tuple[torch.Tensor, ...]` or `torch.Tensor`, *optional*): True or 1 where codes are an
-                item's own, (batch, frames), as many as `audio_codes`. The waveform is 0 beyond.
-            level (`int`, *optional*): The level to decode from, 0 for the finest. If not given, all of them together
-                where the configuration says `joint_decoding`, else the finest.
+            audio_codes_mask (`tuple[torch.Tensor, ...]` or `torch.Tensor`, *optional*): (batch, frames) each,
+                True or 1 for codes that are not padding, as many as `audio_codes`. The waveform is 0 for padding.
+            level (`int`, *optional*): The level to decode from, 0 for the finest. If not given, all levels with
+                `joint_decoding`, else the finest.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
-            `HierarchicalVQVAEDecoderOutput`, or `(audio_values,)`: (batch, audio_channels, frames * hop_length), of
-            the level's frames and its hop.
+            `HierarchicalVQVAEDecoderOutput`, or `(audio_values,)`: (batch, audio_channels, frames * hop_length), with
+            the frames and the hop length of the level.
 
         Raises:
-            ValueError: There is no such level; codes are missing, of a wrong rank or dtype, no codes of the codebook,
-                or of another length than the other levels' are; or a mask does not fit.
+            ValueError: There is no such level; codes are missing, out of range, or wrong in rank, dtype or length; or
+                a mask does not fit.
         """
         path = level_path(level, self.num_levels, self.config.joint_decoding)
         ratios = self._ratios(path)
@@ -241,25 +241,25 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
     ) -> HierarchicalVQVAEOutput | tuple[object, ...]:
-        """Encode and decode every level; what training calls, in whose mode the codebooks learn.
+        """Encode and decode every level, as in training. In training mode, codebooks learn.
 
         Args:
             input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
-            padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): As in `encode`; padding counts in no
-                loss of the output's, teaches no codebook and comes back as 0.
-            generator (`torch.Generator` or a list of them, *optional*): Unused, since nothing is drawn for an item;
+            padding_mask (`torch.Tensor` of shape `(batch, time)`, *optional*): As in `encode`; padding is excluded
+                from losses and codebook updates, and is 0 in the output.
+            generator (`torch.Generator` or a list of them, *optional*): Unused, since nothing is sampled per item;
                 training passes it.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
-            `HierarchicalVQVAEOutput`, or a tuple of those of its values that are not None.
+            `HierarchicalVQVAEOutput`, or a tuple of its values that are not None.
 
         Raises:
             ValueError: As `encode`.
         """
-        waveform, sound = checked_waveform(input_values, padding_mask, self.config.audio_channels)
-        valid = self._frames_mask(sound)
-        every = tuple(range(self.num_levels))
+        waveform, sample_mask = checked_waveform(input_values, padding_mask, self.config.audio_channels)
+        valid = self._frames_mask(sample_mask)
+        all_levels = tuple(range(self.num_levels))
         masks = self._level_masks(valid)
         coded = [
             self.quantizers[level](latents, None if masks is None else masks[level])
@@ -267,32 +267,36 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         ]
 
         quantized, codes = [level.quantized for level in coded], tuple(level.codes for level in coded)
-        alone = tuple(self._heard(quantized, (level,), masks, sound, waveform.shape[-1]) for level in every)
+        level_values = tuple(
+            self._reconstruct(quantized, (level,), masks, sample_mask, waveform.shape[-1]) for level in all_levels
+        )
         joint = self.config.joint_decoding
-        together = self._heard(quantized, every, masks, sound, waveform.shape[-1]) if joint else None
+        joint_values = (
+            self._reconstruct(quantized, all_levels, masks, sample_mask, waveform.shape[-1]) if joint else None
+        )
         output = HierarchicalVQVAEOutput(
-            audio_values=alone[0] if together is None else together,
-            level_values=alone,
-            audio_codes=codes if masks is None else tuple(codes[i] * masks[i][:, None] for i in every),
+            audio_values=level_values[0] if joint_values is None else joint_values,
+            level_values=level_values,
+            audio_codes=codes if masks is None else tuple(codes[i] * masks[i][:, None] for i in all_levels),
             audio_codes_mask=masks,
             losses={name: torch.stack([level.losses[name] for level in coded]).sum() for name in coded[0].losses},
-            reconstructions=alone if together is None else (*alone, together),
+            reconstructions=level_values if joint_values is None else (*level_values, joint_values),
         )
         return output if return_dict else output.to_tuple()
 
     def streaming(self, level: int | None = None) -> Streaming[Tensor]:
-        """Return an encoder and a decoder of one level for a signal that comes in pieces, with a copy of the weights.
+        """Return a streaming encoder and decoder of one level, with a copy of the weights.
 
-        Their outputs, concatenated, are ``encode(x).audio_codes[level]`` and ``decode(codes, level=level)`` within
-        rounding, whatever the pieces. Each output is computed once, as soon as it is determined. What is kept for
-        later outputs does not grow.
+        Their concatenated outputs equal ``encode(x).audio_codes[level]`` and ``decode(codes, level=level)`` within
+        rounding, for pieces of any length. Each output is computed once, as soon as it is determined. The state does
+        not grow.
 
         Args:
             level (`int`, *optional*): The level, 0 for the finest, which is the default. A model that decodes all
                 levels together (`joint_decoding`) has no default.
 
         Raises:
-            ValueError: There is no such level, or none is named where it has to be.
+            ValueError: There is no such level, or `level` is missing with `joint_decoding`.
 
         Example:
             >>> config = HierarchicalVQVAEConfig(hidden_size=4, width=4, depth=1, codebook_size=16)
@@ -311,7 +315,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         )
 
     def graph_parts(self) -> dict[str, GraphPart]:
-        """Return encoder and decoder, or a decoder for each level where these are decoded alone."""
+        """Return an encoder and a decoder, or one decoder per level without `joint_decoding`."""
         return level_parts(self)
 
     def graph_facts(self) -> dict[str, object]:
@@ -319,7 +323,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         return {"hop_lengths": self.hop_lengths, **super().graph_facts()}
 
     def _level_codings(self, level: int | None) -> tuple[Coding, Coding]:
-        """Return both directions of one level alone, of the finest if it is what the model decodes."""
+        """Return both directions of one level; by default of the finest, except with `joint_decoding`."""
         if level is None and self.config.joint_decoding:
             raise ValueError(
                 "`joint_decoding=True`: the model decodes all levels together; name a `level` to stream it alone, 0 "
@@ -334,33 +338,33 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
             Coding(LayerRange(decoder.layers()), hop_length, before=quantizer.decode),
         )
 
-    def _heard(
+    def _reconstruct(
         self,
         quantized: Levels,
         path: tuple[int, ...],
         masks: tuple[Tensor, ...] | None,
-        sound: Tensor | None,
+        sample_mask: Tensor | None,
         time: int,
     ) -> Tensor:
-        """Decode a path in training, as long as the input and 0 for padding.
+        """Decode a path in training, with the length of the input and 0 for padding.
 
-        Not by `decode`: if weights or half precision overflow, training has to see the loss that comes of it.
+        It does not call `decode`: after an overflow, training has to see the resulting loss.
         """
         valid = None if masks is None else masks[path[-1]]
         audio = self._decode([quantized[level] for level in path], path, valid, latents=True)[..., :time]
-        return audio if sound is None else audio * sound[:, None]
+        return audio if sample_mask is None else audio * sample_mask[:, None]
 
     def _ratios(self, path: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Frames of each level of a path, of all levels if not given, for one frame of its last."""
+        """Frames of each level of a path (of all levels if not given) per frame of its last level."""
         hops = [self.hop_lengths[level] for level in path or range(self.num_levels)]
         return tuple(hops[-1] // hop for hop in hops)
 
-    def _frames_mask(self, sound: Tensor | None) -> Tensor | None:
-        """Which of the coarsest level's frames hold a sample; (batch, time) -> (batch, frames)."""
-        return None if sound is None else sound[:, :: self.hop_length]
+    def _frames_mask(self, sample_mask: Tensor | None) -> Tensor | None:
+        """Mask of the coarsest level's frames with at least one valid sample; (batch, time) -> (batch, frames)."""
+        return None if sample_mask is None else sample_mask[:, :: self.hop_length]
 
     def _level_masks(self, valid: Tensor | None) -> tuple[Tensor, ...] | None:
-        """Spread a mask of the coarsest level's frames over every level's."""
+        """Expand a mask of the coarsest level's frames to every level."""
         return None if valid is None else tuple(valid.repeat_interleave(ratio, dim=1) for ratio in self._ratios())
 
     def _encode(self, waveform: Tensor, valid: Tensor | None, *, latents: bool) -> Levels:
@@ -376,7 +380,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         return unpack(packed, ratios)
 
     def _decode(self, levels: Levels, path: tuple[int, ...], valid: Tensor | None, *, latents: bool) -> Tensor:
-        """Decode the codes, or else the quantized latents, of the levels of a path."""
+        """Decode the codes, or the quantized latents, of the levels of a path."""
         decode = partial(self.coder.decode, self._decoding(path, latents=latents))
         if valid is None:
             return decode(levels)

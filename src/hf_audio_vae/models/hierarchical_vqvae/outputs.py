@@ -6,12 +6,12 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class HierarchicalVQVAEEncoderOutput(ModelOutput):
-    """Output of `HierarchicalVQVAE.encode`; tuples hold one tensor a level, the finest first.
+    """Output of `HierarchicalVQVAE.encode`; tuples hold one tensor per level, the finest first.
 
     Args:
-        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each, in the rate of the level.
-        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each: which codes are an
-            item's own; only if a `padding_mask` was given.
+        audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each, at the rate of the level.
+        audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each, True for codes that
+            are not padding; only if a `padding_mask` was given.
     """
 
     audio_codes: tuple[Tensor, ...] | None = None
@@ -31,17 +31,18 @@ class HierarchicalVQVAEDecoderOutput(ModelOutput):
 
 @dataclass
 class HierarchicalVQVAEOutput(ModelOutput):
-    """Output of `HierarchicalVQVAE.forward`; tuples hold one tensor a level, the finest first.
+    """Output of `HierarchicalVQVAE.forward`; tuples hold one tensor per level, the finest first.
 
     Args:
         audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input:
-            of all levels together if the configuration says `joint_decoding`, else of the finest.
+            from all levels together with `joint_decoding`, else from the finest.
         level_values (`tuple[torch.Tensor, ...]`): The reconstruction from each level alone, of the same shape.
         audio_codes (`tuple[torch.Tensor, ...]`): int64, (batch, 1, frames) each.
         audio_codes_mask (`tuple[torch.Tensor, ...]`, *optional*): bool, (batch, frames) each.
-        losses (`dict[str, torch.Tensor]`): Regularisers by name, before any weight. `"commitment"`: squared distance
+        losses (`dict[str, torch.Tensor]`): Unweighted regularisers by name. `"commitment"`: squared distance
             of latents to their codes, averaged over channels, frames and batch, summed over levels.
-        reconstructions (`tuple[torch.Tensor, ...]`): What training compares with the waveform: `level_values`, and
+        reconstructions (`tuple[torch.Tensor, ...]`): Reconstructions that training compares with the waveform:
+            `level_values`, and
             `audio_values` with `joint_decoding`.
     """
 
@@ -54,7 +55,7 @@ class HierarchicalVQVAEOutput(ModelOutput):
 
     @property
     def sample(self) -> Tensor | None:
-        """`audio_values`, by the name that other families have for it."""
+        """`audio_values`, by its name in other families."""
         return self.audio_values
 
     @property

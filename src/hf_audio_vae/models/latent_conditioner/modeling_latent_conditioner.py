@@ -8,16 +8,16 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 DURATION_FEATURES = 256
-PER_SECOND = 100.0  # durations are told apart to about a hundredth of a second
+PER_SECOND = 100.0  # durations are resolved to about a hundredth of a second
 
 
 @dataclass
 class LatentConditionerOutput(BaseOutput):
-    """Output of `LatentConditioner`: what a `StableAudioDiTModel` is conditioned on, by the names it has there.
+    """Output of `LatentConditioner`: the conditions of a `StableAudioDiTModel`, by its argument names.
 
     Args:
         encoder_hidden_states (`torch.Tensor` of shape `(batch, tokens, hidden_size)`): For cross-attention.
-        encoder_attention_mask (`torch.Tensor` of shape `(batch, tokens)`): Bool, which tokens there are.
+        encoder_attention_mask (`torch.Tensor` of shape `(batch, tokens)`): Bool, True for valid tokens.
         global_hidden_states (`torch.Tensor` of shape `(batch, 1, hidden_size)`): For the sequence's first token.
     """
 
@@ -27,10 +27,10 @@ class LatentConditionerOutput(BaseOutput):
 
 
 class LatentConditioner(ModelMixin, ConfigMixin):
-    """Turns a duration and, if the model has them, a class and a text into what a denoiser is conditioned on.
+    """Embeds a duration and, if the model has them, a class and a text as the conditions of a denoiser.
 
-    The duration is always there. A class and a text that are left out, for guidance or by an item that has none, leave
-    no token: the denoiser then sees the duration alone.
+    The duration is always given. A class or text that is left out, for guidance or because an item has none, gives no
+    valid token: the denoiser then sees only the duration.
 
     Args:
         hidden_size (`int`): Width of the tokens: `cross_attention_input_dim` and `global_states_input_dim` of the
@@ -39,7 +39,7 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         text_hidden_size (`int`, *optional*): Width of the text encoder's states; none for a model without text.
 
     Raises:
-        ValueError: A name stands twice in `class_names`.
+        ValueError: `class_names` holds a name twice.
 
     Example:
         >>> conditioner = LatentConditioner(8, class_names=("drum", "voice"))
@@ -69,18 +69,19 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         text_attention_mask: Tensor | None = None,
         dropped: Tensor | None = None,
     ) -> LatentConditionerOutput:
-        """Embed what is given.
+        """Embed the conditions.
 
         Args:
-            durations (`torch.Tensor` of shape `(batch,)`): Seconds.
+            durations (`torch.Tensor` of shape `(batch,)`): Durations in seconds.
             class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`.
-            text_hidden_states (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`, *optional*): Text.
-            text_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*): Which tokens there are; all,
-                if not given.
-            dropped (`torch.Tensor` of shape `(batch,)`, *optional*): Bool, items that lose their class and text.
+            text_hidden_states (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`, *optional*): States of
+                the text encoder.
+            text_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*): Valid tokens; all if
+                not given.
+            dropped (`torch.Tensor` of shape `(batch,)`, *optional*): Bool, items without class and text.
 
         Raises:
-            ValueError: A class or a text for a model without.
+            ValueError: A class or a text is given to a model without it.
         """
         batch = len(durations)
         kept = torch.ones(batch, dtype=torch.bool, device=durations.device) if dropped is None else ~dropped
@@ -97,8 +98,8 @@ class LatentConditioner(ModelMixin, ConfigMixin):
             if self.text_projection is None:
                 raise ValueError("a text is given, but this model was trained without texts.")
             tokens.append(self.text_projection(text_hidden_states.to(self.dtype)))
-            there = torch.ones_like(text_hidden_states[..., 0], dtype=torch.bool)
+            valid = torch.ones_like(text_hidden_states[..., 0], dtype=torch.bool)
             if text_attention_mask is not None:
-                there = text_attention_mask.bool()
-            masks.append(there & kept[:, None])
+                valid = text_attention_mask.bool()
+            masks.append(valid & kept[:, None])
         return LatentConditionerOutput(torch.cat(tokens, dim=1), torch.cat(masks, dim=1), total[:, None])

@@ -1,6 +1,6 @@
-"""Oobleck autoencoders of stable-audio-tools, read and written.
+"""Reader and writer for Oobleck autoencoders of stable-audio-tools.
 
-Their layers are those of a `WaveformVAE`, by other names; Snake's parameters have another shape.
+They have the layers of a `WaveformVAE` under other names; Snake's parameters have another shape.
 """
 
 import json
@@ -22,11 +22,11 @@ CONFIG_NAME = "model_config.json"
 CHECKPOINT_NAMES = ("model.safetensors", "model.ckpt")  # in the order in which stable-audio-tools tries them
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
-# Where an autoencoder is in a checkpoint: of its training, averaged weights first; of a diffusion model's training; of
-# a diffusion model; or alone.
+# Prefixes of an autoencoder in a checkpoint: of its training, averaged weights first; of a diffusion model's training;
+# of a diffusion model; or of the autoencoder alone.
 PREFIXES = ("autoencoder_ema.ema_model.", "autoencoder.", "diffusion.pretransform.model.", "pretransform.model.", "")
 
-# The order of the layers in each of their sequences, by our names.
+# The order of the layers in their sequences, by our names.
 BLOCK_LAYERS = {
     "encoder": ("res_unit1", "res_unit2", "res_unit3", "snake1", "conv1"),
     "decoder": ("snake1", "conv_t1", "res_unit1", "res_unit2", "res_unit3"),
@@ -40,8 +40,8 @@ def load_stable_audio_tools(source: str | Path, *, config: str | Path | None = N
     Args:
         source (`str` or `Path`): A `.safetensors` or `.ckpt` file, or a folder with `model.safetensors` or
             `model.ckpt`.
-        config (`str` or `Path`, *optional*): The configuration; if not given, `model_config.json` beside the
-            checkpoint or else what a training checkpoint itself holds.
+        config (`str` or `Path`, *optional*): The configuration; if not given, `model_config.json` in the
+            checkpoint's folder, or else the configuration in a training checkpoint.
 
     Returns:
         `WaveformVAE`: As `from_stable_audio_tools`.
@@ -52,10 +52,10 @@ def load_stable_audio_tools(source: str | Path, *, config: str | Path | None = N
     """
     checkpoint = _find_checkpoint(Path(source))
     weights, embedded_config = _read_checkpoint(checkpoint)
-    beside = checkpoint.parent / CONFIG_NAME
-    if config is None and embedded_config is not None and not beside.is_file():
+    default = checkpoint.parent / CONFIG_NAME
+    if config is None and embedded_config is not None and not default.is_file():
         return from_stable_audio_tools(weights, embedded_config)
-    return from_stable_audio_tools(weights, _read_config(beside if config is None else Path(config)))
+    return from_stable_audio_tools(weights, _read_config(default if config is None else Path(config)))
 
 
 def save_stable_audio_tools(model: WaveformVAE, destination: str | Path) -> None:
@@ -64,7 +64,7 @@ def save_stable_audio_tools(model: WaveformVAE, destination: str | Path) -> None
     Args:
         model (`WaveformVAE`): As for `to_stable_audio_tools`.
         destination (`str` or `Path`): A folder, for `model.safetensors`; or a `.safetensors` or `.ckpt` file.
-            `model_config.json` is written beside either.
+            `model_config.json` is written to the same folder.
 
     Raises:
         ValueError: As `to_stable_audio_tools`; or one of the files exists.
@@ -89,9 +89,9 @@ def save_stable_audio_tools(model: WaveformVAE, destination: str | Path) -> None
 def from_stable_audio_tools(weights: Mapping[str, Tensor], config: Mapping[str, object]) -> WaveformVAE:
     """Make a model from the weights and the configuration of a stable-audio-tools Oobleck.
 
-    It encodes and decodes to the same numbers. Only at odd strides stable-audio-tools drops the last sample that it
-    upsamples, and at strides of 1 adds one that it downsamples: there, the results differ at the end of the signal, as
-    far as later layers see it. The `scale` of a diffusion model's autoencoder becomes `latents_std`, with means of 0.
+    It encodes and decodes to the same values, except at the end of the signal: stable-audio-tools drops the last
+    upsampled sample at odd strides, and adds one when it downsamples at strides of 1. The results then differ as far
+    as later layers read. The `scale` of a diffusion model's autoencoder becomes `latents_std`, with means of 0.
 
     Args:
         weights (`Mapping[str, torch.Tensor]`): State dict of an autoencoder, of a model that contains one, or of the
@@ -102,7 +102,7 @@ def from_stable_audio_tools(weights: Mapping[str, Tensor], config: Mapping[str, 
         `WaveformVAE`: In float32 and evaluation mode.
 
     Raises:
-        ValueError: The configuration asks for what a `WaveformVAE` does not compute, or does not fit the weights.
+        ValueError: A `WaveformVAE` does not support the configuration, or it does not fit the weights.
     """
     model = WaveformVAE(**read_config(config))
     model.load_state_dict(_renamed(weights, model))
@@ -110,9 +110,9 @@ def from_stable_audio_tools(weights: Mapping[str, Tensor], config: Mapping[str, 
 
 
 def to_stable_audio_tools(model: WaveformVAE) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Name a model's weights as stable-audio-tools does, and describe it as a standalone autoencoder.
+    """Return a model's weights by stable-audio-tools' names, with the configuration of a standalone autoencoder.
 
-    Statistics of the latents, which an autoencoder has no place for there, are left out with a warning.
+    Statistics of the latents are left out with a warning, since the configuration cannot hold them.
 
     Args:
         model (`WaveformVAE`): A model that is not causal and has even strides.
@@ -133,7 +133,7 @@ def to_stable_audio_tools(model: WaveformVAE) -> tuple[dict[str, Tensor], dict[s
     target = "a stable-audio-tools Oobleck"
     check_layout(model, target)
     warn_of_statistics(
-        model, f"{target} has no place for them; where the means are 0, equal deviations are a pretransform's `scale`"
+        model, f"{target} cannot hold them; if the means are 0, a pretransform's `scale` holds equal deviations"
     )
     num_blocks = len(model.config.downsampling_ratios)
     weights = {_their_name(name, num_blocks): value for name, value in model.state_dict().items()}
@@ -145,7 +145,7 @@ def _find_checkpoint(source: Path) -> Path:
     candidates = [source, *(source / name for name in CHECKPOINT_NAMES)]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
-        raise ValueError(f"{source} is no file, and no folder with {' or '.join(CHECKPOINT_NAMES)}.")
+        raise ValueError(f"{source} is neither a file nor a folder with {' or '.join(CHECKPOINT_NAMES)}.")
     return found
 
 
@@ -153,14 +153,14 @@ def _read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, obj
     """Read the weights, and the configuration if the file holds one."""
     if path.suffix == ".safetensors":
         try:
-            with safe_open(path, framework="pt") as file:  # reads, of a diffusion model, only the autoencoder
+            with safe_open(path, framework="pt") as file:  # reads only the autoencoder of a diffusion model
                 return {name: file.get_tensor(name) for name in _autoencoder_names(file.keys()).values()}, None
         except SafetensorError as error:
             raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    content: Any = read_torch_file(path, remedy="save no more than {'state_dict': its tensors}")
+    content: Any = read_torch_file(path, remedy="save only {'state_dict': its tensors}")
     weights = content.get("state_dict", content)
     if not isinstance(weights, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} and no state dict; give a checkpoint.")
+        raise ValueError(f"{path} holds a {type(content).__name__} without a state dict; give a checkpoint.")
     return weights, content.get("model_config")
 
 
@@ -177,7 +177,7 @@ def _read_config(path: Path) -> Mapping[str, object]:
 
 
 def _autoencoder_names(names: Iterable[str]) -> dict[str, str]:
-    """Find the autoencoder's weights: its own names of them, in one spelling -> the names in the checkpoint."""
+    """Map the autoencoder's own names of its weights, in one spelling, to the names in the checkpoint."""
     known = list(names)
     for prefix in PREFIXES:
         sides = (f"{prefix}encoder.", f"{prefix}decoder.")
@@ -214,12 +214,12 @@ def _spelled(name: str) -> str:
 
 
 def _their_name(name: str, num_blocks: int) -> str:
-    """Name a parameter by its layer's place in each of the nested sequences."""
+    """Name a parameter by its layer's index in each of the nested sequences."""
     side, *layers, parameter = name.replace(".block.", ".block").split(".")
     stack_layers = ("conv1", *(f"block{i}" for i in range(num_blocks)), "snake1", "conv2")
     sequences = (stack_layers, BLOCK_LAYERS[side], UNIT_LAYERS)
-    places = [sequence.index(layer) for sequence, layer in zip(sequences, layers, strict=False)]
-    return ".".join([side, *(f"layers.{place}" for place in places), parameter])
+    indices = [sequence.index(layer) for sequence, layer in zip(sequences, layers, strict=False)]
+    return ".".join([side, *(f"layers.{index}" for index in indices), parameter])
 
 
 def _is_snake(name: str) -> bool:

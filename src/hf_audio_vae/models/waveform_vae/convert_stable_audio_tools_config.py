@@ -6,10 +6,10 @@ from typing import Any
 
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 
-# Types of model that have an autoencoder before them, as their `pretransform`.
+# Model types that have an autoencoder as their `pretransform`.
 DIFFUSION_TYPES = ("diffusion_uncond", "diffusion_cond", "diffusion_cond_inpaint")
 
-# What is built where a key is missing.
+# Defaults of stable-audio-tools for missing keys.
 SIDE_DEFAULTS = {
     "channels": 128,
     "latent_dim": 32,
@@ -22,12 +22,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "encoder": {"in_channels": 2, **SIDE_DEFAULTS},
     "decoder": {"out_channels": 2, **SIDE_DEFAULTS, "use_nearest_upsample": False, "final_tanh": True},
 }
-# What a WaveformVAE computes, and why it reads no other value.
+# Values that a WaveformVAE requires, with the reasons for the errors.
 FIXED = {
     "use_snake": (True, "its activations are Snake"),
     "antialias_activation": (False, "its activations do not resample"),
     "use_nearest_upsample": (False, "it upsamples by transposed convolutions"),
-    "final_tanh": (False, "nothing bounds its output"),
+    "final_tanh": (False, "its output is not bounded"),
 }
 
 
@@ -35,20 +35,20 @@ def read_config(config: Mapping[str, object]) -> dict[str, object]:
     """Translate the content of a `model_config.json` into the arguments of a `WaveformVAE`.
 
     Args:
-        config (`Mapping[str, object]`): As `json.load` gives it, of an autoencoder or of a diffusion model with one.
+        config (`Mapping[str, object]`): As `json.load` returns it, of an autoencoder or of a diffusion model with one.
 
     Returns:
-        `dict[str, object]`: All but `causal`, which no such model is.
+        `dict[str, object]`: All but `causal`, since no such model is causal.
 
     Raises:
-        ValueError: It asks for what a `WaveformVAE` does not compute, contradicts itself, or is incomplete.
+        ValueError: A `WaveformVAE` does not support it, it contradicts itself, or it is incomplete.
     """
     autoencoder, scale = _find_autoencoder(config)
     encoder, decoder = (_side_config(autoencoder, side) for side in ("encoder", "decoder"))
     _check_autoencoder(autoencoder, encoder, decoder)
     sampling_rate = config.get("sample_rate")
     if not _is_like(sampling_rate, 44100):
-        raise ValueError(f"`sample_rate` is {sampling_rate!r}; a number of samples a second is needed.")
+        raise ValueError(f"`sample_rate` is {sampling_rate!r}; a number of samples per second is needed.")
     latent_channels = decoder["latent_dim"]
     return {
         "encoder_hidden_size": encoder["channels"],
@@ -86,7 +86,7 @@ def write_config(model: WaveformVAE) -> dict[str, object]:
     }
     return {
         "model_type": "autoencoder",
-        "sample_size": 32 * model.hop_length,  # a training crop, as long as published ones; their scripts ask for it
+        "sample_size": 32 * model.hop_length,  # a training crop of published length; required by their scripts
         "sample_rate": config.sampling_rate,
         "audio_channels": config.audio_channels,
         "model": {
@@ -101,7 +101,7 @@ def write_config(model: WaveformVAE) -> dict[str, object]:
 
 
 def _find_autoencoder(config: Mapping[str, object]) -> tuple[Mapping[str, Any], float]:
-    """Return the autoencoder's section, and what its latents are divided by before diffusion."""
+    """Return the autoencoder's section, and the divisor of its latents before diffusion."""
     model_type = config.get("model_type")
     if model_type == "autoencoder":
         return _section(config, "model"), 1.0
@@ -109,7 +109,7 @@ def _find_autoencoder(config: Mapping[str, object]) -> tuple[Mapping[str, Any], 
         known = ", ".join(("autoencoder", *DIFFUSION_TYPES))
         raise ValueError(f"`model_type` is {model_type!r}; an autoencoder can be read from {known}.")
     pretransform = _section(config, "model", "pretransform")
-    _require("model.pretransform.type", pretransform.get("type"), "autoencoder", "nothing else codes latents")
+    _require("model.pretransform.type", pretransform.get("type"), "autoencoder", "no other pretransform has latents")
     scale = pretransform.get("scale", 1.0)
     if type(scale) not in (int, float) or not 0 < scale < math.inf:
         raise ValueError(f"`model.pretransform.scale` is {scale!r}; a positive number is needed.")
@@ -132,7 +132,7 @@ def _side_config(autoencoder: Mapping[str, Any], side: str) -> dict[str, Any]:
     given, defaults = _section(autoencoder, side, "config"), DEFAULTS[side]
     for key, value in given.items():
         if key not in defaults:
-            raise ValueError(f"`{side}.config` has {key!r}, of unknown meaning; known are {sorted(defaults)}.")
+            raise ValueError(f"`{side}.config` has the unknown key {key!r}; known keys are {sorted(defaults)}.")
         if not _is_like(value, defaults[key]):
             raise ValueError(f"`{side}.config.{key}` is {value!r}; something like {defaults[key]!r} is needed.")
     arguments = {**defaults, **given}
@@ -144,17 +144,17 @@ def _side_config(autoencoder: Mapping[str, Any], side: str) -> dict[str, Any]:
 
 
 def _check_autoencoder(autoencoder: Mapping[str, Any], encoder: Mapping[str, Any], decoder: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless the parts fit each other, and the whole has nothing that a `WaveformVAE` has not."""
+    """Raise `ValueError` unless encoder and decoder fit each other and a `WaveformVAE` supports all settings."""
     bottleneck = _section(autoencoder, "bottleneck").get("type") if autoencoder.get("bottleneck") else None
     _require("bottleneck.type", bottleneck, "vae", "its latents are Gaussian")
     _require("pretransform", autoencoder.get("pretransform"), None, "it codes the waveform itself")
-    _require("decoder.soft_clip", autoencoder["decoder"].get("soft_clip", False), False, "nothing bounds its output")
+    _require("decoder.soft_clip", autoencoder["decoder"].get("soft_clip", False), False, "its output is not bounded")
     for key in ("strides", "c_mults"):
-        _require(f"decoder.config.{key}", decoder[key], encoder[key], "both its sides have the same")
+        _require(f"decoder.config.{key}", decoder[key], encoder[key], "encoder and decoder have the same")
     channels, latent_channels = encoder["in_channels"], decoder["latent_dim"]
-    reason = "it puts out as many as it takes in"
+    reason = "it has as many output as input channels"
     _require("decoder.config.out_channels", decoder["out_channels"], channels, reason)
-    reason = f"it has a mean and a scale for each of the {latent_channels} channels that are decoded"
+    reason = f"it has a mean and a scale for each of the {latent_channels} decoded channels"
     _require("encoder.config.latent_dim", encoder["latent_dim"], 2 * latent_channels, reason)
     derived = {
         "latent_dim": latent_channels,
@@ -163,7 +163,7 @@ def _check_autoencoder(autoencoder: Mapping[str, Any], encoder: Mapping[str, Any
     }
     for key, value in derived.items():
         if autoencoder.get(key) is not None:
-            _require(key, autoencoder[key], value, "so encoder and decoder say")
+            _require(key, autoencoder[key], value, "encoder and decoder have this value")
 
 
 def _require(name: str, value: object, needed: object, reason: str) -> None:
@@ -172,7 +172,7 @@ def _require(name: str, value: object, needed: object, reason: str) -> None:
 
 
 def _is_like(value: object, example: object) -> bool:
-    """Whether a value of the configuration is of the example's type, and not, say, a true value for a number."""
+    """Whether a value of the configuration has exactly the type of the example; `True` is no number."""
     if isinstance(example, list):
         return isinstance(value, list | tuple) and all(type(item) is int for item in value)
     return type(value) is type(example)

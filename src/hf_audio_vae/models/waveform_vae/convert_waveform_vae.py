@@ -8,12 +8,12 @@ logger = logging.getLogger(__name__)
 
 
 def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
-    """Copy a model into diffusers' own class, for readers who do not have this package.
+    """Convert a model to diffusers' own class, for users without this package.
 
-    Statistics of the latents, which that class has no place for, are left out with a warning.
+    Statistics of the latents are left out with a warning, since that class cannot hold them.
 
     Args:
-        model (`WaveformVAE`): A model whose configuration `AutoencoderOobleck` can express.
+        model (`WaveformVAE`): A model with a configuration that `AutoencoderOobleck` supports.
 
     Returns:
         `AutoencoderOobleck`: Equal weights, in evaluation mode, on the model's device and dtype.
@@ -33,7 +33,7 @@ def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
             f"`encoder_hidden_size` {config.encoder_hidden_size} cannot be written as an AutoencoderOobleck, which "
             f"needs twice the `decoder_input_channels`: {2 * config.decoder_input_channels}."
         )
-    warn_of_statistics(model, "an AutoencoderOobleck has no place for them")
+    warn_of_statistics(model, "an AutoencoderOobleck cannot hold them")
     oobleck = AutoencoderOobleck(
         encoder_hidden_size=config.encoder_hidden_size,
         downsampling_ratios=list(config.downsampling_ratios),
@@ -43,7 +43,7 @@ def to_oobleck(model: WaveformVAE) -> AutoencoderOobleck:
         audio_channels=config.audio_channels,
         sampling_rate=config.sampling_rate,
     )
-    # Assigned, for device and dtype too: diffusers' `to` with a dtype warns of modules to keep in float32, of none.
+    # `assign` also sets device and dtype; diffusers' `to` would warn about modules to keep in float32, without any.
     oobleck.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
     return oobleck.eval()
 

@@ -67,8 +67,8 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
     """1-D convolutional VAE on waveforms, with the weights and the results of diffusers' `AutoencoderOobleck`.
 
     Every Oobleck that can decode its own latents (`encoder_hidden_size == 2 * decoder_input_channels`, even strides)
-    loads as it is and gives the same numbers. This class also keeps every sample at odd strides, frees the encoder's
-    width from the latents', can be causal, and codes long signals exactly in chunks.
+    loads unchanged and gives the same results. This class also keeps every sample at odd strides, has an encoder width
+    that is independent of the latents, can be causal, and codes long signals exactly in chunks.
 
     Args:
         encoder_hidden_size (`int`): Channels after the encoder's first layer.
@@ -78,11 +78,12 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         decoder_channels (`int`): Channels before the decoder's last layer.
         decoder_input_channels (`int`): Latent channels (Oobleck's name for them).
         audio_channels (`int`): Channels of the waveform.
-        sampling_rate (`int`): Samples a second the model was made for, in Hz.
-        causal (`bool`): No frame of latents reads a sample after its own hop, no decoded sample a later frame.
+        sampling_rate (`int`): Samples per second, in Hz.
+        causal (`bool`): Latent frames read no samples after their own hop, and decoded samples read no later
+            frames.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
             `normalize_latents`; measured by `training/encode_latents.py`.
-        latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, likewise.
+        latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
 
     Raises:
         ValueError: A number is not positive, strides and multiples differ in count, or the statistics do not fit.
@@ -120,7 +121,7 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         if len(strides) != len(multiples) or not strides:
             raise ValueError(
                 f"`downsampling_ratios` {strides} and `channel_multiples` {multiples} have to name the same blocks: "
-                f"give one multiple a stride, and at least one of each."
+                f"give one multiple per stride, and at least one of each."
             )
         check_statistics(latents_mean, latents_std, decoder_input_channels)
         encoder_widths = (encoder_hidden_size, *(encoder_hidden_size * multiple for multiple in multiples))
@@ -130,13 +131,13 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         self.coder = self.new_coder()
 
     def register_to_config(self, **arguments: object) -> None:
-        """Keep the arguments and, beside them, the latents' width under the name that `StableAudio3Pipeline` reads."""
+        """Register the arguments, and the latent channels by the name that `StableAudio3Pipeline` reads."""
         super().register_to_config(**arguments)
-        self.config.latent_dim = self.latent_channels  # an attribute, no key: not saved, no argument
+        self.config.latent_dim = self.latent_channels  # an attribute, not a config key: it is not saved
 
     @property
     def hop_length(self) -> int:
-        """Samples a latent frame."""
+        """Samples per latent frame."""
         return math.prod(self.config.downsampling_ratios)
 
     @property
@@ -146,5 +147,5 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
 
     @property
     def latent_channels(self) -> int:
-        """Width of the latents."""
+        """Channels of the latents."""
         return self.config.decoder_input_channels

@@ -1,4 +1,4 @@
-"""What reading and writing the checkpoints of other codecs share: weight norm's spellings, names that fit."""
+"""Shared code of readers and writers for other codecs: weight norm's spellings, renamed weights."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,13 +9,13 @@ from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformV
 
 
 def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name: Callable[[str], str]) -> None:
-    """Load weights of another codec into a model; what only the model has stays as it is.
+    """Load weights of another codec into a model; weights that only the model has are kept.
 
     Args:
         model (`WaveformVQVAE`): Made from the checkpoint's configuration.
         weights (`Mapping[str, torch.Tensor]`): Weight norm in either of torch's spellings, or fused.
-        their_name (`Callable[[str], str]`): Their name for ours, in the older spelling of weight norm; empty for what
-            they do not have.
+        their_name (`Callable[[str], str]`): Maps our name to theirs, in the older spelling of weight norm; empty if
+            they have no such weight.
 
     Raises:
         ValueError: A weight is missing, unknown, or has another shape.
@@ -35,13 +35,13 @@ def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name
         state[ours] = value.to(state[ours].dtype)
     for name in state.keys() - names.keys():
         if name.endswith(".updates"):
-            state[name] = torch.ones_like(state[name])  # codebooks that are there do not start from data
+            state[name] = torch.ones_like(state[name])  # loaded codebooks are not initialized from data
     model.load_state_dict(state)
     model.eval()
 
 
 def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Write weights of weight norm, given as length and direction, as they are used."""
+    """Merge the length and direction of weight norm into plain weights."""
     result = {}
     for name, value in weights.items():
         if name.endswith(".weight_v"):
@@ -53,7 +53,7 @@ def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> None:
-    """Raise `ValueError` for the first key of the configuration that is not what another codec always has."""
+    """Raise `ValueError` for the first configuration value that differs from the fixed one of another codec."""
     for key, value in needed.items():
         if getattr(model.config, key) != value:
             raise ValueError(
@@ -65,7 +65,7 @@ def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> N
 
 
 def _split(weights: Mapping[str, Tensor], names: set[str]) -> dict[str, Tensor]:
-    """Write weights as length and direction where `names` asks for these."""
+    """Split weights into length and direction where `names` has these."""
     result = {}
     for name, value in weights.items():
         if f"{name}_g" not in names:
@@ -73,7 +73,7 @@ def _split(weights: Mapping[str, Tensor], names: set[str]) -> dict[str, Tensor]:
             continue
         length = torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True)
         result[f"{name}_g"] = length
-        result[f"{name}_v"] = torch.where(length == 0, torch.ones_like(value), value)  # of no length: any direction
+        result[f"{name}_v"] = torch.where(length == 0, torch.ones_like(value), value)  # any direction for length 0
     return result
 
 

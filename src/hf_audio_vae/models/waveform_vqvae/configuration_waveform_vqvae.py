@@ -13,45 +13,45 @@ class WaveformVQVAEConfig(PreTrainedConfig):
 
     Args:
         audio_channels (`int`): Channels of the waveform.
-        sampling_rate (`int`): Samples a second the model was made for, in Hz.
+        sampling_rate (`int`): Samples per second, in Hz.
         encoder_hidden_size (`int`): Channels after the encoder's first layer; each block doubles them.
         decoder_hidden_size (`int`): Channels after the decoder's first layer; each block halves them.
         downsampling_ratios (`tuple[int, ...]`): Strides of the encoder's blocks; the decoder's, reversed.
         hidden_size (`int`): Channels of the latents.
-        activation (`str`): `"snake"`, with one learned frequency a channel, or `"elu"`.
+        activation (`str`): `"snake"`, with one learned frequency per channel, or `"elu"`.
         kernel_size (`int`): Taps of the first convolution of encoder and decoder.
         encoder_last_kernel_size (`int`): Taps of the encoder's last convolution.
         decoder_last_kernel_size (`int`): Taps of the decoder's last convolution.
         residual_kernel_size (`int`): Taps of the dilated convolution of a residual unit.
         residual_dilations (`tuple[int, ...]`): Its dilation in each of a block's residual units.
-        residual_compression (`int`): How many times narrower a residual unit is inside.
-        residual_shortcut (`bool`): A 1-tap convolution, rather than the input itself, goes around a residual unit.
+        residual_compression (`int`): Factor by which a residual unit reduces its channels inside.
+        residual_shortcut (`bool`): The shortcut of a residual unit is a 1-tap convolution instead of the identity.
         norm (`str`): `"weight_norm"`, or `"time_group_norm"`: normalise the output of each convolution over all
-            channels and all of the signal, which can be neither causal nor cut into chunks.
-        causal (`bool`): No frame reads a sample after its own hop, no decoded sample a later frame.
+            channels and the whole signal. Such a model can be neither causal nor coded in chunks.
+        causal (`bool`): Frames read no samples after their own hop, and decoded samples read no later frames.
         pad_mode (`str`): How convolutions continue the signal: `"constant"` with zeros, `"reflect"` mirrored.
-        num_lstm_layers (`int`): Of an LSTM over the frames, in the encoder and in the decoder; 0 for none.
+        num_lstm_layers (`int`): Layers of an LSTM over the frames, in the encoder and in the decoder; 0 for none.
         final_tanh (`bool`): Bound the decoded waveform to (-1, 1).
         normalize (`bool`): Divide each waveform by its loudness (RMS of the channels' mean) before it is encoded, and
-            multiply what is decoded by it. Codes then come with `audio_scales`.
-        num_codebooks (`int`): Residual quantizers in a row.
+            multiply the decoded waveform by it. Codes then come with `audio_scales`.
+        num_codebooks (`int`): Number of residual quantizers.
         codebook_size (`int`): Codes of each codebook, 2 or more.
         codebook_dim (`int`, *optional*): Dimension in which the nearest code is searched; `hidden_size`, without
             projections, if `None`.
-        cosine (`bool`): Compare directions rather than distances.
+        cosine (`bool`): Find the nearest code by cosine similarity instead of distance.
         codebook_learning (`str`): Codebooks learn by `"gradient"` or are moving averages, `"ema"`.
-        ema_decay (`float`): How much of its past such an average keeps at an update, in [0, 1).
-        restart_share (`float`, *optional*): A code that is used less than this share, in (0, 1), of the average is
-            moved to a latent of the batch; never, if `None`.
-        kmeans_start (`bool`): Codebooks start as k-means of the first batch.
+        ema_decay (`float`): Decay of such a moving average, in [0, 1).
+        restart_share (`float`, *optional*): A code that is used less than this share, in (0, 1), of the mean use is
+            moved to a latent of the batch; none if `None`.
+        kmeans_start (`bool`): Initialize the codebooks by k-means of the first batch.
         quantizer_dropout (`float`): Share of the items that train with a random number of codebooks.
-        rotation_trick (`bool`): The gradient is rotated from code to latent, rather than passed as it is.
+        rotation_trick (`bool`): Rotate the gradient from code to latent instead of copying it.
         fsq_levels (`tuple[int, ...]`, *optional*): Finite scalar quantization instead of codebooks: the number of
             values in each dimension, 3 or more. `num_codebooks` is then 1, `codebook_size` the product; the keys from
-            `codebook_dim` to `rotation_trick` are about codebooks and mean nothing.
+            `codebook_dim` to `rotation_trick` are then ignored.
         quantizer (`str`, *optional*): A name in `QUANTIZERS`, to use that quantizer instead of the two that the keys
-            from `num_codebooks` to `fsq_levels` describe; these then mean nothing.
-        quantizer_options (`dict`, *optional*): Arguments of that quantizer beside the channels of the latents.
+            from `num_codebooks` to `fsq_levels` describe; these are then ignored.
+        quantizer_options (`dict`, *optional*): Arguments of that quantizer, except the latent channels.
 
     Raises:
         ValueError: A number is out of range, a name unknown, or two keys contradict each other.
@@ -99,7 +99,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
     quantizer_options: dict[str, object] | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
-        """Make tuples of JSON's lists, then check what the types do not say."""
+        """Convert JSON's lists to tuples, then check values beyond their types."""
         self.downsampling_ratios = tuple(self.downsampling_ratios)
         self.residual_dilations = tuple(self.residual_dilations)
         self.fsq_levels = None if self.fsq_levels is None else tuple(self.fsq_levels)
@@ -110,7 +110,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame."""
+        """Samples per frame."""
         return math.prod(self.downsampling_ratios)
 
     def _check_numbers(self) -> None:

@@ -1,4 +1,4 @@
-"""DAC, read and written: transformers' `DacModel`, and the files of the descript-audio-codec package."""
+"""Reader and writer for DAC: transformers' `DacModel`, and the files of the descript-audio-codec package."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from hf_audio_vae.models.waveform_vqvae.checkpoints import fuse_weights, load_re
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
-# What every DAC has, by our keys; training apart.
+# Config values of every DAC, except for training.
 ALWAYS: dict[str, Any] = {
     "audio_channels": 1,
     "activation": "snake",
@@ -34,7 +34,7 @@ ALWAYS: dict[str, Any] = {
     "fsq_levels": None,
 }
 TRAINED_LIKE_DAC: dict[str, Any] = {"codebook_learning": "gradient", "restart_share": None, "kmeans_start": False}
-NO_PLACE = re.compile(r"\.codebook\.(counts|sums|updates)$")  # in a DAC
+NO_PLACE = re.compile(r"\.codebook\.(counts|sums|updates)$")  # buffers that a DAC does not have
 
 
 def load_dac(source: str | Path) -> WaveformVQVAE:
@@ -44,11 +44,11 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
         source (`str` or `Path`): A `.pth` file, else a folder or Hub id.
 
     Returns:
-        `WaveformVQVAE`: In float32 and evaluation mode, with the same codes and sound. Only at odd strides, where DAC
-        drops the last sample that it upsamples, the sound differs at its end.
+        `WaveformVQVAE`: In float32 and evaluation mode, with the same codes and waveform. Only the end of the waveform
+        differs at odd strides, where DAC drops the last upsampled sample.
 
     Raises:
-        ValueError: The file is not of a DAC, its codebooks have several dimensions, its decoder does not mirror its
+        ValueError: The file is not of a DAC, its codebooks differ in dimension, its decoder does not mirror its
             encoder, or its weights do not fit its arguments.
         OSError: There is no such folder or repository.
     """
@@ -57,7 +57,7 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
     content = read_torch_file(Path(source))
     weights, metadata = content.get("state_dict"), content.get("metadata")
     if not isinstance(weights, dict) or not isinstance(metadata, dict) or "kwargs" not in metadata:
-        raise ValueError(f'{source} is no DAC: it has no "state_dict" and "metadata" with "kwargs"; give its file.')
+        raise ValueError(f'{source} is no DAC: it has no "state_dict" and "metadata" with "kwargs"; give a DAC file.')
     model = WaveformVQVAE(_config_of_arguments(metadata["kwargs"]))
     blocks = len(model.config.downsampling_ratios)
     load_renamed(model, weights, lambda name: _original_name(name, blocks))
@@ -69,7 +69,7 @@ def save_dac(model: WaveformVQVAE, path: str | Path) -> None:
 
     Args:
         model (`WaveformVQVAE`): As for `to_dac`.
-        path (`str` or `Path`): The file; `.pth` by custom.
+        path (`str` or `Path`): The file, usually `.pth`.
 
     Raises:
         ValueError: As `to_dac`; or the file exists.
@@ -96,10 +96,10 @@ def save_dac(model: WaveformVQVAE, path: str | Path) -> None:
 
 
 def from_dac(dac: DacModel) -> WaveformVQVAE:
-    """Copy transformers' DAC.
+    """Convert transformers' DAC.
 
     Args:
-        dac (`DacModel`): With weight norm or, as published, without.
+        dac (`DacModel`): A model with weight norm or, as published, without.
 
     Returns:
         `WaveformVQVAE`: As `load_dac`.
@@ -124,18 +124,18 @@ def from_dac(dac: DacModel) -> WaveformVQVAE:
 
 
 def to_dac(model: WaveformVQVAE) -> DacModel:
-    """Copy a model into transformers' own class, for readers who do not have this package.
+    """Convert a model to transformers' own class, for users without this package.
 
-    How its codebooks learned is left out: a DAC's learn by gradient.
+    The learning method of the codebooks is left out: those of a DAC learn by gradient.
 
     Args:
-        model (`WaveformVQVAE`): One whose configuration a DAC can express.
+        model (`WaveformVQVAE`): A model with a configuration that a DAC supports.
 
     Returns:
-        `DacModel`: In evaluation mode, with the same codes and sound, but for the end at odd strides.
+        `DacModel`: In evaluation mode, with the same codes and waveform, except for the end at odd strides.
 
     Raises:
-        ValueError: A key of the configuration has a value that no DAC has.
+        ValueError: A configuration value is not supported by DAC.
     """
     codebook_dim = _check(model)
     config = model.config
@@ -158,7 +158,7 @@ def to_dac(model: WaveformVQVAE) -> DacModel:
 
 
 def _check(model: WaveformVQVAE) -> int:
-    """Refuse what no DAC has; return the dimension that its codebooks then have."""
+    """Raise `ValueError` if a DAC does not support the model; return the dimension of its codebooks."""
     target = "a DAC"
     config = model.config
     refuse(model, ALWAYS, target)
@@ -172,7 +172,7 @@ def _check(model: WaveformVQVAE) -> int:
 
 
 def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig:
-    """Translate the arguments of descript-audio-codec's class, its defaults for those left out."""
+    """Translate the arguments of descript-audio-codec's class; missing ones have its defaults."""
     values: dict[str, Any] = {
         "encoder_dim": 64,
         "encoder_rates": [2, 4, 8, 8],
@@ -189,8 +189,8 @@ def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig
     ratios = tuple(values["encoder_rates"])
     if tuple(values["decoder_rates"]) != ratios[::-1]:
         raise ValueError(
-            f"`decoder_rates` {values['decoder_rates']} are not the `encoder_rates` {ratios} reversed: its sound has "
-            f"another length than it was made from, which no `WaveformVQVAE` does."
+            f"`decoder_rates` {values['decoder_rates']} are not the `encoder_rates` {ratios} reversed: its output has "
+            f"another length than its input, which a `WaveformVQVAE` does not support."
         )
     dims = values["codebook_dim"]
     if isinstance(dims, list | tuple):
@@ -213,7 +213,7 @@ def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig
 
 
 def _transformers_name(name: str) -> str:
-    """Name a weight as `DacModel` does, in weight norm's older spelling; empty for what it has no place for."""
+    """Name a weight as `DacModel` does, in weight norm's older spelling; empty if it has no such weight."""
     if NO_PLACE.search(name):
         return ""
     name = name.replace(".codebook.vectors", ".codebook.weight")
@@ -225,7 +225,7 @@ def _transformers_name(name: str) -> str:
 
 
 def _original_name(name: str, blocks: int) -> str:
-    """Name a weight as descript-audio-codec does, by its layer's place in nested sequences."""
+    """Name a weight as descript-audio-codec does, by its layer's index in nested sequences."""
     if NO_PLACE.search(name):
         return ""
     side = name.partition(".")[0]
@@ -235,11 +235,11 @@ def _original_name(name: str, blocks: int) -> str:
     units, activation, conv = (0, 3, 4) if side == "encoder" else (2, 0, 1)
     *layers, parameter = name.split(".")[1:]
     if layers[0] != "blocks":
-        places = [stack[layers[0]]]
+        indices = [stack[layers[0]]]
     elif layers[2] != "units":
-        places = [int(layers[1]) + 1, {"activation": activation, "conv": conv}[layers[2]]]
+        indices = [int(layers[1]) + 1, {"activation": activation, "conv": conv}[layers[2]]]
     else:
         unit_layers = ("activation1", "conv1", "activation2", "conv2")
-        places = [int(layers[1]) + 1, units + int(layers[3]), unit_layers.index(layers[4])]
+        indices = [int(layers[1]) + 1, units + int(layers[3]), unit_layers.index(layers[4])]
     root = "block" if side == "encoder" else "model"
-    return ".".join([side, root, ".block.".join(str(place) for place in places), parameter])
+    return ".".join([side, root, ".block.".join(str(index) for index in indices), parameter])

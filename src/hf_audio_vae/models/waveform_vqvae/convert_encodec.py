@@ -1,4 +1,4 @@
-"""EnCodec, read and written: transformers' `EncodecModel`, and the files of the encodec package."""
+"""Reader and writer for EnCodec: transformers' `EncodecModel`, and the files of the encodec package."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from hf_audio_vae.models.waveform_vqvae.checkpoints import load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
-# What every EnCodec has, by our keys; training apart.
+# Config values of every EnCodec, except for training.
 ALWAYS: dict[str, Any] = {
     "activation": "elu",
     "final_tanh": False,
@@ -27,7 +27,7 @@ TRAINED_LIKE_ENCODEC: dict[str, Any] = {
     "restart_share": 0.05,
     "quantizer_dropout": 1.0,
 }
-# The configurations that go with the package's files, by the start of their names.
+# Configurations of the package's files, by the start of their names.
 ORIGINALS = {"encodec_24khz": EncodecConfig()}
 CODEBOOK = {"vectors": "embed", "sums": "embed_avg", "counts": "cluster_size", "updates": "inited"}
 
@@ -36,8 +36,8 @@ def load_encodec(source: str | Path) -> WaveformVQVAE:
     """Read an EnCodec: a file of the encodec package, or a folder or Hub id of transformers.
 
     Args:
-        source (`str` or `Path`): A file by the package's own name, such as `encodec_24khz-d7cc33bc.th`, since it does
-            not hold its configuration; else a folder or Hub id.
+        source (`str` or `Path`): A file with its published name, such as `encodec_24khz-d7cc33bc.th`, since it
+            does not hold its configuration; else a folder or Hub id.
 
     Returns:
         `WaveformVQVAE`: As `from_encodec`.
@@ -62,11 +62,11 @@ def load_encodec(source: str | Path) -> WaveformVQVAE:
 
 
 def save_encodec(model: WaveformVQVAE, path: str | Path) -> None:
-    """Write a model as a file of the encodec package: its weights alone, the package's code has the configuration.
+    """Write a model as a file of the encodec package: only its weights; the package's code has the configuration.
 
     Args:
         model (`WaveformVQVAE`): As for `to_encodec`.
-        path (`str` or `Path`): The file; `.th` by custom.
+        path (`str` or `Path`): The file, usually `.th`.
 
     Raises:
         ValueError: As `to_encodec`; or the file exists.
@@ -78,17 +78,17 @@ def save_encodec(model: WaveformVQVAE, path: str | Path) -> None:
 
 
 def from_encodec(encodec: EncodecModel) -> WaveformVQVAE:
-    """Copy transformers' EnCodec.
+    """Convert transformers' EnCodec.
 
     Args:
-        encodec (`EncodecModel`): One that codes a waveform as one piece.
+        encodec (`EncodecModel`): A model that codes a waveform as one piece.
 
     Returns:
-        `WaveformVQVAE`: In evaluation mode. With all codebooks, those of EnCodec's highest bandwidth, it has the same
-        codes and sound for whole frames; the rest of a frame is filled with zeros, where EnCodec mirrors the signal.
+        `WaveformVQVAE`: In evaluation mode. With all codebooks (EnCodec's highest bandwidth), it has the same codes
+        and waveform for whole frames. An incomplete frame is padded with zeros, where EnCodec mirrors the signal.
 
     Raises:
-        ValueError: The configuration asks for what a `WaveformVQVAE` does not compute.
+        ValueError: A `WaveformVQVAE` does not support the configuration.
     """
     model = WaveformVQVAE(_config(encodec.config))
     load_renamed(model, encodec.state_dict(), lambda name: _transformers_name(name, model.config))
@@ -96,18 +96,18 @@ def from_encodec(encodec: EncodecModel) -> WaveformVQVAE:
 
 
 def to_encodec(model: WaveformVQVAE) -> EncodecModel:
-    """Copy a model into transformers' own class, for readers who do not have this package.
+    """Convert a model to transformers' own class, for users without this package.
 
-    How its codebooks learned is left out. Its bandwidths are those of 1, 2, 4, ... and all codebooks.
+    The learning method of the codebooks is left out. The bandwidths are those of 1, 2, 4, ... and all codebooks.
 
     Args:
-        model (`WaveformVQVAE`): One whose configuration an EnCodec can express.
+        model (`WaveformVQVAE`): A model with a configuration that an EnCodec supports.
 
     Returns:
-        `EncodecModel`: In evaluation mode, with the same codes and sound for whole frames.
+        `EncodecModel`: In evaluation mode, with the same codes and waveform for whole frames.
 
     Raises:
-        ValueError: A key of the configuration has a value that no EnCodec has.
+        ValueError: A configuration value is not supported by EnCodec.
     """
     _check(model)
     config = model.config
@@ -149,7 +149,7 @@ def _config(theirs: EncodecConfig) -> WaveformVQVAEConfig:
     for key, value in impossible.items():
         if getattr(theirs, key) != value:
             raise ValueError(
-                f"`{key}` {getattr(theirs, key)} is nothing a `WaveformVQVAE` does; it can be read with {value}"
+                f"`{key}` {getattr(theirs, key)} is not supported by a `WaveformVQVAE`; it has to be {value}"
                 + (", which codes a waveform as one piece instead of in segments." if "chunk" in key else ".")
             )
     ratios = tuple(theirs.upsampling_ratios)[::-1]
@@ -199,11 +199,11 @@ def _check(model: WaveformVQVAE) -> None:
 
 
 def _bandwidths(config: WaveformVQVAEConfig) -> list[float]:
-    """Kilobits a second of 1, 2, 4, ... and all codebooks, as EnCodec counts: whole frames and bits."""
-    counts = [1 << place for place in range((config.num_codebooks - 1).bit_length())] + [config.num_codebooks]
+    """Kilobits per second of 1, 2, 4, ... and all codebooks, with frame rate and bits rounded up as in EnCodec."""
+    counts = [1 << exponent for exponent in range((config.num_codebooks - 1).bit_length())] + [config.num_codebooks]
     per_codebook = math.ceil(config.sampling_rate / config.hop_length) * math.ceil(math.log2(config.codebook_size))
     kilobits = [count * per_codebook / 1000 for count in counts]
-    # EnCodec divides again and rounds down: what came out a little too low is raised to where it does not lose one.
+    # EnCodec divides again and rounds down: values slightly too low are raised, so that none loses a codebook.
     return [
         value if int(1000 * value // per_codebook) == count else math.nextafter(value, math.inf)
         for value, count in zip(kilobits, counts, strict=True)
@@ -211,7 +211,7 @@ def _bandwidths(config: WaveformVQVAEConfig) -> list[float]:
 
 
 def _named(model: WaveformVQVAE, name: Callable[[str, WaveformVQVAEConfig], str]) -> dict[str, torch.Tensor]:
-    """Name a model's weights, codebooks with all that EnCodec's have and started."""
+    """Rename a model's weights and add all buffers of EnCodec's codebooks, marked as initialized."""
     config, named = model.config, {}
     for ours, value in model.state_dict().items():
         named[name(ours, config)] = torch.ones(1) if ours.endswith(".updates") else value
@@ -222,7 +222,7 @@ def _named(model: WaveformVQVAE, name: Callable[[str, WaveformVQVAEConfig], str]
 
 
 def _transformers_name(name: str, config: WaveformVQVAEConfig) -> str:
-    """Name a weight as `EncodecModel` does, by its layer's place in a sequence, in weight norm's older spelling."""
+    """Name a weight as `EncodecModel` does, by its layer's index in a sequence, in weight norm's older spelling."""
     side, *path = name.split(".")
     if side == "quantizer":  # quantizer.quantizers.q.codebook.vectors
         return f"quantizer.layers.{path[1]}.codebook.{CODEBOOK[path[-1]]}"
@@ -234,16 +234,16 @@ def _transformers_name(name: str, config: WaveformVQVAEConfig) -> str:
     if path[0] == "blocks":
         start = first_block + int(path[1]) * in_block
         if path[2] == "conv":
-            place, layer, rest = start + (units + 1 if side == "encoder" else 1), "", path[3:]
+            index, layer, rest = start + (units + 1 if side == "encoder" else 1), "", path[3:]
         else:
-            place = start + int(path[3]) + (0 if side == "encoder" else 2)
+            index = start + int(path[3]) + (0 if side == "encoder" else 2)
             layer, rest = {"conv1": ".block.1", "conv2": ".block.3", "shortcut": ".shortcut"}[path[4]], path[5:]
     else:
         last = after + (lstm if side == "encoder" else 0) + 1
-        place = {"conv1": 0, "lstm": after if side == "encoder" else 1, "conv2": last}[path[0]]
+        index = {"conv1": 0, "lstm": after if side == "encoder" else 1, "conv2": last}[path[0]]
         layer, rest = "", path[1:]
     convolution = "" if path[0] == "lstm" or rest[0] == "norm" else ".conv"
-    return f"{side}.layers.{place}{layer}{convolution}." + ".".join(rest)
+    return f"{side}.layers.{index}{layer}{convolution}." + ".".join(rest)
 
 
 def _original_name(name: str, config: WaveformVQVAEConfig) -> str:

@@ -14,13 +14,13 @@ Audio = np.ndarray | torch.Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 
 class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
-    """Brings sounds of any number and length into the batch that a `WaveformVQVAE` takes.
+    """Makes the input batch of a `WaveformVQVAE` from any number of sounds of any length.
 
     Args:
         feature_size (`int`): Channels of a sound: the model's `audio_channels`.
-        sampling_rate (`int`): Samples a second the model works at, in Hz.
-        padding_value (`float`): What is appended to shorter sounds.
-        kwargs: What `SequenceFeatureExtractor` has saved of itself, such as `return_attention_mask`.
+        sampling_rate (`int`): Sampling rate of the model, in Hz.
+        padding_value (`float`): Value that is appended to shorter sounds.
+        kwargs: Other saved arguments of `SequenceFeatureExtractor`, such as `return_attention_mask`.
 
     Example:
         >>> extractor = WaveformVQVAEFeatureExtractor(feature_size=2, sampling_rate=16000)
@@ -56,7 +56,7 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
             truncation (`bool`): Cut sounds to `max_length`.
             max_length (`int`, *optional*): Samples.
             return_tensors (`str`, *optional*): `"pt"` or `"np"`.
-            sampling_rate (`int`, *optional*): The sounds', in Hz, to have it checked.
+            sampling_rate (`int`, *optional*): Sampling rate of the sounds in Hz, checked against the model's.
 
         Returns:
             `BatchFeature`: `input_values` (batch, audio_channels, time), float32, and, if padded, `padding_mask`
@@ -64,17 +64,17 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
 
         Raises:
             ValueError: Another sampling rate or number of channels; an empty sound, integers, NaN or infinity;
-                nothing to pad or cut to.
+                no `max_length` to pad or cut to.
         """
         if sampling_rate is None:
-            logger.warning("`sampling_rate` was not given and cannot be checked; pass that of the sounds.")
+            logger.warning("`sampling_rate` was not given and cannot be checked; pass the rate of the sounds.")
         check_sampling_rate(sampling_rate, self.sampling_rate)
         if (truncation or padding in ("max_length", PaddingStrategy.MAX_LENGTH)) and max_length is None:
             raise ValueError(
                 f"`padding` {padding!r} with `truncation` {truncation} needs a `max_length`; give it in samples."
             )
         sounds = [self._checked(sound) for sound in _as_sounds(raw_audio, self.feature_size)]
-        # The base class pads along the first axis, and knows a second one only if there are several features.
+        # The base class pads the first axis, and supports a second one only for several features.
         along_time = [sound.T if self.feature_size > 1 else sound[0] for sound in sounds]
         batch = self.pad(
             BatchFeature({"input_values": along_time}),
@@ -102,7 +102,7 @@ class WaveformVQVAEFeatureExtractor(SequenceFeatureExtractor):
 
 
 def _as_sounds(raw_audio: Audio | Sequence[Audio], channels: int) -> list[np.ndarray]:
-    """One sound or several, (channels, time) each, in float32."""
+    """Return one or several sounds as float32 arrays, (channels, time) each."""
     if isinstance(raw_audio, np.ndarray | torch.Tensor):
         several = raw_audio.ndim == 3
     else:
@@ -115,7 +115,7 @@ def _as_sounds(raw_audio: Audio | Sequence[Audio], channels: int) -> list[np.nda
 
 def _is_one_stereo_list(raw_audio: Sequence[float] | Sequence[Audio], channels: int) -> bool:
     """Whether a list holds the channels of one sound, rather than sounds."""
-    return channels > 1 and len(raw_audio) == channels and all(np.ndim(one) == 1 for one in raw_audio)
+    return channels > 1 and len(raw_audio) == channels and all(np.ndim(channel) == 1 for channel in raw_audio)
 
 
 def _as_array(sound: object) -> np.ndarray:

@@ -1,20 +1,20 @@
 import torch
 from torch import Tensor
 
-QUIETEST = 1e-8  # added, so that silence can be divided by it
+QUIETEST = 1e-8  # added to avoid a division by 0 for silence
 
 
 def loudness(waveform: Tensor, valid: Tensor | None = None) -> Tensor:
     """Root mean square of the channels' mean, as EnCodec measures it; (batch, channels, time) -> (batch, 1).
 
-    It has float32's precision at least: in float16, `QUIETEST` and the squares of a quiet sound are 0.
+    The result is float32 or higher: in float16, `QUIETEST` and the squares of a quiet sound are 0.
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, channels, time)`): 0 where there is padding.
         valid (`torch.Tensor` of shape `(batch, time)`, *optional*): Where there is sound; everywhere if not given.
     """
-    precise = torch.promote_types(waveform.dtype, torch.float32)
-    energy = waveform.to(precise).mean(dim=1).square()  # (batch, time)
+    dtype = torch.promote_types(waveform.dtype, torch.float32)
+    energy = waveform.to(dtype).mean(dim=1).square()  # (batch, time)
     if valid is None:
         return energy.mean(dim=1, keepdim=True).sqrt() + QUIETEST
     return (energy.sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True)).sqrt() + QUIETEST

@@ -29,12 +29,12 @@ from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latenc
 class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
-    One skeleton of layers, of which DAC and EnCodec are two configurations: `convert_dac` and `convert_encodec` read
-    and write theirs. Beyond them, it keeps every sample at odd strides, trains through any of its quantizers, codes
-    long signals exactly in chunks, and gives an item the codes it has alone, whatever it is padded to in a batch.
+    DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. It
+    also keeps every sample at odd strides, trains through any of its quantizers, codes long signals exactly in chunks,
+    and gives an item the same codes with any padding in a batch.
 
     Args:
-        config (`WaveformVQVAEConfig`): Describes every part.
+        config (`WaveformVQVAEConfig`): Layers and quantizer of the model.
 
     Example:
         >>> config = WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=(2, 5),
@@ -88,12 +88,12 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start what was not loaded; transformers calls this for every module."""
+        """Initialize what was not loaded; transformers calls this for every module."""
         start_weights(module)
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame."""
+        """Samples per frame."""
         return self.config.hop_length
 
     @property
@@ -103,17 +103,17 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
 
     @property
     def num_codebooks(self) -> int:
-        """Codes a frame."""
+        """Codes per frame."""
         return len(self.codebook_sizes)
 
     @property
     def bits_per_second(self) -> float:
-        """Bits a second that the codes take, each as many as its codebook needs."""
+        """Bits per second of the codes, each with `log2` of its codebook size."""
         return self.frame_rate * sum(math.log2(size) for size in self.codebook_sizes)
 
     @property
     def codes_need_scales(self) -> bool:
-        """Whether codes alone do not tell how loud the sound is: the model divides a waveform by its loudness."""
+        """Whether codes lack the loudness, because the model divides a waveform by it."""
         return self.config.normalize
 
     def encodings(self, num_codebooks: int | None = None) -> tuple[Coding]:
@@ -127,7 +127,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
 
     @property
     def algorithmic_latency(self) -> AlgorithmicLatency:
-        """Samples until a sample's codes and its reconstruction are determined, from the layers' spans.
+        """Samples until the codes and the reconstruction of a sample are determined, from the layers' spans.
 
         Raises:
             ValueError: An output of the model depends on the whole signal.
@@ -136,9 +136,9 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
     def freeze_encoder(self) -> None:
-        """Train the decoder alone: encoder and quantizer take no more gradients, codebooks stop learning.
+        """Freeze encoder and quantizer with its codebooks, so that only the decoder trains.
 
-        Quantizer dropout goes on, so that the decoder still learns every number of codebooks.
+        Quantizer dropout stays on, so that the decoder still learns every number of codebooks.
         """
         self.encoder_is_frozen = True
         self.encoder.requires_grad_(False)
@@ -170,13 +170,13 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
             input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1], any time >= 1;
                 zeros are appended up to a whole frame.
             padding_mask (`torch.Tensor` of shape `(batch, time)` or `(batch, 1, time)`, *optional*): True where there
-                is sound; padding is on the right, and what is there does not matter.
-            num_codebooks (`int`, *optional*): How many of the codebooks, the first ones; all, if not given.
-            sampling_rate (`int`, *optional*): The waveform's, in Hz, to have it checked against the model's.
+                is sound; padding is on the right, and its values are ignored.
+            num_codebooks (`int`, *optional*): Number of the first codebooks to use; all if not given.
+            sampling_rate (`int`, *optional*): Sampling rate of the waveform in Hz, checked against the model's.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
-            `WaveformVQVAEEncoderOutput`, or a tuple of those of its fields that are there: codes are (batch,
+            `WaveformVQVAEEncoderOutput`, or a tuple of its fields that are not None: codes are (batch,
             num_codebooks, frames), with `frames = ceil(time / hop_length)`.
 
         Raises:
@@ -209,7 +209,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
                 first ones.
             audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): True where there is sound, as
                 `encode` returns it; the waveform is 0 elsewhere.
-            audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What `encode` divided by; needed if the
+            audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): Divisors from `encode`; needed if the
                 model normalizes.
             return_dict (`bool`): Return an output object rather than a tuple.
 
@@ -240,23 +240,22 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
     ) -> WaveformVQVAEOutput | tuple[Tensor, ...]:
-        """Encode and decode; what training calls. In training mode, codebooks learn from what they code.
+        """Encode and decode, as in training. In training mode, codebooks learn.
 
         Args:
             input_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
             padding_mask (`torch.Tensor` of shape `(batch, time)` or `(batch, 1, time)`, *optional*): True where there
-                is sound; padding is in no loss and teaches no codebook.
-            num_codebooks (`int`, *optional*): How many of the codebooks, the first ones; all, if not given.
-            generator (`torch.Generator` or a list of them, one an item, *optional*): Where quantizer dropout draws
-                from.
+                is sound; padding is excluded from losses and codebook updates.
+            num_codebooks (`int`, *optional*): Number of the first codebooks to use; all if not given.
+            generator (`torch.Generator` or a list of them, one an item, *optional*): Random source of quantizer
+                dropout.
             return_dict (`bool`): Return an output object rather than a tuple.
 
         Returns:
-            `WaveformVQVAEOutput`, or a tuple of those of its fields that are there.
+            `WaveformVQVAEOutput`, or a tuple of its fields that are not None.
 
         Raises:
-            ValueError: As `encode`, but for latents that are not finite: training has to see the loss that comes of
-                them.
+            ValueError: As `encode`, except for latents that are not finite: training has to see the resulting loss.
         """
         waveform, valid = checked_waveform(input_values, padding_mask, self.config.audio_channels)
         frames_mask = self._frames_mask(valid)
@@ -276,17 +275,16 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         return output if return_dict else output.to_tuple()
 
     def streaming(self, num_codebooks: int | None = None) -> Streaming[Tensor]:
-        """Return an encoder and a decoder for a signal that comes in pieces, with a copy of the weights.
+        """Return a streaming encoder and decoder with a copy of the weights.
 
-        Their outputs, concatenated, are those of `encode` and `decode` within rounding, whatever the pieces. Each
-        output is computed once, as soon as it is determined. What is kept for later outputs does not grow.
+        Their concatenated outputs equal those of `encode` and `decode` within rounding, for pieces of any length. Each
+        output is computed once, as soon as it is determined. The state does not grow.
 
         Args:
-            num_codebooks (`int`, *optional*): How many of the codebooks to encode with, the first ones; all, if not
-                given.
+            num_codebooks (`int`, *optional*): Number of the first codebooks to encode with; all if not given.
 
         Raises:
-            ValueError: An output of the model depends on the whole signal, or there are not so many codebooks.
+            ValueError: An output of the model depends on the whole signal, or the model has fewer codebooks.
 
         Example:
             >>> config = WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=(2, 5),
@@ -309,11 +307,11 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         )
 
     def _frames_mask(self, valid: Tensor | None) -> Tensor | None:
-        """Which frames hold a sample; (batch, time) -> (batch, frames)."""
+        """Mask of the frames with at least one valid sample; (batch, time) -> (batch, frames)."""
         return None if valid is None else valid[:, :: self.hop_length]
 
     def _normalized(self, waveform: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Divide each item by its loudness, if the model does so; also (batch, 1), what it was divided by."""
+        """Divide each item by its loudness if the model normalizes; also return the divisors, (batch, 1)."""
         if not self.config.normalize:
             return waveform, None
         scales = loudness(waveform, valid)
@@ -323,11 +321,11 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         if (scales is not None) != self.config.normalize:
             needed = "needs" if self.config.normalize else "takes no"
             raise ValueError(
-                f"the model has `normalize={self.config.normalize}` and {needed} `audio_scales`; pass them along with "
-                f"the codes exactly where `encode` returns them."
+                f"the model has `normalize={self.config.normalize}` and {needed} `audio_scales`; pass them with the "
+                f"codes if and only if `encode` returns them."
             )
         if scales is not None and scales.shape != (batch, 1):
-            raise ValueError(f"`audio_scales` has shape {tuple(scales.shape)}, expected ({batch}, 1), one an item.")
+            raise ValueError(f"`audio_scales` has shape {tuple(scales.shape)}, expected ({batch}, 1), one per item.")
 
     def _check_streamable(self) -> None:
         if self.config.normalize:

@@ -13,8 +13,8 @@ class WaveformVQVAEEncoderOutput(ModelOutput):
             where there is only padding.
         audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True where there is sound;
             `None` if no padding was marked.
-        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): What each waveform was divided by, in
-            float32 at least, if the model normalizes; `decode` takes it.
+        audio_scales (`torch.Tensor` of shape `(batch, 1)`, *optional*): Divisor of each waveform, in float32 at
+            least, if the model normalizes; `decode` takes it.
     """
 
     audio_codes: Tensor | None = None
@@ -40,10 +40,10 @@ class WaveformVQVAEOutput(ModelOutput):
     Args:
         audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input;
             0 where there is padding.
-        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): What `encode` returns.
-        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): What `encode` returns.
-        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, before any weight. `"commitment"`
-            of the latents to their codes and, where the gradient teaches them, `"codebook"`, the reverse: squared
+        audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Codes as `encode` returns them.
+        audio_codes_mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Mask as `encode` returns it.
+        losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, unweighted. `"commitment"` of the
+            latents to their codes and, for codebooks that learn by gradient, `"codebook"`, the reverse: squared
             differences, averaged over dimensions and frames, summed over codebooks. Empty for FSQ.
     """
 
@@ -54,12 +54,12 @@ class WaveformVQVAEOutput(ModelOutput):
 
     @property
     def sample(self) -> Tensor | None:
-        """`audio_values`, by the name that the variational families have for it."""
+        """`audio_values`, by its name in the variational families."""
         return self.audio_values
 
     @property
     def reconstructions(self) -> tuple[Tensor, ...]:
-        """What training compares with the waveform: `audio_values`."""
+        """Reconstructions that training compares with the waveform: `audio_values`."""
         return () if self.audio_values is None else (self.audio_values,)
 
     @property

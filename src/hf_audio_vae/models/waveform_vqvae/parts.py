@@ -1,4 +1,4 @@
-"""The parts of a `WaveformVQVAE` that its configuration names."""
+"""The layers and the quantizer of a `WaveformVQVAE`, from its configuration."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {"snake": LinearSnake1d, "e
 
 
 def seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
-    """Return what encoder and decoder are made of."""
+    """Return the layer options of encoder and decoder."""
     return SEANetLayers(
         activation=ACTIVATIONS[config.activation],
         group_norm=config.norm == "time_group_norm",

@@ -1,4 +1,4 @@
-"""Latents to codes: vector quantizers, plain and residual, and finite scalar quantization."""
+"""Quantizers of latents: vector quantization, plain and residual, and finite scalar quantization."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from hf_audio_vae.modules.quantization.quantizer import Quantizer
 from hf_audio_vae.modules.quantization.residual import ResidualVectorQuantizer, residual_vector_quantizer
 from hf_audio_vae.modules.quantization.vector import VectorQuantizer
 
-# By the names that configurations have for them: each takes the channels of the latents and options of its own.
+# By their names in configurations; each takes the latent channels and its own options.
 QUANTIZERS: dict[str, Callable[..., Quantizer]] = {
     "residual_vector": residual_vector_quantizer,
     "finite_scalar": FiniteScalarQuantizer,

@@ -13,33 +13,34 @@ KMEANS_ITERATIONS = 10
 
 
 class Codebook(nn.Module):
-    """Vectors that stand for the codes: how the nearest is found, and how they learn.
+    """Vectors of the codes, with nearest-neighbour search and learning.
 
-    By `"gradient"` the vectors are parameters, taught by a loss. By `"ema"` they are the means of what was coded by
-    them, as running averages (van den Oord et al., 2017, appendix A.1): ``N ← γ N + (1 - γ) n``,
-    ``m ← γ m + (1 - γ) Σ x``, ``e = m / N``; a code that nothing ever fell to stays where it is.
+    With `"gradient"` learning, the vectors are parameters trained by a loss. With `"ema"`, they are running means of
+    the inputs assigned to them (van den Oord et al., 2017, appendix A.1): ``N ← γ N + (1 - γ) n``,
+    ``m ← γ m + (1 - γ) Σ x``, ``e = m / N``; a code that was never assigned keeps its vector.
 
-    In training, the first batch starts the vectors by k-means, and every batch may restart some: a code is dead when
-    its running count `N` falls below `restart_share` of the average over all codes; it is put onto a vector drawn
-    from the batch, with the average as its count. All of this is over the batches of all processes together, so their
-    codebooks stay identical: they draw in turn, each uniformly from its own, from generators seeded by the number of
-    updates, so that a resumed run goes on as it would have.
+    In training, k-means on the first batch initialises the vectors, and every batch may restart dead codes. A code is
+    dead if its running count `N` is below `restart_share` of the average over all codes. It is replaced by a vector
+    drawn from the batch, with the average as its count. All statistics cover the batches of all processes, so their
+    codebooks stay identical. The processes draw in turn, each uniformly from its own batch, with generators seeded by
+    the number of updates, so a resumed run continues identically.
 
-    A batch is one forward pass in training mode, whatever becomes of its loss: with gradient accumulation there are
-    several in a step.
+    A batch is one forward pass in training mode, whether or not its loss is used: with gradient accumulation there are
+    several per step.
 
     Args:
         size (`int`): Number of codes.
         dim (`int`): Dimensions of a vector.
-        cosine (`bool`): The nearest is the one at the smallest angle (Yu et al., 2021, arXiv:2110.04627), not the one
-            at the smallest distance.
-        learning (`"gradient"` or `"ema"`): What teaches the vectors.
+        cosine (`bool`): Search by the smallest angle (Yu et al., 2021, arXiv:2110.04627) instead of the smallest
+            distance.
+        learning (`"gradient"` or `"ema"`): How the vectors learn.
         decay (`float`): γ, of the counts and, for `"ema"`, of the means.
-        restart_share (`float`, *optional*): Where a code is dead; `None` restarts none.
-        kmeans_start (`bool`): Start from the first batch of training.
+        restart_share (`float`, *optional*): Share of the average count below which a code is dead; `None` restarts
+            none.
+        kmeans_start (`bool`): Initialise from the first training batch.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: An argument is out of range.
     """
 
     vectors: Tensor
@@ -82,11 +83,11 @@ class Codebook(nn.Module):
         self._any_dead: Callable[[], bool] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_any_dead": None}  # belongs to a device
+        return {**super().__getstate__(), "_any_dead": None}  # bound to a device
 
     @property
     def started(self) -> bool:
-        """Whether the vectors have begun; once they have, no device is asked again."""
+        """Whether the vectors are initialised; once true, the device is not queried again."""
         self._started = self._started or bool(self.updates > 0)
         return self._started
 
@@ -94,31 +95,31 @@ class Codebook(nn.Module):
         return f"{self.size}, {self.dim}, cosine={self.cosine}, learning={self.learning!r}"
 
     def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the code of each of `x` (n, dim), int64 (n,), and bool (n,): whether it is finite, so has one."""
+        """Return the nearest code of each row of `x` (n, dim), int64 (n,), and whether it is finite, bool (n,)."""
         return nearest(x, self.vectors, cosine=self.cosine)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the vectors of codes, int64 (...) -> (..., dim)."""
-        if codes.is_cuda:  # a code out of range would end the process before its check is read
+        if codes.is_cuda:  # a code out of range would abort the process before its check is read
             codes = codes.clamp(0, self.size - 1)
         return F.embedding(codes, self.vectors)
 
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
-        """Begin with the centres that k-means finds in the first data (n, dim); without it, as random as made."""
+        """Initialise by k-means on the first data (n, dim); without k-means the random vectors are kept."""
         if self.started:
             return
         x = x[x.isfinite().all(dim=1)].to(self.vectors.dtype)
         total = sum_over_processes(torch.tensor(float(len(x)), device=x.device))
         if total == 0:
-            return  # all is padding; the next batch may hold something
+            return  # all frames are padding; the next batch may have others
         self.counts.fill_(total.item() / self.size)
         if self.kmeans_start:
-            rows, there = draw_over_processes(x, self.size, seed=0)
-            self.vectors.copy_(torch.where(there[:, None], rows, self.vectors))
-            every = torch.ones_like(x[:, 0], dtype=torch.bool)
+            rows, is_drawn = draw_over_processes(x, self.size, seed=0)
+            self.vectors.copy_(torch.where(is_drawn[:, None], rows, self.vectors))
+            all_valid = torch.ones_like(x[:, 0], dtype=torch.bool)
             for _ in range(KMEANS_ITERATIONS):
-                counts, sums = self._totals(x, self.search(x)[0], every)
+                counts, sums = self._totals(x, self.search(x)[0], all_valid)
                 self.vectors.copy_(_means(sums, counts, self.vectors))
             self.counts.copy_(counts)
         if self.learning == "ema":
@@ -127,7 +128,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor, codes: Tensor, valid: Tensor) -> None:
-        """Take in a batch: what was coded (n, dim), its codes (n,), and which of it counts, bool (n,)."""
+        """Update from a batch of inputs (n, dim) with codes (n,); `valid`, bool (n,), selects the inputs to use."""
         x = x.to(self.vectors.dtype)
         counts, sums = self._totals(x, codes, valid)
         self.counts.lerp_(counts, 1 - self.decay)
@@ -139,10 +140,10 @@ class Codebook(nn.Module):
         self.updates.add_(1)
 
     def _totals(self, x: Tensor, codes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """How often each code was chosen (size,), and the sum of what it was chosen for (size, dim)."""
-        counted = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-        counted = torch.where(valid[:, None], counted, 0.0)
-        totals = x.new_zeros(self.size, self.dim + 1).index_add_(0, codes, counted)
+        """Number of inputs assigned to each code (size,), and their sum (size, dim)."""
+        summands = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        summands = torch.where(valid[:, None], summands, 0.0)
+        totals = x.new_zeros(self.size, self.dim + 1).index_add_(0, codes, summands)
         sum_over_processes(totals)
         return totals[:, -1], totals[:, :-1]
 
@@ -154,22 +155,22 @@ class Codebook(nn.Module):
         dead = is_dead.nonzero()[:, 0]
         if not len(dead):
             return
-        rows, there = draw_over_processes(x[valid], len(dead), seed=int(self.updates))
-        dead, rows = dead[there], rows[there]
+        rows, is_drawn = draw_over_processes(x[valid], len(dead), seed=int(self.updates))
+        dead, rows = dead[is_drawn], rows[is_drawn]
         self.vectors[dead] = rows
         self.counts[dead] = average
         if self.learning == "ema":
             self.sums[dead] = rows * average
 
     def _found_dead(self, is_dead: Tensor) -> bool:
-        """Whether some codes may be dead: on a CUDA device those of the batch before, so that the host never waits."""
+        """Whether some codes may be dead; on a CUDA device, as of the previous batch, so that the host never waits."""
         if not is_dead.is_cuda:
             return True
-        answer, self._any_dead = self._any_dead, read_later(is_dead.any())
-        return answer is None or answer()
+        any_dead, self._any_dead = self._any_dead, read_later(is_dead.any())
+        return any_dead is None or any_dead()
 
 
-def _means(sums: Tensor, counts: Tensor, otherwise: Tensor) -> Tensor:
-    """Sums over counts, (size, dim); `otherwise` where there is (almost) nothing to divide."""
+def _means(sums: Tensor, counts: Tensor, fallback: Tensor) -> Tensor:
+    """Sums divided by counts, (size, dim); `fallback` where a count is (almost) zero."""
     enough = counts > torch.finfo(counts.dtype).tiny * 1e6
-    return torch.where(enough[:, None], sums / counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None], otherwise)
+    return torch.where(enough[:, None], sums / counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None], fallback)

@@ -10,43 +10,44 @@ from hf_audio_vae.modules.quantization.gradients import straight_through
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer
 
-MARGIN = 1e-3  # of the outer levels, so that tanh reaches them
+MARGIN = 1e-3  # margin of the outer levels, so that tanh reaches them
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """A few numbers a frame, each rounded to one of some levels (Mentzer et al., 2023, arXiv:2309.15505).
+    """A few numbers per frame, each rounded to a fixed number of levels (Mentzer et al., 2023, arXiv:2309.15505).
 
-    There is no codebook to learn or to collapse, and no loss: the numbers' grid is the codebook. A number is bounded
-    by tanh and rounded; the code counts in the mixed base of the levels, the first level changing fastest.
+    The grid of levels is the codebook, so no codebook is learned or can collapse, and there is no loss. Each number is
+    bounded by tanh and rounded. The code is the mixed-radix number of the rounded values, the first one changing
+    fastest.
 
     Args:
-        channels (`int`): Of the latents, projected to as many numbers as there are levels.
-        levels (`tuple[int, ...]`): Values each number can take, 3 or more: of 2, one would hardly ever be taken.
+        channels (`int`): Latent channels, projected to `len(levels)` numbers.
+        levels (`tuple[int, ...]`): Number of values of each number, at least 3: of 2 values one is almost never used.
 
     Raises:
-        ValueError: There are no levels, or one has less than 3 values.
+        ValueError: `levels` is empty or has an element below 3.
     """
 
     def __init__(self, channels: int, levels: tuple[int, ...]) -> None:
         super().__init__()
         if not levels or min(levels) < 3:
-            raise ValueError(f"`levels` is {levels}; give at least one number, and each of them 3 values or more.")
+            raise ValueError(f"`levels` is {levels}; give at least one number, each with 3 values or more.")
         self.channels, self.levels = channels, tuple(levels)
         self.in_proj = WeightNormConv1d(channels, len(levels), 1)
         self.out_proj = WeightNormConv1d(len(levels), channels, 1)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Number of codes, the product of the levels, in a tuple of one."""
+        """Number of codes, the product of the levels, in a tuple of length 1."""
         return (math.prod(self.levels),)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the projections."""
+        """Dtype of the projections."""
         return self.out_proj.weight_v.dtype
 
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
-        """Nothing is learnt, drawn or lost here, so `mask` and `generator` change nothing."""
+        """`mask` and `generator` are unused: there is no learning, sampling or loss."""
         projected = self.in_proj(latents)
         bounded = self._bound(projected)
         digits = bounded.detach().round()
@@ -65,15 +66,15 @@ class FiniteScalarQuantizer(Quantizer):
         return self.out_proj(self._values(digits.to(torch.promote_types(self.dtype, torch.float32))).to(self.dtype))
 
     def _bound(self, x: Tensor) -> Tensor:
-        """Squeeze numbers (batch, dim, frames) to where they round to so many integers, those around zero."""
+        """Bound numbers (batch, dim, frames) so that they round to `levels` integers around zero."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         levels = self._column(self.levels, x)
         half = (levels - 1) * (1 + MARGIN) / 2
-        offset = (levels % 2 == 0).to(x.dtype) * 0.5  # an even number of integers has none in its middle
+        offset = (levels % 2 == 0).to(x.dtype) * 0.5  # an even number of integers has no middle one
         return torch.tanh(x + torch.atanh(offset / half)) * half - offset
 
     def _values(self, digits: Tensor) -> Tensor:
-        """Integers to values in [-1, 1]."""
+        """Scale integers to [-1, 1]."""
         return digits / self._halves(digits)
 
     def _halves(self, like: Tensor) -> Tensor:
@@ -81,8 +82,8 @@ class FiniteScalarQuantizer(Quantizer):
 
     def _codes(self, digits: Tensor) -> Tensor:
         """(batch, dim, frames) -> (batch, 1, frames)."""
-        whole = digits.to(torch.int64) + self._column(tuple(level // 2 for level in self.levels), digits.long())
-        return (whole * self._bases(whole)).sum(dim=1, keepdim=True)
+        shifted = digits.to(torch.int64) + self._column(tuple(level // 2 for level in self.levels), digits.long())
+        return (shifted * self._bases(shifted)).sum(dim=1, keepdim=True)
 
     def _bases(self, like: Tensor) -> Tensor:
         return self._column(tuple(accumulate(self.levels[:-1], mul, initial=1)), like)

@@ -5,14 +5,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class QuantizerOutput:
-    """What every quantizer returns.
+    """Output of a quantizer.
 
     Args:
-        quantized (`torch.Tensor` of shape `(batch, channels, frames)`): Its gradient goes on to the latents. In
-            evaluation mode it is exactly what the codes decode to; in training, codebooks may drop out, and move.
+        quantized (`torch.Tensor` of shape `(batch, channels, frames)`): With a gradient to the latents. Equals
+            the decoded codes in evaluation mode; in training, codebooks may be dropped or updated.
         codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Indices into the codebooks, int64.
-        losses (`dict[str, torch.Tensor]`): Scalars, unweighted: `"commitment"`, and `"codebook"` where the gradient
-            teaches the codebooks. Squared differences, averaged over dimensions and frames, summed over codebooks.
+        losses (`dict[str, torch.Tensor]`): Scalars, unweighted: `"commitment"`, for gradient learning also
+            `"codebook"`. Squared differences, averaged over dimensions and frames, summed over codebooks.
     """
 
     quantized: Tensor

@@ -1,4 +1,4 @@
-"""What every quantizer offers."""
+"""Base class of quantizers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ Generators = torch.Generator | list[torch.Generator] | None
 class Quantizer(nn.Module, ABC):
     """Latents (batch, channels, frames) to codes (batch, num_codebooks, frames), and back.
 
-    All is computed in the type of the codebooks, without autocast and without TF32: a code that is nearest in half
-    precision may not be the nearest.
+    Everything is computed in the dtype of the codebooks, without autocast and without TF32: half precision may select
+    a code that is not the nearest.
     """
 
     @property
@@ -28,7 +28,7 @@ class Quantizer(nn.Module, ABC):
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
-        """Type of the codebooks."""
+        """Dtype of the codebooks."""
 
     def forward(
         self,
@@ -37,30 +37,30 @@ class Quantizer(nn.Module, ABC):
         num_codebooks: int | None = None,
         generator: Generators = None,
     ) -> QuantizerOutput:
-        """Quantize, with a gradient and losses; in training mode the codebooks learn.
+        """Quantize with a gradient and losses; in training mode the codebooks learn.
 
-        A latent that is not finite makes the losses NaN, or without losses what is quantized, which a training loop
-        can see and skip, and teaches nothing; nor does one whose loss overflows.
+        A latent that is not finite makes the losses NaN (or the quantized latents, if there are no losses), so that a
+        training loop can skip the step. Codebooks do not learn from it, nor from a latent whose loss overflows.
 
         Args:
-            latents (`torch.Tensor` of shape `(batch, channels, frames)`): From an encoder.
-            mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): True where there is sound; what is not counts
-                in no loss and teaches no codebook.
-            num_codebooks (`int`, *optional*): Use only the first so many.
-            generator (`torch.Generator` or a list of them, one an item, *optional*): What is random of an item.
+            latents (`torch.Tensor` of shape `(batch, channels, frames)`): Output of an encoder.
+            mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): True for valid frames; the others are
+                excluded from the losses and from the learning of the codebooks.
+            num_codebooks (`int`, *optional*): Number of codebooks to use, from the first; all by default.
+            generator (`torch.Generator` or list of one per item, *optional*): Generator for dropout.
 
         Raises:
-            ValueError: There are not so many codebooks, or not as many generators as items.
+            ValueError: `num_codebooks` is out of range, or the numbers of generators and items differ.
         """
         count = self.checked_count(num_codebooks)
         with full_precision(latents.device):
             return self._quantize(latents.to(self.dtype), mask, count, generator)
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Return the codes, int64 (batch, num_codebooks, frames); learns nothing.
+        """Return the codes, int64 (batch, num_codebooks, frames), without learning.
 
         Raises:
-            ValueError: Latents are NaN or infinite, or there are not so many codebooks.
+            ValueError: Latents are NaN or infinite, or `num_codebooks` is out of range.
         """
         count = self.checked_count(num_codebooks)
         with torch.no_grad(), full_precision(latents.device):
@@ -69,25 +69,25 @@ class Quantizer(nn.Module, ABC):
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return what integer codes stand for, (batch, channels, frames); of several codebooks, the first ones do."""
+        """Return the latents of integer codes, (batch, channels, frames); codes of the first codebooks suffice."""
         self.checked_count(codes.shape[1])
         with full_precision(codes.device):
             return self._look_up(codes.long())
 
     @abstractmethod
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
-        """Do the work of `forward`, in the type of the codebooks."""
+        """Implement `forward`, in the dtype of the codebooks."""
 
     @abstractmethod
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return codes (batch, count, frames), and whether each frame is finite, (batch, frames)."""
+        """Return codes (batch, count, frames) and whether each frame is finite, (batch, frames)."""
 
     @abstractmethod
     def _look_up(self, codes: Tensor) -> Tensor:
-        """Return what int64 codes stand for."""
+        """Return the latents of int64 codes."""
 
     def checked_count(self, num_codebooks: int | None) -> int:
-        """Return how many codebooks to use; a `ValueError` if there are not so many."""
+        """Return the number of codebooks to use; raises `ValueError` if it is out of range."""
         available = len(self.codebook_sizes)
         if num_codebooks is not None and not 1 <= num_codebooks <= available:
             raise ValueError(
@@ -98,35 +98,35 @@ class Quantizer(nn.Module, ABC):
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in the types of the operands: no autocast and, on a GPU, no TF32."""
+    """Compute in the dtypes of the operands: no autocast and, on a GPU, no TF32."""
     with torch.autocast(device.type, enabled=False):
         if device.type != "cuda" or torch.compiler.is_compiling():
             yield
             return
-        cudnn, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
-        convolutions = cudnn.allow_tf32
+        cudnn, matmul_precision = torch.backends.cudnn, torch.get_float32_matmul_precision()
+        cudnn_tf32 = cudnn.allow_tf32
         torch.set_float32_matmul_precision("highest")
         cudnn.allow_tf32 = False
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(products)
-            cudnn.allow_tf32 = convolutions
+            torch.set_float32_matmul_precision(matmul_precision)
+            cudnn.allow_tf32 = cudnn_tf32
 
 
 def check_finite(finite: Tensor) -> None:
-    """Raise `ValueError` unless all is True."""
+    """Raise `ValueError` unless all elements are True."""
     require(
         finite.all,
         lambda: ValueError(
-            f"{int((~finite).sum())} of {finite.numel()} latent vectors are NaN or infinite, so that no code is the "
-            f"nearest; encode in float32, or go back to weights from before they diverged."
+            f"{int((~finite).sum())} of {finite.numel()} latent vectors are NaN or infinite and have no nearest "
+            f"code; encode in float32, or use weights from before the training diverged."
         ),
     )
 
 
 def masked_mean(values: Tensor, mask: Tensor | None, used: Tensor | None = None) -> Tensor:
-    """Average (batch, frames) over the frames that the mask holds, those that are not used counting as zero."""
+    """Mean of (batch, frames) over the frames of the mask; items (batch,) that are not used count as zero."""
     if used is not None:
         values = values * used[:, None]
     if mask is None:

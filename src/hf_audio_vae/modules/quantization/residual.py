@@ -14,16 +14,16 @@ from hf_audio_vae.modules.quantization.vector import VectorQuantizer
 
 
 class ResidualVectorQuantizer(Quantizer):
-    """Each quantizer codes what those before it left over (Zeghidour et al., 2021, arXiv:2107.03312).
+    """Each quantizer codes the residual of the previous ones (Zeghidour et al., 2021, arXiv:2107.03312).
 
     Args:
-        quantizers (`Iterable[VectorQuantizer]`): All of them project, or none.
-        dropout (`float`): In training, the probability that an item is decoded from a random number of the first
-            codebooks, so that any number of them makes sense (Kumar et al., 2023, arXiv:2306.06546). Those left out
-            learn nothing from it. A quantizer that is in evaluation mode by itself learns nothing either.
+        quantizers (`Iterable[VectorQuantizer]`): All have projections, or none.
+        dropout (`float`): Probability in training that an item uses a random number of the first codebooks, so that
+            any number of them can be decoded (Kumar et al., 2023, arXiv:2306.06546). Dropped codebooks do not learn
+            from the item, nor does a quantizer that is itself in evaluation mode.
 
     Raises:
-        ValueError: There are no quantizers, some project and some do not, or `dropout` is no probability.
+        ValueError: There are no quantizers, only some have projections, or `dropout` is not a probability.
     """
 
     quantizers: Any  # nn.ModuleList of VectorQuantizer
@@ -33,7 +33,9 @@ class ResidualVectorQuantizer(Quantizer):
         self.quantizers = nn.ModuleList(quantizers)
         projecting = {isinstance(quantizer.in_proj, WeightNormConv1d) for quantizer in self.quantizers}
         if len(projecting) != 1:
-            raise ValueError("there are no quantizers, or some project and some do not; give one kind.")
+            raise ValueError(
+                "there are no quantizers, or some project and some do not; give projections to all or none."
+            )
         if not 0 <= dropout <= 1:
             raise ValueError(f"`dropout` is {dropout}; give a probability, from 0 to 1.")
         self.dropout = dropout
@@ -46,7 +48,7 @@ class ResidualVectorQuantizer(Quantizer):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the codebooks."""
+        """Dtype of the codebooks."""
         return self.quantizers[0].dtype
 
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
@@ -57,7 +59,7 @@ class ResidualVectorQuantizer(Quantizer):
         losses: dict[str, Tensor] = {}
         for q, quantizer in enumerate(self.quantizers[:count]):
             choice = quantizer.choose(residual, codes[:, q], finite)
-            # Without projections a residual that kept its gradient would have none: that of x - x.
+            # Without projections, the gradient of the residual would cancel: that of x - x.
             chosen = choice.quantized if self.projecting else choice.quantized.detach()
             residual = residual - chosen
             used = None if depths is None else depths > q
@@ -65,10 +67,10 @@ class ResidualVectorQuantizer(Quantizer):
             for name, values in choice.losses.items():
                 losses[name] = losses.get(name, 0.0) + masked_mean(values, mask, used)
             if quantizer.training:
-                quantizer.learn(choice, codes[:, q], _both(used, mask))
+                quantizer.learn(choice, codes[:, q], _used_frames(used, mask))
         if not self.projecting:
-            through = rotate_through if self.quantizers[0].rotation else straight_through
-            quantized = through(latents, quantized)
+            estimator = rotate_through if self.quantizers[0].rotation else straight_through
+            quantized = estimator(latents, quantized)
         return QuantizerOutput(quantized, codes, losses)
 
     def _look_up(self, codes: Tensor) -> Tensor:
@@ -80,8 +82,8 @@ class ResidualVectorQuantizer(Quantizer):
     @torch.no_grad()
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
         batch, channels, frames = latents.shape
-        few = self.projecting and sum(q.codebook.dim for q in self.quantizers[:count]) <= channels
-        search = self._search_projected if few else self._search_in_turn
+        use_projected = self.projecting and sum(q.codebook.dim for q in self.quantizers[:count]) <= channels
+        search = self._search_projected if use_projected else self._search_in_turn
         codes, finite = search(latents.transpose(1, 2).flatten(0, 1), count)  # (batch * frames, channels)
         return codes.view(batch, frames, count).transpose(1, 2), finite.view(batch, frames)
 
@@ -94,30 +96,30 @@ class ResidualVectorQuantizer(Quantizer):
         return torch.stack(codes, dim=1), finite
 
     def _search_projected(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Keep the residual in the codebooks' dimensions, where these are fewer all together than the latents'.
+        """Search with projected residuals, if the codebooks together have no more dimensions than the latents.
 
-        Every codebook sees the latents through a projection of its own, ``P_q``. What codebook p takes away from the
-        latents is ``W_p v + b_p``; seen by a later q, that is ``P_q W_p v + P_q b_p``: small matrices, made once. The
-        projections of the latents, done for all codebooks at once, then lose these.
+        Codebook q projects the residual by ``P_q``. Codebook p subtracts ``W_p v + b_p`` from the residual; in the
+        space of a later codebook q, this is ``P_q W_p v + P_q b_p``, with a small matrix ``P_q W_p``. The latents are
+        projected once for all codebooks, and these terms are subtracted from the projections.
         """
         quantizers = self.quantizers[:count]
         dims = [quantizer.codebook.dim for quantizer in quantizers]
-        into = torch.cat([quantizer.in_proj.weight()[:, :, 0] for quantizer in quantizers])  # (sum of dims, channels)
+        in_weight = torch.cat([quantizer.in_proj.weight()[:, :, 0] for quantizer in quantizers])  # (dims, channels)
         biases = torch.cat([quantizer.in_proj.bias for quantizer in quantizers])
-        residual = torch.addmm(biases, latents, into.T)  # (batch * frames, sum of dims)
+        residual = torch.addmm(biases, latents, in_weight.T)  # (batch * frames, dims)
         codes = []
         for quantizer, dim in zip(quantizers, dims, strict=True):
             code, finite = quantizer.codebook.search(residual[:, :dim])
             codes.append(code)
-            residual, into = residual[:, dim:], into[dim:]
-            taken_by_later = into @ quantizer.out_proj.weight()[:, :, 0]  # (later dims, dim)
-            shift = into @ quantizer.out_proj.bias
-            residual = torch.addmm(residual - shift, quantizer.codebook(code), taken_by_later.T, alpha=-1)
+            residual, in_weight = residual[:, dim:], in_weight[dim:]
+            cross_weight = in_weight @ quantizer.out_proj.weight()[:, :, 0]  # (later dims, dim)
+            shift = in_weight @ quantizer.out_proj.bias
+            residual = torch.addmm(residual - shift, quantizer.codebook(code), cross_weight.T, alpha=-1)
         return torch.stack(codes, dim=1), finite
 
     @torch.no_grad()
     def _start(self, latents: Tensor, mask: Tensor | None) -> None:
-        """Let untrained codebooks begin, each with what those before it leave over."""
+        """Initialise untrained codebooks, each with the residual of the previous ones."""
         if all(quantizer.codebook.started for quantizer in self.quantizers if quantizer.training):
             return
         residual = latents
@@ -127,19 +129,19 @@ class ResidualVectorQuantizer(Quantizer):
             residual = residual - quantizer.vectors_of(quantizer.search(residual)[0])
 
     def _depths(self, latents: Tensor, count: int, generator: Generators) -> Tensor | None:
-        """How many codebooks each item is decoded from, (batch,); `None` if all from all."""
+        """Number of codebooks used for each item, (batch,); `None` if all items use all."""
         if not self.training or not self.dropout:
             return None
         generators = generator if isinstance(generator, list) else [generator] * len(latents)
         if len(generators) != len(latents):
-            raise ValueError(f"there are {len(generators)} generators for {len(latents)} items; give one an item.")
-        draws = [torch.rand(2, generator=one, device=one.device if one else None).tolist() for one in generators]
+            raise ValueError(f"there are {len(generators)} generators for {len(latents)} items; give one per item.")
+        draws = [torch.rand(2, generator=g, device=g.device if g else None).tolist() for g in generators]
         depths = [count if keep >= self.dropout else 1 + int(depth * count) for keep, depth in draws]
         return to_device(torch.tensor(depths), latents.device)
 
 
-def _both(used: Tensor | None, mask: Tensor | None) -> Tensor | None:
-    """Frames of items (batch,) that are used, where the mask (batch, frames) holds them."""
+def _used_frames(used: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    """Frames in the mask (batch, frames) of the items that are used (batch,)."""
     if used is None:
         return mask
     return used[:, None] if mask is None else used[:, None] & mask
@@ -159,24 +161,24 @@ def residual_vector_quantizer(
     restart_share: float | None = 0.05,
     kmeans_start: bool = True,
 ) -> ResidualVectorQuantizer:
-    """Make a residual quantizer of like codebooks, with the arguments of `Codebook` and `VectorQuantizer`.
+    """Return a residual quantizer of identical codebooks, see `Codebook` and `VectorQuantizer`.
 
     Args:
-        channels (`int`): Of the latents.
-        num_codebooks (`int`): Codebooks.
-        codebook_size (`int`): Codes of each.
-        codebook_dim (`int`, *optional*): Dimensions of a code; latents are projected to them unless they are
+        channels (`int`): Latent channels.
+        num_codebooks (`int`): Number of codebooks.
+        codebook_size (`int`): Codes per codebook.
+        codebook_dim (`int`, *optional*): Dimensions of a code; latents are projected unless this equals
             `channels`, the default.
-        dropout (`float`): Share of items that are quantized with fewer codebooks in training.
-        rotation (`bool`): Rotate the gradient onto the latents, rather than copy it.
-        cosine (`bool`): Compare directions, not distances.
+        dropout (`float`): Probability in training that an item uses fewer codebooks.
+        rotation (`bool`): Rotate the gradient to the latents instead of copying it.
+        cosine (`bool`): Search by angle instead of distance.
         learning (`str`): `"gradient"` or `"ema"`.
         decay (`float`): Share of a running average that an update keeps.
-        restart_share (`float`, *optional*): Share of the mean use below which a code restarts.
-        kmeans_start (`bool`): The first batch's clusters are the first codebook.
+        restart_share (`float`, *optional*): Share of the average count below which a code restarts.
+        kmeans_start (`bool`): Initialise by k-means on the first batch.
 
     Raises:
-        ValueError: As `Codebook` and `ResidualVectorQuantizer`.
+        ValueError: See `Codebook` and `ResidualVectorQuantizer`.
     """
     codebooks = (
         Codebook(

@@ -12,12 +12,12 @@ from hf_audio_vae.modules.quantization.quantizer import Generators, Quantizer, m
 
 @dataclass(frozen=True)
 class Choice:
-    """What one codebook makes of latents, given their codes.
+    """Quantization of latents by one codebook, given their codes.
 
     Args:
         quantized (`torch.Tensor` of shape `(batch, channels, frames)`): With a gradient to the latents.
         losses (`dict[str, torch.Tensor]`): (batch, frames) each: squared differences, averaged over dimensions.
-        projected (`torch.Tensor` of shape `(batch, dim, frames)`): The latents as the codebook sees them.
+        projected (`torch.Tensor` of shape `(batch, dim, frames)`): Latents in the space of the codebook.
     """
 
     quantized: Tensor
@@ -26,15 +26,15 @@ class Choice:
 
 
 class VectorQuantizer(Quantizer):
-    """The nearest vector of a codebook for each frame (van den Oord et al., 2017, arXiv:1711.00937).
+    """Maps each frame to the nearest vector of a codebook (van den Oord et al., 2017, arXiv:1711.00937).
 
-    Where the codebook has other dimensions than the latents, it is searched in a space of its own between two linear
-    projections (Yu et al., 2021, arXiv:2110.04627).
+    If the codebook has other dimensions than the latents, linear projections map to its space and back (Yu et al.,
+    2021, arXiv:2110.04627).
 
     Args:
-        channels (`int`): Of the latents.
-        codebook (`Codebook`): The vectors.
-        rotation (`bool`): The gradient passes by the rotation trick instead of straight through.
+        channels (`int`): Latent channels.
+        codebook (`Codebook`): The codebook.
+        rotation (`bool`): Use the rotation trick for the gradient instead of straight-through.
     """
 
     def __init__(self, channels: int, codebook: Codebook, *, rotation: bool = False) -> None:
@@ -50,12 +50,12 @@ class VectorQuantizer(Quantizer):
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Number of codes, in a tuple of one."""
+        """Number of codes, in a tuple of length 1."""
         return (self.codebook.size,)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the codebook."""
+        """Dtype of the codebook."""
         return self.codebook.vectors.dtype
 
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
@@ -76,11 +76,11 @@ class VectorQuantizer(Quantizer):
         return self.vectors_of(codes[:, 0])
 
     def vectors_of(self, codes: Tensor) -> Tensor:
-        """Look codes (batch, frames) up and project them back, (batch, channels, frames)."""
+        """Look up codes (batch, frames) and project them back, (batch, channels, frames)."""
         return self.out_proj(self.codebook(codes).transpose(1, 2))
 
     def search(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the code of each frame and whether it is finite, (batch, frames) both; no gradient."""
+        """Return the code of each frame and whether it is finite, both (batch, frames); no gradient."""
         with torch.no_grad():
             projected = self.in_proj(latents)
         codes, finite = self.codebook.search(_rows(projected))
@@ -88,26 +88,26 @@ class VectorQuantizer(Quantizer):
         return codes.view(shape), finite.view(shape)
 
     def choose(self, latents: Tensor, codes: Tensor, finite: Tensor) -> Choice:
-        """Quantize latents by these codes (batch, frames): with a gradient, and with losses, NaN where not finite."""
+        """Quantize latents by codes (batch, frames), with a gradient and losses, which are NaN if not `finite`."""
         projected = self.in_proj(latents)
         chosen = self.codebook(codes).transpose(1, 2)  # (batch, dim, frames)
-        fixed = chosen.detach()
-        losses = {"commitment": (projected - fixed).square().mean(dim=1)}
+        chosen_detached = chosen.detach()
+        losses = {"commitment": (projected - chosen_detached).square().mean(dim=1)}
         if self.codebook.learning == "gradient":
             losses["codebook"] = (chosen - projected.detach()).square().mean(dim=1)
         losses = {name: torch.where(finite, values, torch.nan) for name, values in losses.items()}
-        through = rotate_through if self.rotation else straight_through
-        return Choice(self.out_proj(through(projected, fixed)), losses, projected)
+        estimator = rotate_through if self.rotation else straight_through
+        return Choice(self.out_proj(estimator(projected, chosen_detached)), losses, projected)
 
     @torch.no_grad()
     def start(self, latents: Tensor, mask: Tensor | None) -> None:
-        """Let an untrained codebook begin with these latents."""
+        """Initialise an untrained codebook with these latents."""
         if not self.codebook.started:
             rows = _rows(self.in_proj(latents))
             self.codebook.start(rows if mask is None else rows[mask.flatten()])
 
     def learn(self, choice: Choice, codes: Tensor, mask: Tensor | None) -> None:
-        """Let the codebook learn from what it chose codes (batch, frames) for, where the mask holds it."""
+        """Update the codebook from a choice with codes (batch, frames), within the mask."""
         valid = choice.losses["commitment"].detach().isfinite()
         if mask is not None:
             valid = valid & mask

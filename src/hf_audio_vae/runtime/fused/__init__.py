@@ -1,4 +1,4 @@
-"""Inference on the CPU by compiled kernels: half a convolution's products, activations that stay in the cache."""
+"""CPU inference on compiled kernels: half the multiplications of a convolution, activations kept in the cache."""
 
 from hf_audio_vae.runtime.fused.stack import FusedStack
 

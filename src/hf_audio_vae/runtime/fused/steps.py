@@ -1,7 +1,7 @@
 """The layers of a convolutional stack as steps on rows: (time, channels), float32, channels padded to whole panels.
 
-A step makes rows of its output from just those rows of its input that they read. Rows outside the signal are 0, which
-is what layers pad with, and so is Snake of them.
+A step computes rows of its output from exactly the input rows that they read. Rows outside the signal are 0: layers
+pad with 0, and Snake of 0 is 0.
 """
 
 from abc import ABC, abstractmethod
@@ -15,33 +15,34 @@ from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTra
 from hf_audio_vae.runtime.fused.spectra import SPECTRAL_TAPS, tap_spectra
 from hf_audio_vae.runtime.native import NativeKernels, SnakeRows, Window
 
-# Wider units are computed tap by tap: their spectra would take more memory (23 matrices for 7) than they save time.
+# Wider residual units are computed tap by tap: the time saved does not justify the memory of spectra (23 matrices
+# instead of 7).
 MOST_SPECTRAL_CHANNELS = 512
 
 
 class Workspace:
-    """Memory that steps write to in turns, kept as long as there are chunks of a signal.
+    """Buffers that steps write to alternately, reused for all chunks of a signal.
 
     Args:
-        kernels (`NativeKernels`): Whose factors it holds.
+        kernels (`NativeKernels`): Their dtype is the type of the factors.
     """
 
     def __init__(self, kernels: NativeKernels) -> None:
         self._dtype = kernels.dtype
         self._memory: dict[str, Tensor] = {}
-        self._turn = False
+        self._use_second = False
 
     def rows(self, count: int, channels: int) -> Tensor:
-        """Return uninitialised rows, in other memory than the last ones."""
-        self._turn = not self._turn
-        return self._take("rows" if self._turn else "more rows", count, channels, torch.float32)
+        """Return uninitialised rows, in another buffer than those of the last call."""
+        self._use_second = not self._use_second
+        return self._take("second rows" if self._use_second else "first rows", count, channels, torch.float32)
 
     def hidden(self, count: int, channels: int) -> Tensor:
-        """Return uninitialised rows for what is in the middle of a step."""
+        """Return uninitialised rows for the intermediate result of a step."""
         return self._take("hidden", count, channels, torch.float32)
 
     def factors(self, x: Tensor, snake: SnakeRows | None, kernels: NativeKernels) -> Tensor:
-        """Return Snake of rows, or the rows themselves, as factors; one value past them is 0."""
+        """Return rows as factors, after Snake if there is one; the value after the last one is 0."""
         factors = self._take("factors", len(x), x.shape[1], self._dtype)
         if snake is None:
             return factors.copy_(x)
@@ -49,7 +50,7 @@ class Workspace:
         return factors
 
     def scratch(self, size: int) -> Tensor:
-        """Return uninitialised numbers for a kernel to work with."""
+        """Return uninitialised scratch memory of `size` floats for a kernel."""
         return self._take("scratch", size, 1, torch.float32)
 
     def _take(self, name: str, count: int, channels: int, dtype: torch.dtype) -> Tensor:
@@ -64,12 +65,12 @@ class Workspace:
 
 
 class Step(ABC):
-    """Rows to rows.
+    """A layer or a residual unit that maps rows to rows.
 
     Args:
-        layer (`WeightNormConv1d` or `WeightNormConvTranspose1d`): The layer that says which rows are read.
-        kernels (`NativeKernels`): What computes.
-        channels (`int`): Of the output.
+        layer (`WeightNormConv1d` or `WeightNormConvTranspose1d`): The layer that determines which rows are read.
+        kernels (`NativeKernels`): The compiled kernels.
+        channels (`int`): Channels of the output.
     """
 
     def __init__(
@@ -80,26 +81,27 @@ class Step(ABC):
         self.channels = channels
 
     def aligned(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the least rows around [start, stop) that it makes at a time."""
+        """Return the smallest range of rows around [start, stop) that the step can compute."""
         return start, stop
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return which rows of its input the aligned rows [start, stop) of its output read."""
+        """Return the range of input rows that the aligned output rows [start, stop) read."""
         return self.layer.input_span(start, stop)
 
     def output_length(self, length: int) -> int:
-        """Return how many rows it makes of a whole signal's."""
+        """Return the number of output rows for a signal of `length` input rows."""
         return length
 
     @abstractmethod
     def run(self, x: Tensor, y: Tensor, workspace: Workspace) -> None:
-        """Make the rows `y` of `x`, which begins with the first that they read."""
+        """Compute the rows `y` from `x`, which begins with the first row that they read."""
 
 
 class Convolution(Step):
     """Snake, if there is one, and a convolution.
 
-    The `last` one may be narrower than a panel: it then makes several samples at a time, or most would be padding.
+    The `last` convolution may be narrower than a panel. It then computes several samples at a time, since a panel of
+    one sample would be mostly padding.
     """
 
     def __init__(
@@ -116,24 +118,24 @@ class Convolution(Step):
         super().__init__(layer, kernels, _padded(out_channels, kernels.width))
         self.snake = None if snake is None else _snake_rows(snake, in_channels)
         self.stride = layer.alignment.stride
-        self.together = 1
+        self.samples_per_row = 1
         if last and out_channels < kernels.width and self.stride == layer.alignment.dilation == 1:
             self.channels = 1 << (out_channels - 1).bit_length()
-            self.together = kernels.width // self.channels
+            self.samples_per_row = kernels.width // self.channels
         weight = F.pad(weight, (0, 0, 0, in_channels - weight.shape[1], 0, self.channels - out_channels))
-        weight = torch.cat([F.pad(weight, (i, self.together - 1 - i)) for i in range(self.together)])
+        weight = torch.cat([F.pad(weight, (i, self.samples_per_row - 1 - i)) for i in range(self.samples_per_row)])
         taps = weight.shape[-1]
         matrix = weight.permute(2, 1, 0).flatten(0, 1)  # (taps * in, columns)
-        matrix = F.pad(matrix, (0, 0, 0, len(matrix) % 2))  # bfloat16 comes in pairs
+        matrix = F.pad(matrix, (0, 0, 0, len(matrix) % 2))  # bfloat16 factors are multiplied in pairs
         self.weight = kernels.panels(matrix)
-        self.bias = _bias(layer, self.channels).repeat(self.together)
-        stride = self.together * self.stride * in_channels
-        self.window = Window(stride, 1, 0, len(matrix))  # what a row reads is side by side
+        self.bias = _bias(layer, self.channels).repeat(self.samples_per_row)
+        stride = self.samples_per_row * self.stride * in_channels
+        self.window = Window(stride, 1, 0, len(matrix))  # the factors that a row reads are contiguous
         if layer.alignment.dilation > 1:
             self.window = Window(stride, taps, layer.alignment.dilation * in_channels, in_channels)
 
     def aligned(self, start: int, stop: int) -> tuple[int, int]:
-        return start // self.together * self.together, _padded(stop, self.together)
+        return start // self.samples_per_row * self.samples_per_row, _padded(stop, self.samples_per_row)
 
     def output_length(self, length: int) -> int:
         return length // self.stride
@@ -142,13 +144,13 @@ class Convolution(Step):
         self.add_to(None, x, y, workspace)
 
     def add_to(self, added: Tensor | None, x: Tensor, y: Tensor, workspace: Workspace) -> None:
-        """Make the rows that `run` makes, plus `added`."""
+        """Compute the rows of `run`, plus `added`."""
         factors = workspace.factors(x, self.snake, self.kernels)
         self.kernels.convolve(factors, y.view(-1, len(self.bias)), self.weight, self.bias, self.window, added)
 
 
 class Upsampling(Step):
-    """Snake and a transposed convolution: a row of its input, and the one before, make a stride of rows."""
+    """Snake and a transposed convolution: each input row and the one before it give `stride` output rows."""
 
     def __init__(
         self, layer: WeightNormConvTranspose1d, snake: Snake | None, kernels: NativeKernels, *, in_channels: int
@@ -158,8 +160,8 @@ class Upsampling(Step):
         self.stride, self.cut = layer.alignment.stride, layer.alignment.cut
         self.snake = None if snake is None else _snake_rows(snake, in_channels)
         weight = F.pad(weight, (0, 0, 0, self.channels - weight.shape[1], 0, in_channels - weight.shape[0]))
-        now, before = weight.permute(0, 2, 1).split(self.stride, dim=1)  # (in, stride, out)
-        self.weight = kernels.panels(torch.cat([before.flatten(1), now.flatten(1)]))
+        current, previous = weight.permute(0, 2, 1).split(self.stride, dim=1)  # (in, stride, out)
+        self.weight = kernels.panels(torch.cat([previous.flatten(1), current.flatten(1)]))
         self.bias = _bias(layer, self.channels).repeat(self.stride)
         self.window = Window(in_channels, 1, 0, 2 * in_channels)
 
@@ -176,7 +178,7 @@ class Upsampling(Step):
 
 
 class TapUnit(Step):
-    """A residual unit, its input plus two convolutions of it, tap by tap."""
+    """A residual unit, the input plus two convolutions of it, computed tap by tap."""
 
     def __init__(
         self, layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
@@ -194,7 +196,7 @@ class TapUnit(Step):
 
 
 class SpectralUnit(Step):
-    """The same with one width and seven taps, these by way of spectra, all in one kernel."""
+    """A residual unit of constant width with seven taps, computed through spectra in one kernel."""
 
     def __init__(
         self, layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
@@ -217,15 +219,15 @@ class SpectralUnit(Step):
 def residual_step(
     layers: tuple[WeightNormConv1d, WeightNormConv1d], snakes: tuple[Snake, Snake], kernels: NativeKernels
 ) -> Step:
-    """Return a residual unit as the faster step."""
+    """Return the faster step for a residual unit."""
     (hidden, width, taps), (_, _, last_taps) = (layer.weight_v.shape for layer in layers)
     spectral = hidden == width <= MOST_SPECTRAL_CHANNELS and taps == SPECTRAL_TAPS and last_taps == 1
     return (SpectralUnit if spectral else TapUnit)(layers, snakes, kernels)
 
 
-def _padded(count: int, unit: int) -> int:
-    """Return the next multiple of `unit`."""
-    return -(-count // unit) * unit
+def _padded(count: int, multiple: int) -> int:
+    """Return the next multiple of `multiple`."""
+    return -(-count // multiple) * multiple
 
 
 def _bias(layer: WeightNormConv1d | WeightNormConvTranspose1d, channels: int) -> Tensor:
@@ -236,6 +238,6 @@ def _bias(layer: WeightNormConv1d | WeightNormConvTranspose1d, channels: int) ->
 
 
 def _snake_rows(snake: Snake, channels: int) -> SnakeRows:
-    """Return Snake's parameters, with 0 for the channels that are padding."""
+    """Return Snake's parameters, with 0 for padding channels."""
     factors = (factor.detach().flatten() for factor in snake.factors())
     return SnakeRows(*(F.pad(factor, (0, channels - len(factor))) for factor in factors))

@@ -6,16 +6,16 @@ from hf_audio_vae.models import AutoencoderModel
 
 
 def compile_networks(model: AutoencoderModel, backend: str = "inductor") -> None:
-    """Compile encoder and decoder in place, as one graph each for the one shape of the crops.
+    """Compile encoder and decoder in place, as one graph each for the fixed shape of the crops.
 
-    The weights and their names stay as they are. A graph break is an error.
+    The weights and their names do not change. A graph break is an error.
 
     Args:
         model (`AutoencoderModel`): Model in training.
         backend (`str`): Backend of `torch.compile`.
 
     Raises:
-        ValueError: A network has an LSTM, which `torch.compile` cannot put into a graph.
+        ValueError: A network has an LSTM, which `torch.compile` cannot capture in a graph.
     """
     for network in model.networks:
         if any(isinstance(module, nn.RNNBase) for module in network.modules()):

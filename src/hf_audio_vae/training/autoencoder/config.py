@@ -19,7 +19,7 @@ from hf_audio_vae.training.sections import Changeable
 class AutoencoderTrainingConfig(TrainingConfig):
     """Options of a training run of an autoencoder."""
 
-    family: str = Field("WaveformVAE", description="model class, a name from the registry")
+    family: str = Field("WaveformVAE", description="name of the model class in the registry")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of that class")
     pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
@@ -32,7 +32,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
 
     validation_data_files: str | list[str] | None = None
     validation_seconds: Changeable[float] = Field(10.0, gt=0, description="seconds used of each validation item")
-    num_validation_media: Changeable[int] = Field(4, ge=0, description="items logged as sound and picture")
+    num_validation_media: Changeable[int] = Field(4, ge=0, description="items logged as audio and image")
     min_active_share: Changeable[float] = Field(
         0.5, ge=0, le=1, description="warn below this share of active channels or used codes"
     )
@@ -40,7 +40,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
     losses: LossOptions
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
-    balancer: BalancerOptions | None = Field(None, description="treat weights as shares of the waveform's gradient")
+    balancer: BalancerOptions | None = Field(
+        None, description="treat weights as shares of the gradient of the waveform"
+    )
     torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
@@ -48,23 +50,23 @@ class AutoencoderTrainingConfig(TrainingConfig):
     def _terms_have_weights(self) -> Self:
         terms = {name for name, options in self.losses if options is not None}
         if not terms:
-            raise ValueError("`losses` is empty; name at least one reconstruction loss")
+            raise ValueError("`losses` is empty; give at least one reconstruction loss")
         terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
-        if without := sorted(terms - self.weights.keys()):
-            raise ValueError(f"the losses {without} have no entry in `weights`; a weight of 0 leaves one out")
-        if self.adversarial is None and (idle := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
-            raise ValueError(f"`weights` has {idle}, but there is no section `adversarial`")
+        if missing := sorted(terms - self.weights.keys()):
+            raise ValueError(f"the losses {missing} have no entry in `weights`; use a weight of 0 to disable a loss")
+        if self.adversarial is None and (unused := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
+            raise ValueError(f"`weights` has {unused}, but there is no section `adversarial`")
         controlled = {name for name, w in self.weights.items() if not isinstance(w, float | AnnealedWeight)}
         if wrong := sorted(controlled - {"kl"}):
             raise ValueError(f"{wrong} cannot be controlled by rate, capacity or free bits; only `kl` can")
         return self
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _check_precision(self) -> Self:
         if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
             raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
 
     def build_weights(self, frame_rate: float) -> dict[str, float | Schedule | KLControl]:
-        """Return the loss weights as numbers, schedules and controls, for a model of that many frames a second."""
+        """Return the loss weights as numbers, schedules and controls for a model with this frame rate."""
         return {name: build_weight(options, frame_rate) for name, options in self.weights.items()}

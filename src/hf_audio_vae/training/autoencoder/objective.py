@@ -21,13 +21,13 @@ BALANCED = "gradient_norm/"  # prefix of the balancer's measurements
 
 @dataclass(frozen=True)
 class Adversary:
-    """The discriminator and when it plays.
+    """A discriminator with its loss and its schedule.
 
     Args:
         discriminator (`torch.nn.Module`): Prepared by accelerate.
         loss (`AdversarialLoss`): Hinge or least squares.
-        start_step (`int`): First step with it.
-        update_interval (`int`): It learns in every so many steps from then on.
+        start_step (`int`): First step with the discriminator.
+        update_interval (`int`): Steps between its updates from then on.
     """
 
     discriminator: nn.Module
@@ -37,17 +37,18 @@ class Adversary:
 
 
 class AutoencoderObjective:
-    """Reconstruction, regularisers, and adversarial terms if there is a discriminator.
+    """Reconstruction losses, regularisers and, with a discriminator, adversarial losses.
 
     Args:
         model (`torch.nn.Module`): Autoencoder prepared by accelerate.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses.
-        weights (`Mapping[str, float | Schedule | KLControl]`): One for each term by name: reconstruction losses, the
+        weights (`Mapping[str, float | Schedule | KLControl]`): Weight of each term by name: reconstruction losses, the
             model's regularisers and, with an adversary, `"adversarial"` and `"feature_matching"`.
-        adversary (`Adversary`, *optional*): Whom to convince.
-        balancer (`GradientBalancer`, *optional*): Makes all weights but the regularisers' shares of the gradient.
-        decoder_only_from_step (`int`, *optional*): From this step on the encoder is frozen and the regularisers are
-            left out: the decoder learns to make the best of the latents there are.
+        adversary (`Adversary`, *optional*): Discriminator to train against.
+        balancer (`GradientBalancer`, *optional*): Turns all weights except the regularisers' into shares of the
+            gradient.
+        decoder_only_from_step (`int`, *optional*): Step from which the encoder is frozen and the regularisers are
+            left out. The decoder then trains on fixed latents.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class AutoencoderObjective:
         self.decoder_only_from_step = decoder_only_from_step
 
     def __call__(self, batch: CropBatch, step: int) -> StepLosses:
-        """Compute the losses of the autoencoder and, when it learns, of the discriminator."""
+        """Compute the losses of the autoencoder and, in its update steps, of the discriminator."""
         decoder_only = self._decoder_only(step)
         if decoder_only:
             extract_model_from_parallel(self.model).freeze_encoder()
-        made = reconstruction_step(self.model, batch, self.losses)
-        adversarial = self._adversarial_terms(made.target, made.waveform, step)
-        of_waveform = made.distances | adversarial.generator
-        regularisers = {} if decoder_only else made.regularisers
+        reconstruction = reconstruction_step(self.model, batch, self.losses)
+        adversarial = self._adversarial_terms(reconstruction.target, reconstruction.waveform, step)
+        of_waveform = reconstruction.distances | adversarial.generator
+        regularisers = {} if decoder_only else reconstruction.regularisers
         weights = self._weights_at(step)
         plain = weighted_sum(of_waveform | regularisers, weights)
 
@@ -83,15 +84,17 @@ class AutoencoderObjective:
         measured: dict[str, Tensor] = {}
         if self.balancer:
             shares = {name: float(weights.pop(name)) for name in of_waveform}
-            balanced, norms = self.balancer(of_waveform, shares, made.waveform)
+            balanced, norms = self.balancer(of_waveform, shares, reconstruction.waveform)
             losses["model"] = balanced + weighted_sum(regularisers, weights)
             measured |= {BALANCED + name: norm for name, norm in norms.items()}
         if adversarial.discriminator is not None:
             losses["discriminator"] = adversarial.discriminator
-        logged = of_waveform | {name: term.sum() for name, term in made.regularisers.items()} | adversarial.logged
+        logged = (
+            of_waveform | {name: term.sum() for name, term in reconstruction.regularisers.items()} | adversarial.logged
+        )
         if "kl" in regularisers:
             measured["kl"] = regularisers["kl"].detach()
-            # On the CPU, where the loop averages it: a copy to a GPU would wait for the GPU.
+            # On the CPU, where the loop averages it. A copy to a GPU would wait for the GPU.
             logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean()
         return StepLosses(losses, logged | {"loss": plain}, measured)
 
@@ -107,35 +110,35 @@ class AutoencoderObjective:
             self.balancer.update(norms)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what balancer and KL control have learnt, fit for JSON."""
-        return {name: part.state_dict() for name, part in self._stateful().items()}
+        """Return the state of balancer and KL control, JSON-serializable."""
+        return {name: control.state_dict() for name, control in self._stateful().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+        """Restore the state."""
+        for name, control in self._stateful().items():
+            control.load_state_dict(state[name])
 
     def _stateful(self) -> dict[str, KLControl | GradientBalancer]:
-        parts = {"kl": self.weights.get("kl"), "balancer": self.balancer}
-        return {name: part for name, part in parts.items() if isinstance(part, KLControl | GradientBalancer)}
+        controls = {"kl": self.weights.get("kl"), "balancer": self.balancer}
+        return {name: c for name, c in controls.items() if isinstance(c, KLControl | GradientBalancer)}
 
     def _decoder_only(self, step: int) -> bool:
         return self.decoder_only_from_step is not None and step >= self.decoder_only_from_step
 
     def _adversarial_terms(self, real: Tensor, fake: Tensor, step: int) -> AdversarialTerms:
-        """Ask the discriminator, if it plays yet."""
+        """Return the discriminator's terms; none before `start_step`."""
         if self.adversary is None or step < self.adversary.start_step:
             return AdversarialTerms({})
-        learns = (step - self.adversary.start_step) % self.adversary.update_interval == 0
+        train_discriminator = (step - self.adversary.start_step) % self.adversary.update_interval == 0
         return adversarial_step(
-            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=learns
+            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=train_discriminator
         )
 
     def _weights_at(self, step: int) -> dict[str, float | Tensor]:
-        """Return the weights of this step; those of terms that have not begun, or are over, stay out."""
-        dormant: set[str] = set()
+        """Return the weights of this step, without inactive terms."""
+        inactive: set[str] = set()
         if self.adversary and step < self.adversary.start_step:
-            dormant |= set(ADVERSARIAL_TERMS)
+            inactive |= set(ADVERSARIAL_TERMS)
         if self._decoder_only(step):
-            dormant |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS)
-        return {name: w(step) if callable(w) else w for name, w in self.weights.items() if name not in dormant}
+            inactive |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS)
+        return {name: w(step) if callable(w) else w for name, w in self.weights.items() if name not in inactive}

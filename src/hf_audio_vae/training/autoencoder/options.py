@@ -1,4 +1,4 @@
-"""The sections of a recipe, each with `build`. Their options are the arguments of what they build."""
+"""Sections of a recipe, each with `build`. Their options are the arguments of the built objects."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -27,7 +27,7 @@ _Balancer: Any = section_of(GradientBalancer)
 
 
 class LossOptions(_Losses):
-    """Which reconstruction losses to compute; each one named here needs a weight."""
+    """Reconstruction losses to compute; each needs a weight."""
 
     def build(self, sampling_rate: int) -> dict[str, nn.Module]:
         """Return the losses by name."""
@@ -41,54 +41,54 @@ class LossOptions(_Losses):
 
 
 class AnnealedWeight(Section):
-    """A weight that rises from 0 to `weight` in `steps`; `cyclical` does so every `steps` anew."""
+    """A weight that rises from 0 to `weight` in `steps`; `cyclical` repeats this every `steps`."""
 
     schedule: Annotated[str, one_of(SCHEDULES)]
     weight: Number
     steps: PositiveInt
 
     def build(self) -> Schedule:
-        """Return the schedule this describes."""
+        """Return the schedule."""
         return SCHEDULES[self.schedule](self.weight, self.steps)
 
 
 class FreeBitsWeight(Section):
-    """A weight for those latent channels alone that use more than `free_bits` a frame."""
+    """A weight for the latent channels that use more than `free_bits` per frame."""
 
     free_bits: float = Field(gt=0)
     weight: Number | AnnealedWeight
 
     def build(self) -> FreeBits:
-        """Return the control this describes."""
+        """Return the control."""
         weight = self.weight.build() if isinstance(self.weight, AnnealedWeight) else self.weight
         return FreeBits(weight, bits=self.free_bits)
 
 
 class CapacityWeight(Section):
-    """A weight that holds the KL at a capacity, which rises from 0 to `capacity_nats` a frame in `steps`."""
+    """A weight that holds the KL at a capacity, which rises from 0 to `capacity_nats` per frame in `steps`."""
 
     capacity_nats: float = Field(gt=0)
     steps: PositiveInt
     weight: Number
 
     def build(self) -> CapacityAnnealing:
-        """Return the control this describes."""
+        """Return the control."""
         return CapacityAnnealing(self.weight, nats=self.capacity_nats, steps=self.steps)
 
 
 class TargetRateWeight(Section):
-    """A weight that starts at `weight` and is led to where the KL is `target_bits_per_second`."""
+    """A weight that starts at `weight` and is adapted until the KL is `target_bits_per_second`."""
 
     target_bits_per_second: float = Field(gt=0)
     weight: float = Field(1e-4, gt=0)
 
     def build(self, frame_rate: float) -> TargetRate:
-        """Return the control this describes, for a model of that many frames a second."""
+        """Return the control for a model with this frame rate."""
         return TargetRate(self.target_bits_per_second, frame_rate=frame_rate, weight=self.weight)
 
 
 def _kind(value: object) -> str:
-    """Tell the kinds of weights apart by the key that only one of them has, so that errors speak of that one."""
+    """Return the kind of a weight by its distinguishing key, so that errors are about that kind only."""
     keys = set(value) if isinstance(value, Mapping) else getattr(value, "model_fields_set", set())
     named = [key for key in ("schedule", "free_bits", "capacity_nats", "target_bits_per_second") if key in keys]
     return named[0] if named else "number"
@@ -105,14 +105,14 @@ WeightOptions = Annotated[
 
 
 def build_weight(options: WeightOptions, frame_rate: float) -> float | Schedule | KLControl:
-    """Return the number, schedule or control that a recipe names."""
+    """Return the number, schedule or control of a recipe."""
     if isinstance(options, TargetRateWeight):
         return options.build(frame_rate)
     return options if isinstance(options, float) else options.build()
 
 
 class DiscriminatorOptions(_Discriminators):
-    """Which discriminators judge; at least one."""
+    """Discriminators to train against; at least one."""
 
     def build(self, audio_channels: int) -> DiscriminatorEnsemble:
         """Return new discriminators."""
@@ -121,7 +121,7 @@ class DiscriminatorOptions(_Discriminators):
 
 
 class AdversarialOptions(Section):
-    """Training against discriminators: new ones, or those beside a published model."""
+    """Training against new discriminators, or those of a published model."""
 
     discriminators: DiscriminatorOptions = DiscriminatorOptions()
     pretrained_model_name_or_path: str | None = Field(
@@ -134,17 +134,17 @@ class AdversarialOptions(Section):
     learning_rate: float = Field(1e-4, gt=0)
 
     @model_validator(mode="after")
-    def _somebody_judges(self) -> Self:
+    def _check_discriminators(self) -> Self:
         if self.pretrained_model_name_or_path is None and all(options is None for _, options in self.discriminators):
-            raise ValueError(f"`discriminators` is empty; name at least one of {', '.join(DISCRIMINATORS)}")
+            raise ValueError(f"`discriminators` is empty; give at least one of {', '.join(DISCRIMINATORS)}")
         return self
 
     def build_loss(self) -> AdversarialLoss:
-        """Return what the two players minimise."""
+        """Return the loss of generator and discriminator."""
         return ADVERSARIAL_LOSSES[self.loss]()
 
     def build_discriminators(self, audio_channels: int) -> DiscriminatorEnsemble:
-        """Return new discriminators, or those of `pretrained_model_name_or_path`, whatever `discriminators` says."""
+        """Return new discriminators, or those of `pretrained_model_name_or_path` instead of `discriminators`."""
         if self.pretrained_model_name_or_path is None:
             return self.discriminators.build(audio_channels)
         return load_discriminators(self.pretrained_model_name_or_path, self.pretrained_revision)

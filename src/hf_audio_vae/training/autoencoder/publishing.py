@@ -1,4 +1,4 @@
-"""The folder of a trained autoencoder: weights, recipe, metrics and card."""
+"""Folder of a trained autoencoder: weights, recipe, metrics and card."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,12 +28,12 @@ def write_model(
     """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into `config.output_dir`.
 
     Args:
-        model (`AutoencoderModel`): What to publish, as a rule the averaged one.
+        model (`AutoencoderModel`): Model to publish, usually the averaged one.
         config (`AutoencoderTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`; the last is the
             model's.
-        title (`str`): What the card calls it: the repository's id, or the folder's name.
-        discriminator (`DiscriminatorEnsemble`, *optional*): What it was trained against, for who trains it further.
+        title (`str`): Title of the card: the repository's id, or the folder's name.
+        discriminator (`DiscriminatorEnsemble`, *optional*): Its discriminators, for further training.
     """
     folder = config.output_dir
     model.save_published(folder)

@@ -1,4 +1,4 @@
-"""What one training step computes, as plain functions; when they run is the loop's affair."""
+"""Computation of one training step, as plain functions. The loop schedules them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +17,15 @@ ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A batch after the autoencoder.
+    """Reconstruction of a batch and the terms of its loss.
 
     Args:
-        waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): What came out; of a hierarchy, the items
-            of each of its reconstructions after each other.
-        target (`torch.Tensor`, same shape): What went in for it.
-        distances (`dict[str, torch.Tensor]`): Scalars: each reconstruction loss, unweighted.
+        waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output of the model; of a hierarchy, the
+            items of all its reconstructions in sequence.
+        target (`torch.Tensor`, same shape): Input of each output item.
+        distances (`dict[str, torch.Tensor]`): Reconstruction losses, unweighted scalars.
         regularisers (`dict[str, torch.Tensor]`): The model's own terms, unweighted: scalars, or for `"kl"` one value
-            for each latent channel, (latent_channels,), in nats a frame.
+            for each latent channel, (latent_channels,), in nats per frame.
     """
 
     waveform: Tensor
@@ -37,8 +37,8 @@ class Reconstruction:
 def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str, nn.Module]) -> Reconstruction:
     """Encode, sample or quantize, and decode a batch; compute every term of the loss.
 
-    What is random of a crop, a posterior's noise or how many codebooks it is decoded from, comes from its own seed:
-    neither the batch it sits in, nor the device, nor the number of processes changes it.
+    All random values of a crop, the posterior's noise and the number of codebooks, come from its own seed. They do not
+    depend on the batch, the device or the number of processes.
 
     Args:
         model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `reconstructions` and
@@ -60,13 +60,13 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
 
 @dataclass(frozen=True)
 class AdversarialTerms:
-    """A batch of real and reconstructed sound after the discriminator.
+    """Discriminator terms of a batch of real and reconstructed audio.
 
     Args:
         generator (`dict[str, torch.Tensor]`): `"adversarial"` and `"feature_matching"`, unweighted scalars that depend
             on the reconstruction and not on the discriminator's parameters.
         discriminator (`torch.Tensor`, *optional*): The discriminator's loss, which depends on its parameters only.
-        accuracy (`torch.Tensor`, *optional*): Share of scores that are right.
+        accuracy (`torch.Tensor`, *optional*): Share of correct scores.
     """
 
     generator: dict[str, Tensor]
@@ -75,7 +75,7 @@ class AdversarialTerms:
 
     @property
     def logged(self) -> dict[str, Tensor]:
-        """What there is to log of the discriminator, by name."""
+        """Scalars of the discriminator for the log, by name."""
         values = {"discriminator": self.discriminator, "discriminator_accuracy": self.accuracy}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -83,10 +83,10 @@ class AdversarialTerms:
 def adversarial_step(
     discriminator: nn.Module, real: Tensor, fake: Tensor, loss: AdversarialLoss, *, train_discriminator: bool = True
 ) -> AdversarialTerms:
-    """Judge a batch for both players, by the same weights of the discriminator.
+    """Compute generator and discriminator losses of a batch with the same discriminator weights.
 
-    Under `DistributedDataParallel` the discriminator's own pass has to be one call, on real and fake together; the
-    generator's goes past the wrapper, with the parameters frozen, so that it leaves no gradient there.
+    Under `DistributedDataParallel` the discriminator's pass has to be one call on real and fake together. The
+    generator's pass skips the wrapper and freezes the parameters, so that they get no gradient from it.
 
     Args:
         discriminator (`torch.nn.Module`): Possibly wrapped; returns `logits` and `feature_maps`.
@@ -99,28 +99,28 @@ def adversarial_step(
         `AdversarialTerms`: The generator's terms and, if it is trained, the discriminator's loss and accuracy.
     """
     unwrapped = extract_model_from_parallel(discriminator)
-    own_loss = own_accuracy = None
+    discriminator_loss = discriminator_accuracy = None
     if train_discriminator:
-        judged = discriminator(torch.cat((real, fake.detach())))
-        of_real, of_fake = zip(*(logits.chunk(2) for logits in judged.logits), strict=True)
-        own_loss = loss.discriminator(of_real, of_fake)
-        own_accuracy = accuracy(of_real, of_fake, loss.boundary).detach()
-        real_maps = [[feature_map.detach().chunk(2)[0] for feature_map in maps] for maps in judged.feature_maps]
+        output = discriminator(torch.cat((real, fake.detach())))
+        real_logits, fake_logits = zip(*(logits.chunk(2) for logits in output.logits), strict=True)
+        discriminator_loss = loss.discriminator(real_logits, fake_logits)
+        discriminator_accuracy = accuracy(real_logits, fake_logits, loss.boundary).detach()
+        real_maps = [[feature_map.detach().chunk(2)[0] for feature_map in maps] for maps in output.feature_maps]
     else:
         with torch.no_grad():
             real_maps = unwrapped(real).feature_maps
     with frozen(unwrapped):
-        judged = unwrapped(fake)
+        output = unwrapped(fake)
     generator = {
-        "adversarial": loss.generator(judged.logits),
-        "feature_matching": feature_matching(real_maps, judged.feature_maps),
+        "adversarial": loss.generator(output.logits),
+        "feature_matching": feature_matching(real_maps, output.feature_maps),
     }
-    return AdversarialTerms(generator, own_loss, own_accuracy)
+    return AdversarialTerms(generator, discriminator_loss, discriminator_accuracy)
 
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a module, but not into its parameters."""
+    """Freeze the parameters of a module; gradients still pass through it."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Reconstructions and the health of latents or codes, for the trackers."""
+"""Log reconstructions and the health of latents or codes to the trackers."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ from hf_audio_vae.training.tracking import log_audio, log_pictures
 def log_reconstructions(
     accelerator: Accelerator, clips: Sequence[Clip], reconstructions: Sequence[Tensor], sampling_rate: int, step: int
 ) -> None:
-    """Log each clip's reconstruction as sound and as a picture, and at step 0 the original.
+    """Log each clip's reconstruction as audio and as an image, and the original at step 0.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Holds the trackers: tensorboard, trackio and wandb get media.
+        accelerator (`accelerate.Accelerator`): Accelerator with trackers; tensorboard, trackio and wandb get media.
         clips (`Sequence[Clip]`): Originals.
-        reconstructions (`Sequence[torch.Tensor]`): One of shape (audio_channels, time) for each.
+        reconstructions (`Sequence[torch.Tensor]`): Reconstruction (audio_channels, time) of each clip.
         sampling_rate (`int`): In Hz.
         step (`int`): Optimiser steps done.
     """
@@ -35,5 +35,5 @@ def log_reconstructions(
 
 
 def log_health(accelerator: Accelerator, health: Health, step: int) -> None:
-    """Log a picture of what each latent channel or codebook carries, under the name `latents` or `codes`."""
+    """Log an image of the use of each latent channel or codebook as `latents` or `codes`."""
     log_pictures(accelerator, {health.name: figure_pixels(health.figure(f"{health.name}, step {step}"))}, step)

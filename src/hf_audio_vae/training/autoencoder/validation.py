@@ -12,7 +12,7 @@ from hf_audio_vae.models import AutoencoderModel
 
 @dataclass(frozen=True)
 class Clip:
-    """A waveform (audio_channels, time) of the validation set and its name."""
+    """A validation waveform (audio_channels, time) and its name."""
 
     name: str
     waveform: Tensor
@@ -20,12 +20,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a validation found.
+    """Result of a validation.
 
     Args:
-        metrics (`dict[str, float]`): Means over clips by metric name, the regularisers and the health's summary, too.
-        reconstructions (`list[torch.Tensor]`): (audio_channels, time) of each clip.
-        health (`Health`, *optional*): Of the latents or codes of all clips, if all that was measured is finite.
+        metrics (`dict[str, float]`): Means over clips by metric name, including regularisers and health summary.
+        reconstructions (`list[torch.Tensor]`): Reconstruction (audio_channels, time) of each clip.
+        health (`Health`, *optional*): Health of the latents or codes of all clips, if all metrics are finite.
     """
 
     metrics: dict[str, float]
@@ -35,16 +35,16 @@ class ValidationResult:
 
 @torch.no_grad()
 def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> ValidationResult:
-    """Reconstruct each clip by itself, from its posterior mean or its codes, and measure.
+    """Reconstruct each clip separately, from its posterior mean or its codes, and measure.
 
     Args:
         model (`AutoencoderModel`): Autoencoder; its output has `sample`, `losses`, and `latent_dist` or
             `audio_codes`.
-        clips (`Sequence[Clip]`): The fixed set.
-        device (`torch.device`): Where the model is.
+        clips (`Sequence[Clip]`): Validation clips.
+        device (`torch.device`): Device of the model.
 
     Returns:
-        `ValidationResult`: Means, reconstructions, and the health of latents or codes.
+        `ValidationResult`: Metrics, reconstructions, and the health of latents or codes.
 
     Raises:
         ValueError: There are no clips.

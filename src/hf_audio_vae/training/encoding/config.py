@@ -6,9 +6,11 @@ from hf_audio_vae.training.sections import Section
 
 
 class EncodingConfig(Section):
-    """Everything that latents of a data set are made from."""
+    """Options of encoding a data set into latents or codes."""
 
-    model: str = Field(description="folder or Hub id of the autoencoder; a folder gets the statistics in its config")
+    model: str = Field(
+        description="folder or Hub id of the autoencoder; statistics are written into a folder's config"
+    )
     model_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     model_revision: str | None = None
 
@@ -18,16 +20,16 @@ class EncodingConfig(Section):
     dataset_revision: str | None = None
     data_files: str | list[str] | None = None
     audio_column: str | None = None
-    output_dir: Path = Field(description="folder of the latents, shared by all machines")
+    output_dir: Path = Field(description="folder of the latents or codes, shared by all machines")
 
     items_per_file: int = Field(
-        100, ge=1, description="items of a file; a killed process encodes at most one file again"
+        100, ge=1, description="items per file; after a kill, each process encodes at most one file again"
     )
-    max_row_seconds: float = Field(60.0, gt=0, description="longest row; longer items are split")
-    max_bad_share: float = Field(0.1, ge=0, le=1, description="fail above this share of undecodable items")
+    max_row_seconds: float = Field(60.0, gt=0, description="maximum length of a row; longer items are split")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="fail if the share of undecodable items is higher")
 
     def place(self) -> dict[str, str | None]:
-        """Say where the model is, for the record: a local one by an absolute path that has the subfolder in it."""
+        """Return the source of the model for the record; of a folder, the absolute path with the subfolder."""
         folder = Path(self.model)
         if folder.is_dir():
             return {"model": str((folder / (self.model_subfolder or "")).resolve())}
@@ -35,7 +37,7 @@ class EncodingConfig(Section):
         return {name: getattr(self, name) for name in names}
 
     def source(self) -> dict[str, str]:
-        """Name what is encoded, for the record."""
+        """Return the source of the data for the record."""
         names = ("dataset_name", "dataset_config_name", "dataset_split", "dataset_revision", "data_files")
         values = {name: getattr(self, name) for name in (*names, "audio_column")}
         return {name: str(value) for name, value in values.items() if value is not None}

@@ -1,11 +1,12 @@
-"""A data set of sound to a data set of latents or codes: parallel and resumable.
+"""Parallel and resumable encoding of an audio data set into latents or codes.
 
-Memory does not grow with the items for latents; for codes it does, with the longest: see `row_encoders`.
+Memory for latents does not depend on the items' length. Memory for codes grows with the longest item: see
+`row_encoders`.
 
-The unit of work is a file: `items_per_file` consecutive items of one shard of the source. What is in it depends on
-nothing else, so any number of processes write the same files, and a file that is there is finished: it is written
-under a hidden name and renamed. What it adds to the statistics stands in its footer; the sum is taken at the end, in
-the files' order, and is the same to the bit however often the work was interrupted.
+The unit of work is a file: `items_per_file` consecutive items of one shard of the source. Its content depends on
+nothing else, so any number of processes write the same files. A file is written under a hidden name and renamed, so an
+existing file is complete. Its footer has its part of the statistics. They are summed at the end, in the files' order,
+so the result is bit-identical after any number of interruptions.
 """
 
 import os
@@ -39,26 +40,28 @@ def encode_dataset(
     world_size: int = 1,
     progress: Callable[[float], object] = lambda seconds: None,
 ) -> float:
-    """Write this process's share of the files that are not there yet.
+    """Write this process's share of the missing files.
 
     Args:
-        model (`torch.nn.Module`): Autoencoder with posteriors or codes, in evaluation mode; works `tile_frames` at a
-            time.
+        model (`torch.nn.Module`): Autoencoder with posteriors or codes, in evaluation mode; encodes in chunks of
+            `tile_frames`.
         source (`datasets.IterableDataset`): From `load_audio_stream(..., keep_columns=True)`.
-        folder (`Path`): Of the data set; files go into `data/` in it.
-        record (`EncodingRecord`): How to encode.
-        rank (`int`): This process.
+        folder (`Path`): Folder of the encoded data set; files go into its `data/`.
+        record (`EncodingRecord`): Settings of the encoding.
+        rank (`int`): Index of this process.
         world_size (`int`): Number of processes.
-        progress (`Callable`): Called with the seconds of sound of every row that is written.
+        progress (`Callable`): Called with the seconds of audio of every written row.
 
     Returns:
-        `float`: Seconds of sound that were encoded in this call.
+        `float`: Seconds of audio encoded in this call.
 
     Raises:
-        ValueError: The columns of the source are not known, or clash with those that are written.
+        ValueError: The columns of the source are unknown, or collide with the written columns.
     """
     if source.features is None:
-        raise ValueError("the columns of the data set are not known before it is read; give it a schema, or parquet.")
+        raise ValueError(
+            "the columns of the data set are unknown before reading; use parquet, or a data set with a schema."
+        )
     others = {name: feature for name, feature in source.features.items() if name != "audio"}
     encoder = row_encoder(model, record)
     features = encoder.features(others)
@@ -73,7 +76,7 @@ def encode_dataset(
 
 
 def tally(folder: Path) -> Tally:
-    """Sum up all files, in their order."""
+    """Sum the tallies of all files, in the files' order."""
     total = Tally()
     for path in sorted((folder / "data").glob("*.parquet")):
         total.add(Tally.from_json(pq.read_metadata(path).metadata[FOOTER.encode()]))
@@ -83,28 +86,27 @@ def tally(folder: Path) -> Tally:
 def _files(
     source: datasets.IterableDataset, folder: Path, items_per_file: int, rank: int, world_size: int
 ) -> Iterator[tuple[Path, Iterator[Mapping[str, Any]]]]:
-    """Yield the files that this process has to write, each with its items; these have to be used up before the next.
+    """Yield the files that this process has to write, with their items. Consume all items before the next file.
 
-    Shards are dealt out if there are enough of them, so that each is read by one process; else all processes read all
-    of them and files are dealt out.
+    If there are enough shards, each is read by one process. Otherwise all processes read all shards and files are
+    distributed.
     """
     by_shard = source.num_shards >= world_size
-    turn = 0
+    file_index = 0
     for shard in range(source.num_shards):
         if by_shard and shard % world_size != rank:
             continue
-        part = source.shard(source.num_shards, shard) if source.num_shards > 1 else source
-        examples = iter(part)
+        examples = iter(source.shard(source.num_shards, shard) if source.num_shards > 1 else source)
         number = 0
         while (first := next(examples, None)) is not None:
             items = _first_and_next(first, examples, items_per_file)
-            path = folder / f"train-{shard:05d}-{number:06d}.parquet"  # what `datasets` takes for the split
-            if (by_shard or turn % world_size == rank) and not path.exists():
+            path = folder / f"train-{shard:05d}-{number:06d}.parquet"  # `datasets` derives the split from this name
+            if (by_shard or file_index % world_size == rank) and not path.exists():
                 yield path, items
             for _ in items:
-                pass  # another process's, or there already
+                pass  # of another process, or already written
             number += 1
-            turn += 1
+            file_index += 1
 
 
 def _first_and_next(first: Any, rest: Iterator[Any], count: int) -> Iterator[Any]:
@@ -117,7 +119,7 @@ def _first_and_next(first: Any, rest: Iterator[Any], count: int) -> Iterator[Any
 
 
 class _FileWriter:
-    """A parquet file that is there when it is whole."""
+    """Writes a parquet file, which gets its name when it is complete."""
 
     def __init__(self, path: Path, features: datasets.Features) -> None:
         self.path = path
@@ -130,7 +132,7 @@ class _FileWriter:
         return self
 
     def write(self, row: Row, seconds: float) -> None:
-        """Add a row: one group, so that a reader needs no more memory than the writer."""
+        """Write a row as its own row group, so that a reader needs no more memory than the writer."""
         ordered = {name: row[name] for name in self.features}
         table = datasets.Dataset.from_list([ordered], features=self.features).data.table
         self._writer.write_table(table.cast(self.features.arrow_schema))
@@ -153,7 +155,7 @@ def _encode_item(
     writer: _FileWriter,
     progress: Callable[[float], object],
 ) -> None:
-    """Write an item's rows; of one that breaks off, those before. What cannot be read for now is no such item."""
+    """Write the rows of an item up to the first decoding error. Other read errors are raised."""
     others = {name: value for name, value in example.items() if name != "audio"}
     name = item_name(example["audio"])
     rows = _encode_rows(encoder, example, max_row_seconds)
@@ -167,9 +169,9 @@ def _encode_item(
         if row is None:
             break
         columns, frames, start, count, last = row
-        own = {column: value.numpy() for column, value in columns.items()} | {"frames": frames, "path": name}
+        encoded = {column: value.numpy() for column, value in columns.items()} | {"frames": frames, "path": name}
         seconds = count / encoder.sampling_rate
-        writer.write(others | own | {"start_sample": start, "num_samples": count, "last": last}, seconds)
+        writer.write(others | encoded | {"start_sample": start, "num_samples": count, "last": last}, seconds)
         encoder.measure(columns, writer.tally)
         progress(seconds)
         written += 1
@@ -181,18 +183,20 @@ def _encode_rows(
 ) -> Iterator[tuple[dict[str, Tensor], int, int, int, bool]]:
     """Yield rows of at most `max_row_seconds`.
 
-    Each is columns, (frames, ...), with frames, first sample, samples, and whether the item ends with it.
+    Each has columns, (frames, ...), number of frames, first sample, number of samples, and whether it is the last row.
     """
     row_frames = max(round(max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
-    wanted = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
+    audio_format = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
     with open_item(example["audio"]) as reader:
         time = resampled_length(reader, encoder.sampling_rate)
         if time < 1:
-            raise AudioDecodeError(f"it is too short for one sample at {encoder.sampling_rate} Hz.")
+            raise AudioDecodeError(f"the audio is shorter than one sample at {encoder.sampling_rate} Hz.")
 
         def read(start: int, stop: int) -> Tensor:
-            waveform = read_stretch(reader, start, stop - start, **wanted)
-            return F.pad(waveform, (0, stop - start - waveform.shape[-1]))[None]  # what resampling rounded away
+            waveform = read_stretch(reader, start, stop - start, **audio_format)
+            return F.pad(waveform, (0, stop - start - waveform.shape[-1]))[
+                None
+            ]  # samples lost to rounding in resampling
 
         start = 0
         for columns, frames in encoder.rows(read, time, row_frames):

@@ -1,4 +1,4 @@
-"""What encodes the sound of an item into rows of a data set: posteriors, or codes."""
+"""Encoders from the audio of an item to dataset rows of posteriors or codes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,26 +17,26 @@ from hf_audio_vae.training.encoding.tallies import Tally
 
 
 class RowEncoder(Protocol):
-    """Makes the rows of an item."""
+    """Encodes the audio of an item into rows."""
 
     sampling_rate: int
     audio_channels: int
     hop_length: int
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
-        """Return the columns of its rows, beside `others` of the source."""
+        """Return the columns of the rows, with the `others` of the source."""
 
     def rows(
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
-        """Yield columns, (frames, width) each, and their frames, `row_frames` at most, of what `read` gives."""
+        """Encode the audio from `read`; yield columns, (frames, width), and frames, at most `row_frames`."""
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
-        """Add what is measured of a row to a file's tally."""
+        """Add the statistics of a row to the tally of its file."""
 
 
 class PosteriorEncoder:
-    """Means and standard deviations of a model's posteriors, in memory that does not grow with the item."""
+    """Encodes means and standard deviations of posteriors. Memory does not grow with the length of an item."""
 
     def __init__(self, model: Any, record: LatentsRecord) -> None:
         self.model, self.latent_channels = model, record.latent_channels
@@ -44,13 +44,13 @@ class PosteriorEncoder:
         self.hop_length = record.hop_length
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
-        """Return `mean`, `std` and the rest."""
+        """Return `mean`, `std` and the other columns."""
         return latent_features(self.latent_channels, others)
 
     def rows(
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
-        """Yield `mean` and `std`, (frames, latent_channels); `AudioDecodeError` if they are not finite."""
+        """Yield `mean` and `std`, (frames, latent_channels); raise `AudioDecodeError` if they are not finite."""
 
         def read_for_model(start: int, stop: int) -> Tensor:
             return read(start, stop).to(self.model.device, self.model.dtype)
@@ -59,7 +59,7 @@ class PosteriorEncoder:
             # (1, latent_channels, frames) -> (frames, latent_channels)
             mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
             if not bool(mean.isfinite().all() and std.isfinite().all()):
-                raise AudioDecodeError("the model makes latents of it that are NaN or infinite.")
+                raise AudioDecodeError("the latents of the item are NaN or infinite.")
             yield {"mean": mean, "std": std}, len(mean)
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
@@ -68,10 +68,10 @@ class PosteriorEncoder:
 
 
 class CodeEncoder:
-    """Codes of a model with codebooks, one column a level.
+    """Encodes codes of a model with codebooks, one column per level.
 
-    An item's samples and its codes are in memory at once, 11 MB a minute and channel at 48 kHz, while a model that
-    works in tiles encodes; its layers see a tile at a time. Cut recordings of many hours before.
+    All samples and codes of an item are in memory at once, 11 MB per minute and channel at 48 kHz. With tiling, the
+    layers process one tile at a time. Split recordings of many hours before.
     """
 
     def __init__(self, model: Any, record: CodesRecord) -> None:
@@ -80,18 +80,18 @@ class CodeEncoder:
         self.hop_length = model.hop_length
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
-        """Return the columns of codes and the rest."""
+        """Return the columns of codes and the other columns."""
         return code_features(self.record.columns, [len(sizes) for sizes in self.record.codebook_sizes], others)
 
     def rows(
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
-        """Yield the codes of each level, (frames, num_codebooks); `AudioDecodeError` if the model makes none."""
+        """Yield the codes of each level, (frames, num_codebooks); raise `AudioDecodeError` if encoding fails."""
         waveform = read(0, time).to(self.model.device, self.model.dtype)
         try:
             codes = self.model.encode(waveform).audio_codes
         except ValueError as error:
-            raise AudioDecodeError(f"the model makes no codes of it: {error}") from error
+            raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
         levels = [level[0].T.int().cpu() for level in (codes if isinstance(codes, tuple) else (codes,))]
         frames = -(-time // self.hop_length)
         per_frame = [self.hop_length // hop_length for hop_length in self.record.hop_lengths]
@@ -111,23 +111,23 @@ class CodeEncoder:
 
 
 def row_encoder(model: Any, record: EncodingRecord) -> RowEncoder:
-    """Return what makes rows of the kind that a record is of."""
+    """Return the row encoder for the type of a record."""
     if isinstance(record, CodesRecord):
         return CodeEncoder(model, record)
     if isinstance(record, LatentsRecord):
         return PosteriorEncoder(model, record)
-    raise ValueError(f"there are no rows of a {type(record).__name__}; use that of latents or codes.")
+    raise ValueError(f"there is no row encoder for a {type(record).__name__}; use a record of latents or codes.")
 
 
 def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
-    """Return the record of what a model is going to encode.
+    """Return the record of a data set before a model encodes it.
 
     Args:
         model (`torch.nn.Module`): Autoencoder with posteriors or with codebooks.
-        settings (`Mapping`): Fields that do not follow from the model.
+        settings (`Mapping`): Fields that are not derived from the model.
 
     Raises:
-        ValueError: A level's frames are not a whole number of each coarser one's, or codes are no whole sound.
+        ValueError: Hop lengths of the levels do not divide the model's, or decoding needs more than the codes.
     """
     known: dict[str, Any] = {
         "family": type(model).__name__,
@@ -139,22 +139,24 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
         return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
     if model.codes_need_scales:
         raise ValueError(
-            "the model divides each sound by its loudness, which codes alone do not tell; name one with `normalize` "
-            "false."
+            "the model divides each sound by its loudness, which is not part of the codes; use a model with "
+            "`normalize` false."
         )
     by_level = model.codes_by_level
     sizes = [[size] for size in model.codebook_sizes] if by_level else [list(model.codebook_sizes)]
     hops = list(model.codebook_hop_lengths) if by_level else [model.hop_length]
     if any(model.hop_length % hop for hop in hops):
-        raise ValueError(f"the hops of the levels, {hops}, do not divide {model.hop_length}, a whole frame's.")
+        raise ValueError(
+            f"the hop lengths of the levels, {hops}, do not divide that of the model, {model.hop_length}."
+        )
     return CodesRecord(hop_lengths=hops, codebook_sizes=sizes, hierarchical=by_level, **known)
 
 
 def completed(record: EncodingRecord, total: Tally) -> EncodingRecord:
-    """Return the record of a data set whose files are all written.
+    """Return the record of a data set after all files are written.
 
     Raises:
-        ValueError: There is nothing in them.
+        ValueError: The files have no rows.
     """
     if not total.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(total.skipped.items())[:3])
@@ -168,12 +170,12 @@ def completed(record: EncodingRecord, total: Tally) -> EncodingRecord:
 
 
 def _regrouped(chunks: Iterator[DiagonalGaussian], frames: int) -> Iterator[DiagonalGaussian]:
-    """Yield the same frames in groups of another size."""
-    held: list[Tensor] = []
+    """Yield the frames of all chunks in groups of `frames`."""
+    pending: list[Tensor] = []
     for chunk in chunks:
-        held = [torch.cat([*held, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
-        while held[0].shape[-1] >= frames:
-            yield DiagonalGaussian(*held[0][..., :frames].chunk(2, dim=1))
-            held = [held[0][..., frames:]]
-    if held and held[0].shape[-1]:
-        yield DiagonalGaussian(*held[0].chunk(2, dim=1))
+        pending = [torch.cat([*pending, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
+        while pending[0].shape[-1] >= frames:
+            yield DiagonalGaussian(*pending[0][..., :frames].chunk(2, dim=1))
+            pending = [pending[0][..., frames:]]
+    if pending and pending[0].shape[-1]:
+        yield DiagonalGaussian(*pending[0].chunk(2, dim=1))

@@ -1,4 +1,4 @@
-"""What is counted while a data set is encoded, file by file."""
+"""Counts and statistics of an encoded data set, file by file."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from hf_audio_vae.latents import ChannelMoments
 
 @dataclass
 class Tally:
-    """What a file holds.
+    """Counts and statistics of a file.
 
     Args:
-        rows (`int`): Its rows.
-        items (`int`): Items of the source that they are made of.
-        seconds (`float`): Seconds of sound.
-        skipped (`dict[str, str]`): Items that could not be decoded, or only in part, with the reason.
-        moments (`ChannelMoments`): Of its latents; empty where there are codes.
-        code_counts (`list[list[int]]`): How often each code of each codebook is in it; empty where there are latents.
+        rows (`int`): Number of rows.
+        items (`int`): Number of encoded items of the source.
+        seconds (`float`): Seconds of audio.
+        skipped (`dict[str, str]`): Items that could not be decoded, at least in part, with the reason.
+        moments (`ChannelMoments`): Moments of the latents; empty for codes.
+        code_counts (`list[list[int]]`): Count of each code of each codebook; empty for latents.
     """
 
     rows: int = 0
@@ -27,7 +27,7 @@ class Tally:
     code_counts: list[list[int]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
-        """Take in another file's."""
+        """Add the tally of another file."""
         self.rows += other.rows
         self.items += other.items
         self.seconds += other.seconds
@@ -36,18 +36,18 @@ class Tally:
         self.count_codes(other.code_counts)
 
     def count_codes(self, counts: list[list[int]]) -> None:
-        """Take in how often each code of each codebook is in a row, or in a file; there may be none of it."""
+        """Add the count of each code of each codebook in a row or a file; `counts` may be empty."""
         if not counts:
             return
-        both = zip(self.code_counts, counts, strict=True) if self.code_counts else ()
-        self.code_counts = [[a + b for a, b in zip(*pair, strict=True)] for pair in both] or counts
+        pairs = zip(self.code_counts, counts, strict=True) if self.code_counts else ()
+        self.code_counts = [[a + b for a, b in zip(*pair, strict=True)] for pair in pairs] or counts
 
     def to_json(self) -> str:
-        """Return it as text for a file's footer."""
+        """Return the tally as JSON for the footer of a file."""
         return json.dumps(vars(self) | {"moments": self.moments.state_dict()})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Tally":
-        """Read what `to_json` wrote."""
+        """Parse the output of `to_json`."""
         values = json.loads(text)
         return cls(**values | {"moments": ChannelMoments.from_state_dict(values["moments"])})

@@ -10,13 +10,13 @@ DERIVED = ("sample_size", "in_channels", "out_channels", "cross_attention_input_
 
 
 class LatentDiffusionTrainingConfig(TrainingConfig):
-    """Everything a training run of latent diffusion is made from."""
+    """Options of a training run of latent diffusion."""
 
-    vae_name_or_path: str = Field(description="the autoencoder that encoded the latents, folder or Hub id")
+    vae_name_or_path: str = Field(description="autoencoder of the latents, folder or Hub id")
     vae_subfolder: str | None = Field(None, description="subfolder of the autoencoder, `vae` in a pipeline")
     vae_revision: str | None = None
 
-    dataset_name: str = Field(description="latents that encode_latents.py wrote, folder or Hub id")
+    dataset_name: str = Field(description="latents written by encode_latents.py, folder or Hub id")
     validation_dataset_name: str = Field(description="held-out latents")
     validation_dataset_revision: str | None = None
     label_column: str | None = Field(None, description="condition on the classes in this column")
@@ -40,21 +40,19 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     adam_beta2: float = 0.99
 
     num_validation_sounds: Changeable[int] = Field(
-        4, ge=0, description="sounds to generate, log and compare with the data"
+        4, ge=0, description="number of sounds to generate, log and compare with the data"
     )
     validation_inference_steps: Changeable[int] = Field(50, ge=1)
     validation_guidance_scale: Changeable[float] = 4.0
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _check_consistency(self) -> Self:
         if derived := sorted(self.transformer.keys() & set(DERIVED)):
-            raise ValueError(
-                f"`transformer` has {derived}, which follow from the autoencoder and the rest; leave them out"
-            )
+            raise ValueError(f"`transformer` has {derived}, which are derived from the other options; leave them out")
         if (self.text_column is None) != (self.text_encoder_name_or_path is None):
             raise ValueError("`text_column` and `text_encoder_name_or_path` go together; give both or neither")
         return self
 
     def build_process(self) -> DiffusionProcess:
-        """Return the way from latents to noise."""
+        """Return the diffusion process."""
         return VPrediction() if self.process == "v_prediction" else RectifiedFlow(logit_normal=self.logit_normal)

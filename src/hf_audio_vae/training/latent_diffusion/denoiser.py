@@ -11,11 +11,11 @@ from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import L
 
 
 class Denoiser(nn.Module):
-    """The two networks that latent diffusion trains, as one to prepare, average and save.
+    """The two networks of latent diffusion in one module.
 
     Args:
         transformer (`StableAudioDiTModel`): Denoiser.
-        conditioner (`LatentConditioner`): What conditions it.
+        conditioner (`LatentConditioner`): Makes the conditioning tokens.
     """
 
     def __init__(self, transformer: StableAudioDiTModel, conditioner: LatentConditioner) -> None:
@@ -34,7 +34,7 @@ class Denoiser(nn.Module):
         text: tuple[Tensor, Tensor] | None = None,
         dropped: Tensor | None = None,
     ) -> Tensor:
-        """Condition and denoise; arguments as in `denoise` and `LatentConditioner`, `text` states and their mask."""
+        """Condition and denoise; for arguments see `denoise` and `LatentConditioner`. `text` is (states, mask)."""
         states, text_mask = text or (None, None)
         condition = self.conditioner(
             durations,
@@ -46,26 +46,26 @@ class Denoiser(nn.Module):
         return denoise(self.transformer, latents, times, condition, mask)
 
     def check_fits(self, latent_channels: int, class_names: tuple[str, ...], text_hidden_size: int | None) -> None:
-        """Raise `ValueError` unless the networks were made for such latents, classes and texts."""
+        """Raise `ValueError` unless the networks fit the latents, classes and texts."""
         config = self.conditioner.config
-        theirs = (self.transformer.config.in_channels, tuple(config.class_names), config.text_hidden_size)
-        wanted = (latent_channels, class_names, text_hidden_size)
-        for name, their, ours in zip(("latent channels", "classes", "text width"), theirs, wanted, strict=True):
-            if their != ours:
-                raise ValueError(f"the pretrained denoiser has {name} {their}, the data {ours}; train a new one.")
+        actual = (self.transformer.config.in_channels, tuple(config.class_names), config.text_hidden_size)
+        expected = (latent_channels, class_names, text_hidden_size)
+        for name, ours, data in zip(("latent channels", "classes", "text width"), actual, expected, strict=True):
+            if ours != data:
+                raise ValueError(f"the pretrained denoiser has {name} {ours}, the data {data}; train a new one.")
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write `transformer/` and `conditioner/`, as a pipeline has them."""
+        """Write `transformer/` and `conditioner/`, as in a pipeline."""
         self.transformer.save_pretrained(folder / "transformer")
         self.conditioner.save_pretrained(folder / "conditioner")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, subfolder: str = "", revision: str | None = None) -> "Denoiser":
-        """Load what `save_pretrained` wrote, or what a pipeline has of it: `folder` may be a Hub id."""
-        place = {"torch_dtype": torch.float32, "revision": revision}
+        """Load the networks from a `save_pretrained` folder or a pipeline. `folder` may be a Hub id."""
+        options = {"torch_dtype": torch.float32, "revision": revision}
         return cls(
-            StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **place),
-            LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **place),
+            StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
+            LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **options),
         )
 
 
@@ -78,18 +78,18 @@ def new_denoiser(
     class_names: tuple[str, ...],
     text_hidden_size: int | None,
 ) -> Denoiser:
-    """Make networks with random weights that fit each other.
+    """Create matching networks with random weights.
 
     Args:
         latent_channels (`int`): Width of the latents.
-        sample_size (`int`): Most frames it will generate.
+        sample_size (`int`): Maximum number of frames to generate.
         transformer (`Mapping`): Further arguments of `StableAudioDiTModel`.
         conditioner_hidden_size (`int`): Width of the conditioner's tokens.
         class_names (`tuple[str, ...]`): Classes to condition on.
         text_hidden_size (`int`, *optional*): Width of the text encoder's states.
 
     Raises:
-        ValueError: `StableAudioDiTModel` takes no such argument.
+        ValueError: `StableAudioDiTModel` has no such argument.
     """
     known = inspect.signature(StableAudioDiTModel.__init__).parameters
     if unknown := sorted(transformer.keys() - known.keys()):

@@ -1,4 +1,4 @@
-"""What one step of latent diffusion computes."""
+"""Training step of latent diffusion."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ EncodePrompts = Callable[[list[str]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class DenoisingErrors:
-    """Errors of a batch.
+    """Prediction errors of a batch.
 
     Args:
-        denoiser (`torch.Tensor` of shape `(batch,)`): Mean squared error of each item, over its frames.
-        linear_guess (`torch.Tensor` of shape `(batch,)`): That of the best element-wise linear predictor, which
-            knows only the scale of the latents.
+        denoiser (`torch.Tensor` of shape `(batch,)`): Mean squared error of each item over its frames.
+        linear_guess (`torch.Tensor` of shape `(batch,)`): Mean squared error of the best element-wise linear
+            predictor, which only uses the scale of the latents.
     """
 
     denoiser: Tensor
@@ -39,27 +39,27 @@ def diffusion_step(
     encode_prompts: EncodePrompts | None = None,
     condition_dropout: float = 0.0,
 ) -> DenoisingErrors:
-    """Draw latents from their posteriors, add noise, let the denoiser tell, and measure.
+    """Sample latents from their posteriors, add noise, predict with the denoiser, and measure.
 
-    All that is random of an item comes from its own seed and fits its own length: neither the batch it sits in nor the
-    device changes it.
+    All random values of an item come from its own seed and have its own length. They do not depend on the batch or the
+    device.
 
     Args:
         denoiser (`torch.nn.Module`): A `Denoiser`, possibly wrapped.
         batch (`LatentBatch`): Posteriors on the denoiser's device.
-        process (`DiffusionProcess`): The way from latents to noise.
+        process (`DiffusionProcess`): Diffusion process.
         normalize (`Callable`): The autoencoder's `normalize_latents`.
-        encode_prompts (`Callable`, *optional*): Turns the batch's texts into states and a mask.
-        condition_dropout (`float`): Share of the items that lose class and text, for classifier-free guidance.
+        encode_prompts (`Callable`, *optional*): Encodes the texts into states and a mask.
+        condition_dropout (`float`): Share of items with dropped class and text (classifier-free guidance).
 
     Returns:
-        `DenoisingErrors`: Of each item.
+        `DenoisingErrors`: Errors of each item.
     """
     posterior_noise, noise, uniform, drops = _draw(batch)
     latents = normalize(batch.mean + batch.std * posterior_noise)
-    times = to_device(process.times(uniform), batch.mean.device)  # not every device has what that takes
+    times = to_device(process.times(uniform), batch.mean.device)  # some devices lack its operators
     noisy, target = process.noisy(latents, noise, times), process.target(latents, noise, times)
-    told = denoiser(
+    prediction = denoiser(
         noisy,
         times,
         batch.mask,
@@ -70,29 +70,29 @@ def diffusion_step(
     )
     linear = process.linear_guess(noisy, times)
     return DenoisingErrors(
-        masked_mse(told.float(), target, batch.mask), masked_mse(linear, target, batch.mask).detach()
+        masked_mse(prediction.float(), target, batch.mask), masked_mse(linear, target, batch.mask).detach()
     )
 
 
 def _draw(batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return noise twice, (batch, latent_channels, frames), 0 where an item is padded, and uniform numbers twice."""
+    """Return two noises (batch, latent_channels, frames), 0 in padding, and two uniform values per item."""
     noises, uniforms = [], []
     channels, longest = batch.mean.shape[1:]
     for seed, frames in zip(batch.seeds, batch.lengths, strict=True):
         generator = torch.Generator().manual_seed(seed)
         noises.append(F.pad(torch.randn(2, channels, frames, generator=generator), (0, longest - frames)))
         uniforms.append(torch.rand(2, generator=generator))
-    first, second = to_device(torch.stack(noises, dim=1), batch.mean.device)
-    uniform, other = torch.stack(uniforms, dim=1)
-    return first, second, uniform, to_device(other, batch.mean.device)
+    posterior_noise, noise = to_device(torch.stack(noises, dim=1), batch.mean.device)
+    uniform, drops = torch.stack(uniforms, dim=1)
+    return posterior_noise, noise, uniform, to_device(drops, batch.mean.device)
 
 
 class DiffusionObjective:
-    """The denoiser's mean squared error.
+    """Mean squared error of the denoiser.
 
     Args:
         denoiser (`torch.nn.Module`): Prepared by accelerate.
-        process, normalize, encode_prompts, condition_dropout: As in `diffusion_step`.
+        process, normalize, encode_prompts, condition_dropout: See `diffusion_step`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class DiffusionObjective:
         self.condition_dropout = condition_dropout
 
     def __call__(self, batch: LatentBatch, step: int) -> StepLosses:
-        """Compute a batch's loss."""
+        """Compute the loss of a batch."""
         errors = diffusion_step(
             self.denoiser,
             batch,
@@ -124,11 +124,11 @@ class DiffusionObjective:
         return StepLosses({"model": loss}, {"loss": loss, "loss_of_linear_guess": errors.linear_guess.mean()})
 
     def end_step(self, measured: Mapping[str, list[float]]) -> None:
-        """Adapt to nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Expect nothing."""
+        """Do nothing."""

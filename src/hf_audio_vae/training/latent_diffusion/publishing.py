@@ -1,4 +1,4 @@
-"""The folder of a trained pipeline: its models, recipe, metrics and card."""
+"""Folder of a trained pipeline: models, recipe, metrics and card."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainin
 from hf_audio_vae.training.publishing import write_run
 
 PIPELINE_PARTS = ("vae", "transformer", "conditioner", "scheduler", "text_encoder", "tokenizer")
-PIPELINE_FILES = ["model_index.json", *(f"{part}/*" for part in PIPELINE_PARTS)]
+PIPELINE_FILES = ["model_index.json", *(f"{name}/*" for name in PIPELINE_PARTS)]
 
 
 def write_pipeline(
@@ -21,10 +21,10 @@ def write_pipeline(
     """Write pipeline, `recipe.yaml`, `metrics.json` and the card `README.md` into `config.output_dir`.
 
     Args:
-        pipeline (`DiffusionPipeline`): What to publish, with the averaged networks.
+        pipeline (`DiffusionPipeline`): Pipeline to publish, with the averaged networks.
         config (`LatentDiffusionTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the pipeline's.
-        title (`str`): What the card calls it.
+        title (`str`): Title of the card.
     """
     pipeline.save_pretrained(config.output_dir)
     names = list(pipeline.conditioner.config.class_names)

@@ -1,4 +1,4 @@
-"""How a denoiser does on latents it has not been trained on, and whether what it generates is like the data."""
+"""Loss of a denoiser on held-out latents, and statistics of generated latents."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from hf_audio_vae.latents import ChannelMoments
 from hf_audio_vae.losses.diffusion import DiffusionProcess
 from hf_audio_vae.training.latent_diffusion.objective import EncodePrompts, diffusion_step
 
-DRAWS = 8  # of noise and time for each item
+DRAWS = 8  # samples of noise and time per item
 
 
 @torch.no_grad()
@@ -47,11 +47,11 @@ def denoising_metrics(
 
     Args:
         denoiser (`torch.nn.Module`): A `Denoiser`.
-        batches (`Sequence[LatentBatch]`): From `first_crops`.
-        process (`DiffusionProcess`): The way from latents to noise.
+        batches (`Sequence[LatentBatch]`): Batches from `first_crops`.
+        process (`DiffusionProcess`): Diffusion process.
         normalize (`Callable`): The autoencoder's `normalize_latents`.
-        encode_prompts (`Callable`, *optional*): Turns texts into states and a mask.
-        device (`torch.device`): Where the denoiser is.
+        encode_prompts (`Callable`, *optional*): Encodes texts into states and a mask.
+        device (`torch.device`): Device of the denoiser.
 
     Raises:
         ValueError: There are no batches.
@@ -59,38 +59,38 @@ def denoising_metrics(
     was_training = denoiser.training
     denoiser.eval()
     if not batches:
-        raise ValueError("the data set for validation holds no latents; check its path and split.")
-    losses, guesses = [], []
+        raise ValueError("the validation data set holds no latents; check its path and split.")
+    losses, baselines = [], []
     for number, batch in enumerate(batches):
         for draw in range(DRAWS):
             seeded = replace(batch, origin=replace(batch.origin, seeds=[DRAWS * number + draw])).to(device)
             errors = diffusion_step(denoiser, seeded, process, normalize=normalize, encode_prompts=encode_prompts)
             losses.append(errors.denoiser.item())
-            guesses.append(errors.linear_guess.item())
+            baselines.append(errors.linear_guess.item())
     denoiser.train(was_training)
-    loss, guess = sum(losses) / len(losses), sum(guesses) / len(guesses)
-    return {"denoising_loss": loss, "linear_guess_loss": guess, "loss_ratio": loss / guess}
+    loss, baseline = sum(losses) / len(losses), sum(baselines) / len(baselines)
+    return {"denoising_loss": loss, "linear_guess_loss": baseline, "loss_ratio": loss / baseline}
 
 
 def generation_metrics(
     generated: Sequence[Tensor], batches: Sequence[LatentBatch], normalize: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:
-    """Compare generated latents with those of data, by channel, and return how far off the worst is.
+    """Compare generated latents with data latents by channel, and return the errors of the worst channel.
 
     Args:
         generated (`Sequence[torch.Tensor]`): Normalised latents, (latent_channels, frames) each.
-        batches (`Sequence[LatentBatch]`): The data they should be like.
+        batches (`Sequence[LatentBatch]`): Data to compare with.
         normalize (`Callable`): The autoencoder's `normalize_latents`.
 
     Returns:
-        By how many of the data's standard deviations a mean is off, and by what factor a standard deviation is.
+        Error of a mean in standard deviations of the data, and ratio of standard deviations.
     """
-    made, data = ChannelMoments(), ChannelMoments()
+    moments, data = ChannelMoments(), ChannelMoments()
     for latents in generated:
-        made.add(latents, torch.zeros_like(latents))
+        moments.add(latents, torch.zeros_like(latents))
     for batch in batches:
         for mean, std, mask in zip(batch.mean, batch.std, batch.mask, strict=True):
-            centre, reach = normalize(mean[None, :, mask])[0], normalize((mean + std)[None, :, mask])[0]
-            data.add(centre, reach - centre)
-    distance, factor = made.distance(data)
+            normalized_mean, upper = normalize(mean[None, :, mask])[0], normalize((mean + std)[None, :, mask])[0]
+            data.add(normalized_mean, upper - normalized_mean)
+    distance, factor = moments.distance(data)
     return {"generated_mean_distance": distance, "generated_std_factor": factor}

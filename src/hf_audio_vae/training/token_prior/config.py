@@ -9,16 +9,16 @@ DERIVED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
 class TokenPriorTrainingConfig(TrainingConfig):
-    """Everything a training run of a language model of codes is made from."""
+    """Options of a training run of a language model of codes."""
 
-    dataset_name: str = Field(description="codes that encode_latents.py wrote, folder or Hub id")
+    dataset_name: str = Field(description="codes written by encode_latents.py, folder or Hub id")
     validation_dataset_name: str = Field(description="held-out codes")
     validation_dataset_revision: str | None = None
-    order: Order | None = Field(None, description="order of the codes of a level; default `delayed`")
+    order: Order | None = Field(None, description="order of the codes of a level; `delayed` if not given")
     level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
     upsample_from_level: int | None = Field(None, ge=1, description="coarser level that conditions `level`")
 
-    model_type: str = Field("gpt2", description="model type of a causal language model in transformers")
+    model_type: str = Field("gpt2", description="type of a causal language model in transformers")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of its configuration")
     pretrained_model_name_or_path: str | None = Field(None, description="continue the training of this model")
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `ema` in a checkpoint")
@@ -28,11 +28,11 @@ class TokenPriorTrainingConfig(TrainingConfig):
     adam_beta2: float = 0.95
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _check_consistency(self) -> Self:
         if derived := sorted(self.model.keys() & set(DERIVED)):
-            raise ValueError(f"`model` has {derived}, which follow from the codes; leave them out")
+            raise ValueError(f"`model` has {derived}, which are derived from the codes; leave them out")
         if self.upsample_from_level is not None and (self.level is None or self.level >= self.upsample_from_level):
-            raise ValueError("`upsample_from_level` is a coarser level than `level`, with a higher number; give both")
+            raise ValueError("`upsample_from_level` has to be coarser than `level`, with a higher number; give both")
         if self.upsample_from_level is not None and self.order is not None:
-            raise ValueError("`order` is of a level by itself, not of one that follows on a coarser; leave it out")
+            raise ValueError("`order` applies to a level without `upsample_from_level`; leave it out")
         return self

@@ -1,4 +1,4 @@
-"""A language model of codes: what it learns, what one step computes, and how it does on held-out codes."""
+"""Task, training step and validation metrics of a language model of codes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from hf_audio_vae.training.objective import StepLosses
 
 @dataclass(frozen=True)
 class PriorTask:
-    """Which codes of a data set are to be written, and in what tokens.
+    """The codes that a language model learns, and their tokens.
 
     Args:
-        tokens (`CodeTokens` or `UpsamplingTokens`): The order.
-        levels (`tuple[int, ...]`): Levels that take part, coarse one first; the last one is learnt.
-        columns (`tuple[str, ...]`): Their columns.
-        frame_rates (`tuple[float, ...]`): Their frames a second.
-        unit_rate (`float`): Units of the tokens a second.
-        counts (`list[list[int]]`): How often each code of each codebook that is learnt is in the training data, all of
-            it, also where only a part is trained on.
+        tokens (`CodeTokens` or `UpsamplingTokens`): Order of the tokens.
+        levels (`tuple[int, ...]`): Levels of the codes, coarse first; the model learns the last one.
+        columns (`tuple[str, ...]`): Columns of these levels.
+        frame_rates (`tuple[float, ...]`): Frame rates of these levels in Hz.
+        unit_rate (`float`): Units of the tokens per second.
+        counts (`list[list[int]]`): Count of each code of each learnt codebook in the whole training data, also if only
+            a part of it is used.
     """
 
     tokens: CodeTokens | UpsamplingTokens
@@ -39,12 +39,12 @@ class PriorTask:
 
     @property
     def learnt(self) -> CodeTokens:
-        """Tokens of the codes that are learnt."""
+        """Tokens of the learnt codes."""
         return self.tokens.fine if isinstance(self.tokens, UpsamplingTokens) else self.tokens
 
     @property
     def codes_per_second(self) -> float:
-        """Codes that are learnt, a second."""
+        """Number of learnt codes per second."""
         return self.learnt.num_codebooks * self.frame_rates[-1]
 
     def memoryless_nats(self) -> Tensor:
@@ -54,24 +54,24 @@ class PriorTask:
         """
         nats = torch.zeros(self.tokens.vocab_size)
         for codebook, counts in enumerate(self.counts):
-            ids, seen = self.learnt.ids_of(codebook), torch.tensor(counts, dtype=torch.float64) + 0.5
-            nats[ids.start : ids.stop] = -(seen / seen.sum()).log().float()
+            ids, smoothed = self.learnt.ids_of(codebook), torch.tensor(counts, dtype=torch.float64) + 0.5
+            nats[ids.start : ids.stop] = -(smoothed / smoothed.sum()).log().float()
         return nats
 
 
 def prior_task(
     record: CodesRecord, order: Order | None = None, level: int | None = None, upsample_from_level: int | None = None
 ) -> PriorTask:
-    """Settle what a data set of codes is modelled as.
+    """Return the task for a data set of codes.
 
     Args:
-        record (`CodesRecord`): Of the training data.
-        order (`str`, *optional*): Of the tokens of a level by itself; `delayed` if not given.
+        record (`CodesRecord`): Record of the training data.
+        order (`str`, *optional*): Order of the tokens of a single level; `delayed` if not given.
         level (`int`, *optional*): Level of a hierarchy; the coarsest if not given.
-        upsample_from_level (`int`, *optional*): Coarser level that `level` is to follow on.
+        upsample_from_level (`int`, *optional*): Coarser level that conditions `level`.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: The level does not exist.
     """
     count = len(record.hop_lengths)
     level = count - 1 if level is None else level
@@ -79,30 +79,30 @@ def prior_task(
     if max(levels) >= count:
         raise ValueError(f"the codes have {count} levels, there is no level {max(levels)}; the finest is 0.")
     sizes, hops = [record.codebook_sizes[i] for i in levels], [record.hop_lengths[i] for i in levels]
-    unit = math.lcm(*hops)
+    unit_hop = math.lcm(*hops)
     tokens: CodeTokens | UpsamplingTokens
     if upsample_from_level is None:
         tokens = CodeTokens(tuple(sizes[0]), order or "delayed")
     else:
-        tokens = UpsamplingTokens(tuple(sizes[0]), tuple(sizes[1]), (unit // hops[0], unit // hops[1]))
+        tokens = UpsamplingTokens(tuple(sizes[0]), tuple(sizes[1]), (unit_hop // hops[0], unit_hop // hops[1]))
     return PriorTask(
         tokens=tokens,
         levels=levels if record.hierarchical else (),
         columns=tuple(record.columns[i] for i in levels),
         frame_rates=tuple(record.frame_rates[i] for i in levels),
-        unit_rate=record.sampling_rate / unit,
+        unit_rate=record.sampling_rate / unit_hop,
         counts=record.counts_of(level),
     )
 
 
 @dataclass(frozen=True)
 class TokenErrors:
-    """How well a batch was foretold.
+    """Cross-entropies of a batch.
 
     Args:
-        nats (`torch.Tensor` of shape `(batch, length - 1)`): What each token but the first costs; 0 where there is
-            nothing to learn.
-        labels (`torch.Tensor`, same shape): The tokens; -100 where there is nothing to learn.
+        nats (`torch.Tensor` of shape `(batch, length - 1)`): Cross-entropy of each token but the first; 0 for ignored
+            tokens.
+        labels (`torch.Tensor`, same shape): The tokens; -100 for ignored tokens.
     """
 
     nats: Tensor
@@ -110,28 +110,27 @@ class TokenErrors:
 
     @property
     def of_items(self) -> Tensor:
-        """Mean of each item's tokens, (batch,): each item counts alike, whatever else is in the batch."""
+        """Mean over the tokens of each item, (batch,). An item's value does not depend on the rest of the batch."""
         return self.nats.sum(dim=1) / (self.labels != IGNORED).sum(dim=1).clamp(min=1)
 
     @property
     def of_codes(self) -> Tensor:
-        """Mean of the codes of all items, (): without blanks and ends, which cost next to nothing."""
+        """Mean over the codes of all items, (), without blanks and ends, which cost almost nothing."""
         is_code = self.labels >= FIRST_CODE
         return torch.where(is_code, self.nats, 0.0).sum() / is_code.sum().clamp(min=1)
 
 
 def language_model_step(model: nn.Module, batch: TokenBatch) -> TokenErrors:
-    """Let a causal language model foretell every token from those before it.
+    """Predict every token from the tokens before it.
 
-    Padding is behind what it pads, where a causal model does not look: there is no need of a mask, and without one
-    attention takes its fastest path.
+    Padding comes last, so a causal model needs no mask. Attention without a mask uses its fastest kernel.
 
     Args:
         model (`torch.nn.Module`): A `...ForCausalLM`, possibly wrapped.
         batch (`TokenBatch`): Sequences on the model's device.
 
     Returns:
-        `TokenErrors`: Of each token.
+        `TokenErrors`: Cross-entropy of each token.
     """
     logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, :-1].float()
     labels = batch.labels[:, 1:]
@@ -140,7 +139,7 @@ def language_model_step(model: nn.Module, batch: TokenBatch) -> TokenErrors:
 
 
 class TokenObjective:
-    """Nats a token, each item of a batch alike.
+    """Cross-entropy in nats per token, averaged per item and then over the batch.
 
     Args:
         model (`torch.nn.Module`): Language model prepared by accelerate.
@@ -150,21 +149,21 @@ class TokenObjective:
         self.model = model
 
     def __call__(self, batch: TokenBatch, step: int) -> StepLosses:
-        """Compute a batch's loss."""
+        """Compute the loss of a batch."""
         errors = language_model_step(self.model, batch)
         loss = errors.of_items.mean()
         rates = {"bits_per_token": loss, "bits_per_code": errors.of_codes.detach()}
         return StepLosses({"model": loss}, {"loss": loss} | {name: r / math.log(2) for name, r in rates.items()})
 
     def end_step(self, measured: Mapping[str, list[float]]) -> None:
-        """Adapt to nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Expect nothing."""
+        """Do nothing."""
 
 
 @torch.no_grad()
@@ -178,29 +177,29 @@ def prior_metrics(
 
     Args:
         model (`torch.nn.Module`): Language model.
-        batches (`Sequence[TokenBatch]`): From `first_crops`.
-        task (`PriorTask`): What is modelled.
-        device (`torch.device`): Where the model is.
+        batches (`Sequence[TokenBatch]`): Batches from `first_crops`.
+        task (`PriorTask`): Learnt codes and their tokens.
+        device (`torch.device`): Device of the model.
 
     Raises:
-        ValueError: There are no batches, or no codes of a codebook in them.
+        ValueError: There are no batches, or a codebook has no codes in them.
     """
     was_training = model.training
     model.eval()
     learnt = task.learnt
-    guess = task.memoryless_nats().to(device)
-    codes, costs, guesses = (torch.zeros(learnt.num_codebooks, dtype=torch.float64) for _ in range(3))
+    unigram_nats = task.memoryless_nats().to(device)
+    codes, costs, baselines = (torch.zeros(learnt.num_codebooks, dtype=torch.float64) for _ in range(3))
     for batch in batches:
         errors = language_model_step(model, batch.to(device))
         for codebook, ids in enumerate(map(learnt.ids_of, range(learnt.num_codebooks))):
-            here = (errors.labels >= ids.start) & (errors.labels < ids.stop)
-            codes[codebook] += here.sum().cpu()
-            costs[codebook] += errors.nats[here].double().sum().cpu()
-            guesses[codebook] += guess[errors.labels[here]].double().sum().cpu()
+            mask = (errors.labels >= ids.start) & (errors.labels < ids.stop)
+            codes[codebook] += mask.sum().cpu()
+            costs[codebook] += errors.nats[mask].double().sum().cpu()
+            baselines[codebook] += unigram_nats[errors.labels[mask]].double().sum().cpu()
     model.train(was_training)
     if not bool(codes.all()):
-        raise ValueError("the data set for validation holds no codes of a codebook; check its path and split.")
-    nats, memoryless = (costs / codes).mean().item(), (guesses / codes).mean().item()
+        raise ValueError("the validation data set holds no codes of a codebook; check its path and split.")
+    nats, memoryless = (costs / codes).mean().item(), (baselines / codes).mean().item()
     return {
         "nats_per_code": nats,
         "memoryless_nats_per_code": memoryless,

@@ -1,4 +1,4 @@
-"""A trained language model of codes as a folder that transformers loads."""
+"""Folder of a trained language model of codes, which transformers loads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from hf_audio_vae.training.publishing import write_run
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
 PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", TOKENS_FILE]
-PRIOR_METRICS = {  # what a validation returns
+PRIOR_METRICS = {  # metrics of a validation
     "nats_per_code": "held-out codes (nats a code, ↓)",
     "bits_per_code": "held-out codes (bits a code, ↓)",
     "memoryless_nats_per_code": "unigram baseline (nats a code)",
@@ -22,7 +22,7 @@ PRIOR_METRICS = {  # what a validation returns
 
 
 def prior_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table with a row a metric and a column for each entry."""
+    """Return a table with a row for each metric and a column for each entry."""
     rows: list[list[str | float]] = [
         [label, *(values[name] for values in columns.values())] for name, label in PRIOR_METRICS.items()
     ]
@@ -41,26 +41,26 @@ def write_prior(
     """Write model, `code_tokens.json`, `recipe.yaml`, `metrics.json` and the card `README.md`.
 
     Args:
-        model (`PreTrainedModel`): What to publish, as a rule the averaged one.
-        tokens (`CodeTokens` or `UpsamplingTokens`): What it has learnt to write.
-        info (`CodesInfo`): Where the codes come from.
-        record (`CodesRecord`): Of the data set it was trained on.
-        config (`TokenPriorTrainingConfig`): The recipe, overrides included; it all goes into its `output_dir`.
+        model (`PreTrainedModel`): Model to publish, usually the averaged one.
+        tokens (`CodeTokens` or `UpsamplingTokens`): Its tokens.
+        info (`CodesInfo`): Source of the codes.
+        record (`CodesRecord`): Record of the training data set.
+        config (`TokenPriorTrainingConfig`): The recipe, overrides included; files go into its `output_dir`.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the model's.
-        title (`str`): What the card calls it.
+        title (`str`): Title of the card.
     """
     model.save_pretrained(config.output_dir)
     save_tokens(config.output_dir, tokens, info)
     by_itself = isinstance(tokens, CodeTokens)
     order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
-    part = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
+    limit = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
     summary = {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
         "architecture": str(model.config.model_type),
         "codes of": info.model,
         "levels": ", ".join(map(str, info.levels)) or "none",
         "tokens": f"{tokens.vocab_size} ids, {order}",
-        "trained on": f"`{config.dataset_name}`: {record.items} items, {record.seconds:.1f} s{part}",
+        "trained on": f"`{config.dataset_name}`: {record.items} items, {record.seconds:.1f} s{limit}",
         "held out": f"`{config.validation_dataset_name}`, the start of each of {config.max_validation_samples} rows "
         f"at most",
         "training steps": f"{history[-1]['step']:.0f}",
@@ -70,9 +70,9 @@ def write_prior(
 
 
 def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float], *, by_itself: bool) -> str:
-    """Return the card of a language model of codes: of a level `by_itself`, or after a coarser one."""
+    """Return the card of a language model of codes: of one level (`by_itself`), or of one given a coarser level."""
     call = f"{title} --seconds 2" if by_itself else f"COARSE --upsampler {title} --seconds 2  # COARSE: its prior"
-    given = "" if by_itself else "\nBits are those of the finer level's codes where the coarser level's are known.\n"
+    condition = "" if by_itself else "\nBits are those of the finer level's codes given the coarser level's codes.\n"
     return f"""---
 library_name: transformers
 tags: [audio, codes, language-model, hf-audio-vae]
@@ -97,7 +97,7 @@ tokens, info = load_tokens("{title}")  # ids to codes and back
 
 {prior_table({"value": metrics})}
 
-{given}
+{condition}
 The unigram baseline is the frequency of each code of each codebook in the training data, with add-1/2 smoothing and
 without context.
 """
