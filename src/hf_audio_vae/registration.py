@@ -7,25 +7,15 @@ module path. transformers has a public registry, by the `model_type` of a config
 
 import importlib
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
-
-from hf_audio_vae.models import (
-    HierarchicalVQVAE,
-    HierarchicalVQVAEConfig,
-    WaveformVQVAE,
-    WaveformVQVAEConfig,
-    WaveformVQVAEFeatureExtractor,
-)
+from hf_audio_vae.models import FAMILIES
 
 TABLE = "diffusers.pipelines.pipeline_loading_utils"
 
 
 def register() -> bool:
     """Register with both libraries; return whether diffusers has the table."""
-    for config, model in ((WaveformVQVAEConfig, WaveformVQVAE), (HierarchicalVQVAEConfig, HierarchicalVQVAE)):
-        AutoConfig.register(config.model_type, config, exist_ok=True)
-        AutoModel.register(config, model, exist_ok=True)
-        AutoFeatureExtractor.register(config, WaveformVQVAEFeatureExtractor, exist_ok=True)
+    for family in FAMILIES.values():
+        family.register()
     try:
         table = importlib.import_module(TABLE).LOADABLE_CLASSES
     except (ImportError, AttributeError):

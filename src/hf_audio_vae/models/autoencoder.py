@@ -196,6 +196,10 @@ class AudioAutoencoderMixin(nn.Module):
         self.save_pretrained(folder)
 
     @classmethod
+    def register(cls) -> None:
+        """Register the class with the `Auto` classes of its library, if it has such classes."""
+
+    @classmethod
     def argument_names(cls) -> list[str]:
         """Return the names of the arguments that describe a model."""
         signature: Callable[..., object] = cls.__init__

@@ -3,19 +3,48 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from transformers import PreTrainedConfig
+from torch import nn
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig
 
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
+from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 
 
 class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
 
     config_class: type[PreTrainedConfig]
+    encoder_is_frozen = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise what was not loaded; transformers calls this for every module."""
+        start_weights(module)
+
+    def freeze_encoder(self) -> None:
+        """Freeze encoders and codebooks, also in training mode, so that only the decoders train.
+
+        Quantizer dropout stays on, so that a decoder still learns every number of codebooks.
+        """
+        self.encoder_is_frozen = True
+        quantizers = [module for module in self.modules() if isinstance(module, Quantizer)]
+        for module in (*(coding.network for coding in self.encodings()), *quantizers):
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; codebooks learn in training mode unless the encoder is frozen."""
+        super().train(mode)
+        if self.encoder_is_frozen:
+            for module in self.modules():
+                if isinstance(module, VectorQuantizer):
+                    module.eval()
+        return self
 
     def enable_gradient_checkpointing(self: Any) -> None:
         """Recompute blocks in the backward pass; the method has diffusers' name."""
@@ -25,6 +54,13 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
         """Write the model and its feature extractor."""
         super().save_published(folder)
         WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
+
+    @classmethod
+    def register(cls: Any) -> None:
+        """Register configuration, model and feature extractor with transformers' `Auto` classes."""
+        AutoConfig.register(cls.config_class.model_type, cls.config_class, exist_ok=True)
+        AutoModel.register(cls.config_class, cls, exist_ok=True)
+        AutoFeatureExtractor.register(cls.config_class, WaveformVQVAEFeatureExtractor, exist_ok=True)
 
     @classmethod
     def argument_names(cls) -> list[str]:

@@ -32,7 +32,6 @@ from hf_audio_vae.models.hierarchical_vqvae.outputs import (
     HierarchicalVQVAEEncoderOutput,
     HierarchicalVQVAEOutput,
 )
-from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
@@ -82,14 +81,8 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         )
         self.quantizers = nn.ModuleList(_quantizer(config) for _ in levels)
         self.decoders = nn.ModuleList(level_decoder(config, level) for level in levels)
-        self.encoder_is_frozen = False
         self.coder = self.new_coder()
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialize what was not loaded; transformers calls this for every module."""
-        start_weights(module)
 
     @property
     def num_levels(self) -> int:
@@ -128,11 +121,11 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         return sum(rates) * math.log2(self.config.codebook_size)
 
     def encodings(self) -> tuple[Coding, ...]:
-        """From waveforms to the packed codes of each encoder's levels."""
+        """From waveforms to the codes of each encoder's levels."""
         return tuple(map(self._encoding, self.encoders))
 
     def decodings(self) -> tuple[Coding, ...]:
-        """From the packed codes of each level, or with `joint_decoding` of all levels down to the finest."""
+        """From the codes of each level, or with `joint_decoding` of all levels down to the finest."""
         joint = self.config.joint_decoding
         return tuple(self._decoding(range(level + 1) if joint else (level,)) for level in range(self.num_levels))
 
@@ -144,21 +137,6 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
             ValueError: The model decodes all levels together.
         """
         return latency_of(*self._level_codings(None), sampling_rate=self.sampling_rate)
-
-    def freeze_encoder(self) -> None:
-        """Freeze encoders and codebooks, also in training mode, so that only the decoders train."""
-        self.encoder_is_frozen = True
-        self.encoders.requires_grad_(False)
-        self.quantizers.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "HierarchicalVQVAE":
-        """Set training or evaluation mode; frozen encoders and codebooks stay in evaluation mode."""
-        super().train(mode)
-        if self.encoder_is_frozen:
-            self.encoders.eval()
-            self.quantizers.eval()
-        return self
 
     @deferring_checks
     def encode(

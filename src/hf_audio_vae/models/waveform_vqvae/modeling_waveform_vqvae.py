@@ -4,10 +4,9 @@ import math
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
-from hf_audio_vae.models.initialization import start_weights
 from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
@@ -20,7 +19,7 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
 from hf_audio_vae.modules.deferral import deferring_checks
-from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
+from hf_audio_vae.modules.quantization import Quantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
@@ -82,14 +81,8 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
             num_lstm_layers=config.num_lstm_layers,
             final_tanh=config.final_tanh,
         )
-        self.encoder_is_frozen = False
         self.coder = self.new_coder()
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialize what was not loaded; transformers calls this for every module."""
-        start_weights(module)
 
     @property
     def hop_length(self) -> int:
@@ -134,25 +127,6 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         """
         self._check_streamable()
         return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
-
-    def freeze_encoder(self) -> None:
-        """Freeze encoder and quantizer with its codebooks, so that only the decoder trains.
-
-        Quantizer dropout stays on, so that the decoder still learns every number of codebooks.
-        """
-        self.encoder_is_frozen = True
-        self.encoder.requires_grad_(False)
-        self.quantizer.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "WaveformVQVAE":
-        """Set training mode, in which codebooks learn unless the encoder is frozen."""
-        super().train(mode)
-        if self.encoder_is_frozen:
-            for module in self.quantizer.modules():
-                if isinstance(module, VectorQuantizer):
-                    module.eval()
-        return self
 
     @deferring_checks
     def encode(
