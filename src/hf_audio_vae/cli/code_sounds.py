@@ -3,7 +3,6 @@
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.evaluation.plots import spectrogram_figure
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
 from hf_audio_vae.tokens import CodesInfo
@@ -64,7 +64,7 @@ def write_sounds(audios: Tensor, rate: int, folder: Path) -> None:
     print(f"spectrograms: {picture}")
 
 
-def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Any:  # `decode` differs between families
+def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> AutoencoderModel:
     """Load the autoencoder of a language model, from --autoencoder or from its path in the model's metadata.
 
     Raises:

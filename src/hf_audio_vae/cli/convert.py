@@ -116,7 +116,9 @@ def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_stable_audio_tools(arguments.source, config=arguments.config)
 
 
-def read_codec(load: Callable[[str], AutoencoderModel], class_name: str, arguments: argparse.Namespace) -> Any:
+def read_codec(
+    load: Callable[[str], AutoencoderModel], class_name: str, arguments: argparse.Namespace
+) -> AutoencoderModel:
     """Load a codec from a checkpoint file, or from a folder or Hub id of its transformers class."""
     if not Path(arguments.source).is_file():
         check_class(arguments, {class_name})

@@ -6,7 +6,6 @@ The model is the one named in the file, unless --model is given. Its weights mus
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ def load_file(path: Path) -> tuple[LatentsInfo, Callable[[AutoencoderModel], Ten
     return info, lambda model: model.decode(mean[None].to(model.device)).sample
 
 
-def decode_codes(model: Any, stored: StoredCodes) -> Tensor:
+def decode_codes(model: AutoencoderModel, stored: StoredCodes) -> Tensor:
     """Decode stored codes -> (1, audio_channels, time)."""
     levels = stored.codes if isinstance(stored.codes, tuple) else (stored.codes,)
     batched = tuple(level[None].to(model.device) for level in levels)

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -206,19 +206,19 @@ class AudioAutoencoderMixin(nn.Module):
         return list(inspect.signature(signature).parameters)[1:]
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Any:
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """Make a model with random weights from its arguments."""
         return cls(**arguments)
 
     @classmethod
     def load(
-        cls: Any,
+        cls,
         name: str,
         *,
         subfolder: str | None = None,
         revision: str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> Any:
+    ) -> Self:
         """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
 
         Raises:

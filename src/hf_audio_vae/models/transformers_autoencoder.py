@@ -68,20 +68,20 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
         return [name for name in inspect.get_annotations(cls.config_class) if name != "model_type"]
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Any:
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """Make a model with random weights from the fields of its configuration."""
-        make: Callable[[PreTrainedConfig], Any] = cls
+        make: Callable[[PreTrainedConfig], Self] = cls
         return make(cls.config_class.from_dict(dict(arguments)))
 
     @classmethod
     def load(
-        cls: Any,
+        cls,
         name: str,
         *,
         subfolder: str | None = None,
         revision: str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> Any:
+    ) -> Self:
         """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
 
         Raises:

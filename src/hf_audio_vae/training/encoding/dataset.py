@@ -17,12 +17,13 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import item_name, open_item, read_stretch
 from hf_audio_vae.data.encoding_records import EncodingRecord
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.encoding.row_encoders import RowEncoder, row_encoder
 from hf_audio_vae.training.encoding.tallies import Tally
 
@@ -31,7 +32,7 @@ Row = dict[str, Any]
 
 
 def encode_dataset(
-    model: nn.Module,
+    model: AutoencoderModel,
     source: datasets.IterableDataset,
     folder: Path,
     record: EncodingRecord,
@@ -43,7 +44,7 @@ def encode_dataset(
     """Write this process's share of the missing files.
 
     Args:
-        model (`torch.nn.Module`): Autoencoder with posteriors or codes, in evaluation mode; encodes in chunks of
+        model (`AutoencoderModel`): Autoencoder with posteriors or codes, in evaluation mode; encodes in chunks of
             `tile_frames`.
         source (`datasets.IterableDataset`): From `load_audio_stream(..., keep_columns=True)`.
         folder (`Path`): Folder of the encoded data set; files go into its `data/`.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import datasets
 import torch
@@ -12,6 +12,7 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.training.encoding.tallies import Tally
 
@@ -38,7 +39,7 @@ class RowEncoder(Protocol):
 class PosteriorEncoder:
     """Encodes means and standard deviations of posteriors. Memory does not grow with the length of an item."""
 
-    def __init__(self, model: Any, record: LatentsRecord) -> None:
+    def __init__(self, model: VariationalAutoencoderMixin, record: LatentsRecord) -> None:
         self.model, self.latent_channels = model, record.latent_channels
         self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
         self.hop_length = record.hop_length
@@ -74,7 +75,7 @@ class CodeEncoder:
     layers process one tile at a time. Split recordings of many hours before.
     """
 
-    def __init__(self, model: Any, record: CodesRecord) -> None:
+    def __init__(self, model: AutoencoderModel, record: CodesRecord) -> None:
         self.model, self.record = model, record
         self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
         self.hop_length = model.hop_length
@@ -110,16 +111,16 @@ class CodeEncoder:
         tally.count_codes(counts)
 
 
-def row_encoder(model: Any, record: EncodingRecord) -> RowEncoder:
+def row_encoder(model: AutoencoderModel, record: EncodingRecord) -> RowEncoder:
     """Return the row encoder for the type of a record."""
     if isinstance(record, CodesRecord):
         return CodeEncoder(model, record)
     if isinstance(record, LatentsRecord):
-        return PosteriorEncoder(model, record)
+        return PosteriorEncoder(cast(VariationalAutoencoderMixin, model), record)
     raise ValueError(f"there is no row encoder for a {type(record).__name__}; use a record of latents or codes.")
 
 
-def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
+def record_for(model: AutoencoderModel, settings: Mapping[str, Any]) -> EncodingRecord:
     """Return the record of a data set before a model encodes it.
 
     Args:
@@ -136,7 +137,11 @@ def record_for(model: Any, settings: Mapping[str, Any]) -> EncodingRecord:
         **settings,
     }
     if not model.codebook_sizes:
-        return LatentsRecord(hop_length=model.hop_length, latent_channels=model.latent_channels, **known)
+        return LatentsRecord(
+            hop_length=model.hop_length,
+            latent_channels=cast(VariationalAutoencoderMixin, model).latent_channels,
+            **known,
+        )
     if model.codes_need_scales:
         raise ValueError(
             "the model divides each sound by its loudness, which is not part of the codes; use a model with "
