@@ -37,7 +37,7 @@ class _WeightNorm(nn.Module):
         return self.weight_v * (self.weight_g / length)
 
 
-def fold_weight_norm(module: nn.Module) -> None:
+def fold_weight_norm(module: nn.Module) -> int:
     """Replace weight norm by plain weights in place; results are the same, without normalising at each call.
 
     Use it on a copy for inference: `weight_v` becomes the weight itself and `weight_g` is removed, so a model cannot
@@ -46,17 +46,22 @@ def fold_weight_norm(module: nn.Module) -> None:
     Args:
         module (`torch.nn.Module`): A layer or a model, in the dtype used for inference.
 
+    Returns:
+        `int`: Number of layers that were folded.
+
     Example:
         >>> layer = WeightNormConv1d(1, 2, 3)
         >>> weight = layer.weight()
         >>> fold_weight_norm(layer)
+        1
         >>> [name for name, _ in layer.named_parameters()], torch.equal(layer.weight(), weight)
         (['weight_v', 'bias'], True)
     """
-    for layer in module.modules():
-        if isinstance(layer, _WeightNorm) and layer.weight_g is not None:
-            layer.weight_v = nn.Parameter(layer.weight().detach(), layer.weight_v.requires_grad)
-            layer.register_parameter("weight_g", None)
+    normalised = [m for m in module.modules() if isinstance(m, _WeightNorm) and m.weight_g is not None]
+    for layer in normalised:
+        layer.weight_v = nn.Parameter(layer.weight().detach(), layer.weight_v.requires_grad)
+        layer.register_parameter("weight_g", None)
+    return len(normalised)
 
 
 class WeightNormConv1d(_WeightNorm):

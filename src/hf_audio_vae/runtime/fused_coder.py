@@ -151,9 +151,9 @@ def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
     forms = {}
     for network in networks:
         kernels = _kernel_stack(network)
-        forms[network] = FusedNetwork(
-            kernels, None if kernels else _with_folded_weights(network), WeightsMark(network)
-        )
+        folded = None if kernels else _with_folded_weights(network)
+        if kernels or folded:
+            forms[network] = FusedNetwork(kernels, folded, WeightsMark(network))
     return forms
 
 
@@ -170,10 +170,10 @@ def _kernel_stack(network: nn.Module) -> FusedStack | None:
         return None
 
 
-def _with_folded_weights(network: nn.Module) -> nn.Module:
+def _with_folded_weights(network: nn.Module) -> nn.Module | None:
+    """Return a copy with folded weights, or `None` if there is nothing to fold."""
     folded = copy.deepcopy(network)
-    fold_weight_norm(folded)
-    return folded
+    return folded if fold_weight_norm(folded) else None
 
 
 def _folded(coding: Coding, form: FusedNetwork) -> Coding:
