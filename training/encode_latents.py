@@ -59,7 +59,7 @@ def begin(folder: Path, record: EncodingRecord) -> None:
         differing = type(record).read(folder).differences(record)
         if differing:
             raise ValueError(
-                f"{folder} holds {record.noun} made with another {', '.join(differing)}; choose another "
+                f"{folder} holds {record.noun} made with other values of {', '.join(differing)}; choose another "
                 f"`--output_dir`."
             )
         logger.info(f"resuming in {folder}: existing files are complete")

@@ -167,7 +167,7 @@ def test_an_equal_count_is_unchanged():
 
 @pytest.mark.parametrize(("channels", "wanted"), [(2, 6), (6, 2), (3, 4)])
 def test_channels_of_unknown_meaning_are_refused_by_their_count(channels, wanted):
-    with pytest.raises(ValueError, match=f"{channels} channels and {wanted} are wanted"):
+    with pytest.raises(ValueError, match=f"{channels} channels, but {wanted} are required"):
         convert_channels(noise(channels, 10), wanted)
     with open_audio(wav(noise(channels, 10), 8000)) as reader, pytest.raises(ValueError, match=f"{channels} channels"):
         read_crop(reader, 0, 10, sampling_rate=16000, audio_channels=wanted)

@@ -54,7 +54,7 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
     [
         (("--prompt", "a drum"), "trained without texts"),
         (("--class_label", "piano"), "the classes are ['drum', 'voice']"),
-        (("--seconds", "9"), "the model generates one sample to 2 s"),
+        (("--seconds", "9"), "the model generates at least one sample and at most 2 s"),
         (("--mask", "0.1", "0.2"), "without `init_audio`"),
         (("--seconds", "0"), "--seconds is 0.0; give a length above 0"),
         (("--seconds", "inf"), "--seconds is inf"),
@@ -62,7 +62,7 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
         (("--num_waveforms", "0"), "--num_waveforms is 0"),
         (
             ("--top_k", "0", "--autoencoder", "a"),
-            "is no language model of codes, which takes no --autoencoder, --top_k",
+            "is not a language model of codes and does not accept --autoencoder, --top_k",
         ),
     ],
 )

@@ -115,7 +115,7 @@ def test_channels_of_unknown_meaning_are_refused(tmp_path: Path, capsys: pytest.
     soundfile.write(tmp_path / "six.wav", torch.zeros(100, 6).numpy(), 16000)
     WaveformVAE(4, (3,), (1,), 4, 2, audio_channels=2, sampling_rate=16000).save_pretrained(tmp_path / "stereo")
     assert main(["encode", str(tmp_path / "six.wav"), "--model", str(tmp_path / "stereo")]) == 2
-    assert "6 channels and 2 are wanted" in capsys.readouterr().err
+    assert "6 channels, but 2 are required" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_told_with_the_extra_that_brings_it(

@@ -53,7 +53,7 @@ def test_a_level_is_streamed_alone_and_named(tmp_path: Path, capsys: pytest.Capt
     assert main(arguments) == 2
     assert "decodes all levels together; name a `level`" in capsys.readouterr().err
     assert main([*arguments, "--level", "1", "--block_seconds", "1e300"]) == 0
-    assert "level: 1, of 0, the finest, to 2" in capsys.readouterr().out
+    assert "level: 1, of 0 (the finest) to 2" in capsys.readouterr().out
     played, _ = read_audio(tmp_path / "speech_en_0890.stream.wav")
     expected = model(read_audio(SPEECH)[0][None]).level_values[1][0]
     off = (played - expected).abs() > 1e-4 * expected.abs().max()

@@ -93,9 +93,9 @@ def test_held_out_classes_that_are_numbered_otherwise_keep_their_names(tmp_path:
 
 def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = write_latents(tmp_path / "latents", [5])
-    with pytest.raises(ValueError, match="`text_column` 'txt' is not there"):
+    with pytest.raises(ValueError, match="`text_column` 'txt' is not a column"):
         stream_of(folder, text_column="txt")
-    with pytest.raises(ValueError, match="'kind' is not there; the columns are.*'mean'"):
+    with pytest.raises(ValueError, match="'kind' is not a column; the columns are.*'mean'"):
         class_names(load_latent_stream(str(folder)), "kind")
 
 

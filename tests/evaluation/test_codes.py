@@ -186,7 +186,9 @@ def test_few_frames_alone_raise_no_alarm():
     # 100 frames cannot show half of 1024 codes; 100 frames of 20 codes are still a collapse.
     drawn = torch.randint(1024, (1, 1, 100), generator=torch.Generator().manual_seed(0))
     assert usage_warning(statistics(drawn, size=1024), 0.5) is None
-    assert "of finite scalars: fewer levels" in (usage_warning(statistics(used(20), size=1024), 0.5) or "silence")
+    assert "for finite scalar quantization, fewer levels" in (
+        usage_warning(statistics(used(20), size=1024), 0.5) or "silence"
+    )
     assert "20 of 1024" in (usage_warning(statistics(used(20)[..., :100], size=1024), 0.5) or "silence")
 
 

@@ -289,7 +289,7 @@ def spoiled(name: str, value: float) -> DiagonalGaussian:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (posterior(channels=5), "5 channels, those before it 4"),
+        (posterior(channels=5), "5 channels, earlier posteriors have 4"),
         (spoiled("mean", math.nan), "`mean` holds NaN"),
         (spoiled("std", math.nan), "`std` holds NaN"),
         (spoiled("mean", -math.inf), "`mean` holds NaN or infinite"),

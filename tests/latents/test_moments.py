@@ -74,5 +74,5 @@ def test_the_distance_is_that_of_the_worst_channel_in_units_of_the_reference() -
 
 def test_another_model_is_refused() -> None:
     moments = moments_of(posterior(3, 0))
-    with pytest.raises(ValueError, match="has 2 channels, those before it 3"):
+    with pytest.raises(ValueError, match="has 2 channels, earlier posteriors have 3"):
         moments.add(torch.zeros(2, 1), torch.ones(2, 1))

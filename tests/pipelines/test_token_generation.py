@@ -132,7 +132,7 @@ def test_a_hierarchy_is_written_from_the_coarsest_level_down() -> None:
     with pytest.raises(ValueError, match=r"levels \[\(2,\), \(2, 1\)\]; .* to 0"):
         generate_hierarchy(priors[:2], 7)
     other = prior_of(UpsamplingTokens((6,), (8,), (1, 4)), 2, (1, 0))
-    with pytest.raises(ValueError, match=r"writes codebooks of \(5,\) codes, the next one reads \(6,\)"):
+    with pytest.raises(ValueError, match=r"generates codebooks of \(5,\) codes, but the next one expects \(6,\)"):
         generate_hierarchy([*priors[:2], other], 7)
 
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_written_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "`temperature` is 0.0; give one above 0, a small one"),
+        ({"temperature": 0.0}, "`temperature` is 0.0; give a number above 0, less than 1"),
         ({"temperature": float("nan")}, "`temperature` is nan"),
         ({"top_k": -1}, "`top_k` is -1"),
         ({"top_p": 0.0}, "`top_p` is 0.0"),

@@ -68,7 +68,7 @@ def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -
 def test_more_known_than_wanted_is_refused() -> None:
     known = torch.zeros(1, 3, 4, dtype=torch.int64)
     for num_frames in (None, 3):
-        with pytest.raises(ValueError, match="4 frames are known of"):
+        with pytest.raises(ValueError, match="`known` has 4 frames and"):
             CodeConstraint(CodeTokens(SIZES), num_frames=num_frames, known=known)
 
 

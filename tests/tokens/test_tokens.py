@@ -122,7 +122,7 @@ def test_a_token_that_does_not_fit_is_named_with_its_position(order: Order) -> N
             elif token in allowed:
                 continue  # the sound could end or go on there: a later token is the one that does not fit
             else:
-                with pytest.raises(ValueError, match=f"token {token} at position {position} does not fit"):
+                with pytest.raises(ValueError, match=f"token {token} at position {position} is not allowed"):
                     tokens.decode(wrong)
     with pytest.raises(ValueError, match=r"expected \(length,\)"):
         tokens.decode(ids[None])
@@ -199,7 +199,7 @@ def test_an_upsampling_window_holds_both_levels_and_learns_the_fine_one() -> Non
     assert not learnt[: len(prompt)].any()
     assert torch.equal(tokens.fine.decode(ids[len(prompt) :]), fine)
     assert int(prompt.max()) < int(ids[len(prompt) :].min()) <= int(ids.max()) < tokens.vocab_size
-    with pytest.raises(ValueError, match="4 coarse frames do not go with 5 fine ones"):
+    with pytest.raises(ValueError, match="4 coarse frames do not match 5 fine frames"):
         tokens.example([coarse, fine[:, :5]], ended=False)
 
 
@@ -218,7 +218,7 @@ def test_tokens_come_back_from_their_file(tokens: CodeTokens | UpsamplingTokens,
         (tmp_path / "code_tokens.json").write_text(damaged)
         with pytest.raises(ValueError, match=r"code_tokens.json cannot be read: .*\. Train the model again"):
             load_tokens(tmp_path)
-    with pytest.raises(ValueError, match="is no language model of codes"):
+    with pytest.raises(ValueError, match="is not a language model of codes"):
         load_tokens(tmp_path.parent)
 
 

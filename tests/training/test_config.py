@@ -153,7 +153,7 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         (["--losses.nonsense", "{}"], "losses.nonsense: Extra inputs"),
         (["--mixed_precision", "int8"], "mixed_precision: "),
         (["--ema_decay", "1"], "ema_decay: "),
-        (["learning_rate", "1"], "belongs to no option"),
+        (["learning_rate", "1"], "is not an option"),
         (["--adversarial", "{}"], "adversarial: .*`discriminators` is empty"),
         (
             ["--adversarial.discriminators.multi_period", "{}"],

@@ -120,7 +120,7 @@ def test_resuming_with_another_recipe_is_refused(folder: Path, tmp_path: Path) -
     checkpoint = run.save_checkpoint()
     resumed = start(folder, tmp_path / "out")
     resumed.recipe = {"learning_rate": 2e-3, "seed": 0}
-    with pytest.raises(ValueError, match="made with another learning_rate; "):
+    with pytest.raises(ValueError, match="made with other values of learning_rate; "):
         resumed.resume(checkpoint)
 
 

@@ -72,7 +72,7 @@ def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
 
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
-    """Decode a whole file: ((audio_channels, time) float32, sampling rate in Hz). Raises like `open_audio`."""
+    """Decode a whole file: ((audio_channels, time) float32, sampling rate in Hz). Errors are those of `open_audio`."""
     with open_audio(source) as reader:
         return reader.read(0, reader.num_samples), reader.sampling_rate
 

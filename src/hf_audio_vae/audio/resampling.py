@@ -52,8 +52,8 @@ def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
     if channels == 1:
         return waveform.expand(audio_channels, -1).contiguous()
     raise ValueError(
-        f"the audio has {channels} channels and {audio_channels} are wanted; their meaning is unknown, so mix "
-        f"them first or use a model with 1 or {channels} channels."
+        f"the audio has {channels} channels, but {audio_channels} are required; their meaning is unknown, so "
+        f"mix them first or use a model with 1 or {channels} channels."
     )
 
 

@@ -41,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance_scale", type=float, help="pipeline only; default 4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
-    parser.add_argument("--strength", type=float, help="strength of the change, up to 1; default 0.7, with --mask 1")
+    parser.add_argument(
+        "--strength", type=float, help="strength of the change, up to 1; default 0.7, or 1 with --mask"
+    )
     parser.add_argument("--mask", nargs=2, type=float, metavar=("START", "END"), help="seconds to inpaint")
     parser.add_argument("--beside", type=Path, help="real sound to show above the generated ones")
-    parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if it has moved")
+    parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if its path has changed")
     parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, from coarse to fine")
     parser.add_argument("--temperature", type=float, help="language model only: below 1, likely codes become likelier")
     parser.add_argument("--top_k", type=int, help="language model only: number of likeliest codes to sample from")
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
     """Raise `ValueError` if one of these options is given; the model does not accept them."""
     if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
-        raise ValueError(f"{arguments.model} is {kind}, which takes no {', '.join(given)}.")
+        raise ValueError(f"{arguments.model} is {kind} and does not accept {', '.join(given)}.")
 
 
 @torch.no_grad()
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         refuse(arguments, (*OF_PIPELINES, "beside"), "a language model of codes")
         write_sounds_of_codes(arguments)
         return
-    refuse(arguments, OF_LANGUAGE_MODELS, "no language model of codes")
+    refuse(arguments, OF_LANGUAGE_MODELS, "not a language model of codes")
     pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
     pipeline.vae.enable_tiling()
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""`hf-audio-vae VERB ...`: one file per command, each with `add_arguments` and `run`."""
+"""The commands of `hf-audio-vae`: one file per command, each with `add_arguments` and `run`."""
 
 import argparse
 import importlib

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         start = 1e3 * latency.start / model.sampling_rate
         print(f"the first sample comes after {start:.3f} ms, since the model reflects the start of the sound")
     if model.codes_by_level:
-        print(f"level: {arguments.level or 0}, of 0, the finest, to {len(model.codebook_sizes) - 1}")
+        print(f"level: {arguments.level or 0}, of 0 (the finest) to {len(model.codebook_sizes) - 1}")
     print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {arguments.output_dir}")
 
 

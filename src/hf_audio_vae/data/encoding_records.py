@@ -62,16 +62,16 @@ class EncodingRecord(ABC):
         weights: str,
         dataset_name: str,
         *,
-        others: str = "the autoencoder given",
-        remedy: str = "name that model",
+        others: str = "the given autoencoder",
+        remedy: str = "use that model",
     ) -> None:
         """Raise `ValueError` unless all files were written by a model with these weights.
 
         Args:
             weights (`str`): Fingerprint of the weights.
             dataset_name (`str`): Name of the data set in the message.
-            others (`str`): Name of the model of these weights in the message.
-            remedy (`str`): Advice in the message, besides encoding again.
+            others (`str`): Description of the model with these weights, for the message.
+            remedy (`str`): Advice in the message, as an alternative to encoding again.
         """
         if not self.complete:
             raise ValueError(f"{dataset_name} is not complete: encode_latents.py was interrupted; run it again.")

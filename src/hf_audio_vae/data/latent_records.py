@@ -80,5 +80,7 @@ def row_features(encoded: Mapping[str, Any], others: Mapping[str, Any], noun: st
         "num_samples": datasets.Value("int64"),
     }
     if clash := sorted(own.keys() & others.keys()):
-        raise ValueError(f"the data set has columns {clash}, which {noun} need; rename them there.")
+        raise ValueError(
+            f"the data set has the columns {clash}, which are reserved for {noun}; rename them in the data set."
+        )
     return datasets.Features({**own, **others})

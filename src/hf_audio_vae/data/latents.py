@@ -121,7 +121,7 @@ def class_names(stream: datasets.IterableDataset, label_column: str | None) -> t
 
 def _check_column(stream: datasets.IterableDataset, column: str, option: str) -> None:
     if column not in stream.features:
-        raise ValueError(f"`{option}` {column!r} is not there; the columns are {sorted(stream.features)}.")
+        raise ValueError(f"`{option}` {column!r} is not a column; the columns are {sorted(stream.features)}.")
 
 
 @dataclass(eq=False, kw_only=True)

@@ -34,7 +34,7 @@ class TooManyBadItemsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Position:
-    """Progress of a reader.
+    """Position of a reader in the data set.
 
     Args:
         epoch (`int`): Finished epochs.
@@ -311,8 +311,8 @@ class StreamLoader(Generic[BatchT]):
         """
         if state["layout"] != self._layout:
             raise ValueError(
-                f"the checkpoint was made with {state['layout']}, this run has {self._layout}; resume with the same, "
-                f"or start a new run from its weights with `--pretrained_model_name_or_path`."
+                f"the checkpoint was made with {state['layout']}, but this run has {self._layout}; use the same "
+                f"values, or start a new run from its weights with `--pretrained_model_name_or_path`."
             )
         self.batches = state["batches"]
         self.stream.first_reader = self.batches % self._readers

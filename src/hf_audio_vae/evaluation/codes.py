@@ -243,10 +243,10 @@ def usage_warning(statistics: CodeStatistics, min_usage: float) -> str | None:
         return None
     named = ", ".join(f"{codebook} ({used[codebook]} of {sizes[codebook]} codes)" for codebook in underused)
     return (
-        f"codes die: {len(underused)} of {len(sizes)} codebooks use less than a share of {min_usage:g} of the codes "
-        f"expected from so many frames, codebook {named}; if this persists, use fewer codes (of finite scalars: fewer "
-        f"levels). For learnt codebooks, restart dead codes (`restart_share`), initialize from the data "
-        f"(`kmeans_start`), or look up codes in fewer dimensions (`codebook_dim`)."
+        f"the codebooks collapse: {len(underused)} of {len(sizes)} codebooks use less than a share of {min_usage:g} "
+        f"of the codes expected for this number of frames: codebook {named}. If this persists, use fewer codes (for "
+        f"finite scalar quantization, fewer levels). For learnt codebooks, restart dead codes (`restart_share`), "
+        f"initialize from the data (`kmeans_start`), or search codes in fewer dimensions (`codebook_dim`)."
     )
 
 

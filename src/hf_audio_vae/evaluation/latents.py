@@ -53,8 +53,9 @@ class LatentStatistics:
         """
         self._check(posterior)
         mean, std = _by_channel(posterior.mean), _by_channel(posterior.std)
-        # Power sums cancel unless the shift is a value within the data. With any of the n frames as the shift, even
-        # the farthest outlier, the fourth moment loses at most n rounding errors. A constant channel has offset 0.
+        # Power sums of values far from zero lose precision, so the values are shifted by one frame of the data. With
+        # any of the n frames as the shift, even the farthest outlier, the fourth moment loses at most n rounding
+        # errors. A constant channel has offset 0.
         shift = self._shift if self.frames else mean[:, :1].clone()
         offset, variance = mean - shift, std.square()  # (latent_channels, batch * frames)
         sums = {
@@ -188,7 +189,7 @@ class LatentStatistics:
             )
         if self.frames and mean.shape[1] != len(self._shift):
             raise ValueError(
-                f"the posterior has {mean.shape[1]} channels, those before it {len(self._shift)}; use one "
+                f"the posterior has {mean.shape[1]} channels, earlier posteriors have {len(self._shift)}; use one "
                 f"`LatentStatistics` per model."
             )
         for name, values in (("mean", mean), ("std", std)):
@@ -222,8 +223,8 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
         return None
     return (
         f"the latents collapse: {count} of {channels} channels are active (their posterior mean has a variance of at "
-        f"least {ACTIVE_VARIANCE} over the data), under the share of {min_active_share:g} that is wanted; if that "
-        f"lasts, lower `weights.kl`, raise it slowly by a `schedule`, or grant every channel `free_bits`."
+        f"least {ACTIVE_VARIANCE} over the data), less than the required share of {min_active_share:g}; if this "
+        f"persists, lower `weights.kl`, increase it slowly with a `schedule`, or use `free_bits`."
     )
 
 

@@ -70,7 +70,7 @@ class ChannelMoments:
             return
         if len(mean) != len(self.mean):
             raise ValueError(
-                f"the posterior has {len(mean)} channels, those before it {len(self.mean)}; use one model."
+                f"the posterior has {len(mean)} channels, earlier posteriors have {len(self.mean)}; use one model."
             )
         total = self.frames + frames
         delta = mean - self.mean

@@ -166,7 +166,7 @@ def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], Lat
         raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
-        raise ValueError(f"{path} does not say its {', '.join(missing)}; encode it again.")
+        raise ValueError(f"{path} has no metadata {', '.join(missing)}; encode it again.")
     info = LatentsInfo(
         model=metadata["model"],
         weights=metadata["weights"],
@@ -178,4 +178,4 @@ def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], Lat
     try:
         return content(tensors, info)
     except KeyError as error:
-        raise ValueError(f"{path} holds no {error}; encode it again.") from error
+        raise ValueError(f"{path} has no tensor {error}; encode it again.") from error

@@ -13,7 +13,7 @@ class GradientBalancer:
     its loss, and `<|g_i|>` is a moving average of the gradient norm per item. Unlike in the paper, the result depends
     neither on the split of a batch between processes and accumulation steps nor on its other items: norms are computed
     per item, and a step uses the averages of the previous steps. A loss without an average is only measured and
-    contributes from the next step on, so the first step of a run trains only the terms outside the balance.
+    contributes from the next step on, so the first step of a run trains only the terms that are not balanced.
 
     Args:
         decay (`float`): Share of the average that a step keeps, in [0, 1).

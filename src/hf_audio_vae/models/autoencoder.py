@@ -116,7 +116,7 @@ class AudioAutoencoderMixin(nn.Module):
         return self.coder.layers.tiles.most()
 
     def enable_tiling(self, tile_frames: int | None = None) -> None:
-        """Encode and decode in chunks, with the same result as at once; memory does not grow with the length.
+        """Encode and decode in chunks, with the same result; memory does not grow with the length.
 
         The window of a chunk also holds the surrounding frames that its result depends on. An LSTM depends on all
         earlier frames and runs over all frames at once, so its input and output are in memory as a whole, at the
@@ -124,16 +124,16 @@ class AudioAutoencoderMixin(nn.Module):
 
         Args:
             tile_frames (`int`, *optional*): Frames per chunk, of the coarsest level if there are several. All windows
-                of signals longer than a window then have one shape, as networks compiled for static shapes need; a
-                shorter signal has its own shape, and an LSTM has one shape per length. If not given, a signal is split
-                into the fewest chunks of equal length with at most `default_tile_frames`.
+                of signals longer than a window then have one shape, as required for networks compiled with static
+                shapes. A shorter signal has its own shape, and an LSTM has one shape per length. If not given, a
+                signal is split into the fewest chunks of equal length with at most `default_tile_frames`.
 
         Raises:
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
         check_tile_frames(tile_frames)
         for coding in (*self.encodings(), *self.decodings()):
-            coding.input_span(0, 1)  # raises if there is no span
+            coding.input_span(0, 1)  # raises an error if there is no span
         self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))
 
     def disable_tiling(self) -> None:
@@ -185,7 +185,7 @@ class AudioAutoencoderMixin(nn.Module):
         return {"codebook_sizes": self.codebook_sizes}
 
     def code_whole(self) -> None:
-        """Code whole batches of whole signals by the layers, without chunks, kernels or slices."""
+        """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""
         self.coder = self.new_coder()
 
     def reset_statistics(self) -> None:

@@ -22,9 +22,9 @@ from hf_audio_vae.models.graph_parts import GraphPart, Signal
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, fold_weight_norm
 from hf_audio_vae.version import __version__
 
-# Sums in another order differ by about 1e-6 of the largest value; a wrong graph differs by all of it.
+# Another order of sums changes results by about 1e-6 of the largest value; a wrong graph changes them completely.
 TOLERANCE = 1e-4
-# This rounding also decides between codes at almost equal distance; a wrong graph has few codes in common.
+# Rounding also changes a few codes at almost equal distances; a wrong graph changes most codes.
 OTHER_CODES = 0.05
 
 
@@ -65,7 +65,7 @@ def export_model(
         (['encoder.pt2', 'decoder.pt2'], torch.Size([3, 1, 100]))
     """
     for library in file_format.libraries:
-        importlib.import_module(library)  # raises before the work, not after it
+        importlib.import_module(library)  # raises an error before the export starts
     frozen = _freeze(model)
     parts, shortest, hop = frozen.graph_parts(), _shortest(frozen), model.hop_length
     sizes = ((1, shortest), (3, 2 * shortest + 9))
@@ -97,7 +97,7 @@ def _freeze(model: AudioAutoencoderMixin) -> Any:
 
 
 def _shortest(model: AudioAutoencoderMixin) -> int:
-    """Smallest number of frames that runs through the model as all larger numbers: more than any mirrored padding.
+    """Smallest number of frames for which a graph is valid: more than any mirrored padding.
 
     It is at least 2, since torch.export specialises on one frame.
     """

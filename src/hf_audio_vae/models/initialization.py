@@ -17,7 +17,7 @@ from hf_audio_vae.modules.quantization import Codebook
 
 
 def start_weights(module: nn.Module) -> None:
-    """Initialize what was not loaded as torch does; a codebook without data, DAC's Snake with 1."""
+    """Initialize a module that was not loaded: a codebook randomly, DAC's Snake with 1, other layers as in torch."""
     if isinstance(module, WeightNormConv1d | WeightNormConvTranspose1d):
         _init_convolution(module.weight_v, module.bias)
         init.copy_(module.weight_g, torch.linalg.vector_norm(module.weight_v, dim=(1, 2), keepdim=True))

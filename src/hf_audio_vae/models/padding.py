@@ -30,7 +30,7 @@ def valid_mask(mask: Tensor, batch: int, length: int, name: str) -> Tensor:
         raise ValueError(f"`{name}` has sound after padding; padding has to be on the right only.")
     silent = (~valid[:, 0]).nonzero().flatten().tolist()
     if silent:
-        raise ValueError(f"`{name}` masks all of the items {silent}; leave them out.")
+        raise ValueError(f"`{name}` marks all of the items {silent} as padding; leave these items out.")
     return valid
 
 

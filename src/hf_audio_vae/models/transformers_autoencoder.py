@@ -23,7 +23,7 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise what was not loaded; transformers calls this for every module."""
+        """Initialise weights that were not loaded; transformers calls this for every module."""
         start_weights(module)
 
     def freeze_encoder(self) -> None:
@@ -47,7 +47,7 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
         return self
 
     def enable_gradient_checkpointing(self: Any) -> None:
-        """Recompute blocks in the backward pass; the method has diffusers' name."""
+        """Recompute blocks in the backward pass; diffusers' models have a method of the same name."""
         self.activation_checkpointing_enable()
 
     def save_published(self, folder: Path) -> None:

@@ -54,7 +54,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         self.encoder.requires_grad_(False)
 
     def code_whole(self) -> None:
-        """Code whole batches of whole signals by the layers, without chunks, kernels or slices."""
+        """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""
         super().code_whole()
         self.use_slicing = False
 
@@ -161,7 +161,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             sample_posterior (`bool`, *optional*): Decode a sample of the posterior, as in the ELBO, instead of its
                 mean. If not given, sample if there is a `generator`.
             return_dict (`bool`): Return an output object rather than a tuple.
-            generator (`torch.Generator` or a list of them, one an item, *optional*): Random source
+            generator (`torch.Generator` or a list, one per item, *optional*): Random source
                 of the sample.
 
         Returns:

@@ -202,8 +202,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         sample = 1 / self.sampling_rate
         if not sample <= seconds <= self.max_seconds + sample / 2:
             raise ValueError(
-                f"{seconds:g} s are requested; the model generates one sample to {self.max_seconds:g} s, the length "
-                f"of its training crops. Give an `audio_end_in_s` in this range."
+                f"{seconds:g} s are requested; the model generates at least one sample and at most "
+                f"{self.max_seconds:g} s, the length of its training crops. Give an `audio_end_in_s` in this range."
             )
         return seconds
 
@@ -256,7 +256,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
     def _embed(
         self, prompts: list[str] | None, labels: list[int] | None, seconds: float, batch: int, *, copies: int
     ) -> LatentConditionerOutput:
-        """Embed the conditions of each waveform; of two copies, the first is without class and text, for guidance."""
+        """Embed the conditions of each waveform; with two copies, the first has no class and text, for guidance."""
         device = self._execution_device
         text, text_mask = None, None
         if prompts is not None:

@@ -148,8 +148,8 @@ class _Module:
                 optional = statement not in self.imports and imported.module in LEFT_OUT
                 if self.owns(imported) and not plain and not optional:
                     raise ValueError(
-                        f"{self.name} has `{imported}`; import names from the full name of their module, at the top, "
-                        f"and do not rename them."
+                        f"{self.name} has `{imported}`; import names from the full name of their module, at the top "
+                        f"of the file, and do not rename them."
                     )
 
     def definitions(self) -> list[str]:

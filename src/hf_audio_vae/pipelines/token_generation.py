@@ -38,7 +38,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
-            raise ValueError(f"`temperature` is {self.temperature}; give one above 0, a small one for likely codes.")
+            raise ValueError(
+                f"`temperature` is {self.temperature}; give a number above 0, less than 1 for likelier codes."
+            )
         if self.top_k < 0:
             raise ValueError(f"`top_k` is {self.top_k}; give the number of codes to sample from, 0 for all.")
         if not 0 < self.top_p <= 1:
@@ -165,7 +167,7 @@ def upsample_codes(
     per_coarse, per_fine = tokens.unit_frames
     units, rest = divmod(coarse.shape[2], per_coarse)
     if rest or not units:
-        raise ValueError(f"`coarse` has {coarse.shape[2]} frames; a multiple of {per_coarse} has whole fine frames.")
+        raise ValueError(f"`coarse` has {coarse.shape[2]} frames; a multiple of {per_coarse} is required.")
     coarse = coarse.cpu()
     window = min(prior.info.segment_units, units)
     fine = torch.zeros(len(coarse), tokens.fine.num_codebooks, 0, dtype=torch.int64)
@@ -212,7 +214,7 @@ def generate_hierarchy(
     top = len(priors) - 1
     if chain != [(top,), *((level + 1, level) for level in reversed(range(top)))]:
         raise ValueError(
-            f"the models are of levels {chain}; give that of the coarsest level, then each finer one to 0."
+            f"the models have the levels {chain}; give the model of the coarsest level, then each finer one down to 0."
         )
     if len({prior.info.weights for prior in priors}) > 1:
         raise ValueError(
@@ -223,7 +225,8 @@ def generate_hierarchy(
         if not isinstance(finer, UpsamplingTokens) or finer.coarse_sizes != sizes:
             expected = finer.coarse_sizes if isinstance(finer, UpsamplingTokens) else "none"
             raise ValueError(
-                f"a model writes codebooks of {sizes} codes, the next one reads {expected}; train it with these codes."
+                f"a model generates codebooks of {sizes} codes, but the next one expects {expected}; train it with "
+                f"these codes."
             )
     codes = [generate_codes(priors[0], num_frames, batch_size=batch_size, sampling=sampling, generator=generator)]
     for prior in priors[1:]:

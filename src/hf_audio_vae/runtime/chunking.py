@@ -68,8 +68,8 @@ def default_chunk_frames(decoder: SpannedModule, hop_length: int, frame_length: 
     """Return twelve times the frames that a decoder reads for one frame of `frame_length` samples.
 
     The decoder's own frames have `hop_length` samples; the result counts frames of `frame_length`. Full chunks then
-    compute at most 1/12 (8 %) of the frames twice. Chunks of equal length can be half as long, if a signal has two,
-    and compute at most 1/6 (17 %) twice.
+    compute at most 1/12 (8 %) of the frames twice. If a signal is split into two chunks of equal length, they can be
+    half as long and compute at most 1/6 (17 %) of the frames twice.
     """
     far = FAR * frame_length
     first, last = decoder.input_span(far, far + frame_length)
@@ -104,7 +104,7 @@ def _encoded(
 
 
 def _cut(signal: Frames, frames: range, of: range) -> Frames:
-    """Return `frames` of a signal that holds the frames `of`, with all their values in each level or in samples."""
+    """Return the part `frames` of a signal that has the frames `of`; each frame may have several values or samples."""
     if not isinstance(signal, Tensor):
         return [_cut_level(level, frames, of) for level in signal]
     return _cut_level(signal, frames, of)

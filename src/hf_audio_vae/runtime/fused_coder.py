@@ -20,7 +20,7 @@ from hf_audio_vae.runtime.native import native_kernels
 
 logger = logging.getLogger(__name__)
 
-SAMPLED_WEIGHTS = 8  # number of parameters with a first value that is compared at each call
+SAMPLED_WEIGHTS = 8  # number of parameters whose first value is compared at each call
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class FusedNetwork:
 class WeightsMark:
     """A snapshot of a network's weights that detects changes.
 
-    torch counts writes to a parameter, but not writes to its `.data`, as averages of weights make them. So some first
-    values are compared as well, equally many in large and small networks.
+    torch counts writes to a parameter, but not writes to its `.data`, which averages of weights use. Therefore, the
+    first values of some parameters are compared as well. Their number is the same for large and small networks.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The kernels of `kernels.c`: compiled on first use and stored in the assets folder of Hugging Face's cache.
 
-This takes a C compiler with OpenMP: `cc`, or the environment variable `CC`. `CC=false` disables the kernels.
+This requires a C compiler with OpenMP: `cc`, or the environment variable `CC`. `CC=false` disables the kernels.
 """
 
 import ctypes

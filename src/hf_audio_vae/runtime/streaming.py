@@ -20,14 +20,14 @@ Output = TypeVar("Output")
 class AlgorithmicLatency:
     """Algorithmic delay in samples, without computing time.
 
-    Each number includes the sample that it counts from. The first output needs `start` samples. Where padding mirrors
+    All numbers are in samples and include the first sample. The first output needs `start` samples. If padding mirrors
     the start of the signal, `start` exceeds `total`, and the other numbers hold only after these samples.
 
     Args:
-        encoder (`int`): Most samples from the first one of a frame until its latents or codes are determined.
-        decoder (`int`): Most samples from a decoded sample to the end of the last frame that it depends on.
-        total (`int`): Most samples from an input sample until its reconstruction is determined.
-        start (`int`): Samples from the start of the signal until the reconstruction of the first one is determined.
+        encoder (`int`): Maximum delay from the first sample of a frame until its latents or codes are determined.
+        decoder (`int`): Maximum distance from a decoded sample to the end of the last frame that it depends on.
+        total (`int`): Maximum delay from an input sample until its reconstruction is determined.
+        start (`int`): Delay from the start of the signal until the reconstruction of the first sample is determined.
         sampling_rate (`int`): Samples per second, in Hz.
     """
 
@@ -99,7 +99,7 @@ class StreamingCoder(Generic[Output]):
             self._empty = x.new_empty(*x.shape[:2], 0)
         if (x.shape[:2], x.dtype) != (self._empty.shape[:2], self._empty.dtype):
             raise ValueError(
-                f"the piece is {tuple(x.shape)}, {x.dtype}, those before were {(*self._empty.shape[:2], '...')}, "
+                f"the piece is {tuple(x.shape)}, {x.dtype}, earlier pieces are {(*self._empty.shape[:2], '...')}, "
                 f"{self._empty.dtype}; keep them equal within a signal, and call `reset()` between signals."
             )
         self._pushed += x.shape[-1]
@@ -137,7 +137,7 @@ class Streaming(Generic[Output]):
 def latency_of(encoding: Coding, decoding: Coding, *, sampling_rate: int) -> AlgorithmicLatency:
     """Return the latency of an autoencoder from the input spans of its encoder and decoder.
 
-    An LSTM reads only the past, so it is in no span and adds no latency.
+    An LSTM reads only earlier inputs. It adds no latency and is not part of the spans.
 
     Raises:
         ValueError: An output depends on the whole signal.

@@ -22,8 +22,8 @@ class CodeTokens:
 
     - `flattened`: a0 b0 a1 b1 a2 b2, frame by frame.
     - `delayed`: a0 – a1 b0 a2 b1 – b2, each codebook one step after the previous one (Copet et al., 2023), with blanks
-      where there is no frame. A code depends on the coarser codes of its own frame. Of the k-th finer codebook, it
-      depends on all earlier frames except the last k.
+      where there is no frame. A code depends on the coarser codes of its own frame. It depends on the k-th finer
+      codebook at all earlier frames except the last k.
     - `coarse_to_fine`: a0 a1 a2 b0 b1 b2, codebook by codebook (Borsos et al., 2022).
 
     Args:
@@ -162,8 +162,8 @@ class CodeTokens:
         if position < len(body):
             expected = f"{low[position]} to {high[position] - 1}" if len(wrong) else f"the end, {EOS}"
             raise ValueError(
-                f"token {body[position]} at position {start + position} does not fit: in {self.order} order there can "
-                f"only be {expected}; constrain the generation with `CodeConstraint`."
+                f"token {body[position]} at position {start + position} is not allowed: {self.order} order requires "
+                f"{expected}; constrain the generation with `CodeConstraint`."
             )
         codebooks, frame_indices, is_code = codebooks[:length], frame_indices[:length], codebooks[:length] >= 0
         codes = torch.full((self.num_codebooks, frames), -1)

@@ -31,7 +31,7 @@ class CodeConstraint(LogitsProcessor):
     ) -> None:
         if known is not None and (num_frames is None or known.shape[-1] > num_frames):
             raise ValueError(
-                f"{known.shape[-1]} frames are known of {num_frames}; `num_frames` includes the known frames."
+                f"`known` has {known.shape[-1]} frames and `num_frames` is {num_frames}; it includes the known frames."
             )
         self.tokens = tokens
         self.start = start

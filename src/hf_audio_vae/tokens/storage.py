@@ -72,7 +72,7 @@ def load_tokens(
         with contextlib.suppress(RemoteEntryNotFoundError):
             path = Path(hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision))
     if not path.is_file():
-        raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is no language model of codes.")
+        raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is not a language model of codes.")
     try:
         content = json.loads(path.read_text())
         if content.get("format") != FORMAT:

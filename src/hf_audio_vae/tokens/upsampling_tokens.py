@@ -82,7 +82,7 @@ class UpsamplingTokens:
         units, rest = divmod(coarse.shape[1], self.unit_frames[0])
         if rest or fine.shape[1] != units * self.unit_frames[1]:
             raise ValueError(
-                f"{coarse.shape[1]} coarse frames do not go with {fine.shape[1]} fine ones; a window has "
+                f"{coarse.shape[1]} coarse frames do not match {fine.shape[1]} fine frames; a window has "
                 f"{self.unit_frames[0]} and {self.unit_frames[1]}, or a multiple of both."
             )
         prompt = self.prompt(coarse)

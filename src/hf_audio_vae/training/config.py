@@ -117,7 +117,7 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
     while arguments:
         name = arguments.pop(0)
         if not name.startswith("--"):
-            raise ValueError(f"{name!r} belongs to no option; options look like `--key value`.")
+            raise ValueError(f"{name!r} is not an option; options have the form `--key value`.")
         key, equals, text = name.removeprefix("--").partition("=")
         if not equals:
             is_flag = not arguments or arguments[0].startswith("--")

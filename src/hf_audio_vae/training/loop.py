@@ -81,7 +81,7 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
             progress.skipped_steps += 1
             progress.skipped_in_a_row += 1
             if progress.skipped_in_a_row >= timing.max_skipped_steps:
-                progress.skipped_in_a_row = 0  # a resumed checkpoint gets the full number of attempts
+                progress.skipped_in_a_row = 0  # a resumed run starts with the full number of attempts
                 folder = run.save_checkpoint()
                 raise NonFiniteLossError(
                     f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights before "

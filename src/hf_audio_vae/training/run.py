@@ -118,8 +118,8 @@ class Run:
             if "discriminator" in self.learners:
                 remedy += f" and `--adversarial.pretrained_model_name_or_path {checkpoint}`"
             raise ValueError(
-                f"{checkpoint} was made with another {', '.join(changed)}; resume with the same values, or start from "
-                f"its weights with {remedy}."
+                f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
+                f"start from its weights with {remedy}."
             )
         self.progress = Progress(**state["progress"])
         self.objective.load_state_dict(state["objective"])

@@ -148,7 +148,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path):
     for content, message in (
         ({"model": weights, "hps": Hyperparams(SMALL)}, r"pickled objects.*dict\(its hps\)"),
         ([1], "holds a list"),
-        ({"a": torch.zeros(1)}, r"no autoencoder of Jukebox's.*\['a'\]"),
+        ({"a": torch.zeros(1)}, r"no Jukebox autoencoder.*\['a'\]"),
     ):
         torch.save(content, tmp_path / "file")
         with pytest.raises(ValueError, match=message):
@@ -160,7 +160,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path):
     [
         ({"depth": 2}, "unknown to its hyperparameters, one of 40 names"),
         ({"downs_t": (2, 2)}, "missing from the checkpoint"),
-        ({"l_bins": 49}, r"bottleneck.level_blocks.0.k has the shape \(50, 6\), by its hyperparameters \(49, 6\)"),
+        ({"l_bins": 49}, r"bottleneck.level_blocks.0.k has the shape \(50, 6\), its hyperparameters need \(49, 6\)"),
         ({"levels": 3}, r"`levels` is 3, but `strides_t` \(2, 4\) names 2"),
         ({"use_bottleneck": False}, "no codes"),
     ],

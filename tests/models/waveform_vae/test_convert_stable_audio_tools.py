@@ -183,14 +183,14 @@ def test_the_scale_of_a_diffusion_model_is_what_latents_are_divided_by():
         ("", {"model_type": "diffusion_uncond"}, "no section `model.pretransform`"),
         ("", {"sample_rate": None}, "`sample_rate` is None"),
         ("model", {"encoder": None}, "no section `encoder`"),
-        ("model", {"bottleneck": None}, "`bottleneck.type` is None.*only hold 'vae'"),
+        ("model", {"bottleneck": None}, "`bottleneck.type` is None.*requires 'vae'"),
         ("model", {"bottleneck": {"type": "rvq_vae", "config": {}}}, "`bottleneck.type` is 'rvq_vae'"),
         ("model", {"pretransform": {"type": "pqmf"}}, "`pretransform` is.*pqmf.*codes the waveform itself"),
-        ("model", {"latent_dim": 6}, "`latent_dim` is 6.*only hold 3"),
-        ("model", {"downsampling_ratio": 16}, "`downsampling_ratio` is 16.*only hold 8"),
-        ("model", {"io_channels": 2}, "`io_channels` is 2.*only hold 1"),
-        ("model", {"out_channels": 2}, "`out_channels` is 2.*only hold 1"),
-        ("model.encoder", {"type": "dac"}, "`encoder.type` is 'dac'.*only hold 'oobleck'"),
+        ("model", {"latent_dim": 6}, "`latent_dim` is 6.*requires 3"),
+        ("model", {"downsampling_ratio": 16}, "`downsampling_ratio` is 16.*requires 8"),
+        ("model", {"io_channels": 2}, "`io_channels` is 2.*requires 1"),
+        ("model", {"out_channels": 2}, "`out_channels` is 2.*requires 1"),
+        ("model.encoder", {"type": "dac"}, "`encoder.type` is 'dac'.*requires 'oobleck'"),
         ("model.decoder", {"type": "taae"}, "`decoder.type` is 'taae'"),
         ("model.decoder", {"soft_clip": True}, "`decoder.soft_clip` is True"),
         ("model.decoder.config", {"final_tanh": True}, "`decoder.config.final_tanh` is True"),
@@ -200,12 +200,12 @@ def test_the_scale_of_a_diffusion_model_is_what_latents_are_divided_by():
         ("model.encoder.config", {"antialias_activation": True}, "`encoder.config.antialias_activation` is True"),
         ("model.decoder.config", {"antialias_activation": True}, "`decoder.config.antialias_activation` is True"),
         ("model.decoder.config", {"use_nearest_upsample": True}, "`decoder.config.use_nearest_upsample` is True"),
-        ("model.decoder.config", {"out_channels": 2}, "`decoder.config.out_channels` is 2.*only hold 1"),
-        ("model.encoder.config", {"latent_dim": 3}, "`encoder.config.latent_dim` is 3.*only hold 6"),
-        ("model.decoder.config", {"strides": [4, 2]}, r"`decoder.config.strides` is \[4, 2\].*only hold \[2, 4\]"),
-        ("model.decoder.config", {"c_mults": [1, 3]}, r"`decoder.config.c_mults` is \[1, 3\].*only hold \[1, 2\]"),
+        ("model.decoder.config", {"out_channels": 2}, "`decoder.config.out_channels` is 2.*requires 1"),
+        ("model.encoder.config", {"latent_dim": 3}, "`encoder.config.latent_dim` is 3.*requires 6"),
+        ("model.decoder.config", {"strides": [4, 2]}, r"`decoder.config.strides` is \[4, 2\].*requires \[2, 4\]"),
+        ("model.decoder.config", {"c_mults": [1, 3]}, r"`decoder.config.c_mults` is \[1, 3\].*requires \[1, 2\]"),
         ("model.encoder.config", {"dilations": [1, 3]}, "`encoder.config` has the unknown key 'dilations'"),
-        ("model.encoder.config", {"channels": "5"}, "`encoder.config.channels` is '5'.*something like 128"),
+        ("model.encoder.config", {"channels": "5"}, "`encoder.config.channels` is '5'.*such as 128"),
         ("model.encoder.config", {"strides": ["2"]}, r"`encoder.config.strides` is \['2'\]"),
     ],
 )
@@ -240,7 +240,7 @@ def test_weights_that_do_not_fit_the_configuration_are_refused():
         from_stable_audio_tools(weights | {"encoder.layers.0.weight": torch.zeros(1)}, config_of())
     other = config_of()
     other["model"]["encoder"]["config"]["channels"] = 6
-    with pytest.raises(ValueError, match=r"encoder.layers.0.\w+ has the shape \(5.*by the configuration \(6"):
+    with pytest.raises(ValueError, match=r"encoder.layers.0.\w+ has the shape \(5.*the configuration requires \(6"):
         from_stable_audio_tools(weights, other)
     with pytest.raises(ValueError, match="holds no autoencoder"):
         from_stable_audio_tools({f"teacher.{name}": value for name, value in weights.items()}, config_of())

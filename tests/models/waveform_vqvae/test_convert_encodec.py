@@ -122,7 +122,7 @@ def test_files_of_the_original_package(tmp_path, monkeypatch):
     loaded = load_encodec(path).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
     unknown = path.rename(tmp_path / "weights.th")
-    with pytest.raises(ValueError, match="weights.th does not say which EnCodec it is"):
+    with pytest.raises(ValueError, match="weights.th does not identify an EnCodec"):
         load_encodec(unknown)
 
 

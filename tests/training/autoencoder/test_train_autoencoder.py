@@ -244,7 +244,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_before_it_is_loaded(
     checkpoint = ("--resume_from_checkpoint", str(straight[1] / "checkpoint-8"))
     finished = run(command(game, tmp_path / "out", *checkpoint))
     assert finished.returncode == 2
-    assert "was made with another adversarial, balancer, weights;" in finished.stderr
+    assert "was made with other values of adversarial, balancer, weights;" in finished.stderr
 
 
 def test_wrong_recipes_are_one_message_and_exit_code_2(tmp_path: Path) -> None:

@@ -166,6 +166,6 @@ def test_weights_of_other_terms_than_the_model_has_are_refused(tmp_path: Path) -
 def test_dying_codebooks_raise_the_alarm(tmp_path: Path) -> None:
     dying = VQVAE["model"] | {"restart_share": None, "kmeans_start": False, "codebook_size": 256}
     finished = run(command(write_recipe(tmp_path, **VQVAE | {"model": dying}), tmp_path / "out"))
-    (line,) = [line for line in finished.stderr.splitlines() if "codes die" in line]
+    (line,) = [line for line in finished.stderr.splitlines() if "the codebooks collapse" in line]
     assert "of 256 codes" in line
     assert "restart_share" in line

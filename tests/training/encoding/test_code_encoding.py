@@ -185,7 +185,7 @@ def test_from_sound_to_a_prior_to_sound_by_the_scripts(
     for options, message in (
         (["--prompt", "a drum", "--guidance_scale", "0"], "takes no --prompt, --guidance_scale"),
         (["--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
-        (["--temperature", "0"], "`temperature` is 0.0; give one above 0"),
+        (["--temperature", "0"], "`temperature` is 0.0; give a number above 0"),
         ([], "Name it with --autoencoder"),
     ):
         assert main(["generate", str(tmp_path / "prior"), *options]) == 2

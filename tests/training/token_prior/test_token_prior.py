@@ -148,8 +148,8 @@ def test_the_order_is_seen_only_as_far_as_it_is_written() -> None:
         ("t5", {}, "`model_type` 't5' is no causal language model"),
         ("bert", TINY_BERT | {"is_decoder": False}, "a bert with this configuration is not causal"),
         ("gpt2", {"layers": 3}, "a gpt2 takes no layers; it takes .*n_layer"),
-        ("gpt2", {"n_positions": 10}, "reads 10 tokens, a crop has 20"),
-        ("llama", {"max_position_embeddings": 10}, "reads 10 tokens, a crop has 20"),
+        ("gpt2", {"n_positions": 10}, "is 10 tokens, but a crop has 20"),
+        ("llama", {"max_position_embeddings": 10}, "is 10 tokens, but a crop has 20"),
     ],
 )
 def test_models_that_cannot_be_are_refused(model_type: str, options: dict[str, object], message: str) -> None:
@@ -177,9 +177,9 @@ def test_a_model_to_go_on_with_has_to_fit(tmp_path: Path) -> None:
         return pretrained_prior(str(tmp_path), wanted, length, subfolder=None, revision=None)
 
     assert loaded(tokens).generation_config.max_length == 20
-    with pytest.raises(ValueError, match="has 16 ids, the codes 15"):
+    with pytest.raises(ValueError, match="has 16 ids, but the codes need 15"):
         loaded(CodeTokens((6, 4), "delayed"))
-    with pytest.raises(ValueError, match="reads 30 tokens, a crop has 31; raise `max_position_embeddings`"):
+    with pytest.raises(ValueError, match="is 30 tokens, but a crop has 31; increase `max_position_embeddings`"):
         loaded(tokens, 31)
     save_tokens(tmp_path, tokens, CodesInfo("m", "0", (), (50.0,), 8))
     assert loaded(tokens).training is False
@@ -187,5 +187,5 @@ def test_a_model_to_go_on_with_has_to_fit(tmp_path: Path) -> None:
         loaded(CodeTokens((7, 4), "flattened"))
     with pytest.raises(ValueError, match=r"`codebook_sizes` \(7, 4\), not \(4, 7\)"):
         loaded(CodeTokens((4, 7), "delayed"))
-    with pytest.raises(ValueError, match="writes CodeTokens, the codes are UpsamplingTokens"):
+    with pytest.raises(ValueError, match="generates CodeTokens, but the codes are UpsamplingTokens"):
         loaded(UpsamplingTokens((7,), (4,), (1, 2)))

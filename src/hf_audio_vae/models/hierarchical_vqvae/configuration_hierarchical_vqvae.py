@@ -35,8 +35,8 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
         codebook_size (`int`): Vectors in each level's codebook, 2 or more.
         cosine (`bool`): Find the nearest vector by cosine similarity instead of distance.
         ema_decay (`float`): Decay of the codebook's moving average, in [0, 1).
-        restart_share (`float`, *optional*): Vectors that are used less than this share, in (0, 1), of the mean use
-            are moved to latents of the batch; none if `None`.
+        restart_share (`float`, *optional*): A vector with a usage below this share, in (0, 1), of the mean usage is
+            replaced by a latent of the batch; `None` disables this.
         kmeans_start (`bool`): Initialize the codebook by k-means of the first batch.
         rotation_trick (`bool`): Rotate the gradient from codes to latents instead of copying it (Fifty et al.,
             arXiv:2410.06424).

@@ -77,7 +77,7 @@ def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None
     """Make a model from the weights of a Jukebox autoencoder; it gives the same codes and the same waveforms.
 
     Args:
-        weights (`Mapping[str, torch.Tensor]`): The state dict; `module.` before the names is fine.
+        weights (`Mapping[str, torch.Tensor]`): The state dict; a prefix `module.` of the names is removed.
         hps (`Mapping[str, object]`, *optional*): Hyperparameters by Jukebox's names; unknown ones are ignored, and
             missing ones have the published values.
 
@@ -92,8 +92,8 @@ def from_jukebox(weights: Mapping[str, Tensor], hps: Mapping[str, object] | None
     first = weights.get("encoders.0.level_blocks.0.model.0.0.weight")
     if first is None:
         raise ValueError(
-            f"the checkpoint holds no autoencoder of Jukebox's: `encoders.0.level_blocks.0.model.0.0.weight` is "
-            f"missing, found are {sorted(weights)[:3]}; give its `vqvae.pth.tar`."
+            f"the checkpoint has no Jukebox autoencoder: `encoders.0.level_blocks.0.model.0.0.weight` is missing, "
+            f"its first names are {sorted(weights)[:3]}; give a `vqvae.pth.tar`."
         )
     config = HierarchicalVQVAEConfig(audio_channels=first.shape[1], **_config_keys(hps or {}))
     model = HierarchicalVQVAE(config)
@@ -117,8 +117,8 @@ def to_jukebox(model: HierarchicalVQVAE) -> tuple[dict[str, Tensor], dict[str, o
         and the hyperparameters.
 
     Raises:
-        ValueError: The model is not mono, shares an encoder, decodes jointly, compares directions, or has an odd
-            stride.
+        ValueError: The model is not mono, shares an encoder, decodes jointly, searches codes by angle, or has an
+            odd stride.
 
     Example:
         >>> weights, hps = to_jukebox(HierarchicalVQVAE(HierarchicalVQVAEConfig(width=8, depth=1, codebook_size=16)))
@@ -151,12 +151,12 @@ def to_jukebox(model: HierarchicalVQVAE) -> tuple[dict[str, Tensor], dict[str, o
 def _config_keys(hps: Mapping[str, object]) -> dict[str, Any]:
     """Read the hyperparameters of the architecture; `ValueError` for unsupported ones."""
     if hps.get("use_bottleneck", True) is not True:
-        raise ValueError("`use_bottleneck` is off: this autoencoder has no codes; train one that has.")
+        raise ValueError("`use_bottleneck` is off: this autoencoder has no codes; use one with a bottleneck.")
     config: dict[str, Any] = {ours: hps[theirs] for theirs, ours in KEYS.items() if theirs in hps}
     strides = config.get("strides", HierarchicalVQVAEConfig.strides)
     levels = hps.get("levels", len(strides))
     if levels != len(strides):
-        raise ValueError(f"`levels` is {levels}, but `strides_t` {strides} names {len(strides)}; make them agree.")
+        raise ValueError(f"`levels` is {levels}, but `strides_t` {strides} has {len(strides)} numbers; give as many.")
     if config.get("level_multipliers", ()) is None:
         config["level_multipliers"] = (1,) * len(strides)
     return config
@@ -175,7 +175,7 @@ def _renamed(weights: Mapping[str, Tensor], model: HierarchicalVQVAE) -> dict[st
         shape, needed = tuple(weights[theirs].shape), tuple(expected[name].shape)
         if shape != needed:
             raise ValueError(
-                f"{theirs} has the shape {shape}, by its hyperparameters {needed}; give the `hps` it was made with."
+                f"{theirs} has the shape {shape}, its hyperparameters need {needed}; give the `hps` it was made with."
             )
     return {ours[name]: value.to(torch.float32) for name, value in weights.items()}
 

@@ -22,11 +22,11 @@ CONFIG_NAME = "model_config.json"
 CHECKPOINT_NAMES = ("model.safetensors", "model.ckpt")  # in the order in which stable-audio-tools tries them
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
-# Prefixes of an autoencoder in a checkpoint: of its training, averaged weights first; of a diffusion model's training;
-# of a diffusion model; or of the autoencoder alone.
+# Prefixes of the names of an autoencoder's weights: in its training checkpoint (averaged weights first), in the
+# training checkpoint of a diffusion model, in a diffusion model, and in a checkpoint of only the autoencoder.
 PREFIXES = ("autoencoder_ema.ema_model.", "autoencoder.", "diffusion.pretransform.model.", "pretransform.model.", "")
 
-# The order of the layers in their sequences, by our names.
+# The order of the layers in their sequences, by the names in this package.
 BLOCK_LAYERS = {
     "encoder": ("res_unit1", "res_unit2", "res_unit3", "snake1", "conv1"),
     "decoder": ("snake1", "conv_t1", "res_unit1", "res_unit2", "res_unit3"),
@@ -35,7 +35,7 @@ UNIT_LAYERS = ("snake1", "conv1", "snake2", "conv2")
 
 
 def load_stable_audio_tools(source: str | Path, *, config: str | Path | None = None) -> WaveformVAE:
-    """Read a checkpoint of stable-audio-tools: of an autoencoder, of a diffusion model, or of either's training.
+    """Read a checkpoint of stable-audio-tools: an autoencoder, a diffusion model, or a training checkpoint of either.
 
     Args:
         source (`str` or `Path`): A `.safetensors` or `.ckpt` file, or a folder with `model.safetensors` or
@@ -90,13 +90,15 @@ def from_stable_audio_tools(weights: Mapping[str, Tensor], config: Mapping[str, 
     """Make a model from the weights and the configuration of a stable-audio-tools Oobleck.
 
     It encodes and decodes to the same values, except at the end of the signal: stable-audio-tools drops the last
-    upsampled sample at odd strides, and adds one when it downsamples at strides of 1. The results then differ as far
-    as later layers read. The `scale` of a diffusion model's autoencoder becomes `latents_std`, with means of 0.
+    upsampled sample at odd strides, and adds one when it downsamples at strides of 1. This also changes the values
+    that later layers compute from these samples. The `scale` of a diffusion model's autoencoder becomes `latents_std`,
+    with means of 0.
 
     Args:
         weights (`Mapping[str, torch.Tensor]`): State dict of an autoencoder, of a model that contains one, or of the
-            training of either; averaged weights are preferred. Weight norm in either of torch's spellings.
-        config (`Mapping[str, object]`): Content of `model_config.json`; `model_type` `autoencoder` or a diffusion's.
+            training of either; averaged weights are preferred. Weight norm may have either of torch's
+            names.
+        config (`Mapping[str, object]`): Content of `model_config.json` of an autoencoder or a diffusion model.
 
     Returns:
         `WaveformVAE`: In float32 and evaluation mode.
@@ -201,7 +203,7 @@ def _renamed(weights: Mapping[str, Tensor], model: WaveformVAE) -> dict[str, Ten
         value = weights[key].reshape(1, -1, 1) if _is_snake(name) else weights[key]
         shape, needed = tuple(value.shape), tuple(expected[ours[name]].shape)
         if shape != needed:
-            raise ValueError(f"{key} has the shape {shape}, by the configuration {needed}; {remedy}.")
+            raise ValueError(f"{key} has the shape {shape}, the configuration requires {needed}; {remedy}.")
         renamed[ours[name]] = value
     return renamed
 

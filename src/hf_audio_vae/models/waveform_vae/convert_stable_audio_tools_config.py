@@ -127,14 +127,14 @@ def _section(config: Mapping[str, object], *path: str) -> Mapping[str, Any]:
 
 
 def _side_config(autoencoder: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """Return the encoder's or the decoder's arguments, with stable-audio-tools' defaults for what is missing."""
+    """Return the arguments of encoder or decoder, with stable-audio-tools' defaults for missing ones."""
     _require(f"{side}.type", _section(autoencoder, side).get("type"), "oobleck", "its layers are Oobleck's")
     given, defaults = _section(autoencoder, side, "config"), DEFAULTS[side]
     for key, value in given.items():
         if key not in defaults:
             raise ValueError(f"`{side}.config` has the unknown key {key!r}; known keys are {sorted(defaults)}.")
         if not _is_like(value, defaults[key]):
-            raise ValueError(f"`{side}.config.{key}` is {value!r}; something like {defaults[key]!r} is needed.")
+            raise ValueError(f"`{side}.config.{key}` is {value!r}; give a value such as {defaults[key]!r}.")
     arguments = {**defaults, **given}
     for key, (value, reason) in FIXED.items():
         if key in arguments:
@@ -168,11 +168,11 @@ def _check_autoencoder(autoencoder: Mapping[str, Any], encoder: Mapping[str, Any
 
 def _require(name: str, value: object, needed: object, reason: str) -> None:
     if value != needed:
-        raise ValueError(f"`{name}` is {value!r}; a WaveformVAE can only hold {needed!r}: {reason}.")
+        raise ValueError(f"`{name}` is {value!r}; a WaveformVAE requires {needed!r}: {reason}.")
 
 
 def _is_like(value: object, example: object) -> bool:
-    """Whether a value of the configuration has exactly the type of the example; `True` is no number."""
+    """Whether a value of the configuration has exactly the type of the example; `True` is not a number."""
     if isinstance(example, list):
         return isinstance(value, list | tuple) and all(type(item) is int for item in value)
     return type(value) is type(example)

@@ -1,4 +1,4 @@
-"""Shared code of readers and writers for other codecs: weight norm's spellings, renamed weights."""
+"""Shared code of readers and writers for other codecs: names of weights, and forms of weight norm."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,9 +13,9 @@ def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name
 
     Args:
         model (`WaveformVQVAE`): Made from the checkpoint's configuration.
-        weights (`Mapping[str, torch.Tensor]`): Weight norm in either of torch's spellings, or fused.
-        their_name (`Callable[[str], str]`): Maps our name to theirs, in the older spelling of weight norm; empty if
-            they have no such weight.
+        weights (`Mapping[str, torch.Tensor]`): With either of torch's names for weight norm, or fused.
+        their_name (`Callable[[str], str]`): Maps a name of the model to the name in the checkpoint, with the older
+            names of weight norm; empty if the checkpoint has no such weight.
 
     Raises:
         ValueError: A weight is missing, unknown, or has another shape.
@@ -31,7 +31,7 @@ def load_renamed(model: WaveformVQVAE, weights: Mapping[str, Tensor], their_name
         value = theirs[name].reshape(()) if ours.endswith(".updates") else theirs[name]
         shape, needed = tuple(value.shape), tuple(state[ours].shape)
         if shape != needed:
-            raise ValueError(f"{name} has the shape {shape}, by the configuration {needed}; {remedy}.")
+            raise ValueError(f"{name} has the shape {shape}, the configuration requires {needed}; {remedy}.")
         state[ours] = value.to(state[ours].dtype)
     for name in state.keys() - names.keys():
         if name.endswith(".updates"):

@@ -41,8 +41,8 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         cosine (`bool`): Find the nearest code by cosine similarity instead of distance.
         codebook_learning (`str`): Codebooks learn by `"gradient"` or are moving averages, `"ema"`.
         ema_decay (`float`): Decay of such a moving average, in [0, 1).
-        restart_share (`float`, *optional*): A code that is used less than this share, in (0, 1), of the mean use is
-            moved to a latent of the batch; none if `None`.
+        restart_share (`float`, *optional*): A code with a usage below this share, in (0, 1), of the mean usage is
+            replaced by a latent of the batch; `None` disables this.
         kmeans_start (`bool`): Initialize the codebooks by k-means of the first batch.
         quantizer_dropout (`float`): Share of the items that train with a random number of codebooks.
         rotation_trick (`bool`): Rotate the gradient from code to latent instead of copying it.
@@ -134,15 +134,15 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
                 raise ValueError(f"`{name}` is {value}; it has to be 1 or more.")
         if not self.downsampling_ratios:
-            raise ValueError("`downsampling_ratios` is empty; name at least one stride.")
+            raise ValueError("`downsampling_ratios` is empty; give at least one stride.")
         if self.num_lstm_layers < 0:
             raise ValueError(f"`num_lstm_layers` is {self.num_lstm_layers}; it has to be 0 or more.")
         for name, blocks in (("encoder_hidden_size", 0), ("decoder_hidden_size", len(self.downsampling_ratios))):
             narrowest = getattr(self, name) // 2**blocks
             if narrowest < self.residual_compression:
                 raise ValueError(
-                    f"`{name}` {getattr(self, name)} leaves {narrowest} channels after {blocks} blocks, less than the "
-                    f"`residual_compression` {self.residual_compression} divides; make it wider."
+                    f"`{name}` {getattr(self, name)} leaves {narrowest} channels after {blocks} blocks, fewer than "
+                    f"the `residual_compression` of {self.residual_compression}; increase `{name}`."
                 )
 
     def _check_names(self) -> None:
@@ -157,7 +157,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, none of {values}.")
         if self.causal and self.norm == "time_group_norm":
             raise ValueError(
-                '`norm="time_group_norm"` reads the whole signal and cannot be `causal`; take "weight_norm".'
+                '`norm="time_group_norm"` reads the whole signal and cannot be `causal`; use "weight_norm".'
             )
 
     def _check_quantizer(self) -> None:
@@ -174,7 +174,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             return
         codes = math.prod(self.fsq_levels)
         if not self.fsq_levels or min(self.fsq_levels) < 3:
-            raise ValueError(f"`fsq_levels` is {self.fsq_levels}; name 3 or more values for each dimension.")
+            raise ValueError(f"`fsq_levels` is {self.fsq_levels}; give 3 or more values for each dimension.")
         if (self.num_codebooks, self.codebook_size) != (1, codes):
             raise ValueError(
                 f"`fsq_levels` {self.fsq_levels} make one codebook of {codes} codes, but `num_codebooks` is "

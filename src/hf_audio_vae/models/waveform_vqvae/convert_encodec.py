@@ -52,8 +52,8 @@ def load_encodec(source: str | Path) -> WaveformVQVAE:
     known = next((name for name in ORIGINALS if path.name.startswith(name)), None)
     if known is None:
         raise ValueError(
-            f"{path.name} does not say which EnCodec it is: its name starts with none of {sorted(ORIGINALS)}; give "
-            f"the file the name it was published by, or convert it to transformers' `EncodecModel` first."
+            f"the name of {path.name} does not identify an EnCodec: it starts with none of {sorted(ORIGINALS)}; use "
+            f"the published file name, or convert the file to transformers' `EncodecModel` first."
         )
     model = WaveformVQVAE(_config(ORIGINALS[known]))
     weights = {name: value for name, value in read_torch_file(path).items() if isinstance(value, torch.Tensor)}

@@ -221,7 +221,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
             padding_mask (`torch.Tensor` of shape `(batch, time)` or `(batch, 1, time)`, *optional*): True where there
                 is sound; padding is excluded from losses and codebook updates.
             num_codebooks (`int`, *optional*): Number of the first codebooks to use; all if not given.
-            generator (`torch.Generator` or a list of them, one an item, *optional*): Random source of quantizer
+            generator (`torch.Generator` or a list, one per item, *optional*): Random source of quantizer
                 dropout.
             return_dict (`bool`): Return an output object rather than a tuple.
 

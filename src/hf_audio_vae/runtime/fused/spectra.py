@@ -17,9 +17,10 @@ SAMPLES = 16
 def tap_spectra(weight: Tensor) -> Tensor:
     """Return the spectra of taps, which multiply the spectra of 16 samples; (out, in, 7) -> (23, out, in), float32.
 
-    The first two factors are for the real values at 0 and 8. Then come three for each of 1 to 7, which multiply real
-    plus imaginary part, real part, imaginary part. The first product minus the third is the real part of the complex
-    product, the first plus the second its imaginary part. The factors include those of the inverse transform.
+    The first two factors are for the real values at the frequencies 0 and 8. Each of the frequencies 1 to 7 has three
+    factors. They multiply the sum of real and imaginary part, the real part, and the imaginary part. The first product
+    minus the third is the real part of the complex product. The first product plus the second is its imaginary part.
+    The factors include those of the inverse transform.
     """
     spectrum = torch.fft.rfft(weight.double(), SAMPLES).conj() / SAMPLES  # conjugate: layers compute a correlation
     real, imaginary = spectrum.real, spectrum.imag

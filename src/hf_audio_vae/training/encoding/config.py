@@ -9,7 +9,7 @@ class EncodingConfig(Section):
     """Options of encoding a data set into latents or codes."""
 
     model: str = Field(
-        description="folder or Hub id of the autoencoder; statistics are written into a folder's config"
+        description="folder or Hub id of the autoencoder; the statistics are written into the config of a folder"
     )
     model_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     model_revision: str | None = None
@@ -29,7 +29,7 @@ class EncodingConfig(Section):
     max_bad_share: float = Field(0.1, ge=0, le=1, description="fail if the share of undecodable items is higher")
 
     def place(self) -> dict[str, str | None]:
-        """Return the source of the model for the record; of a folder, the absolute path with the subfolder."""
+        """Return the source of the model for the record; for a folder, the absolute path with the subfolder."""
         folder = Path(self.model)
         if folder.is_dir():
             return {"model": str((folder / (self.model_subfolder or "")).resolve())}

@@ -5,8 +5,8 @@ Memory for latents does not depend on the items' length. Memory for codes grows 
 
 The unit of work is a file: `items_per_file` consecutive items of one shard of the source. Its content depends on
 nothing else, so any number of processes write the same files. A file is written under a hidden name and renamed, so an
-existing file is complete. Its footer has its part of the statistics. They are summed at the end, in the files' order,
-so the result is bit-identical after any number of interruptions.
+existing file is complete. The footer of a file has the statistics of its rows. They are summed at the end, in the
+order of the files, so the result is bit-identical after any number of interruptions.
 """
 
 import os

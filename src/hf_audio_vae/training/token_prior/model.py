@@ -76,14 +76,16 @@ def pretrained_prior(
         before = load_tokens(name, revision=revision)[0]
         if type(before) is not type(tokens):
             raise ValueError(
-                f"{name} writes {type(before).__name__}, the codes are {type(tokens).__name__}; {MISMATCH}"
+                f"{name} generates {type(before).__name__}, but the codes are {type(tokens).__name__}; {MISMATCH}"
             )
         values = {f.name: (getattr(before, f.name), getattr(tokens, f.name)) for f in fields(tokens)}
         if differing := [f"`{field}` {a!r}, not {b!r}" for field, (a, b) in values.items() if a != b]:
             raise ValueError(f"{name} was trained with {', '.join(differing)}; {MISMATCH}")
     model = AutoModelForCausalLM.from_pretrained(name, subfolder=subfolder or "", revision=revision or "main")
     if model.config.vocab_size != tokens.vocab_size:
-        raise ValueError(f"{name} has {model.config.vocab_size} ids, the codes {tokens.vocab_size}; {MISMATCH}")
+        raise ValueError(
+            f"{name} has {model.config.vocab_size} ids, but the codes need {tokens.vocab_size}; {MISMATCH}"
+        )
     check_context(model.config, length)
     return ready(model.float(), length)
 
@@ -93,7 +95,8 @@ def check_context(config: PreTrainedConfig, length: int) -> None:
     context = getattr(config, CONTEXT, length)
     if context < length:
         raise ValueError(
-            f"the model reads {context} tokens, a crop has {length}; raise `{CONTEXT}`, or lower `segment_seconds`."
+            f"the context of the model is {context} tokens, but a crop has {length}; increase `{CONTEXT}`, or "
+            f"decrease `segment_seconds`."
         )
 
 

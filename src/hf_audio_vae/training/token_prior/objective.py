@@ -77,7 +77,7 @@ def prior_task(
     level = count - 1 if level is None else level
     levels = (level,) if upsample_from_level is None else (upsample_from_level, level)
     if max(levels) >= count:
-        raise ValueError(f"the codes have {count} levels, there is no level {max(levels)}; the finest is 0.")
+        raise ValueError(f"there is no level {max(levels)}; the codes have the levels 0 (the finest) to {count - 1}.")
     sizes, hops = [record.codebook_sizes[i] for i in levels], [record.hop_lengths[i] for i in levels]
     unit_hop = math.lcm(*hops)
     tokens: CodeTokens | UpsamplingTokens
