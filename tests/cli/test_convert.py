@@ -128,7 +128,12 @@ def test_statistics_are_kept_where_there_is_a_place_for_them(
         ("stable-audio-tools", "stable-audio-tools oobleck", ["--revision", "main"], "--revision has no meaning"),
         ("/nowhere", "hf_audio_vae oobleck", [], "no model can be loaded from '/nowhere'"),
         ("/nowhere", "oobleck hf_audio_vae", [], "no model can be loaded from '/nowhere'"),
-        ("/nowhere", "stable-audio-tools oobleck", [], "/nowhere is no file, and no folder with model.safetensors"),
+        (
+            "/nowhere",
+            "stable-audio-tools oobleck",
+            [],
+            "/nowhere is neither a file nor a folder with model.safetensors",
+        ),
         ("hf_audio_vae", "oobleck stable-audio-tools", [], "holds WaveformVAE, not AutoencoderOobleck"),
         ("oobleck", "hf_audio_vae stable-audio-tools", [], "holds AutoencoderOobleck, not HierarchicalVQVAE or"),
         ("narrow", "oobleck hf_audio_vae", [], "`encoder_hidden_size` of 6, so that it encodes to 3 latent channels"),

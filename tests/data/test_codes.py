@@ -167,5 +167,5 @@ def test_a_record_of_codes_comes_back_as_it_was_and_knows_its_levels(tmp_path: P
     (tmp_path / "codes.json").write_text(json.dumps({"format": "another"}))
     with pytest.raises(ValueError, match="not in the format 'hf_audio_vae.code_dataset.v1'"):
         CodesRecord.read(tmp_path)
-    with pytest.raises(ValueError, match=r"columns \['codes_0'\], which codes need"):
+    with pytest.raises(ValueError, match=r"columns \['codes_0'\], which are reserved for codes"):
         code_features(["codes_0"], [2], {"codes_0": datasets.Value("string")})

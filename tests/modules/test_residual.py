@@ -100,3 +100,13 @@ def test_a_unit_keeps_what_its_four_layers_read_and_one_copy_of_its_weights():
     numbers = 4 * x.numel() + weights + factors
     kept = saved_bytes(lambda: unit(x.requires_grad_() * 1), unit.parameters())
     assert kept <= numbers * x.element_size()
+
+
+def test_hooks_see_the_output_of_the_last_convolution():
+    unit, x = with_random_parameters(ResidualUnit(4, dilation=1, causal=False)), noise(1, 4, 50)
+    seen = []
+    unit.conv2.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    unit.conv2.register_full_backward_hook(lambda *gradients: None)
+    unit(x.requires_grad_()).sum().backward()
+    ((inputs, output),) = seen
+    torch.testing.assert_close(output, unit.conv2.alignment.convolve(inputs, unit.conv2.weight(), unit.conv2.bias))

@@ -254,3 +254,21 @@ def test_a_fused_model_compiles_and_refuses_as_its_layers_do():
     assert_equal_but_for_rounding(decode(z), model.decode(z).sample)
     with pytest.raises(RuntimeError):
         model.decode(z.double())
+
+
+@pytest.mark.parametrize("make", [vae, lambda: codec(num_lstm_layers=1)])
+@torch.no_grad()
+def test_networks_wrapped_by_a_compiler_are_coded_as_their_layers(make):
+    model = make()
+    x = noise(1, 1, 3001)
+    encoded = model.encode(x)
+    codes = encoded.latent_dist.mean if isinstance(model, WaveformVAE) else encoded.audio_codes
+    (expected,) = model.decode(codes, return_dict=False)
+    model.encoder, model.decoder = (torch.compile(part, backend="eager") for part in (model.encoder, model.decoder))
+    model.enable_tiling(16)
+    assert_equal_but_for_rounding(model.decode(codes, return_dict=False)[0], expected)
+    streamed = model.streaming().decoder
+    assert_equal_but_for_rounding(torch.cat([streamed.push(codes), streamed.flush()], dim=-1), expected)
+    model.fuse()
+    assert_equal_but_for_rounding(model.decode(codes, return_dict=False)[0], expected)
+    assert not isinstance(model, WaveformVAE) or native_kernels(torch.float32) is None or all(kernels(model))

@@ -133,3 +133,21 @@ def test_chunks_on_a_gpu_are_half_a_minute_long(model: Any) -> None:
     on_cpu = model.default_tile_frames
     on_gpu = model.to("meta").default_tile_frames  # any device but the CPU
     assert on_gpu == max(on_cpu, math.ceil(30 * model.frame_rate))
+
+
+@torch.no_grad()
+def test_a_model_without_encoder_decodes_in_chunks() -> None:
+    model = MODELS["waveform_vae"]().eval()
+    z = torch.randn(1, 2, 100, generator=seeded())
+    expected = model.decode(z).sample
+    del model.encoder
+    model.enable_tiling(16)
+    assert_equal_within_rounding(model.decode(z).sample, expected)
+
+
+def test_tiling_is_switched_by_its_attribute_too() -> None:
+    model = MODELS["waveform_vae"]()
+    model.use_tiling = True
+    assert model.coder.layers.chunked
+    model.use_tiling = False
+    assert not model.coder.layers.chunked

@@ -169,6 +169,7 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
             ["--weights.kl", "{free_bits: 1}"],
             r"invalid:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
         ),
+        (["--balancer.decay", "2"], "balancer: .*`decay` is 2"),
         (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
         (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),
     ],

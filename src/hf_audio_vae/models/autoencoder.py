@@ -105,6 +105,10 @@ class AudioAutoencoderMixin(nn.Module):
         """Whether signals are coded in chunks."""
         return self.coder.layers.chunked
 
+    @use_tiling.setter
+    def use_tiling(self, value: bool) -> None:
+        self.coder = self.coder.with_layers((ChunkedCoder if value else WholeCoder)(self.coder.layers.tiles))
+
     @property
     def default_tile_frames(self) -> int:
         """Default of `tile_frames`: twelve times the frames that a decoder reads for one, or 30 s on a GPU."""
@@ -132,13 +136,14 @@ class AudioAutoencoderMixin(nn.Module):
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
         check_tile_frames(tile_frames)
-        for coding in (*self.encodings(), *self.decodings()):
-            coding.input_span(0, 1)  # raises an error if there is no span
+        for module in self.modules():
+            if (input_span := getattr(module, "input_span", None)) is not None:
+                input_span(0, 1)  # raises an error if every output depends on the whole signal
         self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))
 
     def disable_tiling(self) -> None:
         """Encode and decode whole signals."""
-        self.coder = self.coder.with_layers(WholeCoder(self.coder.layers.tiles))
+        self.use_tiling = False
 
     def fuse(self) -> None:
         """Prepare encoder and decoder for inference: several times faster on a CPU, with small, constant memory.
@@ -152,7 +157,7 @@ class AudioAutoencoderMixin(nn.Module):
         the fused form while no gradients are recorded (`torch.no_grad()`, `torch.inference_mode()`), unless `encode`
         and `decode` are compiled or exported. The form takes up to twice the memory of the weights. Copies of the
         model are not fused. If the weights change afterwards, the next call raises an error; a write to the `.data` of
-        a few parameters may not be detected.
+        single parameters may not be detected.
 
         Example:
             >>> from hf_audio_vae import WaveformVAE
@@ -227,4 +232,4 @@ class AudioAutoencoderMixin(nn.Module):
         return cls.from_pretrained(name, torch_dtype=dtype, subfolder=subfolder, revision=revision)
 
     def _tiles(self, frames: int | None) -> Tiles:
-        return Tiles(self.decodings(), self.hop_length, self.frame_rate, frames)
+        return Tiles(self.decodings, self.hop_length, self.frame_rate, frames)

@@ -121,7 +121,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
         (encoding,) = self.encodings()
         for parameters in self.coder.encode_pieces(encoding, checked, time):
-            yield DiagonalGaussian.from_parameters(parameters)
+            yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
 
     @apply_forward_hook
     @deferring_checks

@@ -85,6 +85,9 @@ class SEANetUnit(Residual):
     def branch(self) -> tuple[nn.Module, ...]:
         return self.activation1, self.conv1, self.activation2, self.conv2
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run_branch(x).add_(self.shortcut(x))  # in place, to save memory
+
 
 class SEANetEncoderBlock(Stack):
     """Residual units, then downsampling; (batch, in_channels, time) -> (batch, out_channels, time / stride)."""

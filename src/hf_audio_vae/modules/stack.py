@@ -4,15 +4,15 @@ A `Stack` or a `Residual` lists its layers, so it needs no further code to be ru
 exported. A layer that reads inputs of other time steps than its output's has an `input_span`.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 
-@runtime_checkable
 class SpannedModule(Protocol):
     """A network over time that returns which inputs its outputs [start, stop) read."""
 
@@ -30,9 +30,15 @@ class SpannedModule(Protocol):
 def span_through(layers: Iterable[nn.Module], start: int, stop: int) -> tuple[int, int]:
     """Return the range of inputs of the first layer that the outputs [start, stop) of the last layer read."""
     for layer in reversed(tuple(layers)):
-        if isinstance(layer, SpannedModule):
-            start, stop = layer.input_span(start, stop)
+        if (input_span := getattr(layer, "input_span", None)) is not None:  # a wrapped layer has it, too
+            start, stop = input_span(start, stop)
     return start, stop
+
+
+def layers_of(network: nn.Module) -> tuple[nn.Module, ...] | None:
+    """Return the layers of a stack, also of a wrapped one, as by `torch.compile`; `None` if it is no stack."""
+    layers = getattr(network, "layers", None)
+    return tuple(layers()) if inspect.ismethod(layers) else None
 
 
 def is_recurrent(module: nn.Module) -> bool:
@@ -67,12 +73,12 @@ class CheckpointedStack(Stack):
         if not (self.gradient_checkpointing and torch.is_grad_enabled()):
             return super().forward(x)
         for layer in self.layers():
-            x = self._gradient_checkpointing_func(layer, x) if isinstance(layer, Stack) else layer(x)
+            x = layer(x) if layers_of(layer) is None else self._gradient_checkpointing_func(layer, x)
         return x
 
 
 class Residual(nn.Module, ABC):
-    """A branch of layers that ends with a convolution, plus a shortcut; (batch, channels, time) -> same."""
+    """A branch of layers, plus a shortcut; (batch, channels, time) -> same."""
 
     shortcut: nn.Module
 
@@ -81,10 +87,12 @@ class Residual(nn.Module, ABC):
         """Return the layers of the branch in call order."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
+        return self.shortcut(x) + self.run_branch(x)
+
+    def run_branch(self, x: Tensor) -> Tensor:
         for layer in self.branch():
-            y = layer(y)  # reuses the name, so that the input is freed
-        return y.add_(self.shortcut(x))  # in place: autograd does not save a convolution's output
+            x = layer(x)  # reuses the name, so that the input is freed
+        return x
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Range of inputs that the outputs [start, stop) read."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
-from hf_audio_vae.modules.stack import Stack, is_recurrent
+from hf_audio_vae.modules.stack import Stack, is_recurrent, layers_of
 from hf_audio_vae.runtime.chunking import (
     Frames,
     decode_in_chunks,
@@ -67,14 +67,14 @@ class Tiles:
     """The chunk lengths of a model, in frames of its coarsest level.
 
     Args:
-        decodings (`Sequence[Coding]`): The model's decoders; their spans determine the default.
+        decodings (`Callable`): Returns the model's decoders; their spans determine the default.
         hop_length (`int`): Samples per frame of the coarsest level.
         frame_rate (`float`): Frames per second of the coarsest level, in Hz.
         frames (`int`, *optional*): Length of every chunk. If not given, a signal is split into the fewest chunks of
             equal length with at most `default` frames.
     """
 
-    decodings: Sequence[Coding]
+    decodings: Callable[[], Sequence[Coding]]
     hop_length: int
     frame_rate: float
     frames: int | None = None
@@ -85,8 +85,9 @@ class Tiles:
         Raises:
             ValueError: Every output of a decoder depends on the whole signal.
         """
-        frames = max(default_chunk_frames(c, c.hop_length, self.hop_length) for c in self.decodings)
-        on_cpu = next(self.decodings[0].network.parameters()).device.type == "cpu"
+        decodings = self.decodings()
+        frames = max(default_chunk_frames(c, c.hop_length, self.hop_length) for c in decodings)
+        on_cpu = next(decodings[0].network.parameters()).device.type == "cpu"
         return frames if on_cpu else max(frames, math.ceil(GPU_CHUNK_SECONDS * self.frame_rate))
 
     def most(self) -> int:
@@ -202,7 +203,7 @@ class LayerRange(Stack):
 
 def _split(network: nn.Module, *, first: bool) -> tuple[nn.Module, nn.Module | None]:
     """Split a network at its first or last RNN; return the layers without RNN, and the rest if there is one."""
-    layers = tuple(network.layers()) if isinstance(network, Stack) else ()
+    layers = layers_of(network) or ()
     recurrent = [index for index, layer in enumerate(layers) if is_recurrent(layer)]
     if not recurrent:
         return network, None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.modules.convolution import fold_weight_norm
 from hf_audio_vae.modules.deferral import require
-from hf_audio_vae.modules.stack import Stack
+from hf_audio_vae.modules.stack import layers_of
 from hf_audio_vae.runtime.chunking import Frames
 from hf_audio_vae.runtime.coders import Coder, Coding, WholeCoder
 from hf_audio_vae.runtime.fused.stack import FusedStack
@@ -151,8 +151,8 @@ def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
     forms = {}
     for network in networks:
         kernels = _kernel_stack(network)
-        folded = None if kernels else _with_folded_weights(network)
-        if kernels or folded:
+        folded = _with_folded_weights(network) if kernels is None else None
+        if kernels is not None or folded is not None:
             forms[network] = FusedNetwork(kernels, folded, WeightsMark(network))
     return forms
 
@@ -161,10 +161,11 @@ def _kernel_stack(network: nn.Module) -> FusedStack | None:
     """Return the layers on compiled kernels, or `None` if a layer has none."""
     weight = next(network.parameters())
     kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
-    if kernels is None or not isinstance(network, Stack):
+    layers = layers_of(network)
+    if kernels is None or layers is None:
         return None
     try:
-        return FusedStack(network.layers(), kernels)
+        return FusedStack(layers, kernels)
     except ValueError as error:
         logger.info("%s keeps torch's layers: %s", type(network).__name__, error)
         return None

@@ -18,7 +18,7 @@ from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, refle
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.seanet import SkipLSTM
-from hf_audio_vae.modules.stack import Residual, Stack
+from hf_audio_vae.modules.stack import Residual, layers_of
 
 # For at most this many outputs, a convolution on one core is faster as a product of its weight and windows of the
 # input: in rows (`FEW`) or columns (`MANY`). For more outputs, copying the windows costs more than it saves.
@@ -215,12 +215,10 @@ def stream_of(layer: nn.Module) -> Stream:
         >>> torch.allclose(y, layer(x), atol=1e-6)
         True
     """
-    raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
-
-
-@stream_of.register
-def _(layer: Stack) -> Stream:
-    return chain_of(*layer.layers())
+    layers = layers_of(layer)
+    if layers is None:
+        raise ValueError(f"{type(layer).__name__} has no streaming form; encode or decode the signal as a whole.")
+    return chain_of(*layers)
 
 
 @stream_of.register

@@ -161,7 +161,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path):
         ({"depth": 2}, "unknown to its hyperparameters, one of 40 names"),
         ({"downs_t": (2, 2)}, "missing from the checkpoint"),
         ({"l_bins": 49}, r"bottleneck.level_blocks.0.k has the shape \(50, 6\), its hyperparameters need \(49, 6\)"),
-        ({"levels": 3}, r"`levels` is 3, but `strides_t` \(2, 4\) names 2"),
+        ({"levels": 3}, r"`levels` is 3, but `strides_t` \(2, 4\) has 2 numbers"),
         ({"use_bottleneck": False}, "no codes"),
     ],
 )

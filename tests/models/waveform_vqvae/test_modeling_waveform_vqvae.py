@@ -366,7 +366,7 @@ def test_every_key_changes_behaviour():
         ({"downsampling_ratios": ()}, "at least one stride"),
         ({"num_lstm_layers": -1}, "`num_lstm_layers` is -1"),
         ({"decoder_hidden_size": 3}, "`decoder_hidden_size` 3 leaves 0"),
-        ({"residual_compression": 5}, "`residual_compression` 5"),
+        ({"residual_compression": 5}, "`residual_compression` of 5"),
         ({"activation": "relu"}, "'relu', none of"),
         ({"norm": "time_group_norm", "causal": True}, "cannot be `causal`"),
         ({"quantizer_dropout": 1.5}, "between 0 and 1"),
@@ -378,7 +378,7 @@ def test_every_key_changes_behaviour():
         ({"restart_share": 1.0}, "`restart_share` is 1.0"),
         ({"quantizer": "lookup_free"}, "`quantizer` is 'lookup_free', none of residual_vector, finite_scalar"),
         ({"quantizer_options": {"levels": (3,)}}, "name the `quantizer`"),
-        ({"fsq_levels": (4, 2)}, r"`fsq_levels` is \(4, 2\); name 3"),
+        ({"fsq_levels": (4, 2)}, r"`fsq_levels` is \(4, 2\); give 3"),
         ({"fsq_levels": (4, 4)}, "set them to 1 and 16"),
     ],
 )

@@ -183,7 +183,7 @@ def test_from_sound_to_a_prior_to_sound_by_the_scripts(
     assert (tmp_path / "out/generated.png").read_bytes().startswith(b"\x89PNG")
     moved = str((tmp_path / "model").rename(tmp_path / "elsewhere"))
     for options, message in (
-        (["--prompt", "a drum", "--guidance_scale", "0"], "takes no --prompt, --guidance_scale"),
+        (["--prompt", "a drum", "--guidance_scale", "0"], "does not accept --prompt, --guidance_scale"),
         (["--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
         (["--temperature", "0"], "`temperature` is 0.0; give a number above 0"),
         ([], "Name it with --autoencoder"),

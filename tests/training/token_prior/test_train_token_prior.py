@@ -111,7 +111,7 @@ def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Pa
     assert history[-1]["code_loss_ratio"] < 0.8
     card = (tmp_path / "out/README.md").read_text()
     assert "hf-audio-vae generate COARSE --upsampler out" in card
-    assert "where the coarser level's are known" in card
+    assert "given the coarser level's codes" in card
 
 
 @pytest.mark.slow

@@ -74,9 +74,9 @@ class LevelDecoder(nn.Module):
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Frames of the decoder's own level that the samples [start, stop) read; they cover those of finer levels."""
-        return span_through(self.layers(), start, stop)
+        return span_through(self.level_layers(), start, stop)
 
-    def layers(self) -> tuple[nn.Module, ...]:
+    def level_layers(self) -> tuple[nn.Module, ...]:
         """Return the layers that the decoder's own level runs through, in order."""
         return (*reversed(self.blocks), self.conv_out)
 

@@ -313,7 +313,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         quantizer, hop_length = self.quantizers[level], self.hop_lengths[level]
         return (
             Coding(LayerRange(encoder.blocks[: level + 1]), hop_length, after=quantizer.encode),
-            Coding(LayerRange(decoder.layers()), hop_length, before=quantizer.decode),
+            Coding(LayerRange(decoder.level_layers()), hop_length, before=quantizer.decode),
         )
 
     def _reconstruct(

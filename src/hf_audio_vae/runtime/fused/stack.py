@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
-from hf_audio_vae.modules.stack import Residual, Stack
+from hf_audio_vae.modules.stack import Residual, layers_of
 from hf_audio_vae.runtime.fused.steps import Convolution, Step, Upsampling, Workspace, residual_step
 from hf_audio_vae.runtime.native import NativeKernels
 
@@ -195,8 +195,8 @@ class _SignalState:
 def _layers(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """Yield the layers of nested blocks, without identities."""
     for module in modules:
-        if isinstance(module, Stack):
-            yield from _layers(module.layers())
+        if (layers := layers_of(module)) is not None:
+            yield from _layers(layers)
         elif not isinstance(module, nn.Identity):
             yield module
 

@@ -153,6 +153,11 @@ class AdversarialOptions(Section):
 class BalancerOptions(_Balancer):
     """Options of `GradientBalancer`."""
 
+    @model_validator(mode="after")
+    def _is_accepted(self) -> Self:
+        self.build()  # raises what the constructor refuses
+        return self
+
     def build(self) -> GradientBalancer:
         """Return a new balancer."""
         return GradientBalancer(**dict(self))
