@@ -48,7 +48,7 @@ generate: env  ## Encode the sound with the demo's model, train a denoiser on it
 	$(BIN)/hf-audio-vae generate $(GENERATOR) --class_label effect music note speech --guidance_scale 2 \
 		--beside data/held_out/loop_breakbeat.flac --output_dir $(GENERATOR)/generated
 
-tokens: env  ## Train a codec and a language model on its codes, let it write, and decode what it wrote
+tokens: env  ## Train a codec and a language model on its codes, generate codes, and decode them
 	test -f $(CODEC)/config.json || $(BIN)/python training/train_autoencoder.py \
 		--config training/recipes/vqvae-demo.yaml --output_dir $(CODEC) $(CODEC_OPTIONS)
 	rm -rf $(PRIOR) $(CODES)

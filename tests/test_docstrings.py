@@ -15,7 +15,10 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+SLOW = {"hf_audio_vae.models.exporting": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in MODULES])
 def test_examples_of(name: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(name), extraglobs={"torch": torch})
     assert attempted

@@ -44,7 +44,7 @@ CASES = {
 }
 
 
-SLOW = {case: pytest.mark.slow for case in CASES if case not in ("vae", "joint levels")}
+SLOW = {case: pytest.mark.slow for case in CASES if case != "vae"}
 
 
 class Exported(NamedTuple):

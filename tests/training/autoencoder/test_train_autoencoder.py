@@ -134,6 +134,7 @@ def test_the_discriminators_lie_beside_the_model_and_a_fine_tune_starts_from_the
     assert equal(trained_weights(tmp_path, 2, "discriminator"), trained)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_its_weights_while_the_decoder_learns(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, decoder_only_from_step=4, adam_weight_decay=0.1)
     finished = run(command(recipe, tmp_path / "out"))
