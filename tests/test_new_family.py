@@ -178,3 +178,11 @@ def test_streamed_it_gives_the_same(model: Any) -> None:
     encoder = model.streaming().encoder
     pieces = [*(encoder.push(piece).mean for piece in x.split(100, dim=-1)), encoder.flush().mean]
     assert_equal_within_rounding(torch.cat(pieces, dim=-1), expected)
+
+
+def test_a_family_that_leaves_out_a_member_is_refused_when_it_is_made() -> None:
+    class Incomplete(VariationalAutoencoderMixin, ModelMixin, ConfigMixin):
+        pass
+
+    with pytest.raises(TypeError, match="abstract.*hop_length.*latent_channels"):
+        Incomplete()

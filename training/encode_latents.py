@@ -47,7 +47,7 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
 
 def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """Return the record of the data set before encoding."""
-    settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.place()}
+    settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.location()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
     )

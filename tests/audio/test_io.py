@@ -44,7 +44,7 @@ def encoded(samples: np.ndarray, container: str, encoding: str, sampling_rate: i
     return stream.getvalue()
 
 
-def places(length: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
+def positions(length: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
     """Random stretches (start, count) that begin in the file, every third among its last 40,000 samples."""
     generator = np.random.default_rng(seed)
     starts = [
@@ -63,7 +63,7 @@ def misread(source: str | Path | bytes, count: int) -> list[tuple[int, int]]:
     with open_audio(source) as reader:
         assert whole.shape == (reader.audio_channels, reader.num_samples)
         wrong = []
-        for start, length in places(reader.num_samples, count):
+        for start, length in positions(reader.num_samples, count):
             stretch, expected = reader.read(start, length), whole[:, start : start + length]
             if stretch.shape != expected.shape or (stretch - expected).abs().max() > 2**-24:
                 wrong.append((start, length))
@@ -117,7 +117,7 @@ def test_libsndfile_alone_seeks_wrong_in_vorbis():
     with soundfile.SoundFile(stream) as file:
         whole = file.read(dtype="float32")
         wrong = 0
-        for start, count in places(len(whole), 100):
+        for start, count in positions(len(whole), 100):
             file.seek(start)
             wrong += not np.array_equal(file.read(count, dtype="float32"), whole[start : start + count])
     assert wrong > 0

@@ -169,6 +169,8 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
             ["--weights.kl", "{free_bits: 1}"],
             r"invalid:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
         ),
+        (["--adversarial.loss", "3"], "adversarial.loss: .*none of hinge, least_squares"),
+        (["--weights.kl", "{schedule: [linear], weight: 1, steps: 1}"], "none of linear, cosine, cyclical"),
         (["--balancer.decay", "2"], "balancer: .*`decay` is 2"),
         (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
         (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),

@@ -152,11 +152,11 @@ def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
         )
 
 
-PLACE = frozenset({"subfolder", "revision"})
+LOCATION = frozenset({"subfolder", "revision"})
 FORMATS = {
-    "hf_audio_vae": Format(read_own, lambda model, path: model.save_pretrained(path), PLACE),
+    "hf_audio_vae": Format(read_own, lambda model, path: model.save_pretrained(path), LOCATION),
     "oobleck": Format(
-        read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), PLACE, family=WaveformVAE
+        read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), LOCATION, family=WaveformVAE
     ),
     "stable-audio-tools": Format(
         read_stable_audio_tools, save_stable_audio_tools, frozenset({"config"}), family=WaveformVAE

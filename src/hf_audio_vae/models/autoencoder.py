@@ -1,6 +1,7 @@
 """The common interface of all families. Other code calls these methods and never checks the class of a model."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,7 +16,7 @@ from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
 from hf_audio_vae.runtime.streaming import Streaming
 
 
-class AudioAutoencoderMixin(nn.Module):
+class AudioAutoencoderMixin(nn.Module, ABC):
     """An autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
 
     A family defines layers, `encode`, `decode` and `forward`, and describes both directions by `encodings` and
@@ -54,9 +55,9 @@ class AudioAutoencoderMixin(nn.Module):
             """Dtype of the weights."""
 
     @property
+    @abstractmethod
     def hop_length(self) -> int:
         """Samples per frame, of the coarsest level if there are several."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `hop_length`.")
 
     @property
     def frame_rate(self) -> float:
@@ -83,13 +84,13 @@ class AudioAutoencoderMixin(nn.Module):
         """Whether codes lack the loudness, so that `decode` needs scales."""
         return False
 
+    @abstractmethod
     def encodings(self) -> tuple[Coding, ...]:
-        """Return one `Coding` per encoder; each family defines it."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `encodings`.")
+        """Return one `Coding` per encoder."""
 
+    @abstractmethod
     def decodings(self) -> tuple[Coding, ...]:
-        """Return one `Coding` per decoder; each family defines it."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `decodings`.")
+        """Return one `Coding` per decoder."""
 
     def new_coder(self) -> WholeCoder:
         """Return the coder that runs the layers on whole signals."""

@@ -1,5 +1,6 @@
 """Base class of variational families: one encoder, a posterior over latents, one decoder."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -32,9 +33,9 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
     use_slicing = False
 
     @property
+    @abstractmethod
     def latent_channels(self) -> int:
         """Channels of the latents."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `latent_channels`.")
 
     def encodings(self) -> tuple[Coding]:
         """From waveforms to the parameters of posteriors."""
@@ -161,8 +162,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             sample_posterior (`bool`, *optional*): Decode a sample of the posterior, as in the ELBO, instead of its
                 mean. If not given, sample if there is a `generator`.
             return_dict (`bool`): Return an output object rather than a tuple.
-            generator (`torch.Generator` or a list, one per item, *optional*): Random source
-                of the sample.
+            generator (`torch.Generator` or a list, one per item, *optional*): Random source of the sample.
 
         Returns:
             `VAEOutput`, or `(sample,)`.
@@ -208,7 +208,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
             check_frames=partial(check_latents, latent_channels=self.latent_channels),
             wrap=DiagonalGaussian.from_parameters,
-            unit=self.hop_length,
+            pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
         )
 

@@ -46,30 +46,25 @@ class WeightsMark:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        # By owner and name, since `load_state_dict(..., assign=True)` replaces the parameters.
-        self._owned = [(layer._parameters, name) for layer in network.modules() for name in layer._parameters]
-        self._counts, self._values = self._read_counts(), self._read_values()
+        # By layer and name, since `load_state_dict(..., assign=True)` replaces the parameters.
+        self._names = [
+            (layer, name) for layer in network.modules() for name, _ in layer.named_parameters(recurse=False)
+        ]
+        self._counts, self._values = self._read()
 
     def check(self) -> None:
         """Raise `ValueError` if the weights have changed."""
-        if self._counts != self._read_counts():
+        counts, values = self._read()
+        if counts != self._counts:
             raise _changed_weights()
-        require(lambda: _equal(self._values, self._read_values()), _changed_weights)
+        require(lambda: _equal(self._values, values), _changed_weights)
 
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """The current weights."""
-        weights = (owner[name] for owner, name in self._owned)
-        return [weight for weight in weights if weight is not None]
-
-    def _read_counts(self) -> list[tuple[int, int]]:
-        """Address of each parameter and the number of writes that torch has counted."""
-        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters]
-
-    def _read_values(self) -> Tensor:
-        parameters = self.parameters
+    def _read(self) -> tuple[list[tuple[int, int]], Tensor]:
+        """Address and counted writes of each parameter, and the first value of some."""
+        parameters = [getattr(layer, name) for layer, name in self._names]
         sampled = parameters[:: max(len(parameters) // SAMPLED_WEIGHTS, 1)]
-        return torch.stack([p.detach().flatten()[0].float() for p in sampled])
+        counts = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
+        return counts, torch.stack([p.detach().flatten()[0].float() for p in sampled])
 
 
 class FusedCoder:
@@ -134,7 +129,7 @@ class FusedCoder:
         form = self.networks.get(coding.network)
         if form is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
-        weight = form.weights.parameters[0]
+        weight = next(coding.network.parameters())
         if x is not None and x.is_floating_point() and (x.dtype, x.device) != (weight.dtype, weight.device):
             return None  # the layers raise the error
         form.weights.check()

@@ -54,7 +54,7 @@ class StreamingCoder(Generic[Output]):
         stream (`Stream`): The network, with the functions before and after it.
         check (`Callable[[torch.Tensor], None]`): Raises `ValueError` for an invalid piece that is not empty.
         wrap (`Callable[[torch.Tensor], Output]`): Converts the network's output to the public output.
-        unit (`int`): `flush` pads the signal with zeros to a multiple of this length.
+        pad_multiple (`int`): `flush` pads the signal with zeros to a multiple of this length.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class StreamingCoder(Generic[Output]):
         stream: Stream,
         check: Callable[[Tensor], None],
         wrap: Callable[[Tensor], Output],
-        unit: int = 1,
+        pad_multiple: int = 1,
     ) -> None:
-        self._stream, self._check, self._wrap, self._unit = stream, check, wrap, unit
+        self._stream, self._check, self._wrap, self._pad_multiple = stream, check, wrap, pad_multiple
         self.reset()
 
     def reset(self) -> None:
@@ -115,7 +115,7 @@ class StreamingCoder(Generic[Output]):
         if self._empty is None or self._flushed:
             raise ValueError("there is no signal to end; `push` one first, after `reset()` if another has ended.")
         self._flushed = True
-        rest = self._empty.new_zeros(*self._empty.shape[:2], -self._pushed % self._unit)
+        rest = self._empty.new_zeros(*self._empty.shape[:2], -self._pushed % self._pad_multiple)
         return self._wrap(self._stream.push(rest, last=True))
 
 
@@ -162,7 +162,7 @@ def new_streaming(
     check_waveform: Callable[[Tensor], None],
     check_frames: Callable[[Tensor], None],
     wrap: Callable[[Tensor], Output],
-    unit: int,
+    pad_multiple: int,
     sampling_rate: int,
 ) -> Streaming[Output]:
     """Make a streaming encoder and decoder with a copy of the weights.
@@ -173,7 +173,7 @@ def new_streaming(
         check_waveform (`Callable`): Raises `ValueError` for an invalid piece of a waveform.
         check_frames (`Callable`): Raises `ValueError` for an invalid piece of frames.
         wrap (`Callable`): Converts the output of `encoding` to the public output.
-        unit (`int`): A waveform is padded with zeros to a multiple of this many samples.
+        pad_multiple (`int`): A waveform is padded with zeros to a multiple of this many samples.
         sampling_rate (`int`): Samples per second, in Hz.
 
     Raises:
@@ -184,7 +184,7 @@ def new_streaming(
     encoder = Chain((stream_of(encoding.network), Pointwise(after)))
     decoder = Chain((Pointwise(before), stream_of(decoding.network)))
     return Streaming(
-        StreamingCoder(encoder, check_waveform, wrap, unit=unit),
+        StreamingCoder(encoder, check_waveform, wrap, pad_multiple=pad_multiple),
         StreamingCoder(decoder, check_frames, identity),
         latency,
     )

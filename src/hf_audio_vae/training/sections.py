@@ -2,10 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -60,19 +59,18 @@ def section_of(constructor: Callable[..., object], *, given: Collection[str] = (
         given (`Collection[str]`): Arguments that are no options of the recipe.
 
     Example:
-        >>> def new_filter(channels: int, window_lengths: tuple[int, ...] = (64, 32)) -> None: ...
-        >>> section_of(new_filter, given=("channels",))(window_lengths=[16])
-        new_filter_options(window_lengths=(16,))
+        >>> class Filter:
+        ...     def __init__(self, channels: int, window_lengths: tuple[int, ...] = (64, 32)) -> None: ...
+        >>> section_of(Filter, given=("channels",))(window_lengths=[16])
+        FilterOptions(window_lengths=(16,))
     """
-    function: Any = constructor.__init__ if inspect.isclass(constructor) else constructor  # type: ignore[misc]
-    hints = get_type_hints(function)
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(constructor).parameters.items():
+    for name, parameter in inspect.signature(constructor, eval_str=True).parameters.items():
         variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if name not in given and not variadic:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[name] = (STRICTER.get(hints[name], hints[name]), default)
-    return create_model(f"{constructor.__name__}_options", __base__=Section, **fields)
+            fields[name] = (STRICTER.get(parameter.annotation, parameter.annotation), default)
+    return create_model(f"{constructor.__name__}Options", __base__=Section, **fields)
 
 
 def sections_of(constructors: Mapping[str, Callable[..., object]], *, given: Collection[str] = ()) -> type[Section]:
@@ -81,15 +79,15 @@ def sections_of(constructors: Mapping[str, Callable[..., object]], *, given: Col
     return create_model("Sections", __base__=Section, **fields)
 
 
-def one_of(names: Collection[str]) -> AfterValidator:
+def one_of(names: Collection[str]) -> BeforeValidator:
     """Return a validator that rejects values outside `names`."""
 
-    def check(value: str) -> str:
-        if value not in names:
+    def check(value: object) -> object:
+        if not isinstance(value, str) or value not in names:
             raise ValueError(f"is none of {', '.join(names)}")
         return value
 
-    return AfterValidator(check)
+    return BeforeValidator(check)
 
 
 def takes(constructor: Callable[..., object], name: str) -> bool:

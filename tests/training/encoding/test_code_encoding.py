@@ -111,9 +111,9 @@ def test_a_record_says_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "pipeline/vae").mkdir(parents=True)
     common = {"dataset_name": "d", "output_dir": "o", "model_subfolder": "vae"}
     here = EncodingConfig(model="pipeline", **common)
-    assert here.place() == {"model": str(tmp_path / "pipeline/vae")}
+    assert here.location() == {"model": str(tmp_path / "pipeline/vae")}
     there = EncodingConfig(model="somebody/pipeline", model_revision="v2", **common)
-    record = record_for(codec(), SETTINGS | there.place())
+    record = record_for(codec(), SETTINGS | there.location())
     assert (record.model, record.model_subfolder, record.model_revision) == ("somebody/pipeline", "vae", "v2")
 
 

@@ -288,7 +288,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
             check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
             check_frames=partial(check_codes, codebook_sizes=(self.config.codebook_size,)),
             wrap=identity,
-            unit=self.hop_length,
+            pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
         )
 

@@ -34,7 +34,7 @@ ALWAYS: dict[str, Any] = {
     "fsq_levels": None,
 }
 TRAINED_LIKE_DAC: dict[str, Any] = {"codebook_learning": "gradient", "restart_share": None, "kmeans_start": False}
-NO_PLACE = re.compile(r"\.codebook\.(counts|sums|updates)$")  # buffers that a DAC does not have
+NOT_IN_DAC = re.compile(r"\.codebook\.(counts|sums|updates)$")  # buffers that a DAC does not have
 
 
 def load_dac(source: str | Path) -> WaveformVQVAE:
@@ -214,7 +214,7 @@ def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig
 
 def _transformers_name(name: str) -> str:
     """Name a weight as `DacModel` does, in weight norm's older spelling; empty if it has no such weight."""
-    if NO_PLACE.search(name):
+    if NOT_IN_DAC.search(name):
         return ""
     name = name.replace(".codebook.vectors", ".codebook.weight")
     name = re.sub(r"\.units\.(\d)", lambda found: f".res_unit{int(found[1]) + 1}", name)
@@ -226,7 +226,7 @@ def _transformers_name(name: str) -> str:
 
 def _original_name(name: str, blocks: int) -> str:
     """Name a weight as descript-audio-codec does, by its layer's index in nested sequences."""
-    if NO_PLACE.search(name):
+    if NOT_IN_DAC.search(name):
         return ""
     side = name.partition(".")[0]
     if side == "quantizer":

@@ -276,7 +276,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
             check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
             check_frames=partial(check_codes, codebook_sizes=self.codebook_sizes),
             wrap=identity,
-            unit=self.hop_length,
+            pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
         )
 

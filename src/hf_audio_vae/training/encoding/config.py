@@ -28,7 +28,7 @@ class EncodingConfig(Section):
     max_row_seconds: float = Field(60.0, gt=0, description="maximum length of a row; longer items are split")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="fail if the share of undecodable items is higher")
 
-    def place(self) -> dict[str, str | None]:
+    def location(self) -> dict[str, str | None]:
         """Return the source of the model for the record; for a folder, the absolute path with the subfolder."""
         folder = Path(self.model)
         if folder.is_dir():

@@ -124,7 +124,7 @@ def record_for(model: AutoencoderModel, settings: Mapping[str, Any]) -> Encoding
     """Return the record of a data set before a model encodes it.
 
     Args:
-        model (`torch.nn.Module`): Autoencoder with posteriors or with codebooks.
+        model (`AutoencoderModel`): Model with posteriors or with codebooks.
         settings (`Mapping`): Fields that are not derived from the model.
 
     Raises:
