@@ -1,0 +1,3 @@
+from hf_audio_vae.files.writing import replacing
+
+__all__ = ["replacing"]
