@@ -22,7 +22,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.script import main_or_exit, started, train
 
 logger = get_logger(__name__)
 
@@ -82,11 +82,8 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
     return [Clip(name, waveform) for name, waveform in clips]
 
 
-def main(argv: Sequence[str]) -> None:
+def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
-    config = parse_config(AutoencoderTrainingConfig, argv)
-    # A frozen encoder has no gradients to synchronize.
-    accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
@@ -135,6 +132,14 @@ def main(argv: Sequence[str]) -> None:
         publish(write, config, history, MODEL_FILES)
 
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the recipe and train."""
+    config = parse_config(AutoencoderTrainingConfig, argv)
+    # A frozen encoder has no gradients to synchronize.
+    with started(config, find_unused_parameters=config.decoder_only_from_step is not None) as run:
+        train_autoencoder(*run)
 
 
 if __name__ == "__main__":

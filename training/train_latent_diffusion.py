@@ -28,7 +28,7 @@ from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, wr
 from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.script import main_or_exit, started, train
 from hf_audio_vae.training.tracking import log_generated
 
 logger = get_logger(__name__)
@@ -114,10 +114,8 @@ def build_denoiser(
     return denoiser
 
 
-def main(argv: Sequence[str]) -> None:
+def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the pipeline."""
-    config = parse_config(LatentDiffusionTrainingConfig, argv)
-    accelerator = start_accelerator(config)
     device, process = accelerator.device, config.build_process()
     vae = load_encoder(config).to(device)
     text_encoder, tokenizer = load_text_encoder(config, device)
@@ -163,6 +161,12 @@ def main(argv: Sequence[str]) -> None:
 
     learners = {"model": learner}
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_pipeline)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the recipe and train."""
+    with started(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+        train_latent_diffusion(*run)
 
 
 if __name__ == "__main__":
