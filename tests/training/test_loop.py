@@ -2,6 +2,9 @@
 
 import itertools
 import logging
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +17,13 @@ from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, load_audio_stream
+from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, TargetRate, WaveformL1Loss
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.interruption import Interrupted
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
 from hf_audio_vae.training.objective import StepLosses
@@ -124,15 +128,142 @@ def test_resuming_with_another_recipe_is_refused(folder: Path, tmp_path: Path) -
         resumed.resume(checkpoint)
 
 
+def test_a_data_set_may_move_but_not_be_another(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = start(folder, tmp_path / "out")
+    run.recipe, run.contents = {"dataset_name": "a", "removed": 1}, {"dataset_name": "1"}
+    checkpoint = run.save_checkpoint()
+    moved = start(folder, tmp_path / "out")
+    moved.recipe, moved.contents = {"dataset_name": "b", "added": 2}, {"dataset_name": "1"}
+    moved.resume(checkpoint)
+    moved.contents = {"dataset_name": "2"}
+    with pytest.raises(ValueError, match="other values of dataset_name; .*add `--accept_changes`"):
+        moved.resume(checkpoint)
+    assert not caplog.messages
+    moved.accept_changes = True
+    moved.learners = {}
+    with caplog.at_level(logging.WARNING):
+        moved.resume(checkpoint)
+    assert f"other values than in {checkpoint}: dataset_name" in caplog.text
+    moved.recipe["dataset_name"] = "a"
+    with caplog.at_level(logging.WARNING):
+        moved.resume(checkpoint)
+    assert f"the content of `dataset_name` has changed since {checkpoint}" in caplog.text
+
+
+def test_the_progress_bar_of_a_resumed_run_starts_at_its_step(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(folder, tmp_path / "out")
+    fit(run, timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})
+    capsys.readouterr()
+    resumed = start(folder, tmp_path / "out")
+    resumed.resume(tmp_path / "out/checkpoint-5")
+    fit(resumed, timing=TIMING, validate=lambda step: {})
+    shown = capsys.readouterr().err
+    assert "| 5/12 [" in shown
+    assert "| 12/12 [" in shown
+    assert "| 0/12 [" not in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(
+    folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    def send(loss: torch.Tensor, step: int) -> torch.Tensor:
+        if step == 3:
+            os.kill(os.getpid(), number)
+        return loss
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    run = start(folder, tmp_path / "out", send)
+    with pytest.raises(Interrupted, match=f"{number.name} ended the run at step 4; continue with") as raised:
+        fit(run, timing=TIMING, validate=lambda step: {})
+    assert raised.value.number == number
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint-4"]
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(folder: Path, tmp_path: Path) -> None:
+    def send(loss: torch.Tensor, step: int) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fit(start(folder, tmp_path / "out", send), timing=TIMING, validate=lambda step: {})
+    assert not isinstance(raised.value, Interrupted)
+
+
+def test_a_signal_aborts_a_validation_which_is_made_up_for_on_resume(folder: Path, tmp_path: Path) -> None:
+    validated: list[int] = []
+
+    def validate(step: int) -> dict[str, float]:
+        if step == 4 and 4 not in validated:
+            validated.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return {"step_squared": step**2}
+
+    timing = replace(TIMING, validation_steps=4)
+    with pytest.raises(Interrupted, match="step 4"):
+        fit(start(folder, tmp_path / "out"), timing=timing, validate=validate)
+    assert validated == [4]
+    resumed = start(folder, tmp_path / "out")
+    resumed.resume(tmp_path / "out/checkpoint-4")
+    fit(resumed, timing=timing, validate=validate)
+    assert [row["step"] for row in resumed.progress.history] == [0, 4, 8, 12]
+
+
+def test_a_data_set_that_fails_leaves_a_checkpoint_of_the_last_step(folder: Path, tmp_path: Path) -> None:
+    straight = start(folder, tmp_path / "straight")
+    fit(straight, timing=TIMING, validate=lambda step: {})
+    run = start(folder, tmp_path / "out", lambda loss, step: loss if step < 7 else vanish(loss))
+
+    def vanish(loss: torch.Tensor) -> torch.Tensor:
+        folder.rename(folder.with_name("elsewhere"))
+        return loss
+
+    with pytest.raises((ValueError, TooManyBadItemsError)):
+        fit(run, timing=replace(TIMING, max_train_steps=10**9), validate=lambda step: {})
+    folder.with_name("elsewhere").rename(folder)
+    (checkpoint,) = (tmp_path / "out").iterdir()
+    resumed = start(folder, tmp_path / "out")
+    resumed.resume(checkpoint)
+    assert resumed.progress.step == int(checkpoint.name.split("-")[1]) >= 8
+    fit(resumed, timing=TIMING, validate=lambda step: {})
+    weights = zip(resumed.model.parameters(), straight.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+class Short(StreamLoader):
+    """Batches that end."""
+
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), 3)
+
+
+def test_a_stream_that_ends_is_an_error_with_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+    run = start(folder, tmp_path / "out")
+    run.loader = Short(run.loader.stream)
+    with pytest.raises(ValueError, match="the training data ended after step 3"):
+        fit(run, timing=TIMING, validate=lambda step: {})
+    assert (tmp_path / "out/checkpoint-3").is_dir()
+
+
 def test_a_gradient_that_is_not_finite_skips_the_step(folder: Path, tmp_path: Path) -> None:
     def steep(loss: torch.Tensor, step: int) -> torch.Tensor:
         return loss + (loss - loss.detach()).abs().sqrt()  # adds 0, infinitely steep
 
     run = start(folder, tmp_path / "out", steep)
-    before = [p.clone() for p in run.model.parameters()]
+    run.ema = EMA(WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE), 0.9)  # any other weights
+    before = [p.clone() for model in (run.model, run.ema.model) for p in model.parameters()]
     with pytest.raises(NonFiniteLossError):
         fit(run, timing=TIMING, validate=lambda step: {})
-    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+    after = [p for model in (run.model, run.ema.model) for p in model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert run.ema.updates == 0
 
 
 def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -93,6 +93,10 @@ def _train(
     batches = iter(run.loader)
     meter = _Meter()
     deadline = time.monotonic() + 60 * (timing.max_train_minutes or float("inf"))
+
+    def stop_flags() -> list[bool]:
+        return [time.monotonic() > deadline, *(signals.received == number for number in SIGNALS)]
+
     with tqdm(
         total=timing.max_train_steps,
         initial=progress.step,
@@ -101,8 +105,7 @@ def _train(
         mininterval=0.5,
     ) as bar:
         while progress.step < timing.max_train_steps and not time_is_up and stopped is None:
-            flags = [time.monotonic() > deadline, *(signals.received == number for number in SIGNALS)]
-            taken, flags = _optimizer_step(run, _next_batches(run, batches), timing.max_grad_norm, meter, flags)
+            taken, flags = _optimizer_step(run, _next_batches(run, batches), timing.max_grad_norm, meter, stop_flags)
             time_is_up, stopped = flags[0], next(itertools.compress(SIGNALS, flags[1:]), None)
             if not taken:
                 _count_skipped_step(run, timing.max_skipped_steps)
@@ -161,7 +164,7 @@ class _BatchResult:
 
 
 def _optimizer_step(
-    run: Run, batches: Sequence[Batch], max_grad_norm: float, meter: "_Meter", flags: Sequence[bool]
+    run: Run, batches: Sequence[Batch], max_grad_norm: float, meter: "_Meter", stop_flags: Callable[[], list[bool]]
 ) -> tuple[bool, list[bool]]:
     """Accumulate batches and step; return whether the step was taken, and which flags any process has set.
 
@@ -177,10 +180,10 @@ def _optimizer_step(
                 accelerator.backward(loss)
             results.append(_BatchResult(step, batch))
             if accelerator.sync_gradients:  # at the last batch
-                taken, flags = _end_step(run, results, max_grad_norm, meter, flags)
+                taken, flags = _end_step(run, results, max_grad_norm, meter, stop_flags())
             for learner in run.learners.values():
                 learner.optimizer.zero_grad()  # accelerate executes this on the last batch only
-    return taken, list(flags)
+    return taken, flags
 
 
 def _end_step(
