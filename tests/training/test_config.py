@@ -288,6 +288,20 @@ def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> Non
     assert "held_out" not in str(config.data_files)
 
 
+@pytest.mark.parametrize(
+    "options", [{"num_layers": "two"}, {"attention_head_dim": 0}, {"cross_attention_dim": 10**13}]
+)
+def test_a_denoiser_that_cannot_be_built_is_named_with_its_options(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"a StableAudioDiTModel with {options} cannot be built: "):
+        new_denoiser(2, 9, options, conditioner_hidden_size=8, class_names=(), text_hidden_size=None)
+
+
+@pytest.mark.parametrize("options", [{"n_embd": "x"}, {"n_head": 5}, {"activation_function": "x"}])
+def test_a_prior_that_cannot_be_built_is_named_with_its_options(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"a gpt2 with {options} cannot be built: "):
+        new_prior("gpt2", options, vocab_size=9, length=5)
+
+
 @pytest.mark.parametrize("allow_tf32", [True, False])
 def test_the_precision_of_a_gpu_is_set_and_logged(allow_tf32: bool, caplog: pytest.LogCaptureFixture) -> None:
     cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
