@@ -43,6 +43,11 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
 
 def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropStream:
     """Return endless batches of random crops for this process."""
+    crop_length = round(config.segment_seconds * model.sampling_rate)
+    if crop_length < 1:
+        raise ValueError(
+            f"`segment_seconds` {config.segment_seconds} is less than a sample at {model.sampling_rate} Hz."
+        )
     source = load_audio_stream(
         config.dataset_name,
         config_name=config.dataset_config_name,
@@ -55,7 +60,7 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
         source,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
-        crop_length=round(config.segment_seconds * model.sampling_rate),
+        crop_length=crop_length,
         batch_size=config.train_batch_size,
         seed=config.seed,
         shuffle_buffer_size=config.shuffle_buffer_size,

@@ -63,6 +63,9 @@ def build_streams(
     config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
     """Return streams of training latents for this process and of held-out latents."""
+    segment_frames = round(config.segment_seconds * vae.frame_rate)
+    if segment_frames < 1:
+        raise ValueError(f"`segment_seconds` {config.segment_seconds} is less than a frame at {vae.frame_rate:g} Hz.")
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,
@@ -72,7 +75,7 @@ def build_streams(
     stream = partial(
         LatentStream,
         frame_rate=vae.frame_rate,
-        segment_frames=round(config.segment_seconds * vae.frame_rate),
+        segment_frames=segment_frames,
         label_column=config.label_column,
         class_names=class_names(source, config.label_column),
         text_column=config.text_column,

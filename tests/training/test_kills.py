@@ -14,7 +14,7 @@ from tests.training.latent_diffusion.test_train_latent_diffusion import RECIPE a
 from tests.training.runs import GAME, REPO, environment, write_recipe
 from tests.training.token_prior.test_train_token_prior import RECIPE as PRIOR_RECIPE
 
-OFTEN = {"checkpointing_steps": 1, "max_train_steps": 20, "checkpoints_total_limit": 2, "dataloader_num_workers": 1}
+OFTEN = {"checkpointing_steps": 1, "max_train_steps": 10, "checkpoints_total_limit": 2, "dataloader_num_workers": 1}
 
 
 def assert_equal_after_kills(script: str, recipe: Path, folder: Path, kills: int) -> None:
@@ -37,7 +37,7 @@ def assert_equal_after_kills(script: str, recipe: Path, folder: Path, kills: int
 
 @pytest.mark.slow
 def test_autoencoders_with_discriminators(tmp_path: Path) -> None:
-    assert_equal_after_kills("train_autoencoder.py", write_recipe(tmp_path, **GAME, **OFTEN), tmp_path, 12)
+    assert_equal_after_kills("train_autoencoder.py", write_recipe(tmp_path, **GAME, **OFTEN), tmp_path, 8)
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_a_learner_is_restored_from_files_that_are_no_pickles(tmp_path: Path) ->
     with pytest.raises(ValueError, match="model.safetensors does not fit the networks of this run: .*size mismatch"):
         other = Learner(nn.Linear(2, 4), second.optimizer, second.lr_scheduler)
         read_learners(tmp_path, {"model": other}, None)
-    with pytest.raises(ValueError, match="has no discriminator"):
+    with pytest.raises(ValueError, match="has no discriminator; start a new run from its weights with `--pretrained"):
         read_learners(tmp_path, {"discriminator": second}, None)
 
 

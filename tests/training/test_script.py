@@ -86,7 +86,7 @@ def test_a_failed_push_leaves_the_model_and_says_how_to_push_it(tmp_path: Path, 
     assert finished.returncode == 1
     line = finished.stderr.splitlines()[-1]
     assert f"{tmp_path}/mine holds the model but could not be pushed (" in line
-    assert f'`hf upload someone/mine {tmp_path}/mine . --exclude "checkpoint-*"' in line
+    assert f'`hf upload someone/mine {tmp_path}/mine . --exclude "*checkpoint-*"' in line
     assert WaveformVAE.from_pretrained(tmp_path / "mine")
     assert (tmp_path / "mine/checkpoint-8").is_dir()
 
@@ -196,6 +196,12 @@ def test_a_data_set_of_one_item_trains(tmp_path: Path, options: dict[str, int]) 
     shutil.copy(REPO / "data/train/bd_haus.flac", tmp_path / "data")
     recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "data"), max_train_steps=2, **options)
     assert run(command(recipe, tmp_path / "out")).returncode == 0
+
+
+def test_a_crop_of_no_sample_is_one_line(tmp_path: Path) -> None:
+    finished = run(command(write_recipe(tmp_path, segment_seconds=1e-9), tmp_path / "out"))
+    assert finished.returncode == 2
+    assert "`segment_seconds` 1e-09 is less than a sample at 8000 Hz." in finished.stderr
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ class TrainingConfig(Section):
     logging_steps: Changeable[int] = Field(10, ge=1)
     report_to: Changeable[str] = Field("tensorboard", description="tensorboard, trackio, wandb, or none")
     accept_changes: Changeable[bool] = Field(
-        False, description="resume although other options have changed: same weights and optimiser, new epoch"
+        False, description="resume with the same weights and optimiser although other options have changed"
     )
     push_to_hub: Changeable[bool] = False
     hub_model_id: Changeable[str | None] = None

@@ -4,16 +4,16 @@
 """
 
 import codecs
-import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.training.learner import Learner
-from hf_audio_vae.training.states import numbered, read_network
+from hf_audio_vae.training.states import hexadecimal, numbered, read_network
 
 ARRAYS = [np._core.multiarray._reconstruct, np.ndarray, np.dtype, np.dtypes.UInt32DType, codecs.encode]  # type: ignore[attr-defined]
 
@@ -23,13 +23,11 @@ def is_pickled(folder: Path) -> bool:
     return (folder / "optimizer.bin").is_file()
 
 
-def read_pickled(
-    folder: Path, learners: Mapping[str, Learner], scaler: torch.amp.GradScaler | None, process: int
-) -> None:
-    """Restore learners, gradient scaler and random states.
+def read_pickled_learners(folder: Path, learners: Mapping[str, Learner], scaler: torch.amp.GradScaler | None) -> None:
+    """Restore networks, optimisers and schedules, and the gradient scaler.
 
     Raises:
-        ValueError: A file is damaged or does not fit.
+        ValueError: A file is damaged, or does not fit the run.
     """
     for number, learner in enumerate(learners.values()):
         read_network(folder / f"{numbered('model', number)}.safetensors", learner.module)
@@ -37,10 +35,15 @@ def read_pickled(
         learner.lr_scheduler.load_state_dict(read_torch_file(folder / f"{numbered('scheduler', number)}.bin"))
     if scaler:
         scaler.load_state_dict(read_torch_file(folder / "scaler.pt"))
+
+
+def pickled_random_states(folder: Path, process: int) -> dict[str, Any]:
+    """Return the random states of a process in the form of `random_states`."""
     with torch.serialization.safe_globals(ARRAYS):
-        states = read_torch_file(folder / f"random_states_{process}.pkl")
-    random.setstate(states["random_state"])  # type: ignore[arg-type]
-    np.random.set_state(states["numpy_random_seed"])  # type: ignore[arg-type]
-    torch.set_rng_state(states["torch_manual_seed"])  # type: ignore[arg-type]
-    if torch.cuda.is_available() and "torch_cuda_manual_seed" in states:
-        torch.cuda.set_rng_state_all(states["torch_cuda_manual_seed"])  # type: ignore[arg-type]
+        states: dict[str, Any] = read_torch_file(folder / f"random_states_{process}.pkl")
+    return {
+        "python": states["random_state"],
+        "numpy": states["numpy_random_seed"],
+        "torch": hexadecimal(states["torch_manual_seed"]),
+        "torch_cuda": [hexadecimal(state) for state in states.get("torch_cuda_manual_seed", [])],
+    }

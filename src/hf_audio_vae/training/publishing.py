@@ -69,7 +69,7 @@ def publish(
         try:
             push_folder(config.output_dir, title, HfApi(), files)
         except (OSError, HTTPError, ValueError) as error:
-            command = f'hf upload {title} {config.output_dir} . --exclude "checkpoint-*" --exclude "logs/*"'
+            command = f'hf upload {title} {config.output_dir} . --exclude "*checkpoint-*" --exclude "logs/*"'
             raise PushError(
                 f"{config.output_dir} holds the model but could not be pushed ({_one_line(error)}); push it with "
                 f"`{command}`."

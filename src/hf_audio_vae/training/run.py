@@ -13,7 +13,7 @@ from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import Objective
-from hf_audio_vae.training.pickled_states import is_pickled, read_pickled
+from hf_audio_vae.training.pickled_states import is_pickled, pickled_random_states, read_pickled_learners
 from hf_audio_vae.training.states import random_states, read_learners, set_random_states, write_learners
 
 logger = get_logger(__name__)
@@ -122,7 +122,7 @@ class Run:
         """Resume a checkpoint of the same run, bit for bit.
 
         Raises:
-            ValueError: The recipe, or the number of processes, differs from the checkpoint's.
+            ValueError: The recipe, the networks or the number of processes differ from the checkpoint's.
         """
         state = self.checkpoints.read_state(checkpoint)
         self._compare(checkpoint, state["recipe"], state.get("contents", {}))
@@ -130,19 +130,18 @@ class Run:
         self.saved_at = self.progress.step
         self.objective.load_state_dict(state["objective"])
         self.loader.load_state_dict(state["loader"], accept_changes=self.accept_changes)
+        given = {name: learner.hyperparameters() for name, learner in self.learners.items()}
+        pickled, scaler = is_pickled(checkpoint), self.accelerator.scaler
+        (read_pickled_learners if pickled else read_learners)(checkpoint, self.learners, scaler)
+        if self.accept_changes:
+            for name, learner in self.learners.items():
+                learner.set_hyperparameters(given[name])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
-        scaler = self.accelerator.scaler
-        fresh = {name: learner.hyperparameters() for name, learner in self.learners.items()}
-        if is_pickled(checkpoint):
-            read_pickled(checkpoint, self.learners, scaler, self.accelerator.process_index)
-        else:
-            read_learners(checkpoint, self.learners, scaler)
-            set_random_states(state["random"])  # last, because loading may draw random numbers
-        if self.accept_changes:
-            for name, learner in self.learners.items():
-                learner.set_hyperparameters(fresh[name])
+        # Last, because loading may draw random numbers.
+        process = self.accelerator.process_index
+        set_random_states(pickled_random_states(checkpoint, process) if pickled else state["random"])
         logger.info(f"resumed from {checkpoint}")
 
     def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
@@ -152,7 +151,7 @@ class Run:
         if changed and not self.accept_changes:
             raise ValueError(
                 f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
-                f"add `--accept_changes` to go on with these values, the same optimiser and a new epoch of the data."
+                f"add `--accept_changes` to go on with these values, the same weights and the same optimiser."
             )
         if changed:
             logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")

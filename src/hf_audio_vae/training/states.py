@@ -52,7 +52,10 @@ def read_learners(folder: Path, learners: Mapping[str, Learner], scaler: torch.a
     values = json.loads((folder / LEARNERS_FILE).read_text())
     for number, (name, learner) in enumerate(learners.items()):
         if name not in values:
-            raise ValueError(f"{folder} has no {name}; its networks are {', '.join(values.keys() - {'scaler'})}.")
+            raise ValueError(
+                f"{folder} has no {name}; start a new run from its weights with "
+                f"`--pretrained_model_name_or_path {folder} --pretrained_subfolder ema`."
+            )
         read_network(folder / f"{numbered('model', number)}.safetensors", learner.module)
         state = {index: dict(entries) for index, entries in values[name]["state"].items()}
         for key, tensor in load_file(folder / f"{numbered('optimizer', number)}.safetensors").items():
@@ -106,8 +109,8 @@ def random_states() -> dict[str, Any]:
     return {
         "python": random.getstate(),
         "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
-        "torch": _hex(torch.get_rng_state()),
-        "torch_cuda": [_hex(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "torch": hexadecimal(torch.get_rng_state()),
+        "torch_cuda": [hexadecimal(state) for state in torch.cuda.get_rng_state_all()],
     }
 
 
@@ -117,11 +120,12 @@ def set_random_states(states: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(numbers), gauss))
     np.random.set_state(states["numpy"])
     torch.set_rng_state(_tensor(states["torch"]))
-    if torch.cuda.is_available() and len(states["torch_cuda"]) == torch.cuda.device_count():
+    if len(states["torch_cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([_tensor(state) for state in states["torch_cuda"]])
 
 
-def _hex(state: Tensor) -> str:
+def hexadecimal(state: Tensor) -> str:
+    """Return the bytes of a random state as text."""
     return state.numpy().tobytes().hex()
 
 
