@@ -102,6 +102,14 @@ def open_data_set(
     return _files_of_kind(name, files, kind, split, named=bool(data_files))
 
 
+def open_tables(name: str, *, split: str, revision: str | None) -> datasets.IterableDataset:
+    """Stream the rows of parquet files in a folder or on the Hub; see `load_audio_stream` for the errors."""
+    if not Path(name).expanduser().is_dir():
+        return _with_features(datasets.load_dataset(name, split=split, revision=revision, streaming=True))
+    (part,) = _files_of_kind(name, read_folder(Path(name).expanduser()), "parquet", split, named=False).parts
+    return part.stream
+
+
 def _kind_of(files: AudioFolder) -> str:
     """Return the builder for the files of a folder."""
     suffixes = Counter(suffix_of(path) for path in files.others if PurePosixPath(path).name not in METADATA_NAMES)
