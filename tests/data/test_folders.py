@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from hf_audio_vae.data import load_audio_stream
 from hf_audio_vae.data import folders as folders_module
+from hf_audio_vae.data import load_audio_stream
 from tests.data.sounds import encoded
 
 AWKWARD = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from hf_audio_vae.cli.clips import check_complete, read_clips
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, load_coder
-from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.models import AutoencoderModel
@@ -40,11 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output_dir:
         arguments.output_dir.mkdir(parents=True, exist_ok=True)
     model = load_coder(arguments.model, arguments)
-    health, seconds = encode_clips(model, arguments)
+    skipped: dict[str, str] = {}
+    health, seconds = encode_clips(model, arguments, skipped)
     if not seconds:
-        raise ValueError(
-            f"{arguments.dataset_name!r}, split {arguments.dataset_split!r}, holds no items to encode; check both."
-        )
+        check_complete(arguments, 0, skipped)
     items = len(seconds)
     print(metrics_table({"value": health.summary()}))
     print(f"\n{health.table()}\n")
@@ -58,19 +57,16 @@ def run(arguments: argparse.Namespace) -> None:
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
         health.figure(title).savefig(arguments.output_dir / f"{health.name}.png", dpi=120)
         print(f"figure and statistics are in {arguments.output_dir}")
+    check_complete(arguments, items, skipped)
 
 
 @torch.no_grad()
-def encode_clips(model: AutoencoderModel, arguments: argparse.Namespace) -> tuple[Health, list[float]]:
+def encode_clips(
+    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
+) -> tuple[Health, list[float]]:
     """Encode the start of each item -> statistics and the encoded seconds of each item."""
     health, seconds = health_of(model), []
-    stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
-    for _, clip in whole_clips(
-        stream,
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        max_seconds=arguments.max_seconds,
-    ):
+    for clip in read_clips(model, arguments, skipped):
         health.add(model.encode(clip[None].to(model.device)))
         seconds.append(clip.shape[-1] / model.sampling_rate)
     return health, seconds
