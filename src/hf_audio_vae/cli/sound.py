@@ -43,6 +43,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def positive_number(text: str) -> float:
+    """Return a number of the command line that is positive and finite."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")

@@ -151,6 +151,12 @@ def suffix_of(path: str) -> str:
     return PurePosixPath(path.strip()).suffix.lower()
 
 
+def is_audio_name(path: str) -> bool:
+    """Whether the suffix is that of an audio file."""
+    suffix = suffix_of(path)
+    return bool(SOUNDFILE_SUFFIX.fullmatch(suffix) or TORCHCODEC_SUFFIX.fullmatch(suffix))
+
+
 def suffix_counts(paths: Sequence[str]) -> str:
     """Return the number of files of each suffix, the most frequent first: ".jpg 12, .txt 3"."""
     counts = Counter(suffix_of(path) or "no suffix" for path in paths)

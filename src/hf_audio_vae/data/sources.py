@@ -26,10 +26,12 @@ from hf_audio_vae.data.folders import (
     suffix_of,
 )
 from hf_audio_vae.data.metadata_files import METADATA_NAMES, FolderMetadata, read_metadata
+from hf_audio_vae.data.tars import open_tars
 
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 LISTS = {".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
+COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".lz4"}
 BUILDERS = {"audiofolder", *CONTAINERS.values(), *LISTS.values()}
 
 
@@ -112,13 +114,20 @@ def open_tables(name: str, *, split: str, revision: str | None) -> datasets.Iter
 
 def _kind_of(files: AudioFolder) -> str:
     """Return the builder for the files of a folder."""
-    suffixes = Counter(suffix_of(path) for path in files.others if PurePosixPath(path).name not in METADATA_NAMES)
-    containers, lists = ({s: suffixes[s] for s in kinds if suffixes[s]} for kinds in (CONTAINERS, LISTS))
-    if files.audio and sum(containers.values()) < len(files.audio):
+    kinds = Counter(_table_kind(path) for path in files.others if PurePosixPath(path).name not in METADATA_NAMES)
+    containers, lists = ({kind: kinds[kind] for kind in ones.values() if kinds[kind]} for ones in (CONTAINERS, LISTS))
+    chosen = containers or (lists if not files.audio else {})
+    if not chosen or sum(chosen.values()) < len(files.audio):
         return "audiofolder"
-    if chosen := containers or lists:
-        return (CONTAINERS | LISTS)[max(chosen, key=lambda suffix: chosen[suffix])]
-    return "audiofolder"
+    return max(chosen, key=lambda kind: chosen[kind])
+
+
+def _table_kind(path: str) -> str | None:
+    """Return the builder for a file of tables by its suffix, compressed or not."""
+    suffix = suffix_of(path)
+    if suffix in COMPRESSIONS:
+        suffix = suffix_of(path.strip()[: -len(suffix)])
+    return (CONTAINERS | LISTS).get(suffix)
 
 
 def _folder_of_audio(files: AudioFolder, split: str, with_labels: bool) -> DataSet:
@@ -185,8 +194,7 @@ def _rows_of_table(rows: pa.Table, columns: Sequence[str], root: str) -> Iterato
 def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, named: bool) -> DataSet:
     """Open parquet, arrow, tar, CSV or JSON files with the builder of `datasets` for them."""
     everything = (*files.audio, *files.others, *files.lacking)
-    suffixes = CONTAINERS | LISTS
-    chosen = [path for path in everything if named or suffixes.get(suffix_of(path)) == kind]
+    chosen = [path for path in everything if named or _table_kind(path) == kind]
     by_split = {"train": chosen} if named else _splits_by_name(chosen)
     paths = sorted(chosen) if split == "all" else by_split.get(split)
     if paths is None:
@@ -194,7 +202,7 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         absolute = os.path.normpath(os.path.join(files.root, path))
-        if "::" in absolute:
+        if "::" in absolute and kind != "webdataset":
             raise ValueError(f"{absolute!r} cannot be opened: `datasets` reads `::` as an archive; rename it.")
         by_folder[os.path.dirname(absolute) if kind in LISTS.values() else ""].append(absolute)
     parts = [Part(_built_stream(kind, ones), folder or str(files.root)) for folder, ones in by_folder.items()]
@@ -245,6 +253,8 @@ def _split_in(name: str) -> str | None:
 
 
 def _built_stream(kind: str, paths: Sequence[str]) -> datasets.IterableDataset:
+    if kind == "webdataset":
+        return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
     # A `DataFilesList` is taken as it is. Names in a plain list would be glob patterns.
     files = DataFilesList(list(paths), [(str(os.path.getmtime(path)),) for path in paths])
     builder = datasets.load_dataset_builder(kind, data_files={"train": files})
