@@ -161,7 +161,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "inspect"])
-def test_items_that_cannot_be_read_are_named_after_the_figures_of_the_others(
+def test_items_that_cannot_be_read_are_named_beside_the_figures_of_the_others(
     verb: str, lively: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "train test"
@@ -171,13 +171,17 @@ def test_items_that_cannot_be_read_are_named_after_the_figures_of_the_others(
     (folder / "broken.wav").write_bytes(b"not audio")
     (folder / "cover.jpg").write_bytes(b"")
     model = ["--model", lively] if verb == "evaluate" else [lively]
-    assert main([verb, *model, "--dataset_name", str(folder), *SHORT]) == 2
+    assert main([verb, *model, "--dataset_name", str(folder), *SHORT]) == 1
     printed = capsys.readouterr()
     assert "2 items" in printed.out
     assert "3 audio files" in printed.err
     assert "1 other file left out (.jpg 1)" in printed.err
-    assert "1 of 3 items cannot be read, and the figures are without them" in printed.err
+    assert "1 of 3 items cannot be read and are in no figure" in printed.err
     assert "broken.wav: cannot be decoded" in printed.err
+    for name in SPEECH:
+        (folder / name).write_bytes(b"not audio")
+    assert main([verb, *model, "--dataset_name", str(folder), *SHORT]) == 2
+    assert "holds no items that can be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "inspect"])

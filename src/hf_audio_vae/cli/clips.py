@@ -34,13 +34,20 @@ def read_clips(model: AutoencoderModel, arguments: argparse.Namespace, skipped: 
         yield clip
 
 
-def check_complete(arguments: argparse.Namespace, measured: int, skipped: Mapping[str, str]) -> None:
-    """Raise `ValueError` if items were skipped, or if there were none."""
-    if skipped:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
-        raise ValueError(
-            f"{len(skipped)} of {measured + len(skipped)} items cannot be read, and the figures are without them: "
-            f"{reasons}{'; ...' if len(skipped) > 3 else ''}"
-        )
+def check_items(arguments: argparse.Namespace, measured: int, skipped: Mapping[str, str]) -> int:
+    """Name the skipped items on stderr and return the exit code: 1 if there are any.
+
+    Raises:
+        ValueError: No item could be read.
+    """
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
+    reasons += "; ..." if len(skipped) > 3 else ""
     if not measured:
-        raise ValueError(f"{arguments.dataset_name!r}, split {arguments.dataset_split!r}, holds no items; check both.")
+        raise ValueError(
+            f"{arguments.dataset_name!r}, split {arguments.dataset_split!r}, "
+            + (f"holds no items that can be read: {reasons}" if skipped else "holds no items; check both.")
+        )
+    if skipped:
+        total = measured + len(skipped)
+        print(f"{len(skipped)} of {total} items cannot be read and are in no figure: {reasons}", file=sys.stderr)
+    return 1 if skipped else 0

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.clips import check_complete, read_clips
+from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, load_coder
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.files import replacing
 from hf_audio_vae.models import AutoencoderModel
 
 
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, help="folder for a figure and the statistics")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; 1 if some items cannot be read."""
     if not 0 <= arguments.min_active_share <= 1:
         raise ValueError(f"--min_active_share is {arguments.min_active_share}; give a share, from 0 to 1.")
     if arguments.output_dir:
@@ -42,8 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_coder(arguments.model, arguments)
     skipped: dict[str, str] = {}
     health, seconds = encode_clips(model, arguments, skipped)
-    if not seconds:
-        check_complete(arguments, 0, skipped)
+    code = check_items(arguments, len(seconds), skipped)
     items = len(seconds)
     print(metrics_table({"value": health.summary()}))
     print(f"\n{health.table()}\n")
@@ -55,9 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         origin = {"model": arguments.model, **material, "items": items, "seconds": sum(seconds)}
         write_report(arguments.output_dir, health, origin)
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
-        health.figure(title).savefig(arguments.output_dir / f"{health.name}.png", dpi=120)
+        with replacing(arguments.output_dir / f"{health.name}.png") as path:
+            health.figure(title).savefig(path, dpi=120)
         print(f"figure and statistics are in {arguments.output_dir}")
-    check_complete(arguments, items, skipped)
+    return code
 
 
 @torch.no_grad()
@@ -74,4 +75,5 @@ def encode_clips(
 
 def write_report(folder: Path, health: Health, origin: Mapping[str, object]) -> None:
     """Write latents.json or codes.json, with origin and statistics."""
-    (folder / f"{health.name}.json").write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")
+    with replacing(folder / f"{health.name}.json") as path:
+        path.write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")

@@ -93,7 +93,7 @@ class AudioFolder:
         if left_out := self.others + self.lacking:
             text += f"; {counted(len(left_out), 'other file')} left out ({suffix_counts(left_out)})"
         if self.lacking:
-            text += f", of which {suffix_counts(self.lacking)} need torchcodec and FFmpeg"
+            text += f", of which {suffix_counts(self.lacking)} need FFmpeg and pip install 'hf-audio-vae[m4a]'"
         if self.unused:
             others = ", ".join(f"{folder}/ {count}" for folder, count in sorted(self.unused.items()))
             text += f"; sub-folders of other splits are not used ({others})"

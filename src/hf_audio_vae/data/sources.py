@@ -104,11 +104,12 @@ def open_data_set(
     return _files_of_kind(name, files, kind, split, named=bool(data_files))
 
 
-def open_tables(name: str, *, split: str, revision: str | None) -> datasets.IterableDataset:
-    """Stream the rows of parquet files in a folder or on the Hub; see `load_audio_stream` for the errors."""
-    if not Path(name).expanduser().is_dir():
-        return _with_features(datasets.load_dataset(name, split=split, revision=revision, streaming=True))
-    (part,) = _files_of_kind(name, read_folder(Path(name).expanduser()), "parquet", split, named=False).parts
+def open_tables(name: str, *, split: str, revision: str | None, **options: object) -> datasets.IterableDataset:
+    """Stream the rows of parquet files in a folder or on the Hub, with further options of the parquet builder."""
+    root = Path(name).expanduser()
+    if not root.is_dir():
+        return datasets.load_dataset(name, split=split, revision=revision, streaming=True, **options)
+    (part,) = _files_of_kind(name, read_folder(root), "parquet", split, named=False, **options).parts
     return part.stream
 
 
@@ -191,7 +192,7 @@ def _rows_of_table(rows: pa.Table, columns: Sequence[str], root: str) -> Iterato
             yield row | {name: path and {"bytes": None, "path": path} for name, path in paths.items()}
 
 
-def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, named: bool) -> DataSet:
+def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, named: bool, **options: object) -> DataSet:
     """Open parquet, arrow, tar, CSV or JSON files with the builder of `datasets` for them."""
     everything = (*files.audio, *files.others, *files.lacking)
     chosen = [path for path in everything if named or _table_kind(path) == kind]
@@ -205,7 +206,9 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
         if "::" in absolute and kind != "webdataset":
             raise ValueError(f"{absolute!r} cannot be opened: `datasets` reads `::` as an archive; rename it.")
         by_folder[os.path.dirname(absolute) if kind in LISTS.values() else ""].append(absolute)
-    parts = [Part(_built_stream(kind, ones), folder or str(files.root)) for folder, ones in by_folder.items()]
+    parts = [
+        Part(_built_stream(kind, ones, **options), folder or str(files.root)) for folder, ones in by_folder.items()
+    ]
 
     def description() -> str:
         text = f"{counted(len(paths), f'{kind} file')}, split {split!r} of {', '.join(by_split)}"
@@ -252,12 +255,12 @@ def _split_in(name: str) -> str | None:
     return next((SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD), None)
 
 
-def _built_stream(kind: str, paths: Sequence[str]) -> datasets.IterableDataset:
+def _built_stream(kind: str, paths: Sequence[str], **options: object) -> datasets.IterableDataset:
     if kind == "webdataset":
         return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
     # A `DataFilesList` is taken as it is. Names in a plain list would be glob patterns.
     files = DataFilesList(list(paths), [(str(os.path.getmtime(path)),) for path in paths])
-    builder = datasets.load_dataset_builder(kind, data_files={"train": files})
+    builder = datasets.load_dataset_builder(kind, data_files={"train": files}, **options)
     return _with_features(builder.as_streaming_dataset(split="train"))
 
 
