@@ -1,4 +1,5 @@
 import importlib.util
+import itertools
 import os
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import pytest
 import soundfile
 
 from hf_audio_vae.data import folders as folders_module
-from hf_audio_vae.data import load_audio_stream
-from tests.data.sounds import encoded
+from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
+from tests.data.sounds import RATE, encoded
 
 AWKWARD = [
     "whistle.wav",
@@ -194,6 +195,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     (folder / "locked").chmod(0)
     with pytest.raises(OSError, match="locked"):
         load_audio_stream(str(folder))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_one_file_fills_batches_of_any_size(tmp_path: Path, num_workers: int) -> None:
+    source = load_audio_stream(str(write(tmp_path, ["only.wav"])))
+    stream = CropStream(source, sampling_rate=RATE, audio_channels=1, crop_length=9, batch_size=5, seed=0)
+    batches = itertools.islice(StreamLoader(stream, num_workers=num_workers), 3)
+    assert [batch.waveform.mean().item() for batch in batches] == [0.5, 0.5, 0.5]
 
 
 def test_the_headers_are_those_of_the_files(tmp_path: Path) -> None:
