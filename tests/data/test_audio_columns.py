@@ -125,6 +125,15 @@ def test_names_split_tables_only_if_they_split_all_of_them(tmp_path: Path) -> No
     assert lines == [f"{tmp_path}: 1 parquet file, split 'test' of test, train"]
 
 
+def test_a_parquet_file_that_breaks_off_is_named_before_the_first_row(tmp_path: Path) -> None:
+    for name in ("a.parquet", "b.parquet"):
+        pyarrow.parquet.write_table(pa.table({"a": [encoded(0.5)]}), tmp_path / name)
+    whole = (tmp_path / "b.parquet").read_bytes()
+    (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"b\.parquet is no whole parquet file"):
+        load_audio_stream(str(tmp_path), audio_column="a")
+
+
 def test_configurations_of_a_card_are_followed_and_named(tmp_path: Path) -> None:
     table(tmp_path / "parts", sound=[encoded(0.5)])
     (tmp_path / "README.md").write_text(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from hf_audio_vae.data import folders as folders_module
 from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
+from hf_audio_vae.data import folders as folders_module
 from tests.data.sounds import RATE, encoded
 
 AWKWARD = [

@@ -32,6 +32,7 @@ class HubCorpusConfig(CorpusConfig):
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
     dataset_config_name: str | None = None
     dataset_revision: str | None = None
+    data_files: str | list[str] | None = None
     audio_column: str | None = None
     splits: dict[Split, str] = Field(
         {"train": "train"}, description="split of the corpus (train, validation, test) -> split of the data set"
@@ -60,6 +61,7 @@ def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sou
         config.dataset_name,
         config_name=config.dataset_config_name,
         split=split,
+        data_files=config.data_files,
         audio_column=config.audio_column,
         revision=config.dataset_revision,
         keep_columns=True,

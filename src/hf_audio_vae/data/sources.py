@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from datasets.data_files import DataFilesList
 from huggingface_hub.repocard import metadata_load
@@ -258,6 +259,11 @@ def _split_in(name: str) -> str | None:
 def _built_stream(kind: str, paths: Sequence[str], **options: object) -> datasets.IterableDataset:
     if kind == "webdataset":
         return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
+    for path in paths if kind == "parquet" else ():
+        try:
+            pq.read_metadata(path)
+        except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
+            raise ValueError(f"{path} is no whole parquet file: {error}") from error
     # A `DataFilesList` is taken as it is. Names in a plain list would be glob patterns.
     files = DataFilesList(list(paths), [(str(os.path.getmtime(path)),) for path in paths])
     builder = datasets.load_dataset_builder(kind, data_files={"train": files}, **options)
