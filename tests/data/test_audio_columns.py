@@ -37,7 +37,7 @@ def test_raw_bytes_are_streamed_as_they_are(tmp_path: Path, kind: pa.DataType) -
     assert third["bytes"] == b"junk"
 
 
-@pytest.mark.parametrize("name", ["list.csv", "list.jsonl", "list.parquet"])
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.jsonl", "list.parquet"])
 def test_paths_as_text_are_relative_to_their_list(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "set [1] #"
     (folder / "clips").mkdir(parents=True)
@@ -46,6 +46,8 @@ def test_paths_as_text_are_relative_to_their_list(tmp_path: Path, name: str) -> 
     rows = [{"file": "clips/a b.wav"}, {"file": None}, {"file": str(folder / "clips/train*.wav")}]
     if name.endswith("csv"):
         (folder / name).write_text("file,n\n" + "".join(f"{row['file'] or ''},1\n" for row in rows))
+    elif name.endswith("tsv"):
+        (folder / name).write_text("file\tn\n" + "".join(f"{row['file'] or ''}\t1\n" for row in rows))
     elif name.endswith("jsonl"):
         datasets.Dataset.from_list(rows).to_json(folder / name)
     else:

@@ -1,6 +1,7 @@
 import importlib.util
 import itertools
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,20 @@ def test_metadata_beside_the_audio_is_followed_and_named(tmp_path: Path) -> None
     )
 
 
+def test_metadata_of_a_folder_with_splits_is_that_of_the_split(tmp_path: Path) -> None:
+    folder = write(tmp_path, ["train/a.wav", "dev/b.wav"])
+    (folder / "metadata.csv").write_text("file_name,label\ntrain/a.wav,1\ndev/b.wav,2\n")
+    (row,) = load_audio_stream(str(folder), split="validation", keep_columns=True)
+    assert row["label"] == 2
+
+
+def test_audio_in_archives_is_streamed_whatever_their_names(tmp_path: Path) -> None:
+    for name in ("train.zip", "rain.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("a.wav", encoded(0.5))
+    assert len(list(load_audio_stream(str(tmp_path)))) == 2
+
+
 def test_several_file_columns_are_several_audio_columns(tmp_path: Path) -> None:
     folder = write(tmp_path, ["m.wav", "v.wav"])
     (folder / "metadata.jsonl").write_text('{"mix_file_name": "m.wav", "vocals_file_name": "v.wav"}\n')
@@ -186,6 +201,12 @@ def test_a_folder_without_audio_says_what_it_holds(tmp_path: Path) -> None:
         load_audio_stream(str(write(tmp_path, ["a.jpg", "b.txt"], b"")))
     with pytest.raises(ValueError, match="is a file; name its folder"):
         load_audio_stream(str(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("name", ["", "parquet"])
+def test_a_name_that_names_no_data_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`dataset_name` is {name!r}; name a data set"):
+        load_audio_stream(name)
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:

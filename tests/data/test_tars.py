@@ -86,3 +86,6 @@ def test_a_tar_that_breaks_off_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(OSError, match=r"x\.tar cannot be read: unexpected end of data"):
         rows(tmp_path)
+    path.write_bytes(b"no tar")
+    with pytest.raises(OSError, match=r"x\.tar cannot be read: .*truncated header"):
+        rows(tmp_path)

@@ -71,17 +71,18 @@ class AudioFolder:
         Raises:
             ValueError: There is no such split.
         """
-        tops = {path: path.partition("/")[0] if "/" in path else "" for path in self.audio}
-        splits = {path: SPLIT_OF_WORD.get(top) for path, top in tops.items()}
+        splits = {path: split_of_folder(path) for path in self.audio}
         found = {split for split in splits.values() if split is not None}
-        if name == "all" or (name == "train" and (None in splits.values() or len(found) < 2)):
+        own = len(found) > 1 and None not in splits.values()
+        if name == "all" or (name == "train" and not own):
             return self
-        if name not in found or None in splits.values() or len(found) < 2:
+        if not own or name not in found:
             raise ValueError(
-                f"{str(self.root)!r} has no split {name!r}. A folder of audio is one split, `train`, unless all of it "
-                f"lies in sub-folders named train, validation or test; name the folder to use."
+                f"{str(self.root)!r} has no split {name!r}; it has {', '.join(sorted(found)) if own else 'train'}. A "
+                f"folder of audio is one split, unless all of it lies in sub-folders named train, validation or test; "
+                f"name the folder to use."
             )
-        unused = Counter(top for path, top in tops.items() if splits[path] != name)
+        unused = Counter(path.partition("/")[0] for path in self.audio if splits[path] != name)
         return replace(self, audio=tuple(path for path in self.audio if splits[path] == name), unused=unused)
 
     def description(self) -> str:
@@ -144,6 +145,12 @@ def _by_kind(root: Path, paths: Sequence[str]) -> AudioFolder:
     for path in sorted(paths):
         found[_kind(os.path.join(root, path), has_torchcodec)].append(path)
     return AudioFolder(root, tuple(found["audio"]), tuple(found["others"]), tuple(found["lacking"]))
+
+
+def split_of_folder(path: str) -> str | None:
+    """Return the split that the first folder of a path is named after."""
+    folder, separator, _ = path.partition("/")
+    return SPLIT_OF_WORD.get(folder) if separator else None
 
 
 def suffix_of(path: str) -> str:

@@ -10,6 +10,8 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from hf_audio_vae.data.folders import split_of_folder
+
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NULLS = [*pa.csv.ConvertOptions().null_values, "None", "<NA>"]
 
@@ -34,10 +36,10 @@ class FolderMetadata:
         columns = [self.rows[name].to_pylist() for name in self.path_columns]
         return {path for column in columns for path in column if path is not None}
 
-    def within(self, folder: str) -> "FolderMetadata":
-        """Return the rows whose first file is in a sub-folder."""
+    def within(self, split: str) -> "FolderMetadata":
+        """Return the rows whose first file is in a folder of a split."""
         paths = self.rows[self.path_columns[0]].to_pylist()
-        chosen = pa.array([path is not None and path.startswith(f"{folder}/") for path in paths])
+        chosen = pa.array([path is not None and split_of_folder(path) == split for path in paths], pa.bool_())
         return FolderMetadata(self.rows.filter(chosen), self.path_columns, self.files)
 
 

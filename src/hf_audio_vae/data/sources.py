@@ -31,7 +31,7 @@ from hf_audio_vae.data.tars import open_tars
 
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
-LISTS = {".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
+LISTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".lz4"}
 BUILDERS = {"audiofolder", *CONTAINERS.values(), *LISTS.values()}
 
@@ -77,6 +77,8 @@ def open_data_set(
     With `with_labels`, a folder of audio whose files lie at the same depth in several folders has a column `label`.
     """
     root, kind = Path(name).expanduser(), None
+    if not name or (name in BUILDERS and not data_files and not root.is_dir()):
+        raise ValueError(f"`{option_prefix}dataset_name` is {name!r}; name a data set, or give `data_files` as well.")
     if name in BUILDERS and data_files and not any("://" in file for file in data_files):
         root, kind = Path(), name
     elif root.is_file():
@@ -98,8 +100,9 @@ def open_data_set(
         return _saved(root, split)
     files = match_files(root, data_files) if data_files else read_folder(root)
     kind = kind or _kind_of(files)
-    if kind == "audiofolder" and not files.audio and any(suffix_of(path) == ".zip" for path in files.others):
-        return _built(datasets.load_dataset_builder(str(root), data_files=data_files), split)
+    zips = [str(files.root / path) for path in files.others if suffix_of(path) == ".zip"]
+    if kind == "audiofolder" and zips and not files.audio:
+        return _built(_builder("audiofolder", zips), split)
     if kind == "audiofolder":
         return _folder_of_audio(files, split, with_labels)
     return _files_of_kind(name, files, kind, split, named=bool(data_files))
@@ -213,10 +216,9 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
 
     def description() -> str:
         text = f"{counted(len(paths), f'{kind} file')}, split {split!r} of {', '.join(by_split)}"
-        left_out = sorted(set(everything) - set(chosen))
-        return text + (
-            f"; {counted(len(left_out), 'other file')} left out ({suffix_counts(left_out)})" if left_out else ""
-        )
+        if left_out := sorted(set(everything) - set(chosen)):
+            text += f"; {counted(len(left_out), 'other file')} left out ({suffix_counts(left_out)})"
+        return text
 
     return DataSet(parts, description)
 
@@ -264,10 +266,14 @@ def _built_stream(kind: str, paths: Sequence[str], **options: object) -> dataset
             pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
             raise ValueError(f"{path} is no whole parquet file: {error}") from error
+    builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
+    return _with_features(builder.as_streaming_dataset(split="train"))
+
+
+def _builder(kind: str, paths: Sequence[str], **options: object) -> datasets.DatasetBuilder:
     # A `DataFilesList` is taken as it is. Names in a plain list would be glob patterns.
     files = DataFilesList(list(paths), [(str(os.path.getmtime(path)),) for path in paths])
-    builder = datasets.load_dataset_builder(kind, data_files={"train": files}, **options)
-    return _with_features(builder.as_streaming_dataset(split="train"))
+    return datasets.load_dataset_builder(kind, data_files={"train": files}, **options)
 
 
 def _built(builder: datasets.DatasetBuilder, split: str) -> DataSet:

@@ -120,4 +120,4 @@ def _opened(path: str, mode: Any) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, mode) as archive:
             yield archive
     except tarfile.TarError as error:
-        raise OSError(f"{path} cannot be read: {error}") from error
+        raise OSError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
