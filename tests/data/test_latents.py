@@ -156,6 +156,9 @@ def test_a_text_that_is_a_number_is_named(tmp_path: Path) -> None:
 def test_latents_in_a_folder_of_any_name_are_streamed(tmp_path: Path) -> None:
     folder = write_latents(tmp_path / "test [1] #*", [5, 5])
     assert len(list(load_latent_stream(str(folder)))) == 2
+    (folder / "data/train-00000-000000.parquet").unlink()
+    with pytest.raises(ValueError, match="holds no parquet files; it holds"):
+        load_latent_stream(str(folder))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

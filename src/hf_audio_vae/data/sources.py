@@ -200,6 +200,8 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
     """Open parquet, arrow, tar, CSV or JSON files with the builder of `datasets` for them."""
     everything = (*files.audio, *files.others, *files.lacking)
     chosen = [path for path in everything if named or _table_kind(path) == kind]
+    if not chosen:
+        raise ValueError(f"{name!r} holds no {kind} files; it holds {suffix_counts(everything) or 'nothing'}.")
     by_split = {"train": chosen} if named else _splits_by_name(chosen)
     paths = sorted(chosen) if split == "all" else by_split.get(split)
     if paths is None:
