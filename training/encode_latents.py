@@ -108,6 +108,7 @@ def main(argv: Sequence[str]) -> None:
         audio_column=config.audio_column,
         revision=config.dataset_revision,
         keep_columns=True,
+        announce=logger.info if accelerator.is_main_process else None,
     )
     record = new_record(config, model)
     if accelerator.is_main_process:

@@ -55,6 +55,7 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
         data_files=config.data_files,
         audio_column=config.audio_column,
         revision=config.dataset_revision,
+        announce=logger.info if accelerator.is_main_process else None,
     )
     return CropStream(
         source,
@@ -72,11 +73,16 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
 
 
 def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:
-    """Return the validation clips."""
+    """Return the validation clips; an item that cannot be read is an error, since figures would not be comparable."""
     stream = load_audio_stream(
         config.validation_dataset_name,
+        config_name=config.validation_dataset_config_name,
         split=config.validation_dataset_split,
         data_files=config.validation_data_files,
+        audio_column=config.validation_audio_column,
+        revision=config.validation_dataset_revision,
+        announce=logger.info,
+        option_prefix="validation_",
     )
     clips = whole_clips(
         stream.take(config.max_validation_samples),

@@ -23,7 +23,8 @@ EXTRAS = {"datasets": "eval", "matplotlib": "eval", "onnx": "export", "onnxrunti
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A user error is one line on stderr and exit code 2. A traceback is a bug.
+    A user error is one line on stderr and exit code 2; 1 if some of several files cannot be used. A traceback is a
+    bug.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
         parsers[name].description = verb.__doc__
         verb.add_arguments(parsers[name])
-        verb.run(parser.parse_args(argv))
+        return verb.run(parser.parse_args(argv)) or 0
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
@@ -48,7 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hf-audio-vae {name}: needs {library}; pip install 'hf-audio-vae[{EXTRAS[library]}]'", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

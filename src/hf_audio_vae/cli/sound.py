@@ -32,10 +32,22 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the data set of a command."""
     parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
-    parser.add_argument("--dataset_split", default="train")
+    parser.add_argument("--dataset_config_name", help="configuration of the data set")
+    parser.add_argument("--dataset_split", default="train", help="a folder of audio has the split `train`: all of it")
+    parser.add_argument("--dataset_revision", help="version of a Hub data set")
+    parser.add_argument("--data_files", nargs="+", help="files of the folder: paths or patterns")
+    parser.add_argument("--audio_column", help="column of audio, bytes or paths; default the only audio column")
     parser.add_argument(
-        "--max_seconds", type=float, default=30.0, help="maximum length used of each item, from its start"
+        "--max_seconds", type=positive_number, default=30.0, help="maximum length used of each item, from its start"
     )
+
+
+def positive_number(text: str) -> float:
+    """Return a number of the command line that is positive and finite."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:

@@ -64,6 +64,7 @@ class Origin:
         reader (`int`): Worker that read the batch.
         position (`Position`): Position of that worker after the batch.
         skipped (`dict[str, str]`): Items skipped since the worker's previous batch, with the reason.
+        num_skipped (`int`): Their number; several may have one name, such as rows without audio.
     """
 
     names: list[str]
@@ -71,6 +72,7 @@ class Origin:
     reader: int
     position: Position
     skipped: dict[str, str] = field(default_factory=dict)
+    num_skipped: int = 0
 
 
 @dataclass
@@ -172,6 +174,7 @@ class ItemStream(IterableDataset["BatchT | Exception"], ABC, Generic[SampleT, Ba
     def _batches(self, reader: int, num_workers: int) -> Iterator[BatchT]:
         batch: list[tuple[SampleT, str, int]] = []
         skipped: dict[str, str] = {}
+        num_skipped = 0
         bad_item_limit = _BadItemLimit(self.max_bad_share)
         for example, position in self._items(reader, num_workers):
             if example is None:
@@ -182,14 +185,15 @@ class ItemStream(IterableDataset["BatchT | Exception"], ABC, Generic[SampleT, Ba
                 sample = self.read(example, seed)
             except (BadItemError, OSError) as error:
                 skipped[name] = str(error)
+                num_skipped += 1
                 bad_item_limit.bad(name, str(error))
                 continue
             bad_item_limit.good()
             batch.append((sample, name, seed))
             if len(batch) == self.batch_size:
                 samples, names, seeds = (list(column) for column in zip(*batch, strict=True))
-                yield self.collate(samples, Origin(names, seeds, reader, position, skipped))
-                batch, skipped = [], {}
+                yield self.collate(samples, Origin(names, seeds, reader, position, skipped, num_skipped))
+                batch, skipped, num_skipped = [], {}, 0
 
     def _items(self, reader: int, num_workers: int) -> Iterator[tuple[dict[str, Any] | None, Position]]:
         """Yield the items of this reader with the position after each, and `None` after each epoch."""
@@ -288,6 +292,7 @@ class StreamLoader(Generic[BatchT]):
         self.pin_memory = pin_memory
         self.batches = 0
         self.skipped: dict[str, str] = {}
+        self.num_skipped = 0
 
     def __iter__(self) -> Iterator[BatchT]:
         loader = DataLoader(
@@ -302,12 +307,15 @@ class StreamLoader(Generic[BatchT]):
             if isinstance(batch, Exception):
                 raise batch
             self.batches += 1
-            origin = batch.origin
+            origin, epoch = batch.origin, self.epoch
             self.stream.positions[origin.reader] = origin.position
             for name, reason in origin.skipped.items():
                 if name not in self.skipped:
                     logger.warning("skipped an item that cannot be used, %s: %s", name, reason)
             self.skipped |= origin.skipped
+            self.num_skipped += origin.num_skipped
+            if self.num_skipped and self.epoch > epoch:
+                logger.warning("%d items could not be used in %d epochs of this run", self.num_skipped, self.epoch)
             yield batch
 
     def _received(self, loader: DataLoader[BatchT | Exception]) -> Iterator[BatchT | Exception]:

@@ -129,7 +129,8 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
 
     Args:
         config_class (`type[pydantic.BaseModel]`): Class of the configuration.
-        argv (`Sequence[str]`): Arguments without the program. `--flag` alone means true. Values are read as YAML.
+        argv (`Sequence[str]`): Arguments without the program. `--flag` alone means true. Values are read as
+            YAML, names and paths as they are.
 
     Returns:
         An instance of `config_class`.
@@ -147,7 +148,7 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
         if key == "config":
             values = _merge(values, _read_yaml(Path(text)))
         else:
-            values = _override(values, key.split("."), yaml.safe_load(text))
+            values = _override(values, key.split("."), _value(config_class, key, text))
     try:
         config = config_class.model_validate(values)
     except ValidationError as error:
@@ -184,6 +185,19 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
             text = "true" if is_flag else arguments.pop(0)
         pairs.append((key, text))
     return pairs
+
+
+def _value(config_class: type[BaseModel], key: str, text: str) -> Any:
+    """Read a value as YAML, but a name or a path as it is: `#`, quotes and brackets belong to it."""
+    field = dict(_flat_fields(config_class)).get(key)
+    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    if not kinds & {str, Path} or text.lower() in ("null", "~", ""):
+        return yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text) if list[str] in kinds else text
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, list) else text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class LatentConditioner(ModelMixin, ConfigMixin):
 
         Args:
             durations (`torch.Tensor` of shape `(batch,)`): Durations in seconds.
-            class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`.
+            class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`; -1 for an item
+                without a class.
             text_hidden_states (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`, *optional*): States of
                 the text encoder.
             text_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*): Valid tokens; all if
@@ -90,10 +91,11 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         if class_labels is not None:
             if self.class_embedding is None:
                 raise ValueError("`class_labels` are given, but this model was trained without classes.")
-            embedded = self.class_embedding(class_labels)
+            embedded = self.class_embedding(class_labels.clamp(min=0))
+            has_class = kept & (class_labels >= 0)
             tokens.append(embedded[:, None])
-            masks.append(kept[:, None])
-            total = total + embedded * kept[:, None]
+            masks.append(has_class[:, None])
+            total = total + embedded * has_class[:, None]
         if text_hidden_states is not None:
             if self.text_projection is None:
                 raise ValueError("a text is given, but this model was trained without texts.")

@@ -30,7 +30,10 @@ class AutoencoderTrainingConfig(TrainingConfig):
     data_files: str | list[str] | None = None
     audio_column: str | None = None
 
+    validation_dataset_config_name: Changeable[str | None] = None
+    validation_dataset_revision: Changeable[str | None] = None
     validation_data_files: str | list[str] | None = None
+    validation_audio_column: Changeable[str | None] = None
     validation_seconds: Changeable[float] = Field(10.0, gt=0, description="seconds used of each validation item")
     num_validation_media: Changeable[int] = Field(4, ge=0, description="items logged as audio and image")
     min_active_share: Changeable[float] = Field(
