@@ -234,7 +234,13 @@ def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
     kills = 0
     for _ in range(3):
         arguments = command(model, REPO / "data/held_out", tmp_path)
-        process = subprocess.Popen(arguments, env=environment(), cwd=REPO, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            arguments,
+            env=environment(),
+            cwd=REPO,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background jobs
+        )
         deadline = time.monotonic() + 100
         count = len(list(tmp_path.glob("data/*")))
         while len(list(tmp_path.glob("data/*"))) == count and process.poll() is None:
