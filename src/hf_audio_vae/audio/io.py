@@ -103,23 +103,21 @@ def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
         ValueError: libsndfile cannot write this file extension.
         OSError: The file cannot be written.
     """
-    write_audio_blocks(path, [waveform], waveform.shape[-1], sampling_rate)
-
-
-def write_audio_blocks(path: str | Path, blocks: Iterable[Tensor], num_samples: int, sampling_rate: int) -> None:
-    """Write blocks (audio_channels, time) of a waveform of `num_samples`, as `write_audio`."""
     path = Path(path)
     if path.suffix[1:].upper() not in soundfile.available_formats():
         raise ValueError(f"{path} has an extension that cannot be written; use .wav, .flac, .ogg or .mp3.")
+    with replacing(path) as hidden:
+        write_audio_blocks(hidden, [waveform], waveform.shape[-1], sampling_rate)
+
+
+def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, sampling_rate: int) -> None:
+    """Write blocks (audio_channels, time) of a waveform of `num_samples` to a file of `replacing`."""
     blocks = iter(blocks)
     first = next(blocks)
     wav = path.suffix.lower() == ".wav"
     long = wav and 4 * num_samples * len(first) > LONGEST_WAV
     options = {"subtype": "FLOAT" if wav else None, "format": "RF64" if long else None}
-    with (
-        replacing(path) as hidden,
-        soundfile.SoundFile(hidden, "w", sampling_rate, len(first), **options) as file,
-    ):
+    with soundfile.SoundFile(path, "w", sampling_rate, len(first), **options) as file:
         for block in itertools.chain([first], blocks):
             samples = block.detach().float().cpu().numpy().T  # (time, channels)
             # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
@@ -167,13 +165,17 @@ class _SoundFileReader:
             raise AudioDecodeError(f"is incomplete: the last of its {self.num_samples} samples is missing.")
 
     def read(self, start: int, count: int) -> Tensor:
+        count = min(count, max(self.num_samples - start, 0))
         skipped = min(start, self._preroll)
-        if self._file.subtype == "VORBIS":
-            self._file.seek(0)  # libsndfile seeks inaccurately from a nearby position
-            if start > self.num_samples - VORBIS_LAST_PAGE:
-                skipped = min(start, VORBIS_LAST_PAGE)
-        self._file.seek(start - skipped)
-        samples = np.concatenate(list(self._blocks(skipped + min(count, max(self.num_samples - start, 0)))))[skipped:]
+        try:
+            if self._file.subtype == "VORBIS":
+                self._file.seek(0)  # libsndfile seeks inaccurately from a nearby position
+                if start > self.num_samples - VORBIS_LAST_PAGE:
+                    skipped = min(start, VORBIS_LAST_PAGE)
+            self._file.seek(start - skipped)
+            samples = np.concatenate(list(self._blocks(skipped + count)))[skipped:]
+        except soundfile.LibsndfileError as error:
+            raise AudioDecodeError(f"cannot be decoded: {error.error_string}") from error
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
 
     def _blocks(self, count: int) -> Iterator[np.ndarray]:
