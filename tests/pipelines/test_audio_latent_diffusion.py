@@ -33,7 +33,6 @@ from tests.pipelines.latent_parts import (
     latent_diffusion,
     transformer,
     v_scheduler,
-    vae,
 )
 
 FLOWS = [
@@ -187,11 +186,11 @@ def test_strength_is_the_share_of_the_steps_rounded_up(strength: float, steps: i
 
 def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Path) -> None:
     latent_diffusion().save_pretrained(tmp_path)
-    other = vae()
+    other = latent_diffusion().vae
     other.decoder.conv1.bias.data += 0.1
     with pytest.raises(ValueError, match="the `vae` has other weights than .*; use that one"):
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path, vae=other)
-    pipeline = AudioLatentDiffusionPipeline.from_pretrained(tmp_path, vae=vae())
+    pipeline = AudioLatentDiffusionPipeline.from_pretrained(tmp_path, vae=latent_diffusion().vae)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae = other
     for use in (partial(audio_of, pipeline), partial(pipeline.save_pretrained, tmp_path)):
@@ -201,7 +200,7 @@ def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Pa
     pipeline.save_pretrained(tmp_path / "fine-tuned")
     assert AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=other).vae is other
     with pytest.raises(ValueError, match="the `vae` has other weights than"):
-        AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=vae())
+        AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=latent_diffusion().vae)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -213,7 +212,7 @@ def test_a_pipeline_of_half_precision_is_saved_and_loaded_in_any(dtype: torch.dt
     half.save_pretrained(tmp_path / "half")
     for loaded_dtype in (torch.float32, dtype):
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "half", torch_dtype=loaded_dtype)
-    other = vae().to(dtype)
+    other = latent_diffusion().vae.to(dtype)
     other.decoder.conv1.bias.data += 0.1
     with pytest.raises(ValueError, match="the `vae` has other weights than"):
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "half", vae=other, torch_dtype=dtype)

@@ -28,9 +28,9 @@ def item_name(item: EncodedItem) -> str:
     return item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
 
 
-def open_item(item: EncodedItem) -> AbstractContextManager[AudioReader]:
+def open_item(item: EncodedItem, *, thorough: bool = False) -> AbstractContextManager[AudioReader]:
     """Open the audio of an item; raises like `open_audio`, and `AudioDecodeError` if there is none."""
-    return open_audio(item_source(item))
+    return open_audio(item_source(item), thorough=thorough)
 
 
 def item_source(item: EncodedItem) -> bytes | str:

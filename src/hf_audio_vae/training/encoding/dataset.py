@@ -152,7 +152,7 @@ def _encode_rows(encoder: RowEncoder, example: Mapping[str, Any], item: Item, re
     """
     row_frames = max(round(record.max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
     audio_format = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
-    with open_item(example["audio"]) as reader:
+    with open_item(example["audio"], thorough=True) as reader:
         time = resampled_length(reader, encoder.sampling_rate)
         if time < 1:
             raise AudioDecodeError(f"the audio is shorter than one sample at {encoder.sampling_rate} Hz.")
