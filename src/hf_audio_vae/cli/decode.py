@@ -24,7 +24,7 @@ from hf_audio_vae.cli.sound import (
     process_files,
 )
 from hf_audio_vae.files import check_regular_file
-from hf_audio_vae.latents.storage import LatentsInfo, holds_codes, load_codes, load_latents
+from hf_audio_vae.latents.storage import LatentsInfo, StoredCodes, holds_codes, load_codes, load_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.models.fingerprint import weights_fingerprint
@@ -63,6 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise UnusableFileError(
                 f"{path} was encoded with other weights than {name} has; name the right model with --model."
             )
+        with named(path):
+            infos[path].check_model(
+                sampling_rate=model.sampling_rate,
+                audio_channels=model.config.audio_channels,
+                hop_length=model.hop_length,
+            )
         with outputs.writing(path) as (target,):
             write_audio_blocks(target, decoded(path, model), infos[path].num_samples, infos[path].sampling_rate)
         info = infos[path]
@@ -75,7 +81,8 @@ def decoded(path: Path, model: AutoencoderModel) -> Iterator[Tensor]:
     """Decode a file -> (audio_channels, time) in blocks, up to the length of the encoded sound."""
     info, frames, decode = load_file(path)
     left = info.num_samples
-    blocks = decode_blocks(model, decode(model), frames)
+    with named(path):
+        blocks = decode_blocks(model, decode(model), frames)
     while left > 0:
         try:
             block = next(blocks)[0, :, :left].cpu()
@@ -101,13 +108,14 @@ def load_file(path: Path) -> tuple[LatentsInfo, Frames, Callable[[AutoencoderMod
     return (
         stored.info,
         batched if isinstance(stored.codes, tuple) else batched[0],
-        partial(code_decoder, stored.scales),
+        partial(code_decoder, stored),
     )
 
 
-def code_decoder(scales: Tensor | None, model: AutoencoderModel) -> Callable[[Any], Tensor]:
+def code_decoder(stored: StoredCodes, model: AutoencoderModel) -> Callable[[Any], Tensor]:
     """Return a function of codes, or of the codes of each level -> (1, audio_channels, time)."""
-    options = {} if scales is None else {"audio_scales": scales[None].to(model.device)}
+    stored.check_codebooks(model.codebook_sizes)
+    options = {} if stored.scales is None else {"audio_scales": stored.scales[None].to(model.device)}
 
     def decode(codes: Tensor | Sequence[Tensor]) -> Tensor:
         moved = codes.to(model.device) if isinstance(codes, Tensor) else tuple(c.to(model.device) for c in codes)

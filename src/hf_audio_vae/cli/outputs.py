@@ -71,6 +71,33 @@ class Outputs:
         return self._targets[path][0]
 
 
+def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Sequence[Path] = ()) -> list[Path]:
+    """Return the paths of files that a command makes without a file to name them after.
+
+    Args:
+        folder (`Path`): Output folder; it is made, and checked for write access.
+        names (`Sequence[str]`): Names of the files; separators and control characters in them are replaced.
+        overwrite (`bool`): Replace existing files that are not inputs.
+        inputs (`Sequence[Path]`): Input files.
+
+    Raises:
+        ValueError: A file exists.
+        OSError: The folder cannot be made or written.
+    """
+    _check_writable(folder)
+    targets = []
+    for name in names:
+        stem, dot, ending = "".join(c if c.isprintable() and c not in "/\\" else "-" for c in name).rpartition(".")
+        targets.append(folder / f"{fitting(stem, MAX_NAME - len(dot + ending))}{dot}{ending}")
+    sources = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in sources:
+            raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
+        if os.path.lexists(target) and not overwrite:
+            raise ValueError(f"{target} exists; name another --output_dir, or give --overwrite.")
+    return targets
+
+
 def fitting(stem: str, room: int) -> str:
     """Shorten a stem to `room` bytes; a checksum keeps shortened names apart."""
     if len(os.fsencode(stem)) <= room:

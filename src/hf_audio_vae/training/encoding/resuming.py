@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from datasets.fingerprint import Hasher
 
+from hf_audio_vae.audio.io import open_binary
 from hf_audio_vae.data.clips import item_name
 from hf_audio_vae.data.encoded_files import check_file, data_files, has_columns, read_footer
 from hf_audio_vae.data.encoding_records import EncodingRecord
@@ -48,7 +49,7 @@ def identify(example: Mapping[str, Any], root: str) -> Item:
     if audio["bytes"] is not None:
         digest.update(audio["bytes"])
     elif path is not None and "://" not in path:
-        with open(path, "rb") as file:
+        with open_binary(path) as file:
             digest = hashlib.file_digest(file, "sha256")
     others = {name: value for name, value in example.items() if name != "audio"}
     columns = json.dumps(others, default=Hasher.hash, sort_keys=True)
