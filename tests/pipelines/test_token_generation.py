@@ -142,8 +142,11 @@ def test_what_cannot_be_written_is_refused() -> None:
         generate_codes(prior, 3, known=torch.zeros(1, 3, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="window of 4 frames is too short for 3 delayed codebooks"):
         generate_codes(prior, 9)
-    with pytest.raises(ValueError, match="`batch_size` is 0"):
-        generate_codes(prior, 3, batch_size=0)
+    for wrong in (0, True, 1.0, "1"):
+        with pytest.raises(ValueError, match="`batch_size` is "):
+            generate_codes(prior, 3, batch_size=wrong)
+        with pytest.raises(ValueError, match="`num_frames` is "):
+            generate_codes(prior, wrong)
     with pytest.raises(ValueError, match="code 9 of codebook 0 at frame 0"):  # far before the last window
         generate_codes(prior_of(CodeTokens(SIZES), 4), 40, known=torch.eye(1, 30).expand(1, 3, 30).long() * 9)
     with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(batch, 1, frames\)"):
@@ -159,7 +162,10 @@ def test_what_cannot_be_written_is_refused() -> None:
     [
         ({"temperature": 0.0}, "`temperature` is 0.0; give a number above 0, less than 1"),
         ({"temperature": float("nan")}, "`temperature` is nan"),
+        ({"temperature": "1"}, "`temperature` is '1'"),
         ({"top_k": -1}, "`top_k` is -1"),
+        ({"top_k": 2.0}, "`top_k` is 2.0"),
+        ({"top_p": float("nan")}, "`top_p` is nan"),
         ({"top_p": 0.0}, "`top_p` is 0.0"),
         ({"top_p": 1.5}, "`top_p` is 1.5"),
     ],

@@ -50,6 +50,25 @@ def test_without_one_they_end_at_whole_frames(order: Order) -> None:
         assert not ids[stop:].any()
 
 
+def allowed_after(constraint: CodeConstraint, length: int, vocab_size: int) -> list[int]:
+    scores = constraint(torch.full((1, length), BOS), torch.zeros(1, vocab_size))
+    return scores.isfinite().nonzero()[:, 1].tolist()
+
+
+def test_after_the_last_code_only_the_end_may_follow_and_ids_beyond_the_tokens_never() -> None:
+    tokens = CodeTokens((4, 2))
+    constraint = CodeConstraint(tokens, start=3, num_frames=2)
+    second = list(tokens.ids_of(1))
+    for vocab_size in (tokens.vocab_size, tokens.vocab_size + 7):  # models round their vocabulary up
+        assert allowed_after(constraint, 6, vocab_size) == second
+        for length in (7, 8, 30):
+            assert allowed_after(constraint, length, vocab_size) == [EOS]
+    with pytest.raises(ValueError, match="there are 2 ids, but the first code follows 3"):
+        allowed_after(constraint, 2, tokens.vocab_size)
+    with pytest.raises(ValueError, match="the model has 10 ids, the tokens 11"):
+        allowed_after(constraint, 3, tokens.vocab_size - 1)
+
+
 @pytest.mark.parametrize("order", get_args(Order))
 def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -> None:
     tokens, generator = CodeTokens(SIZES, order), torch.Generator().manual_seed(0)

@@ -31,9 +31,9 @@ def item_name(item: EncodedItem | None) -> str:
     return path.encode(errors="backslashreplace").decode()  # a file name may be no UTF-8
 
 
-def open_item(item: EncodedItem | None) -> AbstractContextManager[AudioReader]:
+def open_item(item: EncodedItem | None, *, thorough: bool = False) -> AbstractContextManager[AudioReader]:
     """Open the audio of an item; raises like `open_audio`, and `AudioDecodeError` if there is none."""
-    return open_audio(item_source(item))
+    return open_audio(item_source(item), thorough=thorough)
 
 
 def item_source(item: EncodedItem | None) -> bytes | str:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.data.sources import open_tables
+from hf_audio_vae.data.encoded_files import stream_files
 from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
 
 NO_CLASS = -1  # class label of an item without a class
@@ -105,8 +105,12 @@ def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: flo
 def load_latent_stream(
     dataset_name: str, *, split: str = "train", revision: str | None = None
 ) -> datasets.IterableDataset:
-    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors."""
-    return open_tables(dataset_name, split=split, revision=revision).with_format("torch")
+    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors.
+
+    Raises:
+        ValueError: On iteration too, a file is damaged; the message names it.
+    """
+    return stream_files(dataset_name, split=split, revision=revision).with_format("torch")
 
 
 def class_names(stream: datasets.IterableDataset, label_column: str | None) -> tuple[str, ...]:
