@@ -25,10 +25,11 @@ from tests.models.probes import (
     with_and_without_checkpointing,
     wrong_tensors,
 )
+from tests.models.saved_contract import SavedContract
 from tests.models.statistics_contract import StatisticsContract
 
 
-class AutoencoderContract(StatisticsContract):
+class AutoencoderContract(SavedContract, StatisticsContract):
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
     A subclass names its class, one tiny configuration with every key, another value for each key, and what has to

@@ -1,3 +1,4 @@
+from hf_audio_vae.files.folder import adding_to
 from hf_audio_vae.files.writing import replacing
 
-__all__ = ["replacing"]
+__all__ = ["adding_to", "replacing"]

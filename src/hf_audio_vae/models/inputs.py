@@ -1,9 +1,16 @@
-"""Input checks of all autoencoders; each error names the wrong value and a remedy."""
+"""Checks of the inputs and configurations of all autoencoders; each error names the wrong value and a remedy."""
+
+import math
+from collections.abc import Iterable
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from hf_audio_vae.modules.deferral import require
+
+LARGEST = 2**24  # of any single size; a larger one is a mistake, and could fill the memory
+LAYERS = 1024  # of a kind
 
 
 def check_waveform(waveform: Tensor, audio_channels: int) -> None:
@@ -73,10 +80,46 @@ def check_tile_frames(tile_frames: int | None) -> None:
         raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
 
 
+def check_sizes(**sizes: object) -> None:
+    """Raise `ValueError` unless each value is an integer from 1 to `LARGEST`; a bool is none."""
+    for name, value in sizes.items():
+        if not _is_size(value):
+            raise ValueError(f"`{name}` is {value!r}; it has to be an integer of 1 or more, at most {LARGEST}.")
+
+
+def check_size_lists(**lists: object) -> None:
+    """Raise `ValueError` unless each value is a list or tuple of 1 to `LAYERS` sizes, see `check_sizes`."""
+    for name, values in lists.items():
+        if not isinstance(values, list | tuple):
+            raise ValueError(f"`{name}` is {values!r}; give a list of integers.")
+        if not 1 <= len(values) <= LAYERS:
+            raise ValueError(f"`{name}` has {len(values)} numbers; give at least 1 and at most {LAYERS}.")
+        if not all(map(_is_size, values)):
+            raise ValueError(f"`{name}` is {values!r}; each has to be an integer of 1 or more, at most {LARGEST}.")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= LARGEST
+
+
+def check_layers(**counts: int) -> None:
+    """Raise `ValueError` if a number of layers is above `LAYERS`."""
+    for name, count in counts.items():
+        if count > LAYERS:
+            raise ValueError(f"`{name}` is {count}; a model has at most {LAYERS} layers of a kind.")
+
+
+def check_product(name: str, factors: Iterable[int | float]) -> None:
+    """Raise `ValueError` if a size that follows from others is above `LARGEST`."""
+    factors = tuple(factors)
+    if not math.prod(factors) <= LARGEST:
+        raise ValueError(f"the {name} is {' * '.join(map(str, factors))}, above {LARGEST}; reduce a factor.")
+
+
 def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | None) -> None:
     """Raise `ValueError` unless a codebook's size, decay and restart share are in range."""
-    if codebook_size < 2:
-        raise ValueError(f"`codebook_size` is {codebook_size}; it has to be 2 or more.")
+    if not 2 <= codebook_size <= LARGEST:
+        raise ValueError(f"`codebook_size` is {codebook_size}; it has to be 2 or more, at most {LARGEST}.")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"`ema_decay` is {ema_decay}; it has to be at least 0 and less than 1.")
     if restart_share is not None and not 0 < restart_share < 1:

@@ -41,7 +41,7 @@ from hf_audio_vae.runtime.coders import Coding, LayerRange, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
+class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type: ignore[misc]
     """Autoencoder with several levels of codes, from fine (high rate) to coarse (low rate), as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and reconstructs the waveform by itself. A language model can

@@ -25,7 +25,7 @@ from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. It
