@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.memory import working_bytes
 from tests.models.contract import assert_equal_within_rounding, seeded
+from tests.models.inputs_contract import InputsContract
 from tests.models.probes import (
     DecodeCodes,
     EncodeToCodes,
@@ -22,7 +23,7 @@ from tests.models.probes import (
 from tests.models.saved_contract import SavedContract
 
 
-class CodecContract(SavedContract):
+class CodecContract(SavedContract, InputsContract):
     """The contract of a family that encodes waveforms into codes: one tensor, or a tuple with one a level.
 
     A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant
@@ -57,6 +58,9 @@ class CodecContract(SavedContract):
         sizes = zip(model.codebook_sizes, lengths, strict=True)
         codes = [torch.randint(size, (batch, 1, n), generator=seeded(size)) for size, n in sizes]
         return tuple(codes) if model.codes_by_level else torch.cat(codes, dim=1)
+
+    def coded(self, model: Any, frames: int) -> Any:
+        return self.codes(model, frames)
 
     # Words and lengths
 
