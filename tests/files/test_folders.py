@@ -45,3 +45,39 @@ def test_the_umask_decides_the_mode(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a/model.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_last_file_is_kept_back_until_the_others_are_in_place(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()  # a file cannot be moved there
+    with pytest.raises(OSError, match="cannot be written"), filling(tmp_path, last="a") as hidden:
+        (hidden / "a").write_text("new")
+        (hidden / "b").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_block_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(KeyError), filling(tmp_path) as hidden:
+        (hidden / "a").write_text("new")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("theirs")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").symlink_to(outside)
+    with filling(folder) as hidden:
+        (hidden / "a").write_text("ours")
+    assert outside.read_text() == "theirs"
+    assert (folder / "a").read_text() == "ours"
+    assert not os.path.islink(folder / "a")
+
+
+def test_a_folder_that_is_a_file_is_an_error_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file cannot be written"), filling(tmp_path / "file"):
+        pass

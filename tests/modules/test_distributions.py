@@ -65,6 +65,15 @@ def test_float16_kl_of_a_far_mean_stays_finite():
     assert float(far.kl()) == 500_000  # its square, 1e6, is beyond float16
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_kl_of_half_precision_parameters_is_exact(dtype):
+    parameters = (4 * torch.randn(2, 6, 50, generator=torch.Generator().manual_seed(0))).to(dtype)
+    exact = DiagonalGaussian.from_parameters(parameters.double()).kl()
+    posterior = DiagonalGaussian.from_parameters(parameters)
+    torch.testing.assert_close(posterior.kl().double(), exact, rtol=1e-6, atol=1e-6)
+    assert posterior.sample(torch.Generator().manual_seed(0)).dtype == posterior.mode().dtype == dtype
+
+
 def test_sample_repeats_with_its_generator():
     posterior = gaussian(2, 3, 5)
     first, again, other = (posterior.sample(generator) for generator in seeds(0, 0, 1))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.deferral import require
+from hf_audio_vae.modules.integers import is_integer
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -89,9 +90,9 @@ class Quantizer(nn.Module, ABC):
     def checked_count(self, num_codebooks: int | None) -> int:
         """Return the number of codebooks to use; raises `ValueError` if it is out of range."""
         available = len(self.codebook_sizes)
-        if num_codebooks is not None and not 1 <= num_codebooks <= available:
+        if num_codebooks is not None and not is_integer(num_codebooks, least=1, most=available):
             raise ValueError(
-                f"`num_codebooks` is {num_codebooks}; the model has {available}, ask for 1 to {available}."
+                f"`num_codebooks` is {num_codebooks!r}; the model has {available}, ask for 1 to {available}."
             )
         return num_codebooks or available
 
