@@ -65,3 +65,10 @@ def test_accuracy_counts_scores_on_the_right_side():
     assert accuracy(scores(-0.5), scores(0.5), boundary=0.0).item() == 0
     assert accuracy(scores(0.5), scores(0.5), boundary=0.0).item() == 0.5
     assert accuracy(scores(0.6, 0.4), scores(0.4, 0.4), boundary=0.5).item() == 0.75
+
+
+@pytest.mark.parametrize("boundary", [0.0, 0.5])
+def test_a_score_exactly_on_the_boundary_means_fake(boundary):
+    assert accuracy(scores(boundary), scores(boundary), boundary).item() == 0.5
+    assert accuracy(scores(boundary), scores(boundary - 1), boundary).item() == 0.5
+    assert accuracy(scores(boundary + 1), scores(boundary), boundary).item() == 1
