@@ -68,24 +68,30 @@ class Copy:
             return False
         self.trial.seconds = time.monotonic() - self.started
         process, status = os.waitpid(self.process, os.WNOHANG)
-        limit = SECONDS if self.trial.fault else BASELINE_SECONDS
-        if not process and self.trial.seconds < limit:
+        if not process and self.trial.seconds < (SECONDS if self.trial.fault else BASELINE_SECONDS):
             return False
-        with suppress(ProcessLookupError):
-            os.killpg(self.process, signal.SIGKILL)  # with the processes that the tests have started
-        if not process:
-            os.waitpid(self.process, 0)
         self.trial.code = os.waitstatus_to_exitcode(status) if process else TIMED_OUT
         self.trial.output = (self.folder / "output.txt").read_text(errors="replace")
         if self.trial.fault:
             (self.folder / PACKAGE / self.trial.fault.path).write_text(self.source)
-        self.trial = None
+        self.stop()
         return True
+
+    def stop(self) -> None:
+        """Kill the tests, and the processes that they have started."""
+        if self.trial is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.process, 0)
+        self.trial = None
 
 
 def run_tests(folder: Path, tests: Sequence[str]) -> None:
     """Run tests in a copy and end this process with pytest's exit code."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
@@ -94,11 +100,16 @@ def run_tests(folder: Path, tests: Sequence[str]) -> None:
     sys.path[:0] = [str(folder / "src"), str(folder)]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
-    import pytest
+    code = 3  # pytest's for its own errors
+    try:
+        import pytest
 
-    code = pytest.main([*PYTEST, "--basetemp", str(folder / "temporary"), *(f"tests/{test}" for test in tests)])
-    sys.stdout.flush()
-    os._exit(int(code))
+        code = int(
+            pytest.main([*PYTEST, "--basetemp", str(folder / "temporary"), *(f"tests/{name}" for name in tests)])
+        )
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
 
 
 @contextmanager
@@ -120,7 +131,12 @@ def copies(count: int) -> Iterator[list[Copy]]:
                 shutil.copy2(ROOT / name, target)
             compiling = ["compileall", "-q", "--invalidation-mode", "checked-hash", str(folder / "src")]
             subprocess.run([sys.executable, "-m", *compiling], check=True)
-        yield [Copy(folder) for folder in folders]
+        pool = [Copy(folder) for folder in folders]
+        try:
+            yield pool
+        finally:
+            for copy in pool:
+                copy.stop()
 
 
 def import_libraries() -> None:
@@ -182,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*stale, sep="\n")
         return 2
     os.environ.update(ENVIRONMENT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # runs the cleanup
     started = time.monotonic()
     import_libraries()
     tests: dict[str, list[str]] = defaultdict(list)

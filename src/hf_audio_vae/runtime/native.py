@@ -25,8 +25,6 @@ import torch
 from huggingface_hub import cached_assets_path, constants
 from torch import Tensor
 
-from hf_audio_vae.files import replacing
-
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -235,8 +233,10 @@ def _load(folder: Path, key: str) -> ctypes.CDLL | None:
 
 def _store(folder: Path, key: str, binary: bytes) -> None:
     """Store a library, and delete those that have not been used for the longest time."""
-    with replacing(folder / f"{key}-{_digest(binary)}.so") as path:
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        path = Path(temporary) / "kernels.so"
         path.write_bytes(binary)
+        path.replace(folder / f"{key}-{_digest(binary)}.so")  # atomic, so that no process loads an incomplete file
     newest_first = sorted(folder.glob("*.so"), key=lambda path: path.lstat().st_mtime, reverse=True)
     for path in newest_first[MAX_STORED:]:
         path.unlink()
