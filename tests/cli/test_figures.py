@@ -59,13 +59,14 @@ def test_decode_prints_the_length_of_the_sound(
     assert (decoded.shape[-1], rate) == (84800, 16000)
 
 
-def test_stereo_is_decoded_to_its_own_length(tmp_path: Path) -> None:
+def test_stereo_is_decoded_to_its_own_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     WaveformVAE(4, (3, 5), (1, 2), 4, 2, 2, 44100).save_pretrained(tmp_path / "model")
     out = ["--output_dir", str(tmp_path)]
     assert main(["encode", str(MUSIC), "--model", str(tmp_path / "model"), *out]) == 0
     assert main(["decode", str(tmp_path / "music_musicbox.safetensors"), *out]) == 0
     decoded, rate = read_audio(tmp_path / "music_musicbox.wav")
     assert (decoded.shape, rate) == (read_audio(MUSIC)[0].shape, 44100)
+    assert f"{decoded.shape[-1] / 44100:.3f} s at 44100 Hz" in capsys.readouterr().out
 
 
 def test_evaluate_and_inspect_count_the_seconds_of_all_items(

@@ -104,3 +104,13 @@ def test_its_state_goes_on_exactly():
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="lie in"):
         GradientBalancer(**options)
+
+
+def test_a_silent_batch_divides_by_no_zero():
+    waveform = torch.zeros(2, 1, 4, requires_grad=True)
+    balancer = GradientBalancer()
+    for _ in range(3):
+        scalar, norms = balancer({"a": waveform.square().mean()}, {"a": 1.0}, waveform)
+        balancer.update({name: norm.item() for name, norm in norms.items()})
+        (gradient,) = torch.autograd.grad(scalar, waveform)
+        assert not gradient.any()

@@ -198,19 +198,37 @@ def test_the_bar_of_a_resumed_run_begins_at_its_step(
     assert " 0/12 " not in shown
 
 
-def test_a_step_that_the_gradient_scaler_skips_moves_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = itertools.count()
 
     def steep_at_first(loss: torch.Tensor, step: int) -> torch.Tensor:
         return loss + (loss - loss.detach()).abs().sqrt() if next(calls) < 2 else loss
 
     run = start(folder, tmp_path / "out", steep_at_first, torch.amp.GradScaler("cpu", init_scale=16.0))
-    fit(run, timing=replace(TIMING, max_train_steps=1), validate=lambda step: {})
+    with caplog.at_level(logging.INFO):
+        fit(run, timing=replace(TIMING, max_train_steps=1), validate=lambda step: {})
     assert run.progress.skipped_steps == 2
+    said = [text for text in caplog.messages if "gradients overflow in fp16; the step is skipped" in text]
+    assert [text.rpartition(" ")[2] for text in said] == ["8", "4"], "the scale, halved each time"
     assert run.ema.updates == 1
     assert run.learners["model"].lr_scheduler.scheduler.last_epoch == 1
     assert run.accelerator.scaler.get_scale() == 4.0, "half of it after each overflow"
     assert finite(run.model)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_extreme_sound_skips_no_step(folder: Path, tmp_path: Path, precision: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, RATE // 4)
+    for name, samples in enumerate((0 * noise, 0 * noise + 0.5, np.sign(noise), 1e3 * noise, 1e-30 * noise)):
+        soundfile.write(folder / f"{name}.wav", samples.astype(np.float32), RATE, "FLOAT")
+    run = start(folder, tmp_path / "out")
+    fit_in = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with fit_in:
+        fit(run, timing=TIMING, validate=lambda step: {})
+    assert (run.progress.step, run.progress.skipped_steps) == (12, 0)
+    assert finite(run.model) and finite(run.ema.model)
 
 
 def test_a_control_gets_the_mean_of_the_batches_of_a_step(folder: Path, tmp_path: Path) -> None:
