@@ -619,7 +619,7 @@ TRAINING = (
         "training/loop.py",
         "            return False, stop\n        learner.lr",
         "            pass\n        learner.lr",
-        "training/test_loop.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing",
+        "training/test_loop.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said",
     ),
     Fault(
         "training/loop.py",

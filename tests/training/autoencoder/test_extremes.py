@@ -1,8 +1,12 @@
 """Training steps on sound that is silent, constant, at full scale, far too loud or far too quiet."""
 
+import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
@@ -13,6 +17,7 @@ from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, MultiResolutionSTFTLoss, MultiScaleMelLoss, WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.steps import adversarial_step, reconstruction_step
+from tests.training.runs import command, published_weights, run, write_recipe
 
 RATE, TIME = 8000, 900
 WINDOWS = (128, 32)
@@ -98,3 +103,19 @@ def test_terms_are_finite_and_a_step_leaves_finite_weights(family: str, dtype: t
     assert dtype == torch.float16 or all(bool(gradient.isfinite().all()) for gradient in gradients)
     scaler.step(optimizer)
     assert all(bool(p.isfinite().all()) for p in (*parameters, *model.buffers()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_a_run_on_nothing_but_extremes_ends_with_finite_weights_and_metrics(precision: str, tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    for number, signal in enumerate(SIGNALS):
+        soundfile.write(tmp_path / f"sounds/{number}.wav", signal[0].repeat(2).numpy(), RATE, "FLOAT")
+    data = {"dataset_name": str(tmp_path / "sounds"), "validation_dataset_name": str(tmp_path / "sounds")}
+    recipe = write_recipe(tmp_path, **data, mixed_precision=precision, max_validation_samples=5, learning_rate=1e-4)
+    finished = run(command(recipe, tmp_path / "out"))
+    assert finished.returncode == 0, finished.stderr
+    assert all(bool(weight.isfinite().all()) for weight in published_weights(tmp_path / "out").values())
+    last = json.loads((tmp_path / "out/metrics.json").read_text())[-1]
+    assert last["step"] == 8
+    assert all(map(math.isfinite, last.values()))
