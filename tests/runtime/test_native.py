@@ -201,7 +201,16 @@ def assert_compiled_anew(caplog: pytest.LogCaptureFixture) -> None:
     assert "compiling" in caplog.text
 
 
-def test_the_cache_is_private_and_used_again(library, caplog):
+@pytest.mark.parametrize("umask", [0o022, 0o002])
+def test_the_cache_is_private_and_used_again(anew, tmp_path, caplog, umask):
+    before = os.umask(umask)
+    try:
+        kernels = native_kernels(torch.float32)
+    finally:
+        os.umask(before)
+    if kernels is None:
+        pytest.skip("nothing compiles the kernels here")
+    (library,) = (tmp_path / "assets").rglob("*.so")
     assert stat.S_IMODE(library.parent.stat().st_mode) == 0o700
     native_kernels.cache_clear()
     with caplog.at_level("INFO"):

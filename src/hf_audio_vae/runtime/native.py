@@ -205,13 +205,16 @@ def private_folder() -> Iterator[Path]:
     """
     if not hasattr(os, "getuid"):
         raise OSError("this system has no owners of files")
-    path = cached_assets_path("hf_audio_vae", namespace="kernels", assets_dir=constants.HF_ASSETS_CACHE)
+    shared = cached_assets_path("hf_audio_vae", "kernels", assets_dir=constants.HF_ASSETS_CACHE)
+    path = shared / str(os.getuid())
+    path.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS:
             raise PermissionError(f"{path} belongs to or can be written by others; delete it or set HF_ASSETS_CACHE")
-        os.fchmod(descriptor, 0o700)
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
         opened = Path(f"/proc/self/fd/{descriptor}")
         yield opened if opened.is_dir() else path
     finally:
@@ -224,8 +227,9 @@ def _load(folder: Path, key: str) -> ctypes.CDLL | None:
         status = path.lstat()
         is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
         if is_own and path.stem == f"{key}-{_digest(path.read_bytes())}":
-            os.utime(path)
-            with suppress(OSError):  # it is linked to libraries that no longer exist
+            with suppress(OSError):  # the folder cannot be written
+                os.utime(path)
+            with suppress(OSError):  # the library is linked to others that no longer exist
                 return ctypes.CDLL(str(path))
         path.unlink()
     return None
