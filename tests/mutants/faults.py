@@ -523,10 +523,7 @@ MODELS = (
     ),
     Fault("models/registry.py", "list(value) if isinstance(value, tuple) else value", "value"),
     Fault(
-        "models/fingerprint.py",
-        "{name} {tensor.dtype} {tuple(tensor.shape)}",
-        "{tensor.dtype} {tuple(tensor.shape)}",
-        "models/test_registry.py",
+        "models/fingerprint.py", "{name} {tensor.dtype} {tuple(tensor.shape)}", "{tensor.dtype} {tuple(tensor.shape)}"
     ),
 )
 
