@@ -809,13 +809,13 @@ DISCRIMINATORS = (
         "discriminators/layers.py",
         "transpose(-1, -2) / norm",
         "transpose(-1, -2)",
-        "discriminators/test_discriminators.py",
+        "discriminators/test_discriminators.py::test_white_noise_has_the_same_level_in_windows_of_any_length",
     ),
     Fault(
         "discriminators/multi_period.py",
         "-waveform.shape[-1] % period",
         "period - waveform.shape[-1] % period",
-        "discriminators/test_discriminators.py::test_a_period_lines_up_what_repeats_after_it",
+        "discriminators/test_discriminators.py::test_a_waveform_of_whole_periods_is_not_padded",
     ),
 )
 
