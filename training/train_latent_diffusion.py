@@ -54,9 +54,10 @@ def load_text_encoder(
     if config.text_encoder_name_or_path is None:
         return None, None
     name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
-    encoder = T5EncoderModel.from_pretrained(name, revision=revision).eval().requires_grad_(False)
+    encoder = T5EncoderModel.from_pretrained(name, revision=revision, use_safetensors=True)
+    encoder.eval().requires_grad_(False)
     encoder.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
-    return encoder, AutoTokenizer.from_pretrained(name, revision=revision)
+    return encoder, AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
 
 
 def build_streams(

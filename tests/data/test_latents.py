@@ -40,6 +40,11 @@ def test_a_crop_is_a_stretch_of_its_row_and_a_short_row_is_whole(tmp_path: Path)
             assert torch.equal(std[:, :frames], torch.full((CHANNELS, frames), 0.5))
 
 
+def test_every_start_that_fits_is_drawn(tmp_path: Path) -> None:
+    stream = stream_of(write_latents(tmp_path / "latents", [22]), batch_size=1)
+    assert {round(batch.mean[0, 0, 0].item()) for batch in read(stream, 40)} == {0, 1, 2}
+
+
 @pytest.mark.slow
 def test_crops_lie_everywhere_in_a_long_row(tmp_path: Path) -> None:
     stream = stream_of(write_latents(tmp_path / "latents", [100]), batch_size=1)

@@ -223,6 +223,22 @@ def test_seeds_differ_between_crops_epochs_and_readers(tmp_path: Path, shards: i
     assert len(set(seeds)) == len(seeds)
 
 
+def test_seeds_differ_between_readers_of_different_shards(tmp_path: Path) -> None:
+    source = sharded(tmp_path, 6)
+    batches = [
+        batch
+        for rank in range(2)
+        for batch in itertools.islice(StreamLoader(stream_of(source, rank=rank, world_size=2), num_workers=3), 9)
+    ]
+    seeds = [seed for batch in batches for seed in batch.seeds]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_seconds_of_a_batch_are_those_of_all_of_its_crops(folder: Path) -> None:
+    (batch,) = itertools.islice(StreamLoader(stream_of(load_audio_stream(str(folder)), batch_size=3)), 1)
+    assert batch.seconds == pytest.approx(3 * 100 / RATE)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_bad_items_are_skipped_and_named_once(
     folder: Path, caplog: pytest.LogCaptureFixture, num_workers: int
@@ -247,6 +263,18 @@ def test_too_many_bad_items_end_the_run(folder: Path, num_workers: int) -> None:
     loader = StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=num_workers)
     with pytest.raises(TooManyBadItemsError, match=r"cannot be used, more than `max_bad_share` 0\.1"):
         read(loader, 40)
+
+
+def test_a_share_of_bad_items_exactly_at_the_limit_goes_on_and_one_more_ends_the_run(folder: Path) -> None:
+    for i in range(20, FILES):
+        (folder / f"{i:02d}.wav").unlink()
+    in_order = {"batch_size": 1, "shuffle_buffer_size": 1, "max_bad_share": 0.1}
+    for i in (18, 19):  # the 19th and the 20th item
+        (folder / f"{i}.wav").write_bytes(b"not audio")
+    assert len(read(StreamLoader(stream_of(load_audio_stream(str(folder)), **in_order)), 19)) == 19
+    (folder / "17.wav").write_bytes(b"not audio")
+    with pytest.raises(TooManyBadItemsError, match="3 of 20 items"):
+        read(StreamLoader(stream_of(load_audio_stream(str(folder)), **in_order)), 18)
 
 
 def test_a_data_set_of_bad_items_ends_the_run(folder: Path) -> None:

@@ -13,6 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
+from hf_audio_vae.evaluation.metrics import bandwidth
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
@@ -88,12 +89,15 @@ def test_every_metric_is_finite_on_extremes(time):
         torch.ones(2, time),
         noise(2, time).sign(),
         1e-30 * noise(2, time),
+        1e3 * noise(2, time),
+        1e10 * noise(2, time),
     ]
     pairs = [(estimate, target) for estimate in signals for target in signals]
     estimate, target = (torch.stack(items) for items in zip(*pairs, strict=True))
     for name, values in reconstruction_metrics(estimate, target, 16000).items():
         assert values.shape == (len(pairs),), name
         assert values.isfinite().all(), name
+    assert bandwidth(estimate, 16000).isfinite().all()
 
 
 def test_a_perfect_reconstruction_has_no_distance_and_the_best_ratio():

@@ -218,6 +218,40 @@ def test_a_pipeline_of_half_precision_is_saved_and_loaded_in_any(dtype: torch.dt
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "half", vae=other, torch_dtype=dtype)
 
 
+def test_waveforms_of_a_class_follow_each_other() -> None:
+    pipeline = latent_diffusion(class_names=NAMES)
+    same_noise = [seeded(number) for number in (0, 0, 0, 0)]
+    audio = audio_of(pipeline, class_labels=["drum", "note"], num_waveforms_per_prompt=2, generator=same_noise)
+    assert torch.equal(audio[0], audio[1]) and torch.equal(audio[2], audio[3])
+    assert (audio[0] - audio[2]).abs().max() > 1e-4
+
+
+def test_variations_of_a_sound_follow_each_other() -> None:
+    pipeline = latent_diffusion()
+    sounds = 0.3 * noise(2, 1, RATE)
+    made = audio_of(
+        pipeline,
+        init_audio=sounds,
+        strength=0.01,
+        num_inference_steps=1000,
+        num_waveforms_per_prompt=2,
+        output_type="latent",
+    )
+    with torch.no_grad():
+        given = pipeline.vae.normalize_latents(pipeline.vae.encode(sounds).latent_dist.mode())
+    distances = (made[:, None] - given[None]).square().sum(dim=(2, 3))  # (waveforms, sounds)
+    assert distances.argmin(dim=1).tolist() == [0, 0, 1, 1]
+
+
+def test_the_default_strength_changes_a_sound_in_part_and_a_mask_fully() -> None:
+    pipeline = latent_diffusion()
+    sound = {"init_audio": 0.3 * noise(1, RATE), "num_inference_steps": 10}
+    assert torch.equal(audio_of(pipeline, **sound), audio_of(pipeline, **sound, strength=0.7))
+    inpainted = audio_of(pipeline, **sound, mask=(0.2, 0.5))
+    assert torch.equal(inpainted, audio_of(pipeline, **sound, mask=(0.2, 0.5), strength=1.0))
+    assert not torch.equal(inpainted, audio_of(pipeline, **sound, mask=(0.2, 0.5), strength=0.7))
+
+
 def test_texts_are_heard_whatever_else_is_in_the_batch() -> None:
     pipeline = latent_diffusion(text=True)
     prompts = ["a drum", "drum drum drum a drum a"]

@@ -182,3 +182,25 @@ def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = Prior.from_pretrained(tmp_path)
     assert (loaded.tokens, loaded.info) == (prior.tokens, prior.info)
     assert torch.equal(generate_codes(loaded, 8, sampling=GREEDY), generate_codes(prior, 8, sampling=GREEDY))
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}])
+def test_each_setting_can_leave_the_likeliest_code_alone(options: dict[str, float]) -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 8)
+    with torch.no_grad():
+        prior.model.lm_head.weight.mul_(20)  # no two codes are almost equally likely
+    sampled = generate_codes(prior, 8, sampling=Sampling(**options), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sampled, generate_codes(prior, 8, sampling=GREEDY))
+
+
+def test_a_window_of_a_finer_level_begins_in_the_middle_of_the_one_before() -> None:
+    prior = prior_of(UpsamplingTokens((4,), (8,), (1, 2)), 4, (1, 0))
+    given: list[int] = []
+
+    def note(module: object, arguments: tuple[object, ...], options: dict[str, Tensor]) -> None:
+        given.append(options["input_ids"].shape[1])
+
+    prior.model.register_forward_pre_hook(note, with_kwargs=True)
+    upsample_codes(prior, torch.zeros(1, 1, 8, dtype=torch.int64), sampling=GREEDY)
+    prompt, half = 2 + 4, 4  # begin, coarse codes and separator; fine codes of half a window
+    assert [length for length in given if length > 1] == [prompt, prompt + half, prompt + half]

@@ -84,6 +84,24 @@ def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -
         assert torch.equal(tokens.decode(ids)[:, :3], given)
 
 
+def test_all_frames_may_be_known_and_the_end_follows() -> None:
+    tokens = CodeTokens(SIZES)
+    known = torch.zeros(1, 3, 2, dtype=torch.int64)
+    constraint = CodeConstraint(tokens, num_frames=2, known=known)
+    ids = tokens.encode(known[0])[None]
+    for length in range(1, ids.shape[1]):
+        scores = constraint(ids[:, :length], torch.zeros(1, tokens.vocab_size))
+        assert scores[0].isfinite().nonzero()[:, 0].tolist() == [int(ids[0, length])]
+
+
+def test_after_the_end_only_the_end_may_follow() -> None:
+    tokens = CodeTokens(SIZES)
+    constraint = CodeConstraint(tokens, num_frames=1)
+    ids = torch.cat([tokens.encode(torch.zeros(3, 1, dtype=torch.int64)), torch.full((3,), EOS)])
+    scores = constraint(ids[None], torch.zeros(1, tokens.vocab_size))
+    assert scores[0].isfinite().nonzero()[:, 0].tolist() == [EOS]
+
+
 def test_more_known_than_wanted_is_refused() -> None:
     known = torch.zeros(1, 3, 4, dtype=torch.int64)
     for num_frames in (None, 3):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.data import CropBatch, CropStream, StreamLoader, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, TargetRate, WaveformL1Loss
+from hf_audio_vae.training import loop
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
@@ -69,8 +71,11 @@ class Spoilt(AutoencoderObjective):
         return replace(made, losses=made.losses | {self.spoilt: self.spoil(made.losses[self.spoilt], step)})
 
 
-def start(folder: Path, out: Path, spoil: Callable = lambda loss, step: loss) -> Run:
+def start(
+    folder: Path, out: Path, spoil: Callable = lambda loss, step: loss, scaler: torch.amp.GradScaler | None = None
+) -> Run:
     accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+    accelerator.scaler = scaler
     torch.manual_seed(0)
     model = WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -275,6 +280,98 @@ def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path, caplog: p
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()
+
+
+class Clock:
+    """A clock that stands still unless it is moved."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def takes(self, seconds: float) -> Callable[[torch.Tensor, int], torch.Tensor]:
+        """Move on by some seconds with every batch."""
+
+        def spoil(loss: torch.Tensor, step: int) -> torch.Tensor:
+            self.now += seconds
+            return loss
+
+        return spoil
+
+
+def test_minutes_have_sixty_seconds(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start(folder, tmp_path / "out", Clock(monkeypatch).takes(1.0))
+    fit(run, timing=replace(TIMING, max_train_minutes=0.1), validate=lambda step: {})
+    assert run.progress.step == 7, "the first step that ends after 6 s is the last"
+
+
+def test_the_speed_counts_the_seconds_of_all_crops(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(folder, tmp_path / "out", Clock(monkeypatch).takes(0.1))
+    logged: list[dict[str, float]] = []
+    monkeypatch.setattr(run.accelerator, "log", lambda values, step: logged.append(values))
+    fit(run, timing=TIMING, validate=lambda step: {})
+    speeds = [values["audio_seconds_per_second"] for values in logged if "audio_seconds_per_second" in values]
+    assert speeds == pytest.approx(2 * [(2 * 600 / RATE) / 0.1])
+
+
+def test_the_bar_of_a_resumed_run_begins_at_its_step(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(start(folder, tmp_path / "out"), timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})
+    resumed = start(folder, tmp_path / "out")
+    resumed.resume(tmp_path / "out/checkpoint-5")
+    capsys.readouterr()
+    fit(resumed, timing=TIMING, validate=lambda step: {})
+    shown = capsys.readouterr().err
+    assert " 5/12 " in shown and " 12/12 " in shown
+    assert " 0/12 " not in shown
+
+
+def test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = itertools.count()
+
+    def steep_at_first(loss: torch.Tensor, step: int) -> torch.Tensor:
+        return loss + (loss - loss.detach()).abs().sqrt() if next(calls) < 2 else loss
+
+    run = start(folder, tmp_path / "out", steep_at_first, torch.amp.GradScaler("cpu", init_scale=16.0))
+    with caplog.at_level(logging.INFO):
+        fit(run, timing=replace(TIMING, max_train_steps=1), validate=lambda step: {})
+    assert run.progress.skipped_steps == 2
+    said = [text for text in caplog.messages if "gradients overflow in fp16; the step is skipped" in text]
+    assert [text.rpartition(" ")[2] for text in said] == ["8", "4"], "the scale, halved each time"
+    assert run.ema.updates == 1
+    assert run.learners["model"].lr_scheduler.scheduler.last_epoch == 1
+    assert run.accelerator.scaler.get_scale() == 4.0, "half of it after each overflow"
+    assert finite(run.model)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_extreme_sound_skips_no_step(folder: Path, tmp_path: Path, precision: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, RATE // 4)
+    for name, samples in enumerate((0 * noise, 0 * noise + 0.5, np.sign(noise), 1e3 * noise, 1e-30 * noise)):
+        soundfile.write(folder / f"{name}.wav", samples.astype(np.float32), RATE, "FLOAT")
+    run = start(folder, tmp_path / "out")
+    fit_in = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with fit_in:
+        fit(run, timing=TIMING, validate=lambda step: {})
+    assert (run.progress.step, run.progress.skipped_steps) == (12, 0)
+    assert finite(run.model) and finite(run.ema.model)
+
+
+def test_a_control_gets_the_mean_of_the_batches_of_a_step(folder: Path, tmp_path: Path) -> None:
+    run = start(folder, tmp_path / "out")
+    run.accelerator.gradient_accumulation_steps = 2
+    control = TargetRate(1000.0, frame_rate=RATE / 6)
+    run.objective.weights = WEIGHTS | {"kl": control}
+    kls: list[torch.Tensor] = []
+    run.model.register_forward_hook(lambda model, inputs, output: kls.append(output.regularisers["kl"].detach()))
+    fit(run, timing=replace(TIMING, max_train_steps=1), validate=lambda step: {})
+    assert len(kls) == 2
+    assert control.mean == pytest.approx(torch.stack(kls).mean(dim=0).tolist())
 
 
 def test_every_batch_goes_to_the_device_of_the_model(

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_rang
 ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
 OUTPUT_TYPES = ("pt", "np", "latent")
+LIBRARIES = ("diffusers", "transformers", "hf_audio_vae")  # that components are loaded from
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
@@ -79,6 +80,32 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         self._check_vae()
         self.register_to_config(vae_weights=_described(self.vae) or self.config.vae_weights)
         super().save_pretrained(save_directory, *arguments, **options)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Load a saved pipeline. Weights are read from safetensors files.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
+            options: Arguments of `DiffusionPipeline.from_pretrained`.
+
+        Raises:
+            ValueError: The index names a component of an unexpected library, which would be imported.
+            OSError: There is no such folder or repository, or it has no safetensors files.
+        """
+        location = {
+            name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
+        }
+        index = cls.load_config(pretrained_model_name_or_path, **location)
+        for component, entry in index.items():
+            library = entry[0] if isinstance(entry, list) and component not in options else None
+            known = library is None or str(library).partition(".")[0] in LIBRARIES
+            if not known and not options.get("trust_remote_code"):
+                raise ValueError(
+                    f"{pretrained_model_name_or_path} has a `{component}` of the library {library!r}, none of "
+                    f"{', '.join(LIBRARIES)}; if you trust its code, pass `trust_remote_code=True`."
+                )
+        return super().from_pretrained(pretrained_model_name_or_path, **{"use_safetensors": True} | options)
 
     @property
     def sampling_rate(self) -> int:

@@ -74,7 +74,12 @@ class Prior:
             ValueError: The model is not a language model of codes.
         """
         tokens, info = load_tokens(pretrained_model_name_or_path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(pretrained_model_name_or_path, revision=revision or "main")
+        model = AutoModelForCausalLM.from_pretrained(
+            pretrained_model_name_or_path,
+            revision=revision or "main",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
         return cls(model.eval(), tokens, info)
 
 

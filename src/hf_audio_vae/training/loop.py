@@ -219,6 +219,8 @@ def _end_step(
         with meter.measuring(learner, norms[name], max_grad_norm):
             learner.optimizer.step()
         if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
+            scale = accelerator.scaler.get_scale()
+            logger.info(f"gradients overflow in fp16; the step is skipped, and the scale of the loss is now {scale:g}")
             return False, flags
         learner.lr_scheduler.step()
     run.objective.end_step(measurements)

@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, subfolder: str = "", revision: str | None = None) -> "Denoiser":
         """Load the networks from a `save_pretrained` folder or a pipeline. `folder` may be a Hub id."""
-        options = {"torch_dtype": torch.float32, "revision": revision}
+        options = {"torch_dtype": torch.float32, "revision": revision, "use_safetensors": True}
         return cls(
             StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
             LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **options),

@@ -85,7 +85,9 @@ def pretrained_prior(
         values = {f.name: (getattr(before, f.name), getattr(tokens, f.name)) for f in fields(tokens)}
         if differing := [f"`{field}` {a!r}, not {b!r}" for field, (a, b) in values.items() if a != b]:
             raise ValueError(f"{name} was trained with {', '.join(differing)}; {MISMATCH}")
-    model = AutoModelForCausalLM.from_pretrained(name, subfolder=subfolder or "", revision=revision or "main")
+    model = AutoModelForCausalLM.from_pretrained(
+        name, subfolder=subfolder or "", revision=revision or "main", use_safetensors=True, trust_remote_code=False
+    )
     if model.config.vocab_size != tokens.vocab_size:
         raise ValueError(
             f"{name} has {model.config.vocab_size} ids, but the codes need {tokens.vocab_size}; {MISMATCH}"
