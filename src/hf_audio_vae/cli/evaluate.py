@@ -6,11 +6,18 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
+from hf_audio_vae.cli.sound import (
+    add_dataset_arguments,
+    add_model_arguments,
+    check_finite,
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
+from hf_audio_vae.files import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +32,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
         raise ValueError(f"--card {arguments.card} is a folder, or its parent folder does not exist.")
+    check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
     stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
     rows: list[dict[str, float]] = []
     health = health_of(model)
     sound_seconds = busy_seconds = 0.0
-    for _, clip in whole_clips(
+    for name, clip in whole_clips(
         stream,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
@@ -40,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         output = model(clip[None].to(model.device))
         reconstruction = output.sample.cpu()  # waits for a GPU to finish
         busy_seconds += time.perf_counter() - started
+        check_finite(name, reconstruction, *output.losses.values())
         sound_seconds += clip.shape[-1] / model.sampling_rate
         rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
         health.add(output)
@@ -55,5 +64,6 @@ def run(arguments: argparse.Namespace) -> None:
             metrics=means,
             material=material,
         )
-        arguments.card.write_text(card)
+        with replacing(arguments.card) as hidden:
+            hidden.write_text(card)
         print(f"the card is {arguments.card}")
