@@ -170,6 +170,10 @@ def test_a_false_length_allocates_no_memory() -> None:
         assert reader.read(0, 1 << 45).shape[-1] < 10 * RATE
 
 
+def test_zeros_are_no_endless_list_of_chunks() -> None:
+    assert missing_part(io.BytesIO(b"RIFF" + bytes(100_000_000))) is None
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

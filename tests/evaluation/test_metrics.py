@@ -13,7 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
-from hf_audio_vae.evaluation.metrics import bandwidth
+from hf_audio_vae.evaluation.metrics import bandwidth, reconstruction_metrics_in_blocks
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
@@ -204,3 +204,24 @@ def test_eight_bits_leave_the_ratio_that_theory_gives():
     target = noise(1, 1, 100_000)
     expected = 10 * math.log10((1 / 3) / ((2 / 2**8) ** 2 / 12))
     assert si_sdr(coarser(target, 8), target).item() == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("time", [1, 40, 1500, 4095, 131_072, 135_167, 135_168, 300_007])
+def test_metrics_in_blocks_are_those_of_the_whole(channels: int, time: int) -> None:
+    generator = torch.Generator().manual_seed(time)
+    target = torch.randn(channels, time, generator=generator).cumsum(dim=-1) * 0.01
+    estimate = 0.9 * target + 0.02 * torch.randn(channels, time, generator=generator) + 0.1
+    whole = reconstruction_metrics(estimate[None], target[None], 16000)
+    blocks = reconstruction_metrics_in_blocks(
+        lambda start, stop: estimate[:, start:stop], lambda start, stop: target[:, start:stop], time, 16000
+    )
+    assert blocks == pytest.approx({name: value.item() for name, value in whole.items()}, rel=2e-4, abs=2e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0])
+def test_metrics_in_blocks_are_finite_for_silence_and_for_equal_sounds(scale: float) -> None:
+    x = scale * torch.randn(1, 200_000, generator=torch.Generator().manual_seed(0))
+    values = reconstruction_metrics_in_blocks(lambda a, b: x[:, a:b], lambda a, b: x[:, a:b], 200_000, 16000)
+    assert all(math.isfinite(value) for value in values.values())
+    assert values["multi_resolution_stft"] == values["mel_distance"] == 0

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 MAX_PAGE = 27 + 255 + 255 * 255  # bytes of the longest Ogg page
 LAST_PAGE, OGG_CRC = 4, slice(22, 26)
+MAX_CHUNKS = 10_000  # zeros would be read as empty chunks
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 MP3_SEARCH = 1 << 16  # bytes searched for the first frame
 MP3_TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"\0")
@@ -93,7 +94,9 @@ def _chunks(stream: BinaryIO, size: int, layout: ChunkLayout) -> Iterator[tuple[
     """Yield the name, length and start of the content of each chunk, up to the data."""
     header_length = struct.calcsize(layout.header)
     position, name = layout.start, b""
-    while name != layout.data and position + header_length <= size:
+    for _ in range(MAX_CHUNKS):
+        if name == layout.data or position + header_length > size:
+            return
         name, length = struct.unpack(layout.header, _read(stream, position, header_length))
         length -= header_length * layout.counts_header
         position += header_length

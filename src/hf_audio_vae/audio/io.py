@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -117,7 +118,7 @@ def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, s
     wav = path.suffix.lower() == ".wav"
     long = wav and 4 * num_samples * len(first) > LONGEST_WAV
     options = {"subtype": "FLOAT" if wav else None, "format": "RF64" if long else None}
-    with soundfile.SoundFile(path, "w", sampling_rate, len(first), **options) as file:
+    with soundfile.SoundFile(os.fsencode(path), "w", sampling_rate, len(first), **options) as file:
         for block in itertools.chain([first], blocks):
             samples = block.detach().float().cpu().numpy().T  # (time, channels)
             # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
@@ -157,12 +158,12 @@ class _SoundFileReader:
     def __init__(self, stream: BinaryIO) -> None:
         source = with_length(stream)
         self._file = soundfile.SoundFile(source)
+        if self._file.format == "FLAC" and self._file.frames and lacks_sample(source, self._file.frames - 1):
+            raise AudioDecodeError(f"is incomplete: the last of its {self._file.frames} samples is missing.")
         self._preroll = PREROLL.get(self._file.subtype, 0)
         self.sampling_rate = self._file.samplerate
         self.audio_channels = self._file.channels
         self.num_samples = self._file.frames
-        if self._file.format == "FLAC" and self.num_samples and lacks_sample(source, self.num_samples - 1):
-            raise AudioDecodeError(f"is incomplete: the last of its {self.num_samples} samples is missing.")
 
     def read(self, start: int, count: int) -> Tensor:
         count = min(count, max(self.num_samples - start, 0))

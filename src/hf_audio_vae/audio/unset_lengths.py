@@ -2,6 +2,7 @@
 
 import bisect
 import io
+import os
 from typing import Any, BinaryIO, cast
 
 import soundfile
@@ -12,35 +13,46 @@ LONGEST_FLAC = 2**36  # samples
 FLAC_TOTAL = 21  # position of the samples' count in the header, from its lower 4 bits on
 
 
-def with_length(stream: BinaryIO) -> BinaryIO:
-    """Return the stream for libsndfile, from its start; a header without a length is replaced."""
+Source = bytes | BinaryIO  # what `soundfile.SoundFile` opens
+
+
+def with_length(stream: BinaryIO) -> Source:
+    """Return what libsndfile opens to read a stream from its start; a header without a length is replaced.
+
+    A file is returned as its path: Ctrl-C inside a callback from libsndfile would be lost.
+    """
     position = unset_data_size(stream)
     if position is not None:
         return _overlaid(stream, position, b"\xff" * 4)  # libsndfile reads up to the end of the file
     stream.seek(0)
     head = stream.read(FLAC_TOTAL + 5)
-    stream.seek(0)
-    if head[:4] != b"fLaC" or len(head) < FLAC_TOTAL + 5:
-        return _overlaid(stream)
     total = int.from_bytes(head[FLAC_TOTAL:], "big")
-    if total % LONGEST_FLAC:
-        return _overlaid(stream)
+    source = os.fsencode(stream.name) if isinstance(stream, io.BufferedReader) else _overlaid(stream)
+    if head[:4] != b"fLaC" or len(head) < FLAC_TOTAL + 5 or total % LONGEST_FLAC:
+        return source
     # libsndfile cannot read the last sample before it knows the length.
-    length = bisect.bisect_left(range(LONGEST_FLAC - 1), True, key=lambda sample: lacks_sample(stream, sample)) + 1
+    length = bisect.bisect_left(range(LONGEST_FLAC - 1), True, key=lambda sample: lacks_sample(source, sample)) + 1
     return _overlaid(stream, FLAC_TOTAL, (total + length).to_bytes(5, "big"))
 
 
-def lacks_sample(stream: BinaryIO, sample: int) -> bool:
+def lacks_sample(source: Source, sample: int) -> bool:
     """Whether a sample cannot be decoded, by a decoder of its own: it is of no use after an error."""
-    position = stream.tell()
+    if isinstance(source, bytes):
+        return _lacks_sample(source, sample)
+    position = source.tell()
+    source.seek(0)
+    is_missing = _lacks_sample(source, sample)
+    source.seek(position)
+    return is_missing
+
+
+def _lacks_sample(source: Source, sample: int) -> bool:
     try:
-        with soundfile.SoundFile(_overlaid(stream)) as file:
+        with soundfile.SoundFile(source) as file:
             file.seek(sample)
             return not len(file.read(1))
     except soundfile.LibsndfileError:
         return True
-    finally:
-        stream.seek(position)
 
 
 class _Overlaid(io.RawIOBase):

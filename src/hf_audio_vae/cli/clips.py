@@ -10,8 +10,10 @@ from hf_audio_vae.data import load_audio_stream, whole_clips
 from hf_audio_vae.models import AutoencoderModel
 
 
-def read_clips(model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]) -> Iterator[Tensor]:
-    """Yield the start of each item of the data set of `add_dataset_arguments`, (audio_channels, time).
+def read_clips(
+    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name of each item of the data set of `add_dataset_arguments`, and its start, (audio_channels, time).
 
     Prints one line on stderr that says which data is used. Items that cannot be read are added to `skipped`.
     """
@@ -24,14 +26,13 @@ def read_clips(model: AutoencoderModel, arguments: argparse.Namespace, skipped: 
         revision=arguments.dataset_revision,
         announce=lambda line: print(line, file=sys.stderr),
     )
-    for _, clip in whole_clips(
+    yield from whole_clips(
         stream,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
         max_seconds=arguments.max_seconds,
         skipped=skipped,
-    ):
-        yield clip
+    )
 
 
 def check_items(arguments: argparse.Namespace, measured: int, skipped: Mapping[str, str]) -> int:

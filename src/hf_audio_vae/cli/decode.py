@@ -44,7 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     infos: dict[Path, LatentsInfo] = {}
 
     def read_info(path: Path) -> None:
-        infos[path] = load_file(path)[0]
+        info = load_file(path)[0]
+        if info.num_samples < 1 or info.sampling_rate < 1:
+            length = f"{info.num_samples} samples at {info.sampling_rate} Hz"
+            raise UnusableFileError(f"{path} claims to hold {length}; encode the file again.")
+        infos[path] = info
 
     code = process_files("decode", arguments.files, read_info)
     if not infos:

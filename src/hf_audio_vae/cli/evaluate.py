@@ -7,7 +7,13 @@ from pathlib import Path
 import torch
 
 from hf_audio_vae.cli.clips import check_items, read_clips
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
+from hf_audio_vae.cli.sound import (
+    add_dataset_arguments,
+    add_model_arguments,
+    check_finite,
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
@@ -26,16 +32,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; 1 if some items cannot be read."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
         raise ValueError(f"--card {arguments.card} is a folder, or its parent folder does not exist.")
+    check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
     skipped: dict[str, str] = {}
     rows: list[dict[str, float]] = []
     health = health_of(model)
     sound_seconds = busy_seconds = 0.0
-    for clip in read_clips(model, arguments, skipped):
+    for name, clip in read_clips(model, arguments, skipped):
         started = time.perf_counter()
         output = model(clip[None].to(model.device))
         reconstruction = output.sample.cpu()  # waits for a GPU to finish
         busy_seconds += time.perf_counter() - started
+        check_finite(name, reconstruction, *output.losses.values())
         sound_seconds += clip.shape[-1] / model.sampling_rate
         rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
         health.add(output)
@@ -52,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             metrics=means,
             material=material,
         )
-        with replacing(arguments.card) as path:
-            path.write_text(card)
+        with replacing(arguments.card) as hidden:
+            hidden.write_text(card)
         print(f"the card is {arguments.card}")
     return code

@@ -45,7 +45,7 @@ class Outputs:
                         f"give them in separate calls with another --output_dir, or rename one."
                     )
                 owners[target] = path
-        _check_writable(folder)
+        check_writable(folder)
         sources, made = {path.resolve() for path in inputs}, _recorded(folder)
         for target, path in owners.items():
             if target.resolve() in sources:
@@ -84,7 +84,7 @@ def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Se
         ValueError: A file exists.
         OSError: The folder cannot be made or written.
     """
-    _check_writable(folder)
+    check_writable(folder)
     targets = []
     for name in names:
         stem, dot, ending = "".join(c if c.isprintable() and c not in "/\\" else "-" for c in name).rpartition(".")
@@ -111,7 +111,8 @@ def printable(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Make the output folder of a command if it is missing; raises `OSError` if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

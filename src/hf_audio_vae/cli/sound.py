@@ -1,6 +1,7 @@
 """Helpers of the commands: load a model to the best device, and read waveforms that fit it."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -51,29 +52,27 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_files", nargs="+", help="files of the folder: paths or patterns")
     parser.add_argument("--audio_column", help="column of audio, bytes or paths; default the only audio column")
     parser.add_argument(
-        "--max_seconds", type=positive_number, default=30.0, help="maximum length used of each item, from its start"
+        "--max_seconds", type=float, default=30.0, help="maximum length used of each item, from its start"
     )
-
-
-def positive_number(text: str) -> float:
-    """Return a number of the command line that is positive and finite."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model in evaluation mode.
 
     Raises:
-        ValueError: There is no such model, or its class is unknown.
+        ValueError: There is no such model, its class is unknown, or it has weights that are not finite.
+        OSError: Its folder has a pipe, a socket or a device.
     """
     check_model_files(name, arguments.subfolder)
     try:
         model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+    for parameter, value in model.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"{name}: its weight `{parameter}` has NaN or infinite values; use an earlier checkpoint."
+            )
     return model.eval()
 
 
@@ -130,10 +129,16 @@ def process_files(verb: str, files: Sequence[Path], process: Callable[[Path], ob
     return 2 if failed == len(files) else int(failed > 0)
 
 
-def check_finite(path: Path, *values: Tensor) -> None:
+def check_seconds(max_seconds: float) -> None:
+    """Check `--max_seconds`; raises `ValueError`."""
+    if not 0 < max_seconds < math.inf:  # also refuses NaN
+        raise ValueError(f"--max_seconds is {max_seconds}; give a number of seconds above 0, such as 30.")
+
+
+def check_finite(name: str | Path, *values: Tensor) -> None:
     """Check the output of a model; raises `UnusableFileError`."""
     if not all(bool(torch.isfinite(value).all()) for value in values):
-        raise UnusableFileError(f"{path}: the model's output is NaN or infinite; check the weights of the model.")
+        raise UnusableFileError(f"{name}: the model's output is NaN or infinite; check the weights of the model.")
 
 
 class Sound:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FLOOR_DB = -80.0  # lowest level of `log_spectrogram`
 ACTIVE, INACTIVE = "tab:blue", "tab:red"
 MAX_TICKS = 64  # maximum number of tick labels on an axis
-MAX_COLUMNS = 4096  # of a spectrogram; about four times the pixels
+MAX_COLUMNS = 2048  # of a spectrogram; twice the pixels
 SPECTROGRAM_HOP = 256
 BLOCK = 1 << 18  # samples whose spectrogram is computed at once
 
@@ -99,9 +99,13 @@ def spectrogram_columns(read: Read, time: int, max_columns: int = MAX_COLUMNS) -
         levels = log_spectrogram(read(segment.start, segment.stop).mean(dim=0))  # (bins, frames)
         first = (block.start - segment.start) // SPECTROGRAM_HOP
         last = None if block.stop == time else first + len(block) // SPECTROGRAM_HOP
-        power = 10 ** (levels[:, first:last] / 10)
-        columns += [part.mean(dim=1) for part in power.split(frames_per_column, dim=1)]
-    return 10 * torch.stack(columns, dim=1).log10()
+        columns += [_mean_level(part) for part in levels[:, first:last].split(frames_per_column, dim=1)]
+    return torch.stack(columns, dim=1)
+
+
+def _mean_level(levels: Tensor) -> Tensor:
+    """Level in dB of the mean power; (bins, frames) -> (bins,)."""
+    return levels[:, 0] if levels.shape[1] == 1 else 10 * (10 ** (levels / 10)).mean(dim=1).log10()
 
 
 def _spectrograms(levels: Mapping[str, tuple[Tensor, int]], sampling_rate: int, title: str) -> "Figure":
