@@ -190,6 +190,16 @@ def test_a_full_disk_ends_a_run_with_one_line_and_the_older_checkpoint(tmp_path:
 
 
 @pytest.mark.slow
+def test_logs_on_a_full_disk_end_a_run_without_a_traceback(tmp_path: Path) -> None:
+    arguments = command(write_recipe(tmp_path, report_to="tensorboard"), tmp_path / "out")
+    limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *arguments]
+    finished = subprocess.run(limited, env=environment(), cwd=REPO, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert f"the logs in {tmp_path}/out cannot be written: File too large" in finished.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"dataloader_num_workers": 2}, {"max_train_samples": 1}])
 def test_a_data_set_of_one_item_trains(tmp_path: Path, options: dict[str, int]) -> None:
     (tmp_path / "data").mkdir()

@@ -3,9 +3,11 @@
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -61,10 +63,28 @@ def started(config: ConfigT, *, find_unused_parameters: bool = False) -> Iterato
             f"{', '.join([*installed, 'none'])}."
         )
     accelerator = start_accelerator(config, find_unused_parameters=find_unused_parameters)
-    with exclusive(config.output_dir) if accelerator.is_main_process else nullcontext():
+    lock = exclusive(config.output_dir) if accelerator.is_main_process else nullcontext()
+    with lock, _one_line_for_threads(config.output_dir):
         if config.push_to_hub and accelerator.is_main_process:
             config = config.model_copy(update={"hub_model_id": prepare_repository(config)})
         yield config, accelerator
+
+
+@contextmanager
+def _one_line_for_threads(folder: Path) -> Iterator[None]:
+    """Log an `OSError` of a background thread in one line: trackers write from threads, and the disk may be full."""
+
+    def log_or_print(thread_error: threading.ExceptHookArgs) -> None:
+        if isinstance(thread_error.exc_value, OSError):
+            logger.error("the logs in %s cannot be written: %s", folder, thread_error.exc_value.strerror)
+        else:
+            before(thread_error)
+
+    before, threading.excepthook = threading.excepthook, log_or_print
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
