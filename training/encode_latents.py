@@ -76,12 +76,12 @@ def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source:
 def finish(config: EncodingConfig, record: EncodingRecord) -> None:
     """Sum the statistics of all files, complete the record, and write the statistics into the model's config."""
     total = tally(config.output_dir)
-    bad_share = len(total.skipped) / max(total.items + len(total.skipped), 1)
+    bad_share = total.bad_items / max(len(total.made_of), 1)
     for name, reason in total.skipped.items():
         logger.warning(f"skipped, at least in part: {name}: {reason}")
     if bad_share > config.max_bad_share:
         raise TooManyBadItemsError(
-            f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
+            f"{total.bad_items} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
             f"the limit to skip them, or repair the data set and encode it into another `--output_dir`."
         )
     record = completed(record, total)

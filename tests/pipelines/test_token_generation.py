@@ -182,6 +182,11 @@ def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = Prior.from_pretrained(tmp_path)
     assert (loaded.tokens, loaded.info) == (prior.tokens, prior.info)
     assert torch.equal(generate_codes(loaded, 8, sampling=GREEDY), generate_codes(prior, 8, sampling=GREEDY))
+    content = (tmp_path / "code_tokens.json").read_text()
+    for wrong in ("0.0", "-1", "null", '"10"'):
+        (tmp_path / "code_tokens.json").write_text(content.replace("10.0", wrong))
+        with pytest.raises(ValueError, match="code_tokens.json cannot be read"):
+            Prior.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}])

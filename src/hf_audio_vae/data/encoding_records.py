@@ -54,6 +54,12 @@ class EncodingRecord(ABC):
     seconds: float | None = None
     skipped: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("sampling_rate", "audio_channels", "items_per_file", "hop_length", "latent_channels"):
+            value = getattr(self, name, 1)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"its `{name}` is {value!r}")
+
     @property
     def complete(self) -> bool:
         """Whether all files are written."""

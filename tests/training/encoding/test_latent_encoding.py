@@ -246,7 +246,7 @@ def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
         while len(list(tmp_path.glob("data/*"))) == count and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(chance.uniform(0, 0.05))
         process.send_signal(signal_)
         kills += process.wait() != 0
     assert kills, "every run had ended before it could be killed"

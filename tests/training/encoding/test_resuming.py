@@ -137,6 +137,20 @@ def test_shards_that_are_fewer_empty_or_in_another_order(shards: list[list[int]]
     assert encode(tmp_path / "out", source, seed=1) == encode(tmp_path / "fresh", source)
 
 
+def test_items_without_a_name_count_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    features = datasets.Features(audio={"bytes": datasets.Value("binary"), "path": datasets.Value("string")})
+    write_sound(tmp_path / "sound.wav", 0)
+    values = [b"", b"", b"", (tmp_path / "sound.wav").read_bytes()]
+    rows = datasets.Dataset.from_dict(
+        {"audio": [{"bytes": value, "path": None} for value in values]}, features=features
+    )
+    rows.to_parquet(tmp_path / "source/train.parquet")
+    encode(tmp_path / "out", load_audio_stream(str(tmp_path / "source"), audio_column="audio", keep_columns=True))
+    total = tally(tmp_path / "out")
+    assert (total.items, total.bad_items, len(total.skipped), len(total.made_of)) == (1, 3, 1, 4)
+
+
 def damage(path: Path, position: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 1 << (position % 8)

@@ -137,6 +137,7 @@ def _write_item(
             progress(seconds)
             written += 1
     except AudioDecodeError as error:
+        total.bad_items += 1
         total.skipped[item.name] = str(error)
     total.rows += written
     total.items += written > 0

@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def identify(example: Mapping[str, Any], root: str) -> Item:
         digest.update(audio["bytes"])
     elif path is not None and "://" not in path:
         with open_binary(path) as file:
-            digest = hashlib.file_digest(file, "sha256")
+            for block in iter(partial(file.read, 1 << 20), b""):
+                digest.update(block)
     others = {name: value for name, value in example.items() if name != "audio"}
     columns = json.dumps(others, default=Hasher.hash, sort_keys=True)
     name = item_name(audio)
@@ -101,8 +103,8 @@ def set_aside(
     Raises:
         ValueError: A file does not say what it was made of, or a source of another name has other items.
     """
-    for partial in folder.glob("data/.*"):  # of a process that was killed
-        partial.unlink()
+    for hidden in folder.glob("data/.*"):  # of a process that was killed
+        hidden.unlink()
     _whole_files((folder / PREVIOUS).glob("*.parquet"))
     existing = _whole_files(data_files(folder))
     current = _current_items(source, [path.name for path in existing], record)
@@ -113,7 +115,7 @@ def set_aside(
     ]
     if moved:
         known = {item.name for tally in existing.values() for item in _items(tally)}
-        if known.isdisjoint(item.name for items in current.values() for item in items):
+        if known and known.isdisjoint(item.name for items in current.values() for item in items):
             raise ValueError(
                 f"{folder} holds {record.noun} of other items than {record.source.get('dataset_name')}, such as "
                 f"{_some(known)}; choose another `--output_dir`."

@@ -29,7 +29,8 @@ class Tally:
         rows (`int`): Number of rows.
         items (`int`): Number of encoded items of the source.
         seconds (`float`): Seconds of audio.
-        skipped (`dict[str, str]`): Items that could not be decoded, at least in part, with the reason.
+        bad_items (`int`): Number of items that could not be decoded, at least in part.
+        skipped (`dict[str, str]`): Names of items that could not be decoded, at least in part, with the reason.
         moments (`ChannelMoments`): Moments of the latents; empty for codes.
         code_counts (`list[list[int]]`): Count of each code of each codebook; empty for latents.
         made_of (`list[tuple[Item, int]]`): Items of the source in their order, with the number of their rows.
@@ -38,6 +39,7 @@ class Tally:
     rows: int = 0
     items: int = 0
     seconds: float = 0.0
+    bad_items: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     moments: ChannelMoments = field(default_factory=ChannelMoments)
     code_counts: list[list[int]] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Tally:
         self.rows += other.rows
         self.items += other.items
         self.seconds += other.seconds
+        self.bad_items += other.bad_items
         self.skipped |= other.skipped
         self.moments.merge(other.moments)
         self.count_codes(other.code_counts)
