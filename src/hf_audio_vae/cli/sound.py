@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.modules.pretrained import DTYPES
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
@@ -27,6 +28,8 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `load_model` other than the model's name."""
     parser.add_argument("--subfolder", help="subfolder of the model, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
+    parser.add_argument("--variant", help="variant of the weights, such as `fp16`")
+    parser.add_argument("--torch_dtype", choices=sorted(DTYPES), help="dtype of the weights; default float32")
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +48,13 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
         ValueError: There is no such model, or its class is unknown.
     """
     try:
-        model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
+        model = load_autoencoder(
+            name,
+            subfolder=arguments.subfolder,
+            revision=arguments.revision,
+            variant=arguments.variant,
+            torch_dtype=arguments.torch_dtype,
+        )
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
     return model.eval()
