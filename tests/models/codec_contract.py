@@ -21,9 +21,10 @@ from tests.models.probes import (
     wrong_tensors,
 )
 from tests.models.saved_contract import SavedContract
+from tests.models.sharing_contract import SharingContract
 
 
-class CodecContract(SavedContract, InputsContract):
+class CodecContract(SavedContract, InputsContract, SharingContract):
     """The contract of a family that encodes waveforms into codes: one tensor, or a tuple with one a level.
 
     A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant

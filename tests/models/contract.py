@@ -27,10 +27,11 @@ from tests.models.probes import (
     wrong_tensors,
 )
 from tests.models.saved_contract import SavedContract
+from tests.models.sharing_contract import SharingContract
 from tests.models.statistics_contract import StatisticsContract
 
 
-class AutoencoderContract(SavedContract, InputsContract, StatisticsContract):
+class AutoencoderContract(SavedContract, InputsContract, SharingContract, StatisticsContract):
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
     A subclass names its class, one tiny configuration with every key, another value for each key, and what has to

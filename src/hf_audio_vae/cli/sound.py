@@ -16,6 +16,7 @@ from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.blocks import needs_whole_signal
+from hf_audio_vae.modules.pretrained import DTYPES
 
 
 class UnusableFileError(ValueError):
@@ -41,6 +42,8 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `load_model` other than the model's name."""
     parser.add_argument("--subfolder", help="subfolder of the model, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
+    parser.add_argument("--variant", help="variant of the weights, such as `fp16`")
+    parser.add_argument("--torch_dtype", choices=sorted(DTYPES), help="dtype of the weights; default float32")
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +68,13 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """
     check_model_files(name, arguments.subfolder)
     try:
-        model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
+        model = load_autoencoder(
+            name,
+            subfolder=arguments.subfolder,
+            revision=arguments.revision,
+            variant=arguments.variant,
+            torch_dtype=arguments.torch_dtype,
+        )
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
     for parameter, value in model.named_parameters():

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.modules.finite import check_output
+from hf_audio_vae.modules.stack import layers_of
 from hf_audio_vae.runtime.chunking import FAR
 from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.incremental import Chain, Pointwise, Stream, stream_of
@@ -189,8 +190,15 @@ def new_streaming(
         dtype (`torch.dtype`): Dtype of the networks.
 
     Raises:
-        ValueError: An output depends on the whole signal, or a layer has no streaming form.
+        ValueError: An output depends on the whole signal, a layer has no streaming form, or hooks hold the weights.
     """
+    for network in (encoding.network, decoding.network):
+        layers = layers_of(network) or (network,)
+        if any(weight.is_meta for layer in layers for weight in layer.parameters()):
+            raise ValueError(
+                "the weights are offloaded, so that they cannot be copied; load the model without offloading, or move "
+                "it as a whole."
+            )
     latency = latency_of(encoding, decoding, sampling_rate=sampling_rate)
     after, before = copy.deepcopy((encoding.after, decoding.before))
     encoder = Chain((stream_of(encoding.network), Pointwise(after)))
