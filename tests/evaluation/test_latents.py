@@ -219,6 +219,13 @@ def test_a_channel_is_active_from_a_variance_of_one_hundredth():
     assert of_frames(mean.double(), 0.1).active.tolist() == [False, True, False]
 
 
+def test_a_channel_of_exactly_the_limiting_variance_is_active():
+    mean = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.25]], dtype=torch.float64)  # variance 0.25² * 0.2 * 0.8
+    measured = of_frames(mean, 0.1)
+    assert measured.mean_variance.item() == 0.01
+    assert measured.active.tolist() == [True]
+
+
 def test_no_graph_is_kept():
     whole = posterior()
     measured = statistics(DiagonalGaussian(whole.mean.requires_grad_(), whole.std))

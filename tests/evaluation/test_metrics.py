@@ -13,7 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
-from hf_audio_vae.evaluation.metrics import bandwidth
+from hf_audio_vae.evaluation.metrics import bandwidth, mean_metrics
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
@@ -204,3 +204,10 @@ def test_eight_bits_leave_the_ratio_that_theory_gives():
     target = noise(1, 1, 100_000)
     expected = 10 * math.log10((1 / 3) / ((2 / 2**8) ** 2 / 12))
     assert si_sdr(coarser(target, 8), target).item() == pytest.approx(expected, abs=0.1)
+
+
+def test_means_weigh_every_clip_alike():
+    assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 8.0}]) == {"a": 2.5, "b": 5.0}
+    assert mean_metrics([{"a": 3.0}]) == {"a": 3.0}
+    with pytest.raises(ValueError, match="no items to measure"):
+        mean_metrics([])
