@@ -211,3 +211,11 @@ def test_means_weigh_every_clip_alike():
     assert mean_metrics([{"a": 3.0}]) == {"a": 3.0}
     with pytest.raises(ValueError, match="no items to measure"):
         mean_metrics([])
+
+
+@pytest.mark.parametrize(("decibels", "expected"), [(-50.0, 3000.0), (-70.0, 1000.0)])
+def test_the_bandwidth_reaches_to_what_is_at_most_sixty_decibels_quieter(decibels, expected):
+    time = torch.arange(32000) / 16000
+    low, high = (torch.sin(2 * torch.pi * frequency * time) for frequency in (1000, 3000))
+    waveform = (low + 10 ** (decibels / 20) * high)[None, None]
+    assert bandwidth(waveform, 16000).item() == pytest.approx(expected, abs=50)
