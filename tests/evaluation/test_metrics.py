@@ -13,7 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
-from hf_audio_vae.evaluation.metrics import bandwidth, reconstruction_metrics_in_blocks
+from hf_audio_vae.evaluation.metrics import bandwidth, mean_metrics, reconstruction_metrics_in_blocks
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
@@ -225,3 +225,18 @@ def test_metrics_in_blocks_are_finite_for_silence_and_for_equal_sounds(scale: fl
     values = reconstruction_metrics_in_blocks(lambda a, b: x[:, a:b], lambda a, b: x[:, a:b], 200_000, 16000)
     assert all(math.isfinite(value) for value in values.values())
     assert values["multi_resolution_stft"] == values["mel_distance"] == 0
+
+
+def test_means_weigh_every_clip_alike():
+    assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 8.0}]) == {"a": 2.5, "b": 5.0}
+    assert mean_metrics([{"a": 3.0}]) == {"a": 3.0}
+    with pytest.raises(ValueError, match="no items to measure"):
+        mean_metrics([])
+
+
+@pytest.mark.parametrize(("decibels", "expected"), [(-50.0, 3000.0), (-70.0, 1000.0)])
+def test_the_bandwidth_reaches_to_what_is_at_most_sixty_decibels_quieter(decibels, expected):
+    time = torch.arange(32000) / 16000
+    low, high = (torch.sin(2 * torch.pi * frequency * time) for frequency in (1000, 3000))
+    waveform = (low + 10 ** (decibels / 20) * high)[None, None]
+    assert bandwidth(waveform, 16000).item() == pytest.approx(expected, abs=50)
