@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-HOME = tempfile.mkdtemp(prefix="peer-faults-")
+HOME = tempfile.TemporaryDirectory(prefix="peer-faults-", ignore_cleanup_errors=True)
 # Nothing is fetched, no progress bar counts as a message, no result of an earlier run is found in a cache, and
 # processes that are forked have no threads to wait for.
-os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "HF_HOME": HOME, "OMP_NUM_THREADS": "1"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "HF_HOME": HOME.name, "OMP_NUM_THREADS": "1"}
 
 from faults.registry import CASES, Case, absence  # noqa: E402
 from measuring import print_table  # noqa: E402
@@ -49,7 +49,7 @@ class Findings:
 
 def provoke(case: Case) -> Row:
     """Return the row of a case. The last cell starts with `NOT PROVOKED` if the benchmark itself failed."""
-    folder = Path(tempfile.mkdtemp(dir=HOME))
+    folder = Path(tempfile.mkdtemp(dir=HOME.name))
     try:
         happened = case.provoke(folder)
     except Exception as error:
@@ -107,7 +107,6 @@ def main() -> int:
         for library, reason in findings.absent.items():
             print(f"left out: {library} ({reason})")
         print_table(["", "fault", "library", "what happens"], findings.rows)
-    shutil.rmtree(HOME, ignore_errors=True)
     return int(any(row[-1].startswith("NOT PROVOKED") for row in findings.rows))
 
 

@@ -36,7 +36,7 @@ class Case:
         fault (`str`): Name of the fault.
         peer (`str`): Import name of the library; after a space, a part of it.
         provoke (`Callable`): Empty folder -> what happens. An exception means that the fault was not provoked.
-        quick (`bool`): The case takes less than two seconds.
+        quick (`bool`): The case takes seconds at most.
     """
 
     group: str
@@ -102,8 +102,10 @@ def in_child(act: Callable[[], str], seconds: float = 5) -> str:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, act().encode())
-        os._exit(0)
+        try:
+            os.write(writer, act().encode())
+        finally:
+            os._exit(0)
     os.close(writer)
     ready, _, _ = select.select([reader], [], [], seconds)
     text = os.read(reader, 10_000).decode() if ready else f"hangs (stopped after {seconds:g} s)"

@@ -37,20 +37,29 @@ def ended(folder: Path, number: int, seconds: float = 0, saves: bool = True) -> 
     """Train in a forked process, end it with a signal after some time, and return the signal that ended it."""
     child = os.fork()
     if child == 0:
-        accelerator, model, optimizer = training(folder)
-        while True:
-            step(model, optimizer)
-            (folder / "started").touch()
-            if saves:
-                accelerator.save_state()
+        try:
+            accelerator, model, optimizer = training(folder)
+            while True:
+                step(model, optimizer)
+                (folder / "started").touch()
+                if saves:
+                    accelerator.save_state()
+        finally:
+            os._exit(1)
+    first = folder / ("checkpoints/checkpoint_1" if saves else "started")
     deadline = time.monotonic() + 20
-    while not (folder / ("checkpoints/checkpoint_1" if saves else "started")).exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the run does not start")
+    while not first.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(seconds)
     os.kill(child, number)
     return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+def continued(folder: Path) -> str:
+    """Return whether the newest checkpoint of a run loads."""
+    newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("_")[2]))
+    accelerator, *_ = training(folder)
+    return attempt(lambda: accelerator.load_state(str(newest)), lambda _: "loads")
 
 
 @fault("runs", "accelerate", quick=False)
@@ -61,10 +70,7 @@ def killed(folder: Path) -> str:
     for run in (folder / str(index) for index in range(20)):
         run.mkdir()
         ended(run, signal.SIGKILL, draw.uniform(0.05, 0.35))
-        names = [path.name for path in (run / "checkpoints").iterdir()]
-        newest = run / "checkpoints" / max(names, key=lambda name: int(name.rpartition("_")[2]))
-        load = training(run)[0].load_state
-        outcomes[attempt(lambda load=load, newest=newest: load(str(newest)), lambda _: "loads")] += 1  # type: ignore
+        outcomes[continued(run)] += 1
     return "the newest checkpoint: " + "; ".join(f"{count} x {outcome}" for outcome, count in outcomes.most_common())
 
 

@@ -48,8 +48,8 @@ def model_pickle(folder: Path, peer: Codec) -> str:
     """Code in a model's `.bin` file, without a safetensors file."""
     peer.saved(folder)
     (folder / peer.weights).unlink()
-    name = peer.weights.replace("safetensors", "bin").replace("model.bin", "pytorch_model.bin")
-    torch.save(Payload(folder / "ran"), folder / name.replace("pytorch_pytorch", "pytorch"))
+    name = {"model.safetensors": "pytorch_model.bin"}.get(peer.weights, "diffusion_pytorch_model.bin")
+    torch.save(Payload(folder / "ran"), folder / name)
     return executed(folder, lambda: peer.load(folder))
 
 

@@ -44,39 +44,38 @@ def keep(path: Path) -> None:
     """Leave the file as it is."""
 
 
-Damage = tuple[str, Callable[[Path], object]]
-DAMAGES: dict[str, Damage] = {
-    "No fault: WAV": (".wav", keep),
-    "WAV cut in half": (".wav", cut),
-    "FLAC cut in half": (".flac", cut),
-    "MP3 cut in half": (".mp3", cut),
-    "Ogg Vorbis cut in half": (".ogg", cut),
-    "FLAC with 20 flipped bytes": (".flac", scatter),
-    "MP3 with 20 flipped bytes": (".mp3", scatter),
-    "Ogg Vorbis with 20 flipped bytes": (".ogg", scatter),
-    "WAV from a pipe, sizes 0xFFFFFFFF": (".wav", header(riff=0xFFFFFFFF, data=0xFFFFFFFF)),
-    "WAV from a pipe, sizes 0": (".wav", header(riff=0, data=0)),
-    "RF64": (".rf64", keep),
-    "WAV with the rate 0": (".wav", header(rate=0)),
-    "Empty file": (".wav", lambda path: os.truncate(path, 0)),
+DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "No fault: WAV": ("wav", keep),
+    "WAV cut in half": ("wav", cut),
+    "FLAC cut in half": ("flac", cut),
+    "MP3 cut in half": ("mp3", cut),
+    "Ogg Vorbis cut in half": ("ogg", cut),
+    "FLAC with 20 flipped bytes": ("flac", scatter),
+    "MP3 with 20 flipped bytes": ("mp3", scatter),
+    "Ogg Vorbis with 20 flipped bytes": ("ogg", scatter),
+    "WAV from a pipe, sizes 0xFFFFFFFF": ("wav", header(riff=0xFFFFFFFF, data=0xFFFFFFFF)),
+    "WAV from a pipe, sizes 0": ("wav", header(riff=0, data=0)),
+    "RF64": ("rf64", keep),
+    "WAV with the rate 0": ("wav", header(rate=0)),
+    "Empty file": ("wav", lambda path: os.truncate(path, 0)),
 }
 
 
-def damaged(suffix: str, damage: Callable[[Path], object]) -> Callable[[Path, Reader], str]:
+def damaged(kind: str, damage: Callable[[Path], object]) -> Callable[[Path, Reader], str]:
     """Return a case that counts the samples of two seconds of music."""
 
     def provoke(folder: Path, peer: Reader) -> str:
         samples, rate = soundfile.read(AUDIO / "music_musicbox.ogg", frames=96_000, always_2d=True)
-        path = folder / ("a" + suffix.replace("rf64", "wav"))
-        soundfile.write(path, samples[:, :1], rate, format=suffix[1:].upper())
+        path = folder / f"a.{kind.replace('rf64', 'wav')}"
+        soundfile.write(path, samples[:, :1], rate, format=kind.upper())
         damage(path)
         return attempt(lambda: len(peer(path)), lambda count: f"{count} of {len(samples)} samples")
 
     return provoke
 
 
-for _name, (_suffix, _damage) in DAMAGES.items():
-    fault("audio files", READERS, _name)(damaged(_suffix, _damage))
+for _name, (_kind, _damage) in DAMAGES.items():
+    fault("audio files", READERS, _name)(damaged(_kind, _damage))
 
 
 @fault("audio files", READERS, quick=False)
