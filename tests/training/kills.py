@@ -44,7 +44,7 @@ def main(script: str, straight: str, killed: str, kills: int, options: list[str]
     chance, done, finished = random.Random(0), 0, 0
     while done < kills or not Path(killed, "metrics.json").exists():
         pid = child(module, [*options, "--output_dir", killed, "--resume_from_checkpoint", "latest"])
-        deadline = time.monotonic() + (chance.uniform(0, duration) if done < kills else 100)
+        deadline = time.monotonic() + (chance.uniform(0, 0.8 * duration) if done < kills else 100)
         status = None
         while status is None and time.monotonic() < deadline:
             ended, code = os.waitpid(pid, os.WNOHANG)

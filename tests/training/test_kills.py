@@ -23,7 +23,7 @@ def assert_equal_after_kills(script: str, recipe: Path, folder: Path, kills: int
     arguments = [str(folder / "straight"), str(folder / "killed"), str(kills), "--config", str(recipe)]
     environment_ = environment() | {"PYTHONPATH": str(REPO / "src")}
     finished = subprocess.run(
-        [*program, *arguments], env=environment_, cwd=REPO, capture_output=True, text=True, timeout=500
+        [*program, *arguments], env=environment_, cwd=REPO, capture_output=True, text=True, timeout=550
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     last = f"checkpoint-{OFTEN['max_train_steps']}"
