@@ -58,9 +58,14 @@ def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Autoencode
     """
     name = arguments.autoencoder or info.model
     moved = arguments.autoencoder is not None
-    location = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
+    location = argparse.Namespace(
+        subfolder=None if moved else info.subfolder,
+        revision=None if moved else info.revision,
+        variant=None,
+        torch_dtype=None,
+    )
     try:
-        autoencoder = load_coder(name, argparse.Namespace(**location))
+        autoencoder = load_coder(name, location)
     except ValueError as error:
         raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
     if weights_fingerprint(autoencoder) != info.weights:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-import socket
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,7 +40,7 @@ def exclusive(folder: str | Path) -> Iterator[None]:
     """
     file = Path(folder).resolve() / LOCK_FILE
     if file in _held:
-        raise ValueError(_in_use(folder, f"{os.getpid()} on {socket.gethostname()}"))
+        raise ValueError(_in_use(folder, f"{os.getpid()} on {platform.node()}"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(file)
@@ -65,7 +65,7 @@ def _locked(file: Path) -> int:
             _lock(descriptor, file)
             if file.exists() and os.path.samestat(os.fstat(descriptor), file.stat()):
                 os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
+                os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
                 return descriptor
         except OSError:
             os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_audio_vae.files import replacing
+from hf_audio_vae.files.writing import replacing
 
 
 def check_statistics(

@@ -61,12 +61,15 @@ class PosteriorEncoder:
         def read_for_model(start: int, stop: int) -> Tensor:
             return read(start, stop).to(self.model.device, self.model.dtype)
 
-        for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
-            # (1, latent_channels, frames) -> (frames, latent_channels)
-            mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
-            if not bool(mean.isfinite().all() and std.isfinite().all()):
-                raise AudioDecodeError("the latents of the item are NaN or infinite.")
-            yield {"mean": mean, "std": std}, len(mean)
+        try:
+            for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
+                # (1, latent_channels, frames) -> (frames, latent_channels)
+                mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
+                yield {"mean": mean, "std": std}, len(mean)
+        except AudioDecodeError:
+            raise
+        except ValueError as error:
+            raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add the moments of each channel."""
