@@ -2,6 +2,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import select
 import signal
 from collections import Counter
 from pathlib import Path
@@ -210,6 +211,21 @@ def test_workers_outlive_the_signals_of_their_group(folder: Path) -> None:
             os.kill(worker.pid, number)
     read(batches, 30)
     assert all(worker.is_alive() for worker in workers)
+
+
+def test_workers_of_a_killed_process_end(folder: Path) -> None:
+    reading, writing = os.pipe()
+    if (parent := os.fork()) == 0:
+        batches = iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=2))
+        next(batches)
+        os.write(writing, b"read")
+        signal.pause()
+    os.close(writing)
+    assert os.read(reading, 4) == b"read"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    ready, _, _ = select.select([reading], [], [], 2)  # the pipe ends with the last process that has it
+    assert ready
 
 
 @pytest.mark.parametrize(("shards", "num_workers"), [(1, 0), (6, 3)])

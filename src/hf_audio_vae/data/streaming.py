@@ -11,13 +11,17 @@ per epoch, and the stream never ends, so no process waits for the last batch of 
 The offset of a crop and its noise depend on the seed, the epoch and the item's index in the epoch.
 """
 
+import ctypes
 import logging
 import multiprocessing.connection
+import os
 import signal
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import datasets
@@ -27,6 +31,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 MIN_ITEMS_TO_JUDGE = 20
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal that a process gets when its parent ends
 
 logger = logging.getLogger(__name__)
 
@@ -268,11 +273,15 @@ class _BadItemLimit:
         )
 
 
-def _outlive_signals(worker: int) -> None:
-    """Let a worker live on when its group gets a signal: the run ends it after the last step.
+def _begin_worker(parent: int, worker: int) -> None:
+    """Let a worker live as long as its parent: not end at a signal to its group, and not wait for a killed parent.
 
     The loader sends SIGTERM to a worker that does not end, and the interpreter sends it once more.
     """
+    if sys.platform == "linux":  # a worker may wait forever for a lock that a killed parent held
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
@@ -301,7 +310,7 @@ class StreamLoader(Generic[BatchT]):
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # the global generator would differ after a resume
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=partial(_begin_worker, os.getpid()),
         )
         for batch in self._received(loader):
             if isinstance(batch, Exception):
