@@ -66,7 +66,9 @@ def test_no_file_runs_what_it_reads(path: Path) -> None:
         assert "shell" not in options, "a command is a list of arguments"
         assert "allow_pickle" not in options
         if last in ("import_module", "find_spec"):
-            assert of_package(path) in {*IMPORTERS, "audio/io.py", "data/folders.py"}, "no file is imported by a name that was read"
+            assert of_package(path) in {*IMPORTERS, "audio/io.py", "data/folders.py"}, (
+                "no file is imported by a name that was read"
+            )
         if name == "torch.load":
             assert of_package(path) in READS_PICKLES
             assert is_constant(options.get("weights_only"), True)

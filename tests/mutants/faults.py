@@ -47,15 +47,15 @@ LOSSES = (
 
 PIPELINES = (
     Fault(
-        "pipelines/noise_levels.py",
-        "math.ceil(strength * steps)",
-        "math.floor(strength * steps)",
+        "pipelines/arguments.py",
+        "math.ceil(round(value * steps, 6))",
+        "math.floor(round(value * steps, 6))",
         "pipelines/test_noise_levels.py",
     ),
     Fault(
         "pipelines/noise_levels.py",
-        "steps), 1)) * self.scheduler.order",
-        "steps), 1))",
+        "share(strength, steps)) * self.scheduler.order",
+        "share(strength, steps))",
         "pipelines/test_noise_levels.py",
     ),
     Fault(
@@ -134,7 +134,7 @@ PIPELINES = (
     ),
     Fault(
         "pipelines/token_generation.py",
-        "codes.shape[2] - overlap, num_frames - count)",
+        "codes.shape[2] - overlap, num_frames - window_frames)",
         "codes.shape[2] - overlap, num_frames)",
         "pipelines/test_token_generation.py::test_codes_of_any_length_and_what_is_known_stays",
     ),
@@ -152,8 +152,8 @@ PIPELINES = (
     ),
     Fault(
         "pipelines/token_generation.py",
-        "if not 0 < self.top_p <= 1:",
-        "if not 0 <= self.top_p <= 1:",
+        'if not 0 < finite("top_p", self.top_p) <= 1:',
+        'if not 0 <= finite("top_p", self.top_p) <= 1:',
         "pipelines/test_token_generation.py::test_nothing_can_be_drawn_by_such_settings",
     ),
     Fault(
@@ -181,7 +181,7 @@ DATA = (
         "data/streaming.py",
         "[self.seed, position.epoch, shard_index, position.index]",
         "[self.seed, shard_index, position.index]",
-        "data/test_streaming.py::test_seeds_differ_between_crops_and_epochs",
+        "data/test_streaming.py::test_seeds_differ_between_crops_epochs_and_readers",
     ),
     Fault(
         "data/streaming.py",
@@ -292,20 +292,20 @@ DATA = (
 COMMANDS = (
     Fault(
         "cli/generate.py",
-        "write_audio(target, audio, pipeline.sampling_rate)",
+        "write_audio(target, audio, rate)",
         "write_audio(target, audio, 44100)",
         "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
     ),
     Fault(
         "cli/generate.py",
-        "labels[number // arguments.num_waveforms]",
-        "labels[number % len(labels)]",
+        'for label in labels or ["generated"] for _ in range(arguments.num_waveforms)',
+        'for _ in range(arguments.num_waveforms) for label in labels or ["generated"]',
         "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
     ),
     Fault(
         "cli/generate.py",
-        "{audio.shape[-1] / pipeline.sampling_rate:.3f} s",
-        "{audios.shape[-1] / 44100:.3f} s",
+        "{audio.shape[-1] / rate:.3f} s",
+        "{audio.shape[-1] / 44100:.3f} s",
         "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
     ),
     Fault(
@@ -316,19 +316,19 @@ COMMANDS = (
     ),
     Fault(
         "cli/generate.py",
-        'shown.get(f"generated: {name}", audio)',
-        "audio",
+        'shown.setdefault(f"generated: {printable(name)}", audio)',
+        'shown[f"generated: {printable(name)}"] = audio',
         "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
     ),
     Fault(
         "cli/decode.py",
-        "write_audio(target, waveform, info.sampling_rate)",
-        "write_audio(target, waveform, 44100)",
+        "infos[path].num_samples, infos[path].sampling_rate)",
+        "infos[path].num_samples, 44100)",
         "cli/test_figures.py::test_decode_prints_the_length_of_the_sound",
     ),
     Fault(
         "cli/decode.py",
-        "[0, :, : info.num_samples]",
+        "[0, :, :left]",
         "[0]",
         "cli/test_figures.py::test_decode_prints_the_length_of_the_sound",
     ),
@@ -340,26 +340,26 @@ COMMANDS = (
     ),
     Fault(
         "cli/reconstruct.py",
-        "output, model.sampling_rate)",
-        "output, 44100)",
+        "_checked(path, clock), time_samples, rate)",
+        "_checked(path, clock), time_samples, 44100)",
         "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
     ),
     Fault(
         "cli/reconstruct.py",
-        "original, model.sampling_rate)\n        write",
-        "original, 44100)\n        write",
+        "original, blocks, time_samples, rate)",
+        "original, blocks, time_samples, 44100)",
         "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
     ),
     Fault(
         "cli/reconstruct.py",
-        "seconds / elapsed",
-        "elapsed / seconds",
+        "time_samples / rate / clock.seconds",
+        "clock.seconds * rate / time_samples",
         "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
     ),
     Fault(
         "cli/encode.py",
-        "num_samples=waveform.shape[-1]",
-        "num_samples=waveform.numel()",
+        "num_samples=sound.num_samples",
+        "num_samples=sound.num_samples * model.config.audio_channels",
         "cli/test_figures.py::test_stereo_is_decoded_to_its_own_length",
     ),
     Fault(
@@ -382,14 +382,14 @@ COMMANDS = (
     ),
     Fault(
         "cli/stream.py",
-        "[stem, 1e3 * streaming.latency.seconds",
-        "[stem, streaming.latency.seconds",
+        "[name, 1e3 * streaming.latency.seconds",
+        "[name, streaming.latency.seconds",
         "cli/test_stream.py::test_stream_writes_the_reconstruction_and_the_latency",
     ),
     Fault(
         "cli/stream.py",
-        ": waveform.shape[-1]], model.sampling_rate)",
-        ": waveform.shape[-1]], 44100)",
+        "_checked(path, blocks, time), time, model.sampling_rate)",
+        "_checked(path, blocks, time), time, 44100)",
         "cli/test_stream.py::test_stream_writes_the_reconstruction_and_the_latency",
     ),
     Fault(
@@ -400,8 +400,8 @@ COMMANDS = (
     ),
     Fault(
         "cli/code_sounds.py",
-        "write_audio(target, audio, rate)",
-        "write_audio(target, audio, 44100)",
+        ".float().cpu(), rate",
+        ".float().cpu(), 44100",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
@@ -412,8 +412,8 @@ COMMANDS = (
     ),
     Fault(
         "cli/code_sounds.py",
-        "{audio.shape[-1] / rate:.3f} s",
-        "{len(audios) / rate:.3f} s",
+        "audios[..., : max(round(seconds * rate), 1)]",
+        "audios",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
@@ -449,8 +449,8 @@ AUDIO = (
     ),
     Fault(
         "audio/io.py",
-        'subtype = "FLOAT"',
-        'subtype = "PCM_16"',
+        '"FLOAT" if wav',
+        '"PCM_16" if wav',
         "audio/test_io.py::test_wav_keeps_every_bit_beyond_full_scale_too",
     ),
     Fault("audio/spectrogram.py", "window.sum() / 2", "window.sum()"),
@@ -518,7 +518,7 @@ MODELS = (
     ),
     Fault(
         "models/latent_conditioner/modeling_latent_conditioner.py",
-        "total = total + embedded * kept[:, None]",
+        "total = total + embedded * has_class[:, None]",
         "total = total + embedded",
     ),
     Fault("models/registry.py", "list(value) if isinstance(value, tuple) else value", "value"),
@@ -604,7 +604,7 @@ TRAINING = (
     ),
     Fault(
         "training/loop.py",
-        "            return False, stop\n        learner.lr",
+        "            return False, flags\n        learner.lr",
         "            pass\n        learner.lr",
         "training/test_loop.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said",
     ),
@@ -622,8 +622,8 @@ TRAINING = (
     ),
     Fault(
         "training/loop.py",
-        "progress.skipped_in_a_row >= timing",
-        "progress.skipped_in_a_row > timing",
+        "progress.skipped_in_a_row >= limit",
+        "progress.skipped_in_a_row > limit",
         "training/test_loop.py::test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint",
     ),
     Fault(
@@ -691,7 +691,7 @@ LATENT_FILES = (
     Fault("latents/moments.py", "(self.frames / total * frames)", "(frames / total)"),
     Fault("latents/moments.py", "/ reference.std\n", "/ self.std\n"),
     Fault("latents/storage.py", "max(codebook_sizes) <= 2**15", "max(codebook_sizes) <= 2**16"),
-    Fault("latents/storage.py", "key=lambda name: int(name[6:])", "key=lambda name: name[6:]"),
+    Fault("latents/storage.py", '[f"codes_{level}" for level in range(len(tensors))]', "sorted(tensors)"),
 )
 
 TOKENS = (
