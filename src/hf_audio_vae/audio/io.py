@@ -118,12 +118,15 @@ def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, s
     wav = path.suffix.lower() == ".wav"
     long = wav and 4 * num_samples * len(first) > LONGEST_WAV
     options = {"subtype": "FLOAT" if wav else None, "format": "RF64" if long else None}
-    with soundfile.SoundFile(os.fsencode(path), "w", sampling_rate, len(first), **options) as file:
-        for block in itertools.chain([first], blocks):
-            samples = block.detach().float().cpu().numpy().T  # (time, channels)
-            # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
-            for start in range(0, len(samples), WRITE_BLOCK):
-                file.write(samples[start : start + WRITE_BLOCK])
+    try:
+        with soundfile.SoundFile(os.fsencode(path), "w", sampling_rate, len(first), **options) as file:
+            for block in itertools.chain([first], blocks):
+                samples = block.detach().float().cpu().numpy().T  # (time, channels)
+                # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
+                for start in range(0, len(samples), WRITE_BLOCK):
+                    file.write(samples[start : start + WRITE_BLOCK])
+    except soundfile.LibsndfileError as error:
+        raise OSError(error.error_string) from error
 
 
 def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from hf_audio_vae.files.writing import write_errors
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
@@ -48,17 +48,6 @@ def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
                         path.unlink()
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of a library that writes to `path` into an `OSError` with its name."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def settle(folder: Path) -> None:

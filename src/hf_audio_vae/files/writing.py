@@ -27,17 +27,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     hidden = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
+    with write_errors(path):
+        try:
+            with open(hidden, "xb") as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+            yield hidden
+            hidden.chmod(mode)  # safetensors writes with mode 0600
+            with open(hidden, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(hidden, path)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a library that writes to `path` into an `OSError` with its name."""
     try:
-        with open(hidden, "xb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-        yield hidden
-        hidden.chmod(mode)  # safetensors writes with mode 0600
-        with open(hidden, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
-    except (SafetensorError, RuntimeError) as error:  # soundfile's error is a RuntimeError
+        yield
+    except SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        hidden.unlink(missing_ok=True)
