@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hf_audio_vae.data import CropStream, EncodedAudio, StreamLoader, TooManyBadItemsError, load_audio_stream
-from hf_audio_vae.data.streaming import DeadWorkerError
+from hf_audio_vae.data.stream_loader import DeadWorkerError
 from tests.data.sounds import RATE, encoded
 
 FILES = 23
@@ -204,7 +204,7 @@ def test_a_killed_worker_is_an_error_with_its_cause(folder: Path) -> None:
 
 def test_workers_outlive_the_signals_of_their_group(folder: Path) -> None:
     batches = iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=2))
-    next(batches)
+    read(batches, 2)  # one of each worker: both have begun
     workers = multiprocessing.active_children()
     for number in (signal.SIGINT, signal.SIGTERM):
         for worker in workers:

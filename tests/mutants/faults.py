@@ -196,7 +196,7 @@ DATA = (
         "data/test_streaming.py::test_a_share_of_bad_items_exactly_at_the_limit_goes_on_and_one_more_ends_the_run",
     ),
     Fault(
-        "data/streaming.py",
+        "data/stream_loader.py",
         "self.batches % self._readers",
         "0",
         "data/test_streaming.py::test_resume_continues_at_the_next_batch",

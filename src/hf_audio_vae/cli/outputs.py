@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -48,8 +48,7 @@ class Outputs:
         check_writable(folder)
         sources, made = {path.resolve() for path in inputs}, _recorded(folder)
         for target, path in owners.items():
-            if target.resolve() in sources:
-                raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
+            _check_no_input(target, sources)
             if os.path.lexists(target) and not overwrite and made.get(target.name) != _state(target, path):
                 raise ValueError(
                     f"{target} exists and was not made from {path}; name another --output_dir, or give --overwrite."
@@ -91,8 +90,7 @@ def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Se
         targets.append(folder / f"{fitting(stem, MAX_NAME - len(dot + ending))}{dot}{ending}")
     sources = {path.resolve() for path in inputs}
     for target in targets:
-        if target.resolve() in sources:
-            raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
+        _check_no_input(target, sources)
         if os.path.lexists(target) and not overwrite:
             raise ValueError(f"{target} exists; name another --output_dir, or give --overwrite.")
     return targets
@@ -118,6 +116,11 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"--output_dir {folder} cannot be written: {error.strerror or error}") from error
+
+
+def _check_no_input(target: Path, sources: Collection[Path]) -> None:
+    if target.resolve() in sources:
+        raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
 
 
 def _state(target: Path, source: Path) -> list[str | int]:

@@ -7,7 +7,8 @@ from hf_audio_vae.data.crops import CropBatch, CropStream
 from hf_audio_vae.data.latent_records import LatentsRecord, read_record
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
 from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
-from hf_audio_vae.data.streaming import StreamLoader, TooManyBadItemsError
+from hf_audio_vae.data.stream_loader import StreamLoader
+from hf_audio_vae.data.streaming import TooManyBadItemsError
 
 __all__ = [
     "CodeStream",

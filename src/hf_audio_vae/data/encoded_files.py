@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_audio_vae.data.sources import open_tables
+from hf_audio_vae.files import write_errors
 
 FOOTER = "hf_audio_vae"
 CHECKSUM = "hf_audio_vae.sha256"
@@ -34,7 +35,7 @@ class RowWriter:
     def __init__(self, path: Path, features: datasets.Features) -> None:
         self.path, self.features = path, features
         self._hidden = path.with_name(f".{path.name}.partial")
-        with self._named():
+        with write_errors(self.path):
             self._file = pq.ParquetWriter(self._hidden, features.arrow_schema, write_page_checksum=True)
 
     def __enter__(self) -> "RowWriter":
@@ -44,12 +45,12 @@ class RowWriter:
         """Write a row as its own row group, so that a reader needs no more memory than the writer."""
         ordered = {name: row[name] for name in self.features}
         table = datasets.Dataset.from_list([ordered], features=self.features).data.table
-        with self._named():
+        with write_errors(self.path):
             self._file.write_table(table.cast(self.features.arrow_schema))
 
     def finish(self, footer: str) -> None:
         """Write a text into the footer, with checksums of the text and of all rows, and give the file its name."""
-        with self._named():
+        with write_errors(self.path):
             rows, text = _sha256(self._hidden), hashlib.sha256(footer.encode()).hexdigest()
             self._file.add_key_value_metadata({FOOTER: footer, CHECKSUM: f"{rows} {text}"})
             self._file.close()
@@ -61,13 +62,6 @@ class RowWriter:
         with suppress(OSError):  # the disk is full
             self._file.close()
         self._hidden.unlink(missing_ok=True)
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OSError(f"{self.path} cannot be written: {error.strerror or error}") from error
 
 
 def read_footer(path: Path) -> str:

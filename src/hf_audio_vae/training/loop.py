@@ -15,7 +15,8 @@ from accelerate.logging import get_logger
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hf_audio_vae.data.streaming import DeadWorkerError, TooManyBadItemsError
+from hf_audio_vae.data.stream_loader import DeadWorkerError
+from hf_audio_vae.data.streaming import TooManyBadItemsError
 from hf_audio_vae.training.interruption import SIGNALS, Interrupted, StopSignals
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import StepLosses

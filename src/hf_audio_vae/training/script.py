@@ -21,7 +21,8 @@ from accelerate.utils import (
 )
 
 from hf_audio_vae.data import StreamLoader
-from hf_audio_vae.data.streaming import DeadWorkerError, ItemStream, TooManyBadItemsError
+from hf_audio_vae.data.stream_loader import DeadWorkerError
+from hf_audio_vae.data.streaming import ItemStream, TooManyBadItemsError
 from hf_audio_vae.files import exclusive
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.checkpoints import Checkpoints
