@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,6 +36,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._abortable = False
+        self._before: dict[signal.Signals, Any] = {}  # the handlers that the block replaces
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # no other thread gets signals
@@ -42,7 +44,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in getattr(self, "_before", {}).items():
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @contextmanager
