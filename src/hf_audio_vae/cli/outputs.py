@@ -1,4 +1,4 @@
-"""Names of output files: inside the output folder, distinct, and never those of files that other inputs made."""
+"""Names of output files: inside the output folder, distinct, and never those of another input's outputs."""
 
 import json
 import os
@@ -22,13 +22,13 @@ class Outputs:
 
     Args:
         inputs (`Sequence[Path]`): Input files.
-        folder (`Path`): Output folder; it is made, and checked for write access.
+        folder (`Path`): Output folder; created if missing, and checked for write access.
         endings (`Sequence[str]`): What follows the stem of an input in the names of its outputs.
         overwrite (`bool`): Replace existing files that are not inputs.
 
     Raises:
         ValueError: Two outputs would have one name, or an output would replace an input or another file.
-        OSError: The folder cannot be made or written.
+        OSError: The folder cannot be created or written.
     """
 
     def __init__(self, inputs: Sequence[Path], folder: Path, endings: Sequence[str], *, overwrite: bool) -> None:
@@ -46,10 +46,10 @@ class Outputs:
                     )
                 owners[target] = path
         check_writable(folder)
-        sources, made = {path.resolve() for path in inputs}, _recorded(folder)
+        sources, recorded = {path.resolve() for path in inputs}, _recorded(folder)
         for target, path in owners.items():
             _check_no_input(target, sources)
-            if os.path.lexists(target) and not overwrite and made.get(target.name) != _state(target, path):
+            if os.path.lexists(target) and not overwrite and recorded.get(target.name) != _state(target, path):
                 raise ValueError(
                     f"{target} exists and was not made from {path}; name another --output_dir, or give --overwrite."
                 )
@@ -74,14 +74,14 @@ def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Se
     """Return the paths of files that a command makes without a file to name them after.
 
     Args:
-        folder (`Path`): Output folder; it is made, and checked for write access.
+        folder (`Path`): Output folder; created if missing, and checked for write access.
         names (`Sequence[str]`): Names of the files; separators and control characters in them are replaced.
         overwrite (`bool`): Replace existing files that are not inputs.
         inputs (`Sequence[Path]`): Input files.
 
     Raises:
         ValueError: A file exists.
-        OSError: The folder cannot be made or written.
+        OSError: The folder cannot be created or written.
     """
     check_writable(folder)
     targets = []

@@ -14,7 +14,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a hidden path in the folder of `path`, with its extension; rename it to `path` when the block ends.
 
     If the block fails, the hidden file is deleted, and an older file of that name stays. A symbolic link is replaced,
-    not followed. The umask decides the mode, whatever library writes the file.
+    not followed. The umask decides the mode of the file.
 
     Args:
         path (`str` or `Path`): File to write, or to replace.
