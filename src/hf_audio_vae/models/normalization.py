@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from hf_audio_vae.files import replacing
 
 
 def check_statistics(
@@ -51,8 +50,9 @@ def write_statistics(folder: Path, latents_mean: Sequence[float], latents_std: S
     if config.get("latents_mean") is not None:
         return False
     config |= {"latents_mean": list(latents_mean), "latents_std": list(latents_std)}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    partial = folder / ".config.json.partial"
+    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    os.replace(partial, path)
     return True
 
 

@@ -17,7 +17,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from hf_audio_vae.files import adding_to
+from hf_audio_vae.files.folder import adding_to
 
 NAMED = 3  # weights that an error names
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
