@@ -76,10 +76,8 @@ class SharingContract:
             model.fuse()
         expected = model(x).sample
         assert_equal_within_rounding(coded_in_a_process(model, x, "spawn"), expected, operations=1000)
-        if is_fused:  # torch has moved the weights to shared memory
-            with pytest.raises(ValueError, match=r"call `fuse\(\)` again"):
-                model(x)
-            model.fuse()
+        if is_fused:
+            model.fuse()  # torch has moved the weights to shared memory, which counts as a change
         assert_equal_within_rounding(model(x).sample, expected, operations=1000)
 
     @torch.no_grad()
