@@ -1,9 +1,23 @@
 """Reader for files of `torch.save`, the checkpoints of other projects, that runs no code from them."""
 
 import pickle
+import struct
 from pathlib import Path
 
 import torch
+
+# What `torch.load` raises for damaged files.
+DAMAGED = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 
 
 def read_torch_file(path: Path, *, remedy: str = "save only its tensors, numbers and names") -> dict[str, object]:
@@ -14,11 +28,14 @@ def read_torch_file(path: Path, *, remedy: str = "save only its tensors, numbers
         remedy (`str`): Advice in the error for a file that needs pickled objects.
 
     Raises:
-        ValueError: The file is damaged, or is not a dictionary of only tensors, numbers and names.
+        ValueError: The file is damaged, no regular file, or not a dictionary of only tensors, numbers and names.
+        OSError: The file cannot be opened.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file; name a file of `torch.save`.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError) as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{path} is damaged, or needs pickled objects, which can run any code; if you trust it, load it with "
             f"`weights_only=False` and {remedy}."
