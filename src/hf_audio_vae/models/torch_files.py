@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from hf_audio_vae.files.regular import check_regular_file
+
 # What `torch.load` raises for damaged files.
 DAMAGED = (
     AssertionError,
@@ -28,11 +30,10 @@ def read_torch_file(path: Path, *, remedy: str = "save only its tensors, numbers
         remedy (`str`): Advice in the error for a file that needs pickled objects.
 
     Raises:
-        ValueError: The file is damaged, no regular file, or not a dictionary of only tensors, numbers and names.
-        OSError: The file cannot be opened.
+        ValueError: The file is damaged, or is not a dictionary of only tensors, numbers and names.
+        OSError: There is no such file, or it is a folder, a pipe or a device.
     """
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file; name a file of `torch.save`.")
+    check_regular_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
