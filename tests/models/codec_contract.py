@@ -20,11 +20,12 @@ from tests.models.probes import (
     with_and_without_checkpointing,
     wrong_tensors,
 )
+from tests.models.properties_contract import PropertiesContract
 from tests.models.saved_contract import SavedContract
 from tests.models.sharing_contract import SharingContract
 
 
-class CodecContract(SavedContract, InputsContract, SharingContract):
+class CodecContract(SavedContract, InputsContract, SharingContract, PropertiesContract):
     """The contract of a family that encodes waveforms into codes: one tensor, or a tuple with one a level.
 
     A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant

@@ -26,12 +26,13 @@ from tests.models.probes import (
     with_and_without_checkpointing,
     wrong_tensors,
 )
+from tests.models.properties_contract import PropertiesContract
 from tests.models.saved_contract import SavedContract
 from tests.models.sharing_contract import SharingContract
 from tests.models.statistics_contract import StatisticsContract
 
 
-class AutoencoderContract(SavedContract, InputsContract, SharingContract, StatisticsContract):
+class AutoencoderContract(SavedContract, InputsContract, SharingContract, PropertiesContract, StatisticsContract):
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
     A subclass names its class, one tiny configuration with every key, another value for each key, and what has to
@@ -42,6 +43,7 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Statis
     config: dict[str, Any]
     other_values: dict[str, Any]
     changes_with: dict[str, dict[str, Any]] = {}
+    fixed = {"latents_mean": None, "latents_std": None}
 
     def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
         """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
