@@ -57,8 +57,15 @@ class WeightsMark:
         """Raise `ValueError` if the weights have changed."""
         counts, values = self._read()
         if counts != self._counts:
-            raise _changed_weights()
+            if not self._moved_to_shared_memory(counts):
+                raise _changed_weights()
+            self._counts = counts
         require(lambda: _equal(self._values, values), _changed_weights)
+
+    def _moved_to_shared_memory(self, counts: list[tuple[int, int]]) -> bool:
+        """Return whether only addresses have changed, as when torch sends the weights to another process."""
+        are_unwritten = all(new == old for (_, new), (_, old) in zip(counts, self._counts, strict=True))
+        return are_unwritten and all(getattr(layer, name).is_shared() for layer, name in self._names)
 
     def _read(self) -> tuple[list[tuple[int, int]], Tensor]:
         """Address and counted writes of each parameter, and the first value of some."""
