@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from hf_audio_vae.audio import AudioDecodeError, open_audio, read_audio
 from hf_audio_vae.audio.completeness import missing_part
@@ -76,10 +77,20 @@ def test_a_file_that_lacks_one_byte_is_refused_when_it_is_read(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["vorbis", "opus"])
-def test_an_ogg_file_that_is_cut_between_two_pages_is_refused(name: str) -> None:
+def test_whole_ogg_pages_without_an_end_mark_are_read_with_one_warning(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     content = encoded(name)
-    with pytest.raises(AudioDecodeError, match="the last Ogg page does not end the stream"):
-        read_audio(content[: content.rindex(b"OggS")])
+    whole, _ = read_audio(content)
+    path = tmp_path / "broadcast.ogg"
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    for _ in range(2):
+        start, _ = read_audio(path)
+        assert 0.4 * whole.shape[-1] < start.shape[-1] < whole.shape[-1]
+        assert torch.equal(start[:, :-2048], whole[:, : start.shape[-1] - 2048])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} has no end mark. All of its pages are read; the sound may go on in a whole copy."
+    ]
 
 
 @pytest.mark.parametrize("name", ["vorbis", "opus", "flac"])

@@ -19,7 +19,7 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
 
     - WAV, RF64, W64, AIFF, AU and MP4: a chunk is longer than the rest of the file. A WAV from a pipe has no length:
       its size is 0, or just below 2 or 4 GiB.
-    - Ogg: the last page does not end the stream. Thorough: a page is missing, or its checksum is wrong.
+    - Ogg: the file ends inside of a page. Thorough: a page is missing, or its checksum is wrong.
     - MP3: the Xing header counts more bytes than the file has. Thorough: frames are missing, or do not follow each
       other. Damage inside a frame has no checksum.
 
@@ -36,7 +36,7 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
     if layout := CHUNKED.get(head[:4]):
         return _short_chunk(stream, size, layout)
     if head[:4] == b"OggS":
-        return _damaged_page(stream, size) if thorough else _open_end(stream, size)
+        return _damaged_page(stream, size) if thorough else _cut_page(stream, size)
     if head[:4] == b".snd":
         offset, length = struct.unpack(">II", head[4:12]) if len(head) >= 12 else (0, 0)
         return _shortage(length, size - offset)
@@ -45,6 +45,15 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
     if head[:3] == b"ID3" or head[:1] == b"\xff":
         return _missing_frames(stream, size, thorough)
     return None
+
+
+def lacks_end_mark(stream: BinaryIO) -> bool:
+    """Return whether this is an Ogg stream whose last page does not say that it ends.
+
+    A recording of a broadcast, or of an encoder that was killed, has no mark. A copy that was cut exactly between two
+    pages looks the same.
+    """
+    return _read(stream, 0, 4) == b"OggS" and not _ogg_end(stream, stream.seek(0, 2))[1]
 
 
 def unset_data_size(stream: BinaryIO) -> int | None:
@@ -154,15 +163,23 @@ def _page_length(page: bytes) -> int:
     return length if reversed_sum.to_bytes(4, "big").translate(REVERSED_BITS) == page[OGG_CRC] else 0
 
 
-def _open_end(stream: BinaryIO, size: int) -> str | None:
-    """Look for the page that ends an Ogg stream at the end of the file."""
-    tail = _read(stream, max(size - 2 * MAX_PAGE, 0), 2 * MAX_PAGE)
-    ended, position = False, tail.find(b"OggS")
+def _cut_page(stream: BinaryIO, size: int) -> str | None:
+    """Look for a page that the end of the file cuts."""
+    end, is_last = _ogg_end(stream, size)
+    return None if is_last or end == size else f"its end is missing: {size - end} bytes follow the last whole Ogg page"
+
+
+def _ogg_end(stream: BinaryIO, size: int) -> tuple[int, bool]:
+    """Return where the last whole page near the end of the file ends, and whether it ends its stream."""
+    before = max(size - 2 * MAX_PAGE, 0)
+    tail = _read(stream, before, 2 * MAX_PAGE)
+    end, is_last, position = before, False, tail.find(b"OggS")
     while position >= 0:
         length = _page_length(tail[position : position + MAX_PAGE])
-        ended = bool(length) and bool(tail[position + 5] & LAST_PAGE)
+        is_last = bool(length) and bool(tail[position + 5] & LAST_PAGE)
+        end = before + position + length if length else end
         position = tail.find(b"OggS", position + max(length, 1))
-    return None if ended else "its end is missing: the last Ogg page does not end the stream"
+    return end, is_last
 
 
 def _damaged_page(stream: BinaryIO, size: int) -> str | None:
@@ -184,7 +201,7 @@ def _damaged_page(stream: BinaryIO, size: int) -> str | None:
         if page[5] & LAST_PAGE:
             del numbers[serial]
         position += content
-    return "its end is missing: the last Ogg page does not end the stream" if numbers else None
+    return None
 
 
 def _missing_frames(stream: BinaryIO, size: int, thorough: bool) -> str | None:

@@ -1,8 +1,10 @@
 """Read any part of encoded audio as float32 (audio_channels, time), and write waveforms to files."""
 
+import functools
 import importlib.util
 import io
 import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -14,9 +16,11 @@ import soundfile
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio.completeness import missing_part
+from hf_audio_vae.audio.completeness import lacks_end_mark, missing_part
 from hf_audio_vae.audio.unset_lengths import lacks_sample, with_length
 from hf_audio_vae.files import check_regular_file, replacing
+
+logger = logging.getLogger(__name__)
 
 # Samples decoded before the requested ones, by encoding: Vorbis frames overlap, mp3 frames use bits of earlier frames.
 PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
@@ -58,7 +62,8 @@ def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterato
     """Open encoded audio for reading; only the requested samples are decoded if the format allows seeking.
 
     soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. Audio that
-    was cut is refused; see `missing_part` for its signs. Values beyond full scale are kept.
+    was cut is refused; see `missing_part` for its signs. An Ogg stream whose pages are whole but which has no end mark
+    is read, with a warning. Values beyond full scale are kept.
 
     Args:
         source (`str`, `Path` or `bytes`): A path, a URL that fsspec opens (`hf://`, `https://`, `zip://a::b`), or the
@@ -75,6 +80,8 @@ def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterato
     with open_binary(source) as stream:
         if fault := missing_part(stream, thorough=thorough):
             raise AudioDecodeError(f"is incomplete: {fault}; get a whole copy, or convert what is left of it.")
+        if lacks_end_mark(stream):
+            _warn_of_open_end("an Ogg stream" if isinstance(source, bytes) else str(source))
         try:
             with closing(_open_reader(stream)) as reader:
                 if reader.num_samples < 1 or reader.sampling_rate < 1:
@@ -139,6 +146,11 @@ def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
         return fsspec.open(str(source), "rb")
     check_regular_file(source)
     return open(source, "rb")
+
+
+@functools.cache  # once for each file, which a training opens many times
+def _warn_of_open_end(name: str) -> None:
+    logger.warning("%s has no end mark. All of its pages are read; the sound may go on in a whole copy.", name)
 
 
 def _open_reader(stream: BinaryIO) -> AudioReader:
