@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
+from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 
 SHARDED = "4KB"
 LOADING = (

@@ -14,9 +14,9 @@ from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio, r
 from hf_audio_vae.audio.io import AudioReader
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
+from hf_audio_vae.files.pretrained import DTYPES
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.blocks import needs_whole_signal
-from hf_audio_vae.modules.pretrained import DTYPES
 
 
 class UnusableFileError(ValueError):

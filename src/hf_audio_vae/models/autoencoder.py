@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import nn
 
+from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.models.graph_parts import GraphPart, code_parts
 from hf_audio_vae.models.inputs import check_tile_frames
-from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
 from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
 from hf_audio_vae.runtime.streaming import Streaming

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import torch
 
+from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
-from hf_audio_vae.modules.pretrained import read_config
 
 AutoencoderModel = AudioAutoencoderMixin
 

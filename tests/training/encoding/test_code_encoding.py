@@ -18,6 +18,7 @@ from hf_audio_vae.models import HierarchicalVQVAE, HierarchicalVQVAEConfig, Wave
 from hf_audio_vae.training.encoding.config import EncodingConfig
 from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
 from hf_audio_vae.training.encoding.row_encoders import completed, record_for
+from tests.memory import PeakBytes
 from tests.training.runs import REPO, run
 
 RATE = 8000
@@ -86,6 +87,21 @@ def test_rows_are_the_codes_of_their_items_and_counted(make, max_row_seconds: fl
             counts[number] += torch.bincount(values, minlength=len(counts[number]))
     assert record.code_counts == [count.tolist() for count in counts]
     assert record.items == 3
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_an_item(tmp_path: Path) -> None:
+    peaks = []
+    for seconds in (60, 240):
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        noise = np.random.default_rng(0).normal(0, 0.1, seconds * RATE).astype(np.float32)
+        soundfile.write(folder / "long.wav", noise, RATE, "FLOAT")
+        with PeakBytes(torch.zeros(1)) as count:
+            record = encoded(codec(), folder, tmp_path / f"out{seconds}", max_row_seconds=5.0)
+        assert record.rows == seconds // 5
+        peaks.append(count.peak)
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_a_file_without_rows_adds_nothing(sounds: Path, tmp_path: Path) -> None:

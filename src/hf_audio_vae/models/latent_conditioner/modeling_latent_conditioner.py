@@ -7,8 +7,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.models.inputs import check_sizes
-from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
 
 DURATION_FEATURES = 256
 PER_SECOND = 100.0  # durations are resolved to about a hundredth of a second

@@ -1,6 +1,6 @@
 """Encoders from the audio of an item to dataset rows of posteriors or codes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -13,7 +13,7 @@ from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
 from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
-from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
 from hf_audio_vae.training.encoding.tallies import Tally
 
 
@@ -57,15 +57,12 @@ class PosteriorEncoder:
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yield `mean` and `std`, (frames, latent_channels); raise `AudioDecodeError` if they are not finite."""
-
-        def read_for_model(start: int, stop: int) -> Tensor:
-            return read(start, stop).to(self.model.device, self.model.dtype)
-
         try:
-            for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
+            chunks = self.model.encode_chunks(_for_model(self.model, read), time)
+            for mean, std in _regrouped(([chunk.mean, chunk.std] for chunk in chunks), [1, 1], row_frames):
                 # (1, latent_channels, frames) -> (frames, latent_channels)
-                mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
-                yield {"mean": mean, "std": std}, len(mean)
+                columns = {name: value[0].float().cpu().T for name, value in (("mean", mean), ("std", std))}
+                yield columns, mean.shape[-1]
         except AudioDecodeError:
             raise
         except ValueError as error:
@@ -80,8 +77,8 @@ class PosteriorEncoder:
 class CodeEncoder:
     """Encodes codes of a model with codebooks, one column per level.
 
-    All samples and codes of an item are in memory at once, 11 MB per minute and channel at 48 kHz. With tiling, the
-    layers process one tile at a time. Split recordings of many hours before.
+    Memory does not grow with the length of an item, unless an output of the model depends on all of it (an RNN, a norm
+    over time): then, all samples are in memory, 11 MB per minute and channel at 48 kHz.
     """
 
     def __init__(self, model: AutoencoderModel, record: CodesRecord) -> None:
@@ -98,18 +95,24 @@ class CodeEncoder:
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yield the codes of each level, (frames, num_codebooks); raise `AudioDecodeError` if encoding fails."""
-        waveform = read(0, time).to(self.model.device, self.model.dtype)
+        read = _for_model(self.model, read)
+        per_frame = [self.hop_length // hop_length for hop_length in self.record.hop_lengths]
         try:
-            codes = self.model.encode(waveform).audio_codes
+            for levels in _regrouped(self._blocks(read, time), per_frame, row_frames):
+                # (1, num_codebooks, steps) -> (steps, num_codebooks)
+                columns = [level[0].T.int().cpu() for level in levels]
+                yield dict(zip(self.record.columns, columns, strict=True)), len(columns[0]) // per_frame[0]
+        except AudioDecodeError:
+            raise
         except ValueError as error:
             raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
-        levels = [level[0].T.int().cpu() for level in (codes if isinstance(codes, tuple) else (codes,))]
-        frames = -(-time // self.hop_length)
-        per_frame = [self.hop_length // hop_length for hop_length in self.record.hop_lengths]
-        for start in range(0, frames, row_frames):
-            stop = min(start + row_frames, frames)
-            named = zip(self.record.columns, levels, per_frame, strict=True)
-            yield {name: level[start * n : stop * n] for name, level, n in named}, stop - start
+
+    def _blocks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[list[Tensor]]:
+        if not needs_whole_signal(self.model):
+            yield from encode_blocks(self.model, read, time)
+            return
+        codes = self.model.encode(read(0, time)).audio_codes
+        yield list(codes) if isinstance(codes, tuple) else [codes]
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Count the codes of each codebook."""
@@ -184,13 +187,17 @@ def completed(record: EncodingRecord, total: Tally) -> EncodingRecord:
     return replace(record, **outcome)
 
 
-def _regrouped(chunks: Iterator[DiagonalGaussian], frames: int) -> Iterator[DiagonalGaussian]:
-    """Yield the frames of all chunks in groups of `frames`."""
+def _for_model(model: AutoencoderModel, read: Callable[[int, int], Tensor]) -> Callable[[int, int], Tensor]:
+    return lambda start, stop: read(start, stop).to(model.device, model.dtype)
+
+
+def _regrouped(blocks: Iterable[list[Tensor]], per_frame: Sequence[int], frames: int) -> Iterator[list[Tensor]]:
+    """Yield the frames of all blocks in groups of `frames`; the tensors of a block have `per_frame` steps a frame."""
     pending: list[Tensor] = []
-    for chunk in chunks:
-        pending = [torch.cat([*pending, torch.cat([chunk.mean, chunk.std], dim=1)], dim=-1)]
-        while pending[0].shape[-1] >= frames:
-            yield DiagonalGaussian(*pending[0][..., :frames].chunk(2, dim=1))
-            pending = [pending[0][..., frames:]]
+    for block in blocks:
+        pending = [torch.cat(parts, dim=-1) for parts in zip(pending, block, strict=True)] if pending else block
+        while pending[0].shape[-1] >= frames * per_frame[0]:
+            yield [part[..., : frames * steps] for part, steps in zip(pending, per_frame, strict=True)]
+            pending = [part[..., frames * steps :] for part, steps in zip(pending, per_frame, strict=True)]
     if pending and pending[0].shape[-1]:
-        yield DiagonalGaussian(*pending[0].chunk(2, dim=1))
+        yield pending
