@@ -10,7 +10,7 @@ from functools import partial
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
-from hf_audio_vae.data import CropStream, load_audio_stream, whole_clips
+from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
@@ -22,7 +22,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, started, train
+from hf_audio_vae.training.script import main_or_exit, train, training_session
 
 logger = get_logger(__name__)
 
@@ -84,7 +84,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         announce=logger.info,
         option_prefix="validation_",
     )
-    clips = whole_clips(
+    clips = clip_starts(
         stream.take(config.max_validation_samples),
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
@@ -149,7 +149,7 @@ def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
     config = parse_config(AutoencoderTrainingConfig, argv)
     # A frozen encoder has no gradients to synchronize.
-    with started(config, find_unused_parameters=config.decoder_only_from_step is not None) as run:
+    with training_session(config, find_unused_parameters=config.decoder_only_from_step is not None) as run:
         train_autoencoder(*run)
 
 

@@ -28,7 +28,7 @@ from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, wr
 from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, started, train
+from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.tracking import log_generated
 
 logger = get_logger(__name__)
@@ -169,7 +169,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with started(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+    with training_session(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
         train_latent_diffusion(*run)
 
 

@@ -18,7 +18,7 @@ from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, started, train
+from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
 from hf_audio_vae.training.token_prior.objective import (
@@ -134,7 +134,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with started(parse_config(TokenPriorTrainingConfig, argv)) as run:
+    with training_session(parse_config(TokenPriorTrainingConfig, argv)) as run:
         train_token_prior(*run)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hf_audio_vae.audio import read_audio
-from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream, whole_clips
+from hf_audio_vae.data import CropStream, StreamLoader, clip_starts, load_audio_stream
 from tests.data.sounds import RATE, encoded
 
 TONE = [0.5, -0.25, 0.125, 0.0]
@@ -185,9 +185,9 @@ def test_null_and_unreadable_cells_of_a_validation_set_are_refused_or_collected(
     folder = table(tmp_path / "rows", sound=[encoded(0.25), None, b"junk"])
     target = {"sampling_rate": RATE, "audio_channels": 1, "max_seconds": 1.0}
     with pytest.raises(ValueError, match="row 1 without audio"):
-        list(whole_clips(load_audio_stream(str(folder), audio_column="sound"), **target))
+        list(clip_starts(load_audio_stream(str(folder), audio_column="sound"), **target))
     skipped: dict[str, str] = {}
-    clips = list(whole_clips(load_audio_stream(str(folder), audio_column="sound"), **target, skipped=skipped))
+    clips = list(clip_starts(load_audio_stream(str(folder), audio_column="sound"), **target, skipped=skipped))
     assert len(clips) == 1
     assert [reason.split(":")[0] for reason in skipped.values()] == [
         "it has neither bytes nor a path.",

@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from hf_audio_vae.audio import AudioDecodeError, read_audio, resample
-from hf_audio_vae.data import load_audio_stream, random_crop, whole_clips
+from hf_audio_vae.data import clip_starts, load_audio_stream, random_crop
 from tests.data.sounds import RATE, encoded
 
 REPO = Path(__file__).parents[2]
@@ -84,12 +84,12 @@ def test_a_file_that_ends_before_the_length_it_claims_is_refused() -> None:
 def test_a_bad_item_of_a_validation_set_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "broken.wav").write_bytes(content)
     with pytest.raises(AudioDecodeError, match=f"broken.wav.*{reason}"):
-        list(whole_clips(load_audio_stream(str(tmp_path)), sampling_rate=RATE, audio_channels=1, max_seconds=1))
+        list(clip_starts(load_audio_stream(str(tmp_path)), sampling_rate=RATE, audio_channels=1, max_seconds=1))
 
 
 def test_whole_clips_are_the_start_of_every_item() -> None:
     stream = load_audio_stream(str(REPO / "data/held_out"))
-    clips = dict(whole_clips(stream, sampling_rate=16000, audio_channels=1, max_seconds=1.5))
+    clips = dict(clip_starts(stream, sampling_rate=16000, audio_channels=1, max_seconds=1.5))
     assert len(clips) == 12
     music = resample(read_audio(MUSIC)[0].mean(dim=0, keepdim=True), 44100, 16000)
     torch.testing.assert_close(clips["music_musicbox"], music[:, :24000], rtol=0, atol=1e-6)

@@ -115,6 +115,7 @@ class PropertiesContract:
         assert_alike(encoded(chunked, x), whole)
         assert_equal_within_rounding(chunked(x).sample, sample, operations=1000)
 
+    @pytest.mark.slow
     @drawn(3)
     @given(data=st.data())
     def test_any_valid_configuration_keeps_lengths_batches_chunks_and_folders(self, data):

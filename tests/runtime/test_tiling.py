@@ -92,6 +92,7 @@ def test_little_is_computed_twice_where_chunks_are_few(model):
         assert first == second < 7 / 12 * whole
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_one_static_graph_codes_every_length_in_chunks(model):
     signals = [waveform(model, frames * model.hop_length - 1) for frames in FRAMES]
@@ -113,6 +114,7 @@ def test_each_length_within_a_window_is_a_static_graph_of_its_own(model):
         assert counter.frame_count == graphs * len(networks(model))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_one_dynamic_graph_codes_every_length_at_once(model):
     signals = [waveform(model, frames * model.hop_length - 1) for frames in FRAMES]

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -220,3 +221,9 @@ def test_an_empty_data_set_is_one_line(tmp_path: Path) -> None:
     finished = run(command(write_recipe(tmp_path, dataset_name=str(tmp_path / "data")), tmp_path / "out"))
     assert finished.returncode == 2
     assert "Traceback" not in finished.stderr
+
+
+def test_a_closed_pipe_ends_a_script_without_an_error() -> None:
+    command = f"{sys.executable} {REPO / 'training/train_autoencoder.py'} --help | head -1; echo ${{PIPESTATUS[0]}}"
+    finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (finished.stdout.splitlines()[-1], finished.stderr) == ("141", "")

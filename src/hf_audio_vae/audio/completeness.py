@@ -1,4 +1,4 @@
-"""Tell whether encoded audio is whole, from its headers and sizes. Nothing is decoded."""
+"""Detect truncated or damaged audio files from headers and sizes, without decoding."""
 
 import struct
 import zlib
@@ -131,7 +131,7 @@ def _shortage(promised: int, present: int) -> str | None:
 
 
 def _is_placeholder(length: int) -> bool:
-    """Whether a size stands for an unknown length: 0 or -1, or what recorders write that cannot seek back."""
+    """Whether a size stands for an unknown length: 0, -1, or a value written by recorders that cannot seek back."""
     near_2_or_4_gib = 0x7FFFF000 <= length <= 0x80000100 or 0xFFFFF000 <= length <= 0xFFFFFFFF
     return length <= 0 or near_2_or_4_gib or length >= 0x7FFF_FFFF_0000_0000
 

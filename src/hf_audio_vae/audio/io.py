@@ -30,7 +30,7 @@ VORBIS_LAST_PAGE = 255 * 1024 + 8192
 WRITE_BLOCK = 1 << 16
 READ_BLOCK = 1 << 20  # a false length in a header must not allocate memory
 LONGEST_WAV = 2**32 - 2**16  # bytes of samples
-OF_TORCHCODEC = (b"\xff\xf1", b"\xff\xf9", b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75")  # AAC, WebM, WMA
+TORCHCODEC_SIGNATURES = (b"\xff\xf1", b"\xff\xf9", b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75")  # AAC, WebM, WMA
 
 
 class AudioDecodeError(ValueError):
@@ -61,7 +61,7 @@ class AudioReader(Protocol):
 def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterator[AudioReader]:
     """Open encoded audio for reading; only the requested samples are decoded if the format allows seeking.
 
-    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. Audio that
+    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. Truncated
     was cut is refused; see `missing_part` for its signs. An Ogg stream whose pages are whole but which has no end mark
     is read, with a warning. Values beyond full scale are kept.
 
@@ -79,16 +79,16 @@ def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterato
     """
     with open_binary(source) as stream:
         if fault := missing_part(stream, thorough=thorough):
-            raise AudioDecodeError(f"is incomplete: {fault}; get a whole copy, or convert what is left of it.")
+            raise AudioDecodeError(f"the audio is incomplete: {fault}; use an intact copy, or re-encode the rest.")
         if lacks_end_mark(stream):
             _warn_of_open_end("an Ogg stream" if isinstance(source, bytes) else str(source))
         try:
             with closing(_open_reader(stream)) as reader:
                 if reader.num_samples < 1 or reader.sampling_rate < 1:
-                    raise AudioDecodeError("the file holds no samples.")
+                    raise AudioDecodeError("the audio has no samples; leave it out.")
                 yield reader
         except soundfile.LibsndfileError as error:
-            raise AudioDecodeError(f"cannot be decoded: {error.error_string}") from error
+            raise AudioDecodeError(f"the audio cannot be decoded: {error.error_string}") from error
 
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
@@ -97,7 +97,7 @@ def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
         waveform = reader.read(0, reader.num_samples)
         if waveform.shape[-1] < reader.num_samples:
             raise AudioDecodeError(
-                f"is incomplete: it ends after {waveform.shape[-1]} of {reader.num_samples} samples."
+                f"the audio is incomplete: it ends after {waveform.shape[-1]} of {reader.num_samples} samples."
             )
         return waveform, reader.sampling_rate
 
@@ -159,10 +159,10 @@ def _open_reader(stream: BinaryIO) -> AudioReader:
     except soundfile.LibsndfileError as error:
         if importlib.util.find_spec("torchcodec") is None:
             stream.seek(0)
-            if (head := stream.read(12)).startswith(OF_TORCHCODEC) or head[4:8] == b"ftyp":
+            if (head := stream.read(12)).startswith(TORCHCODEC_SIGNATURES) or head[4:8] == b"ftyp":
                 hint = "pip install 'hf-audio-vae[m4a]'; it needs FFmpeg"
                 raise AudioDecodeError(
-                    f"is in a format that torchcodec decodes (m4a, aac, webm, wma): {hint}."
+                    f"the audio has a format that torchcodec decodes (m4a, aac, webm, wma): {hint}."
                 ) from error
             raise
     stream.seek(0)
@@ -174,7 +174,7 @@ class _SoundFileReader:
         source = with_length(stream)
         self._file = soundfile.SoundFile(source)
         if self._file.format == "FLAC" and self._file.frames and lacks_sample(source, self._file.frames - 1):
-            raise AudioDecodeError(f"is incomplete: the last of its {self._file.frames} samples is missing.")
+            raise AudioDecodeError(f"the audio is incomplete: the last of its {self._file.frames} samples is missing.")
         self._preroll = PREROLL.get(self._file.subtype, 0)
         self.sampling_rate = self._file.samplerate
         self.audio_channels = self._file.channels
@@ -191,7 +191,7 @@ class _SoundFileReader:
             self._file.seek(start - skipped)
             samples = np.concatenate(list(self._blocks(skipped + count)))[skipped:]
         except soundfile.LibsndfileError as error:
-            raise AudioDecodeError(f"cannot be decoded: {error.error_string}") from error
+            raise AudioDecodeError(f"the audio cannot be decoded: {error.error_string}") from error
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
 
     def _blocks(self, count: int) -> Iterator[np.ndarray]:
@@ -216,7 +216,7 @@ class _TorchcodecReader:
 
             samples = AudioDecoder(stream.read()).get_all_samples()
         except (ImportError, RuntimeError, ValueError) as error:
-            raise AudioDecodeError(f"cannot be decoded: {error}") from error
+            raise AudioDecodeError(f"the audio cannot be decoded: {error}") from error
         self._waveform = samples.data
         self.sampling_rate = samples.sample_rate
         self.audio_channels, self.num_samples = self._waveform.shape

@@ -32,7 +32,7 @@ def resample(waveform: Tensor, orig_rate: int, new_rate: int) -> Tensor:
 
 
 def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
-    """Change the channel count: to mono takes the mean, from mono copies to each channel, others raise an error.
+    """Change the number of channels: average them to mono, or copy mono to each channel.
 
     Args:
         waveform (`torch.Tensor` of shape `(channels, time)`): Samples.
@@ -52,8 +52,8 @@ def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
     if channels == 1:
         return waveform.expand(audio_channels, -1).contiguous()
     raise ValueError(
-        f"the audio has {channels} channels, but {audio_channels} are required; their meaning is unknown, so "
-        f"mix them first or use a model with 1 or {channels} channels."
+        f"the audio has {channels} channels, but {audio_channels} are required, and its layout is unknown; mix the "
+        f"channels first, or use a model with 1 or {channels} channels."
     )
 
 

@@ -36,7 +36,7 @@ def with_length(stream: BinaryIO) -> Source:
 
 
 def lacks_sample(source: Source, sample: int) -> bool:
-    """Whether a sample cannot be decoded, by a decoder of its own: it is of no use after an error."""
+    """Whether a sample cannot be decoded. A new decoder is used, since libsndfile cannot continue after an error."""
     if isinstance(source, bytes):
         return _lacks_sample(source, sample)
     position = source.tell()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from hf_audio_vae.data import load_audio_stream, whole_clips
+from hf_audio_vae.data import clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel
 
 
@@ -26,7 +26,7 @@ def read_clips(
         revision=arguments.dataset_revision,
         announce=lambda line: print(line, file=sys.stderr),
     )
-    yield from whole_clips(
+    yield from clip_starts(
         stream,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
@@ -50,5 +50,5 @@ def check_items(arguments: argparse.Namespace, measured: int, skipped: Mapping[s
         )
     if skipped:
         total = measured + len(skipped)
-        print(f"{len(skipped)} of {total} items cannot be read and are in no figure: {reasons}", file=sys.stderr)
+        print(f"{len(skipped)} of {total} items cannot be read and are not measured: {reasons}", file=sys.stderr)
     return 1 if skipped else 0

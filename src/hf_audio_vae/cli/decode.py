@@ -19,8 +19,8 @@ from hf_audio_vae.cli.sound import (
     add_file_arguments,
     add_model_arguments,
     check_finite,
+    errors_with_path,
     load_coder,
-    named,
     process_files,
 )
 from hf_audio_vae.files import check_regular_file
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UnusableFileError(
                 f"{path} was encoded with other weights than {name} has; name the right model with --model."
             )
-        with named(path):
+        with errors_with_path(path):
             infos[path].check_model(
                 sampling_rate=model.sampling_rate,
                 audio_channels=model.config.audio_channels,
@@ -85,7 +85,7 @@ def decoded(path: Path, model: AutoencoderModel) -> Iterator[Tensor]:
     """Decode a file -> (audio_channels, time) in blocks, up to the length of the encoded sound."""
     info, frames, decode = load_file(path)
     left = info.num_samples
-    with named(path):
+    with errors_with_path(path):
         blocks = decode_blocks(model, decode(model), frames)
     while left > 0:
         try:
@@ -101,7 +101,7 @@ def decoded(path: Path, model: AutoencoderModel) -> Iterator[Tensor]:
 
 def load_file(path: Path) -> tuple[LatentsInfo, Frames, Callable[[AutoencoderModel], Callable[[Any], Tensor]]]:
     """Read a file of latents or codes -> metadata, frames with a batch of 1, and a decoder of parts of them."""
-    with named(path):
+    with errors_with_path(path):
         check_regular_file(path)
         if not holds_codes(path):
             mean, _, info = load_latents(path)

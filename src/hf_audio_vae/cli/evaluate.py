@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; 1 if some items cannot be read."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
-        raise ValueError(f"--card {arguments.card} is a folder, or its parent folder does not exist.")
+        raise ValueError(
+            f"--card {arguments.card} is a folder, or its parent folder does not exist; pass a file in a folder."
+        )
     check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
     skipped: dict[str, str] = {}

@@ -26,8 +26,8 @@ from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.tokens.storage import holds_tokens
 
 MAX_SECONDS, MAX_SOUNDS = 7200, 1000
-OF_PIPELINES = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
-OF_LANGUAGE_MODELS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")
+PIPELINE_OPTIONS = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
+LANGUAGE_MODEL_OPTIONS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", type=Path, help="real sound to show above the generated ones")
     parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if its path has changed")
     parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, from coarse to fine")
-    parser.add_argument("--temperature", type=float, help="language model only: below 1, likely codes become likelier")
+    parser.add_argument("--temperature", type=float, help="language model only: below 1 favours likely codes")
     parser.add_argument("--top_k", type=int, help="language model only: number of likeliest codes to sample from")
     parser.add_argument(
         "--top_p", type=float, help="language model only: cumulative probability of the codes to sample from"
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
     """Raise `ValueError` if one of these options is given; the model does not accept them."""
     if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
-        raise ValueError(f"{arguments.model} is {kind} and does not accept {', '.join(given)}.")
+        raise ValueError(f"{arguments.model} is {kind} and does not accept {', '.join(given)}; leave it out.")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -86,8 +86,8 @@ def check(arguments: argparse.Namespace) -> None:
     sounds = arguments.num_waveforms * (len(arguments.class_label) if arguments.class_label else 1)
     if sounds > MAX_SOUNDS or sounds * (arguments.seconds or 0) > MAX_SECONDS:
         raise ValueError(
-            f"{sounds} sounds of {arguments.seconds or 'the default'} s are requested; give at most {MAX_SOUNDS} "
-            f"sounds and {MAX_SECONDS} s in all, since they are in memory together."
+            f"{sounds} sound(s) of {f'{arguments.seconds} s' if arguments.seconds else 'the default length'} are "
+            f"requested; give at most {MAX_SOUNDS} sounds and {MAX_SECONDS} s in all, since all are in memory."
         )
 
 
@@ -105,11 +105,11 @@ def run(arguments: argparse.Namespace) -> None:
         inputs=inputs,
     )
     if holds_tokens(arguments.model):
-        refuse(arguments, (*OF_PIPELINES, "beside"), "a language model of codes")
+        refuse(arguments, (*PIPELINE_OPTIONS, "beside"), "a language model of codes")
         audios, rate = sounds_of_codes(arguments)
         shown = {f"generated: {number}": audio for number, audio in enumerate(audios[:4])}
     else:
-        refuse(arguments, OF_LANGUAGE_MODELS, "not a language model of codes")
+        refuse(arguments, LANGUAGE_MODEL_OPTIONS, "not a language model of codes")
         pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
         audios, rate = sounds_of_pipeline(pipeline, arguments), pipeline.sampling_rate
         shown = {}

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from hf_audio_vae.cli.outputs import printable
 
-VERBS = {
+COMMANDS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
     "encode": "encode files to latents or codes",
     "decode": "decode latents or codes to sound files",
-    "stream": "encode and decode files block by block, report whether the model runs in real time",
-    "evaluate": "evaluate a model on a data set, write its card",
+    "stream": "encode and decode files block by block, and report whether the model runs in real time",
+    "evaluate": "evaluate a model on a data set, and write its card",
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names that are no text
     try:
-        code = run_verb(argv)
+        code = run_command(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def run_verb(argv: Sequence[str] | None) -> int:
+def run_command(argv: Sequence[str] | None) -> int:
     """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in VERBS.items()}
-    name = next((argument for argument in argv if argument in VERBS), None)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
+    name = next((argument for argument in argv if argument in COMMANDS), None)
     if name is None:
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2

@@ -105,7 +105,7 @@ def fitting(stem: str, room: int) -> str:
 
 
 def printable(name: object) -> str:
-    """Escape what would break a line or a terminal: control characters, and bytes that are no text."""
+    """Escape control characters and undecodable bytes, so that a name stays on one line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
 
 

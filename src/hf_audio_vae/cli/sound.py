@@ -28,7 +28,7 @@ def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output_dir", type=Path, default=Path(output_dir))
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace files in the output folder that other inputs made"
+        "--overwrite", action="store_true", help="replace files in the output folder that were made from other inputs"
     )
 
 
@@ -50,7 +50,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the data set of a command."""
     parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
     parser.add_argument("--dataset_config_name", help="configuration of the data set")
-    parser.add_argument("--dataset_split", default="train", help="a folder of audio has the split `train`: all of it")
+    parser.add_argument("--dataset_split", default="train", help="split; a folder of audio has one, `train`")
     parser.add_argument("--dataset_revision", help="version of a Hub data set")
     parser.add_argument("--data_files", nargs="+", help="files of the folder: paths or patterns")
     parser.add_argument("--audio_column", help="column of audio, bytes or paths; default the only audio column")
@@ -100,11 +100,11 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     try:
         model.enable_tiling()
     except ValueError as error:  # layers with an unlimited receptive field
-        print(f"{printable(name)}: files are coded as a whole. {error}", file=sys.stderr)
+        print(f"{printable(name)}: files are processed as a whole. {error}", file=sys.stderr)
     else:
         if needs_whole_signal(model):
             print(
-                f"{printable(name)}: files are coded as a whole, since an output depends on all of it", file=sys.stderr
+                f"{printable(name)}: files are processed as a whole, as outputs depend on all samples", file=sys.stderr
             )
     to_best_device(model)
     model.fuse()
@@ -168,7 +168,7 @@ class Sound:
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return these samples, (audio_channels, stop - start); raises `UnusableFileError`."""
-        with named(self._path):
+        with errors_with_path(self._path):
             waveform = read_crop(
                 self._reader,
                 start,
@@ -179,10 +179,10 @@ class Sound:
         if waveform.shape[-1] < stop - start:
             missing = stop - start - waveform.shape[-1]
             raise UnusableFileError(
-                f"{self._path} is incomplete: it ends {missing} samples before the length it claims."
+                f"{self._path} is incomplete: it ends {missing} samples early; use an intact copy."
             )
         if not bool(torch.isfinite(waveform).all()):
-            raise UnusableFileError(f"{self._path} has NaN or infinite samples.")
+            raise UnusableFileError(f"{self._path} has NaN or infinite samples; repair it, or leave it out.")
         self.peak = max(self.peak, float(waveform.abs().max()))
         return waveform
 
@@ -196,29 +196,29 @@ def open_sound(model: AutoencoderModel, path: Path) -> Iterator[Sound]:
     """
     rate, channels, name = model.sampling_rate, model.config.audio_channels, printable(path.name)
     with ExitStack() as stack:
-        with named(path):
+        with errors_with_path(path):
             reader = stack.enter_context(open_audio(path, thorough=True))
             convert_channels(torch.zeros(reader.audio_channels, 1), channels)
         sound = Sound(path, reader, model)
         if sound.num_samples < 1:
             raise UnusableFileError(f"{path} is shorter than one sample at the model's rate, {rate} Hz.")
         if reader.audio_channels != channels:
-            method = "mean" if channels == 1 else "copy in each"
+            method = "mean" if channels == 1 else "copied to each"
             print(f"{name}: {reader.audio_channels} channels -> {channels} ({method})", file=sys.stderr)
         if reader.sampling_rate != rate:
             print(f"{name}: {reader.sampling_rate} Hz -> {rate} Hz", file=sys.stderr)
         yield sound
         if sound.peak > 1:
-            print(f"{name}: peaks at {sound.peak:.2f}, beyond full scale; kept", file=sys.stderr)
+            print(f"{name}: the peak is {sound.peak:.2f}, beyond full scale; it is not clipped", file=sys.stderr)
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def errors_with_path(path: Path) -> Iterator[None]:
     """Turn errors about the content of a file into `UnusableFileError` with its name."""
     try:
         yield
     except AudioDecodeError as error:
-        raise UnusableFileError(f"{path} {error}") from error
+        raise UnusableFileError(f"{path}: {error}") from error
     except (ValueError, OSError) as error:
         message = str(error)
         raise UnusableFileError(message if str(path) in message else f"{path}: {message}") from error

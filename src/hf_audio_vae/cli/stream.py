@@ -1,7 +1,7 @@
-"""Encode and decode files block by block like live sound, report whether the model runs in real time.
+"""Encode and decode files block by block like live sound, and report whether the model runs in real time.
 
 For each FILE, writes NAME.stream.wav and prints the algorithmic latency of the model, the computing time per block and
-the delay: the time from input to output at which playback never waits. One thread is often the fastest
+the delay, which is the smallest output latency without gaps in the playback. One thread is often the fastest
 (OMP_NUM_THREADS=1). For a hierarchy, a single level is streamed.
 """
 

@@ -1,6 +1,6 @@
 """Random crops of streamed data sets."""
 
-from hf_audio_vae.data.clips import random_crop, whole_clips
+from hf_audio_vae.data.clips import clip_starts, random_crop
 from hf_audio_vae.data.code_records import CodesRecord
 from hf_audio_vae.data.codes import CodeStream, TokenBatch, collate_tokens, tokenize_dataset
 from hf_audio_vae.data.crops import CropBatch, CropStream
@@ -28,5 +28,5 @@ __all__ = [
     "random_crop",
     "read_record",
     "tokenize_dataset",
-    "whole_clips",
+    "clip_starts",
 ]

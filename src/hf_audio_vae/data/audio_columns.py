@@ -17,7 +17,7 @@ FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "float16": 1.0, "float32": 1.0
 
 @dataclass
 class EncodedAudio(datasets.Audio):
-    """An undecoded audio column, `{"bytes", "path"}`, decoded later and only the part that is read.
+    """An audio column that is not decoded, `{"bytes", "path"}`; readers decode only the part that they read.
 
     `datasets.Audio(decode=False)` does the same, but requires torchcodec and FFmpeg even to pass a path through.
     """
@@ -67,8 +67,8 @@ def encoded_column(
     if isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string"):
         if folder is None:
             raise ValueError(
-                f"`{option}` {column!r} of {name!r} holds paths, and its lists lie in several folders; choose those "
-                f"of one folder with `{option.replace('audio_column', 'data_files')}`."
+                f"`{option}` {column!r} of {name!r} holds paths, and the files that list them are in several folders; "
+                f"choose the files of one folder with `{option.replace('audio_column', 'data_files')}`."
             )
         return stream.map(partial(_resolve_path, column=column, folder=folder), features=encoded)
     is_bytes = isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
@@ -125,7 +125,7 @@ def _innermost(feature: Any) -> str:
 
 
 def _encode_samples(example: Mapping[str, Any], *, column: str, scale: float) -> dict[str, Any]:
-    """Encode the samples of a cell as WAV; what is no samples becomes bytes that cannot be decoded."""
+    """Encode the samples of a cell as WAV; invalid samples become empty bytes, which cannot be decoded."""
     cell = example[column]
     if cell is None or cell["array"] is None:
         return {column: None}

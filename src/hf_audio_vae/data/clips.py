@@ -67,11 +67,11 @@ def random_crop(
         surplus = resampled_length(reader, sampling_rate) - crop_length
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
         count = min(crop_length, crop_length + surplus)
-        crop = read_stretch(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+        crop = read_checked_crop(reader, start, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
     return F.pad(crop, (0, crop_length - crop.shape[-1])), start
 
 
-def whole_clips(
+def clip_starts(
     stream: datasets.IterableDataset,
     *,
     sampling_rate: int,
@@ -101,7 +101,7 @@ def whole_clips(
         try:
             with open_item(item) as reader:
                 count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
-                clip = read_stretch(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
+                clip = read_checked_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
         except (AudioDecodeError, OSError) as error:
             if skipped is not None:
                 skipped[name] = str(error)
@@ -112,7 +112,9 @@ def whole_clips(
         yield PurePath(name).stem, clip
 
 
-def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
+def read_checked_crop(
+    reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int
+) -> Tensor:
     """Read a crop and check its length and values.
 
     Args:
@@ -138,5 +140,5 @@ def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: 
         raise AudioDecodeError("it holds NaN or infinite samples.")
     if waveform.shape[-1] < max(count - 1, 1):  # resampling may drop one sample
         # A truncated mp3 still claims its full length; its missing end would be read as silence.
-        raise AudioDecodeError(f"it ends {start + waveform.shape[-1]} samples in, before the length it claims.")
+        raise AudioDecodeError(f"it ends after {start + waveform.shape[-1]} samples, before the length in its header.")
     return waveform

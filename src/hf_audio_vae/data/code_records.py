@@ -35,7 +35,10 @@ class CodesRecord(EncodingRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.hop_lengths or min(self.hop_lengths) < 1 or len(self.hop_lengths) != len(self.codebook_sizes):
-            raise ValueError(f"its `hop_lengths` are {self.hop_lengths}, its `codebook_sizes` {self.codebook_sizes}")
+            raise ValueError(
+                f"its `hop_lengths` are {self.hop_lengths} and its `codebook_sizes` {self.codebook_sizes}; each level "
+                f"needs a positive hop length and its codebook sizes"
+            )
 
     @property
     def columns(self) -> list[str]:

@@ -12,7 +12,7 @@ import datasets
 import pyarrow.parquet as pq
 
 from hf_audio_vae.audio.io import AudioDecodeError, open_audio
-from hf_audio_vae.data.clips import read_stretch
+from hf_audio_vae.data.clips import read_checked_crop
 
 MIB = 2**20
 ROW_GROUP_BYTES = MIB  # a reader holds one row group in memory
@@ -126,7 +126,7 @@ def _rows(sounds: Iterable[Sound], summary: CorpusSummary) -> Iterator[dict[str,
             encoded = sound.read()
             with open_audio(encoded) as reader:
                 # The header may claim more samples than the file has, so the whole file is decoded once.
-                read_stretch(
+                read_checked_crop(
                     reader,
                     0,
                     reader.num_samples,

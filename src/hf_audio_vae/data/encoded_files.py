@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_audio_vae.data.sources import open_tables
-from hf_audio_vae.files import write_errors
+from hf_audio_vae.files import as_write_error
 
 FOOTER = "hf_audio_vae"
 CHECKSUM = "hf_audio_vae.sha256"
-REMEDY = "run encode_latents.py again, which writes it again"
+REMEDY = "run encode_latents.py again to rewrite it"
 
 
 class RowWriter:
@@ -35,7 +35,7 @@ class RowWriter:
     def __init__(self, path: Path, features: datasets.Features) -> None:
         self.path, self.features = path, features
         self._hidden = path.with_name(f".{path.name}.partial")
-        with write_errors(self.path):
+        with as_write_error(self.path):
             self._file = pq.ParquetWriter(self._hidden, features.arrow_schema, write_page_checksum=True)
 
     def __enter__(self) -> "RowWriter":
@@ -45,12 +45,12 @@ class RowWriter:
         """Write a row as its own row group, so that a reader needs no more memory than the writer."""
         ordered = {name: row[name] for name in self.features}
         table = datasets.Dataset.from_list([ordered], features=self.features).data.table
-        with write_errors(self.path):
+        with as_write_error(self.path):
             self._file.write_table(table.cast(self.features.arrow_schema))
 
     def finish(self, footer: str) -> None:
         """Write a text into the footer, with checksums of the text and of all rows, and give the file its name."""
-        with write_errors(self.path):
+        with as_write_error(self.path):
             rows, text = _sha256(self._hidden), hashlib.sha256(footer.encode()).hexdigest()
             self._file.add_key_value_metadata({FOOTER: footer, CHECKSUM: f"{rows} {text}"})
             self._file.close()
@@ -82,7 +82,7 @@ def check_file(path: Path) -> None:
         footer_length = int.from_bytes(file.read(4), "little")
     if checksum not in (None, _sha256(path, path.stat().st_size - footer_length - 8)):
         raise _damaged(path, "its rows do not match their checksum")
-    with _named(path), pq.ParquetFile(path) as parquet:
+    with _errors_with_path(path), pq.ParquetFile(path) as parquet:
         for group in range(parquet.num_row_groups):
             parquet.read_row_group(group).validate(full=True)
 
@@ -91,7 +91,7 @@ def count_rows(folder: Path) -> int:
     """Return the number of rows of all files of a folder; raises like `read_footer`."""
     rows = 0
     for path in data_files(folder):
-        with _named(path):
+        with _errors_with_path(path):
             rows += pq.read_metadata(path).num_rows
     return rows
 
@@ -128,13 +128,13 @@ class _NamedTables:
 
     def __call__(self, files: Sequence[str], row_groups_list: Sequence[Any]) -> Iterator[Any]:
         for file, row_groups in zip(files, row_groups_list, strict=True):
-            with _named(file):
+            with _errors_with_path(file):
                 yield from self.read([file], [row_groups])
 
 
 def _read_footer(path: Path) -> tuple[str, str | None]:
     """Return the text in the footer, and the checksum of the rows if the file has one."""
-    with _named(path):
+    with _errors_with_path(path):
         metadata = pq.read_metadata(path).metadata or {}
         text = metadata[FOOTER.encode()].decode()
         if CHECKSUM.encode() not in metadata:
@@ -161,7 +161,7 @@ def _damaged(path: str | Path, reason: object) -> ValueError:
 
 
 @contextmanager
-def _named(path: str | Path) -> Iterator[None]:
+def _errors_with_path(path: str | Path) -> Iterator[None]:
     """Turn the errors of pyarrow into a `ValueError` with the name of the file."""
     try:
         yield

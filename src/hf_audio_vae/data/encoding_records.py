@@ -85,13 +85,13 @@ class EncodingRecord(ABC):
             raise ValueError(f"{dataset_name} is not complete: encode_latents.py was interrupted; run it again.")
         if Path(dataset_name).is_dir() and (rows := count_rows(Path(dataset_name))) != self.rows:
             raise ValueError(
-                f"{dataset_name} has {rows} rows in its files, and {self.rows} by its {self.file}: files were removed "
-                f"or added; run encode_latents.py again, which writes what is missing."
+                f"{dataset_name} has {rows} rows in its files, but {self.file} has {self.rows}: files were removed or "
+                f"added; run encode_latents.py again to write the missing files."
             )
         if self.weights != weights:
             raise ValueError(
-                f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other weights than "
-                f"{others}; {remedy}, or encode them again."
+                f"the {self.noun} in {dataset_name} were encoded by {self.model}, whose weights differ from those of "
+                f"{others}; {remedy}, or encode the data set again."
             )
 
     def differences(self, other: "EncodingRecord") -> list[str]:
@@ -126,7 +126,7 @@ tags: [audio, {self.noun}, hf-audio-vae]
 
     @abstractmethod
     def description(self) -> str:
-        """Describe a row in one sentence. The card has no `configs`: `datasets` would cache folders as one."""
+        """Describe a row in one sentence for the card."""
 
     @classmethod
     def read(cls, dataset_name: str | Path, revision: str | None = None) -> Self:

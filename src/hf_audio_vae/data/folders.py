@@ -1,4 +1,4 @@
-"""Audio files of a local folder: names decide nothing but the kind of a file."""
+"""Audio files of a local folder. Only the suffix of a name is used, to tell audio from other files."""
 
 import glob
 import importlib.util
@@ -65,8 +65,8 @@ class AudioFolder:
     def split(self, name: str) -> "AudioFolder":
         """Return the files of a split.
 
-        A folder has one split, `train`: all of its audio. Only if all audio lies in sub-folders with exactly the names
-        of at least two splits, such as `train` and `test`, these are its splits. `all` is all audio of any folder.
+        A folder has one split, `train`, with all of its audio. If all audio is in sub-folders whose names are those of
+        at least two splits, such as `train` and `test`, these are its splits. `all` is all audio of any folder.
 
         Raises:
             ValueError: There is no such split.
@@ -79,8 +79,8 @@ class AudioFolder:
         if not own or name not in found:
             raise ValueError(
                 f"{str(self.root)!r} has no split {name!r}; it has {', '.join(sorted(found)) if own else 'train'}. A "
-                f"folder of audio is one split, unless all of it lies in sub-folders named train, validation or test; "
-                f"name the folder to use."
+                f"folder of audio has one split, `train`, unless all audio is in sub-folders named train, validation "
+                f"or test; choose a split that it has, or pass another folder."
             )
         unused = Counter(path.partition("/")[0] for path in self.audio if splits[path] != name)
         return replace(self, audio=tuple(path for path in self.audio if splits[path] == name), unused=unused)
@@ -178,7 +178,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def total_seconds(paths: Sequence[str]) -> tuple[float, int, bool]:
-    """Return the seconds of audio by the files' headers, the unreadable headers, and whether it is no estimate."""
+    """Return the seconds of audio in the headers, the number of unreadable headers, and whether the sum is exact."""
     step = -(-len(paths) // MAX_HEADERS) or 1
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
         seconds = list(pool.map(_seconds, paths[::step]))

@@ -108,7 +108,7 @@ def load_latent_stream(
     """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors.
 
     Raises:
-        ValueError: On iteration too, a file is damaged; the message names it.
+        ValueError: A file is damaged; the message names it. It may also be raised during iteration.
     """
     return stream_files(dataset_name, split=split, revision=revision).with_format("torch")
 

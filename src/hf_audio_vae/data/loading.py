@@ -24,10 +24,10 @@ def load_audio_stream(
 ) -> datasets.IterableDataset:
     """Stream the encoded audio of a folder, or of any data set that `datasets` can stream.
 
-    A folder of audio is all of its audio, see `AudioFolder.split`. With `metadata.csv`, `.jsonl` or `.parquet` that
-    have a column `file_name`, it is the files listed there, with the other columns. A folder from `save_to_disk`, with
-    `configs` in its card, or with at least as many parquet, arrow and tar files as audio files is the data set that
-    these describe.
+    All audio files of a folder are streamed, see `AudioFolder.split`. If the folder has `metadata.csv`, `.jsonl` or
+    `.parquet` with a column `file_name`, only the files listed there are streamed, with the other columns. A folder
+    from `save_to_disk`, with `configs` in its card, or with at least as many parquet, arrow and tar files as audio
+    files is opened as that data set.
 
     Args:
         dataset_name (`str`): A Hub id, a local folder, or a builder's name (`"parquet"`, `"webdataset"`) together with

@@ -267,7 +267,7 @@ def _built_stream(kind: str, paths: Sequence[str], **options: object) -> dataset
         try:
             pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
-            raise ValueError(f"{path} is no whole parquet file: {error}") from error
+            raise ValueError(f"{path} is not a complete parquet file ({error}); use an intact copy.") from error
     builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
     return _with_features(builder.as_streaming_dataset(split="train"))
 

@@ -27,7 +27,7 @@ class DeadWorkerError(RuntimeError):
 
 
 def _begin_worker(parent: int, worker: int) -> None:
-    """Let a worker live as long as its parent: not end at a signal to its group, and not wait for a killed parent.
+    """Tie a worker to its parent: ignore signals to the process group, and end if the parent is killed.
 
     The loader sends SIGTERM to a worker that does not end, and the interpreter sends it once more.
     """
@@ -73,7 +73,7 @@ class StreamLoader(Generic[BatchT]):
             self.stream.positions[origin.reader] = origin.position
             for name, reason in origin.skipped.items():
                 if name not in self.skipped:
-                    logger.warning("skipped an item that cannot be used, %s: %s", name, reason)
+                    logger.warning("skipped an item that cannot be used: %s: %s", name, reason)
             self.skipped |= origin.skipped
             self.num_skipped += origin.num_skipped
             if self.num_skipped and self.epoch > epoch:
@@ -143,7 +143,7 @@ class StreamLoader(Generic[BatchT]):
             readers = max(theirs["dataloader_num_workers"], 1)
             if changed != {"dataloader_num_workers"} or not self._same_items(last, readers):
                 names = ", ".join(sorted(changed))
-                logger.warning("other %s than in the checkpoint: a new epoch of the data begins", names)
+                logger.warning("different from the checkpoint: %s; a new epoch of the data begins", names)
                 self.batches, last = 0, Position(last.epoch + 1)
             positions = dict.fromkeys(range(self._readers), last)
         self.stream.first_reader = self.batches % self._readers

@@ -1,4 +1,4 @@
-"""Audio in tar files whose members are samples by name: `song.flac` with `song.txt`, as in WebDataset."""
+"""Audio in tar files whose members are grouped into samples by name, `song.flac` and `song.txt`, as in WebDataset."""
 
 import json
 import tarfile
@@ -21,10 +21,10 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {"txt": bytes.decode, "json": json
 def open_tars(paths: Sequence[str]) -> datasets.IterableDataset:
     """Stream samples of tar files, each file a shard.
 
-    A sample is the members of one name up to its first point, and a column is the rest of the name: `song.mix.flac`
-    and `song.bass.flac` give the columns `mix.flac` and `bass.flac`. If not all names are like that, because names
-    have points or audio has several formats, every audio member is a sample with the column `audio`, and members of
-    the same name up to the last point belong to it.
+    The members whose names agree up to the first dot are a sample, and the rest of the name is the column:
+    `song.mix.flac` and `song.bass.flac` give the columns `mix.flac` and `bass.flac`. If the names do not have this
+    form, because stems contain dots or the audio has several formats, every audio member is a sample with the column
+    `audio`, and the members with the same name up to the last dot belong to it.
 
     Args:
         paths (`Sequence[str]`): Local tar files, compressed or not.
@@ -58,7 +58,7 @@ def open_tars(paths: Sequence[str]) -> datasets.IterableDataset:
 
 
 def _has_columns(names: Sequence[str]) -> bool:
-    """Whether names up to the first point are samples and the rest are columns, one of which most of them have."""
+    """Whether names have the form `sample.column`, with one column that most samples have."""
     columns: dict[str, set[str]] = defaultdict(set)
     for name in names:
         if is_audio_name(name):

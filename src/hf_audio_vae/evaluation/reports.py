@@ -42,7 +42,7 @@ METRICS = {
     "real_time_factor": "times real time (↑)",
 }
 LATENT_METRICS = {  # keys of `LatentStatistics.summary`
-    "bits_per_second": "KL (bits a second)",
+    "bits_per_second": "KL (bits per second)",
     "active_units": "active channels",
     "active_share": "active share of channels",
     "effective_rank": "effective rank",
@@ -53,19 +53,19 @@ CODE_METRICS = {  # keys of `CodeStatistics.summary`
     "nominal_bits_per_second": "bitrate, all codebooks (bits a second)",
     "entropy_bits_per_second": "entropy of the codes (bits a second)",
     "bitrate_efficiency": "bitrate efficiency (↑)",
-    "mean_perplexity": "perplexity, mean over codebooks (↑)",
-    "lowest_usage": "usage of a codebook, the lowest (↑)",
+    "mean_perplexity": "mean perplexity of a codebook (↑)",
+    "lowest_usage": "lowest usage of a codebook (↑)",
     "dead_codes": "codes never used (↓)",
-    "frames_per_code": "frames measured a code, the fewest",
+    "frames_per_code": "minimum frames per code",
 }
 DIFFUSION_METRICS = {  # keys of a latent diffusion validation
     "denoising_loss": "denoising loss (↓)",
     "linear_guess_loss": "loss of the linear predictor",
     "loss_ratio": "loss / linear predictor (↓)",
-    "generated_mean_distance": "generated latents: a channel's mean off by, in std (↓)",
-    "generated_std_factor": "generated latents: a channel's std off by a factor of (1 is right)",
+    "generated_mean_distance": "generated latents: largest error of a channel mean (std, ↓)",
+    "generated_std_factor": "generated latents: largest ratio of channel stds (1 is exact)",
 }
-CHANNEL_FIGURES = {
+CHANNEL_STATISTICS = {
     "kl_nats": "KL (nats a frame)",
     "bits_per_second": "bits a second",
     "active": "active",
@@ -73,7 +73,7 @@ CHANNEL_FIGURES = {
     "std": "std",
     "excess_kurtosis": "excess kurtosis",
 }
-CODEBOOK_FIGURES = {
+CODEBOOK_STATISTICS = {
     "frames": "frames",
     "perplexity": "perplexity",
     "usage": "usage",
@@ -81,7 +81,7 @@ CODEBOOK_FIGURES = {
     "entropy_bits": "entropy (bits)",
     "efficiency": "efficiency",
     "nominal_bits_per_second": "bits a second",
-    "entropy_bits_per_second": "entropy a second",
+    "entropy_bits_per_second": "entropy (bits per second)",
 }
 
 
@@ -119,20 +119,20 @@ def channels_table(statistics: LatentStatistics) -> str:
     """Return a table with a row per latent channel, sorted by falling KL."""
     figures = statistics.by_channel()
     order = figures["kl_nats"].argsort(descending=True).tolist()
-    columns: list[list[float]] = [figures[name].tolist() for name in CHANNEL_FIGURES]
+    columns: list[list[float]] = [figures[name].tolist() for name in CHANNEL_STATISTICS]
     rows: list[list[str | float]] = [[str(channel), *(column[channel] for column in columns)] for channel in order]
-    return table(["channel", *CHANNEL_FIGURES.values()], rows)
+    return table(["channel", *CHANNEL_STATISTICS.values()], rows)
 
 
 def codebooks_table(statistics: CodeStatistics) -> str:
     """Return a table with a row per codebook, in index order."""
     figures = statistics.by_codebook()
-    columns: list[list[float]] = [figures[name].tolist() for name in CODEBOOK_FIGURES]
+    columns: list[list[float]] = [figures[name].tolist() for name in CODEBOOK_STATISTICS]
     rows: list[list[str | float]] = [
         [f"{codebook} (of {size} codes)", *(column[codebook] for column in columns)]
         for codebook, size in enumerate(statistics.codebook_sizes)
     ]
-    return table(["codebook", *CODEBOOK_FIGURES.values()], rows)
+    return table(["codebook", *CODEBOOK_STATISTICS.values()], rows)
 
 
 def model_summary(model: Summarizable) -> dict[str, str | float]:

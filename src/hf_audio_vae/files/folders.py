@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hf_audio_vae.files.writing import write_errors
+from hf_audio_vae.files.writing import as_write_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
@@ -32,7 +32,7 @@ def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
     """
     hidden = folder / f".{secrets.token_hex(8)}.partial"
     written = hidden / folder.resolve().name
-    with write_errors(folder):
+    with as_write_error(folder):
         try:
             written.mkdir(parents=True)
             yield written
@@ -51,7 +51,7 @@ def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
 
 
 def settle(folder: Path) -> None:
-    """Give all files of a folder the mode that the umask asks for, and wait until they are on the disk."""
+    """Set the mode of all files of a folder to 0o666 without the bits of the umask, and `fsync` them."""
     umask = os.umask(0)
     os.umask(umask)
     for path in folder.rglob("*"):

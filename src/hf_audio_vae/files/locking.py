@@ -15,7 +15,7 @@ except ImportError:  # Windows
 LOCK_FILE = ".lock"
 
 logger = logging.getLogger(__name__)
-_held: set[Path] = set()  # a process is not excluded by its own lock, and would lose it by opening the file again
+_held: set[Path] = set()  # `lockf` does not exclude its own process, and any `close` of the file drops the lock
 
 
 @contextmanager
@@ -91,4 +91,4 @@ def _holder(file: Path) -> str:
 
 
 def _in_use(folder: str | Path, holder: str) -> str:
-    return f"{folder} is in use by process {holder}; wait for its end, or choose another output folder."
+    return f"{folder} is in use by process {holder}; wait until it ends, or choose another output folder."

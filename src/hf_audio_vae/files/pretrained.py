@@ -143,7 +143,7 @@ def read_config(
     try:
         config, commit = _ConfigFile.load_config(name, return_commit_hash=True, revision=revision, **location, **hub)
     except RecursionError as error:
-        raise ValueError(f"the `config.json` of {name} is nested too deeply; take a whole copy.") from error
+        raise ValueError(f"the `config.json` of {name} is nested too deeply; use an intact copy.") from error
     if not isinstance(config, dict):
         raise ValueError(f"the `config.json` of {name} holds a {type(config).__name__}, not a dictionary.")
     return config, commit
@@ -197,7 +197,7 @@ def _compare(
     if listed := [f"{len(keys)} {kind}: {_first(sorted(keys))}" for kind, keys in problems.items() if keys]:
         raise ValueError(
             f"the weights in {name} are not those of the {model_class.__name__} that its `config.json` describes, "
-            f"{'; '.join(listed)}. Take a whole copy, or the `config.json` of these weights."
+            f"{'; '.join(listed)}. Use an intact copy, or the `config.json` of these weights."
         )
 
 
@@ -222,7 +222,7 @@ def _saved_shapes(
                     values = file.get_slice(key)
                     shapes[key] = tuple(values.get_shape()), values.get_dtype()[0] in "FB"  # F32, BF16
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or no safetensors file ({error}); take a whole copy.") from error
+            raise ValueError(f"{path} is damaged or not a safetensors file ({error}); use an intact copy.") from error
     return shapes
 
 
@@ -233,14 +233,14 @@ def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:
         shards = sorted(set(content["weight_map"].values()))
         plain = all(Path(shard).name == shard and shard.endswith(".safetensors") for shard in shards)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{index} is damaged or no index of safetensors files; take a whole copy.") from error
+        raise ValueError(f"{index} is damaged or not an index of safetensors files; use an intact copy.") from error
     if not plain:
         raise ValueError(
             f"{index} names files outside its folder or of another kind, {_first(shards)}; do not trust it."
         )
     paths = {shard: _file(name, shard, location) for shard in shards}
     if missing := [shard for shard, path in paths.items() if path is None]:
-        raise ValueError(f"{index} names files that are missing, {_first(missing)}; take a whole copy.")
+        raise ValueError(f"{index} names files that are missing, {_first(missing)}; use an intact copy.")
     return [path for path in paths.values() if path is not None]
 
 

@@ -18,7 +18,7 @@ def check_regular_file(path: str | Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder; name a file.")
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is a pipe, a socket or a device; write its content to a file, and name that.")
+        raise OSError(f"{path} is a pipe, a socket or a device; copy its content to a file, and pass that file.")
 
 
 def check_regular_folder(path: str | Path) -> None:

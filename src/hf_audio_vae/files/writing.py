@@ -27,7 +27,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     hidden = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
-    with write_errors(path):
+    with as_write_error(path):
         try:
             with open(hidden, "xb") as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o777
@@ -41,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def write_errors(path: Path) -> Iterator[None]:
+def as_write_error(path: Path) -> Iterator[None]:
     """Turn the errors of a library that writes to `path` into an `OSError` with its name."""
     try:
         yield

@@ -190,11 +190,11 @@ def _stored_codes(tensors: dict[str, Tensor], info: LatentsInfo, metadata: dict[
     frames = [tensors[name].shape[1] for name in levels]
     _check_frames(frames[-1], info)
     if any(finer % coarser for finer, coarser in pairwise(frames)):
-        raise ValueError(f"its levels have {frames} frames, which are no multiples of each other")
+        raise ValueError(f"its levels have {frames} frames, which are not multiples of each other")
     codes = tuple(tensors[name].long() for name in levels)
     stored = StoredCodes(codes[0] if levels == ["codes"] else codes, scales, info, "codebooks" in metadata)
     if stored.partial and metadata["codebooks"] != str(len(_by_codebook(stored.codes))):
-        raise ValueError(f"it has not the {metadata['codebooks']} codebooks that were saved")
+        raise ValueError(f"it does not have the {metadata['codebooks']} codebooks that were saved")
     return stored
 
 

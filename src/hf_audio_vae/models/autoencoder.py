@@ -184,11 +184,11 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         """
         return code_parts(self)
 
-    def graph_facts(self) -> dict[str, object]:
+    def graph_metadata(self) -> dict[str, object]:
         """Return the metadata of all parts, except rates, channels and lengths, as JSON values."""
         return {"codebook_sizes": self.codebook_sizes}
 
-    def code_whole(self) -> None:
+    def use_plain_coder(self) -> None:
         """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""
         self.coder = self.new_coder()
 

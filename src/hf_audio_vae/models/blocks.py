@@ -18,7 +18,7 @@ Read = Callable[[int, int], Tensor]
 
 
 def needs_whole_signal(model: AudioAutoencoderMixin) -> bool:
-    """Whether an output depends on all of the signal: by an RNN, a norm over time, or the loudness."""
+    """Whether each output depends on the whole signal, because of an RNN, a norm over time, or the loudness."""
     try:
         _reconstruction_span(model, 0, 1)
     except ValueError:

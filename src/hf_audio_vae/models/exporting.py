@@ -92,7 +92,7 @@ def export_model(
 def _freeze(model: AudioAutoencoderMixin) -> Any:
     """Return a float32 copy of a model that codes whole signals by its layers."""
     frozen: Any = nn.Module.to(copy.deepcopy(model), "cpu", torch.float32).eval()
-    frozen.code_whole()
+    frozen.use_plain_coder()
     return frozen
 
 
@@ -120,7 +120,7 @@ def _facts(model: AudioAutoencoderMixin, shortest: int) -> dict[str, object]:
         "hop_length": model.hop_length,
         "min_frames": shortest,
         "min_time": _min_time(shortest, model.hop_length),
-        **model.graph_facts(),
+        **model.graph_metadata(),
     }
 
 

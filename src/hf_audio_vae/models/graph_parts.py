@@ -127,8 +127,8 @@ def code_parts(model: Any) -> dict[str, GraphPart]:
     """
     if is_recurrent(model):
         raise ValueError(
-            "torch.export fixes an LSTM to the length of its traced input; export a model without one, such as with "
-            "`num_lstm_layers` 0, or compile this one where it runs."
+            "torch.export fixes the length of an LSTM to that of the traced input; export a model without an LSTM "
+            "(`num_lstm_layers` 0), or run this one with this package."
         )
     coded = {"codes": Signal(model.num_codebooks, "frames", codebook_sizes=model.codebook_sizes)}
     coding, decoding = PADDED, CODES

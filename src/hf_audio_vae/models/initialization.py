@@ -16,7 +16,7 @@ from hf_audio_vae.modules.convolution import (
 from hf_audio_vae.modules.quantization import Codebook
 
 
-def start_weights(module: nn.Module) -> None:
+def initialize_weights(module: nn.Module) -> None:
     """Initialize a module that was not loaded: a codebook randomly, DAC's Snake with 1, other layers as in torch."""
     if isinstance(module, WeightNormConv1d | WeightNormConvTranspose1d):
         _init_convolution(module.weight_v, module.bias)

@@ -36,7 +36,7 @@ def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
     if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
         raise ValueError(f"`audio_codes` has dtype {codes.dtype}; pass the int64 codes that `encode` returns.")
     if 0 in codes.shape:
-        raise ValueError(f"`audio_codes` has shape {tuple(codes.shape)}, which is empty; pass at least one of each.")
+        raise ValueError(f"`audio_codes` has shape {tuple(codes.shape)}; every dimension has to be 1 or more.")
     if codes.shape[1] > len(codebook_sizes):
         raise ValueError(
             f"`audio_codes` has {codes.shape[1]} codebooks, the model {len(codebook_sizes)}; "
@@ -146,9 +146,11 @@ def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -
             f"{remedy} load a {tensor.shape[1]}-channel model."
         )
     if 0 in tensor.shape:
-        raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, which is empty; pass at least one of each.")
+        raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}; every dimension has to be 1 or more.")
     if not tensor.is_floating_point():
-        raise ValueError(f"`{name}` has dtype {tensor.dtype}; convert it to a float dtype.")
+        raise ValueError(
+            f"`{name}` has dtype {tensor.dtype}; convert it to floats, and divide PCM samples by their full scale."
+        )
     require(lambda: all_finite(tensor), lambda: _not_finite_error(tensor, name))
 
 

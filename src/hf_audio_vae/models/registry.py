@@ -36,12 +36,12 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
         ValueError: No such family, it takes no such argument, or the model does not fit into the memory.
     """
     if family not in FAMILIES:
-        raise ValueError(f"`family` {family!r} is none of {sorted(FAMILIES)}.")
+        raise ValueError(f"`family` {family!r} is unknown; use one of {sorted(FAMILIES)}.")
     model_class = FAMILIES[family]
     known = model_class.argument_names()
     unknown = sorted(config.keys() - set(known))
     if unknown:
-        raise ValueError(f"{family} takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
+        raise ValueError(f"{family} has no argument {', '.join(unknown)}; use {', '.join(known)}.")
     _check_memory(model_class, config)
     return model_class.from_arguments(config)
 
@@ -80,7 +80,7 @@ def load_autoencoder(
     class_name = saved_class(name, subfolder=subfolder, revision=revision)
     model_class = (FAMILIES | READ_AS).get(class_name)
     if model_class is None:
-        raise ValueError(f"{name} holds a {class_name}, which is none of {sorted(FAMILIES | READ_AS)}.")
+        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(FAMILIES | READ_AS)}.")
     return model_class.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
 
 
@@ -133,7 +133,7 @@ def saved_class(name: str, *, subfolder: str | None = None, revision: str | None
     named = config.get("_class_name") or (
         architectures[0] if isinstance(architectures, list) and architectures else ""
     )
-    return named if named and isinstance(named, str) else "model of no class"
+    return named if named and isinstance(named, str) else "model without a class name"
 
 
 def _check_memory(model_class: type[AutoencoderModel], config: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig
 
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
-from hf_audio_vae.models.initialization import start_weights
+from hf_audio_vae.models.initialization import initialize_weights
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 
@@ -30,7 +30,7 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise weights that were not loaded; transformers calls this for every module."""
-        start_weights(module)
+        initialize_weights(module)
 
     def freeze_encoder(self) -> None:
         """Freeze encoders and codebooks, also in training mode, so that only the decoders train.

@@ -56,9 +56,9 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         """Freeze the encoder, so that only the decoder trains."""
         self.encoder.requires_grad_(False)
 
-    def code_whole(self) -> None:
+    def use_plain_coder(self) -> None:
         """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""
-        super().code_whole()
+        super().use_plain_coder()
         self.use_slicing = False
 
     def reset_statistics(self) -> None:
@@ -69,7 +69,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         """Return the encoder, which returns the posterior's mode, and the decoder."""
         return posterior_parts(self)
 
-    def graph_facts(self) -> dict[str, object]:
+    def graph_metadata(self) -> dict[str, object]:
         """Return the number of latent channels and the latent statistics."""
         statistics = {name: getattr(self.config, name) for name in ("latents_mean", "latents_std")}
         return {"latent_channels": self.latent_channels, **statistics}

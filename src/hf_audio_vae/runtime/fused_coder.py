@@ -31,15 +31,15 @@ class FusedNetwork:
     Args:
         kernels (`FusedStack`, *optional*): Its layers on compiled kernels.
         folded (`torch.nn.Module`, *optional*): A copy with folded weights; exactly one of the two is given.
-        weights (`WeightsMark`): Detects later changes.
+        weights (`WeightsSnapshot`): Detects later changes.
     """
 
     kernels: FusedStack | None
     folded: nn.Module | None
-    weights: "WeightsMark"
+    weights: "WeightsSnapshot"
 
 
-class WeightsMark:
+class WeightsSnapshot:
     """A snapshot of a network's weights that detects changes.
 
     torch counts writes to a parameter, but not writes to its `.data`, which averages of weights use. Therefore, the
@@ -158,7 +158,7 @@ def fused(networks: Iterable[nn.Module]) -> dict[nn.Module, FusedNetwork]:
         kernels = _kernel_stack(network)
         folded = _with_folded_weights(network) if kernels is None else None
         if kernels is not None or folded is not None:
-            forms[network] = FusedNetwork(kernels, folded, WeightsMark(network))
+            forms[network] = FusedNetwork(kernels, folded, WeightsSnapshot(network))
     return forms
 
 

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
 
-from hf_audio_vae.files import check_manifest, settle, write_errors, write_manifest
+from hf_audio_vae.files import as_write_error, check_manifest, settle, write_manifest
 from hf_audio_vae.training.pickled_states import is_pickled
 
 logger = get_logger(__name__)
@@ -78,14 +78,14 @@ class Checkpoints:
         error: OSError | None = None
         if self.accelerator.is_main_process or not main_process_only:
             try:
-                with write_errors(final):
+                with as_write_error(final):
                     action()
             except OSError as caught:
                 error = caught
         failed = torch.tensor([error is not None], dtype=torch.float32, device=self.accelerator.device)
         if any(self.accelerator.reduce(failed, "sum").tolist()):  # waits for all processes
             whole = self.all()
-            remedy = f"{whole[-1].name} is whole: continue with `--resume_from_checkpoint latest`" if whole else ""
+            remedy = f"{whole[-1].name} is complete: continue with `--resume_from_checkpoint latest`" if whole else ""
             raise OSError(f"{error or f'{final} cannot be written by another process'}. {remedy}".rstrip()) from error
 
     def _complete(self, partial: Path, write: Callable[[Path], None]) -> None:
@@ -115,7 +115,10 @@ class Checkpoints:
             )
         state_file = checkpoint / self._state_name
         if not state_file.is_file():
-            raise ValueError(f"{checkpoint} was not written by process {self.accelerator.process_index} of this run.")
+            raise ValueError(
+                f"{checkpoint} has no state of process {self.accelerator.process_index}; resume with the number of "
+                f"processes that wrote it."
+            )
         return json.loads(state_file.read_text())
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
@@ -151,7 +154,10 @@ class Checkpoints:
         path = Path(resume_from_checkpoint)
         if not (path.is_dir() and NAME.fullmatch(path.resolve().name)):
             raise ValueError(f"{path} is not a `checkpoint-*` folder; name one, or use `latest`.")
-        _check(path)
+        try:
+            _check(path)
+        except ValueError as error:
+            raise ValueError(f"{error} Resume from another checkpoint, or from `latest`.") from error
         return path
 
     def _latest_whole(self) -> Path | None:
@@ -166,12 +172,12 @@ class Checkpoints:
                 aside = path.with_name(f"damaged-{path.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
-                logger.warning(f"{reason} {checkpoint.name} is used; {path.name} is now {aside.name}")
+                logger.warning(f"{reason} Resuming from {checkpoint.name}; {path.name} is renamed to {aside.name}")
             return checkpoint
         if damaged:
             raise ValueError(
-                f"no checkpoint in {self.output_dir} is whole; the newest: {next(iter(damaged.values()))} Start a new "
-                f"run in another `--output_dir`."
+                f"all checkpoints in {self.output_dir} are damaged; the newest: {next(iter(damaged.values()))} Start "
+                f"a new run in another `--output_dir`."
             )
         logger.info(f"no checkpoint in {self.output_dir}: starting a new run")
         return None

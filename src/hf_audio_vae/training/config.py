@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from hf_audio_vae.files import content_checksum
+from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.training.sections import Changeable, MayChange, Section
 
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
@@ -43,14 +43,14 @@ class TrainingConfig(Section):
     dataset_revision: str | None = None
     max_train_samples: int | None = Field(None, ge=1, description="use only the first items, up to this number")
     segment_seconds: float = Field(gt=0, le=3600, description="length of a crop")
-    shuffle_buffer_size: int = Field(100, ge=1)
-    max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop if the share of bad items is higher")
+    shuffle_buffer_size: int = Field(100, ge=1, description="items in the shuffle buffer; 1 keeps the order")
+    max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop if a larger share cannot be read")
     dataloader_num_workers: Changeable[int] = Field(2, ge=0, le=256)
 
     validation_dataset_name: str
     validation_dataset_split: str = "train"
     max_validation_samples: Changeable[int] = Field(16, ge=1)
-    validation_steps: Changeable[int] = Field(1000, ge=1)
+    validation_steps: Changeable[int] = Field(1000, ge=1, description="steps between validations")
 
     train_batch_size: int = Field(8, ge=1, le=65536, description="crops per batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1, le=65536)
@@ -75,13 +75,15 @@ class TrainingConfig(Section):
     )
     ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 disables the average")
 
-    checkpointing_steps: Changeable[int] = Field(1000, ge=1)
-    checkpoints_total_limit: Changeable[int | None] = Field(3, ge=1)
+    checkpointing_steps: Changeable[int] = Field(1000, ge=1, description="steps between checkpoints")
+    checkpoints_total_limit: Changeable[int | None] = Field(
+        3, ge=1, description="number of newest checkpoints to keep; null for all"
+    )
     resume_from_checkpoint: Changeable[str | None] = Field(None, description="a checkpoint folder, or `latest`")
     logging_steps: Changeable[int] = Field(10, ge=1)
     report_to: Changeable[str] = Field("tensorboard", description="tensorboard, trackio, wandb, or none")
     accept_changes: Changeable[bool] = Field(
-        False, description="resume with the same weights and optimiser although other options have changed"
+        False, description="resume although other options changed; keeps the weights and the optimiser state"
     )
     push_to_hub: Changeable[bool] = False
     hub_model_id: Changeable[str | None] = None
@@ -96,17 +98,17 @@ class TrainingConfig(Section):
     def contents(self) -> dict[str, str]:
         """Return a checksum of the content of each local data set and model, by the option that names it."""
         values = {name: getattr(self, name) for name in self.lasting() if name.endswith(LOCATIONS)}
-        return {name: checksum for name, value in values.items() if (checksum := content_checksum(value))}
+        return {name: checksum for name, value in values.items() if (checksum := listing_checksum(value))}
 
-    def without_effect(self) -> dict[str, str]:
+    def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
         reasons: dict[str, str] = {}
         if self.lr_scheduler == "constant":
-            reasons["lr_warmup_steps"] = "`lr_scheduler` constant"
+            reasons["lr_warmup_steps"] = "with `lr_scheduler` constant"
         if not self.push_to_hub:
-            reasons["hub_private_repo"] = "no `push_to_hub`"
+            reasons["hub_private_repo"] = "without `push_to_hub`"
         if self.resume_from_checkpoint is None:
-            reasons["accept_changes"] = "no `resume_from_checkpoint`"
+            reasons["accept_changes"] = "without `resume_from_checkpoint`"
         return reasons
 
 
@@ -120,8 +122,8 @@ def replaced_by_pretrained(section: HasPretrained, *replaced: str, prefix: str =
     """Return options that a pretrained model replaces, or that only apply to one, with the reason."""
     option = f"`{prefix}pretrained_model_name_or_path`"
     if section.pretrained_model_name_or_path is None:
-        return dict.fromkeys(("pretrained_subfolder", "pretrained_revision"), f"no {option}")
-    return dict.fromkeys(replaced, option)
+        return dict.fromkeys(("pretrained_subfolder", "pretrained_revision"), f"without {option}")
+    return dict.fromkeys(replaced, f"with {option}")
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
@@ -154,7 +156,7 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     except ValidationError as error:
         raise ValueError("the configuration is invalid:\n" + "\n".join(map(_error_line, error.errors()))) from None
     if isinstance(config, TrainingConfig):
-        _check_effect([key for key, _ in pairs], config.without_effect())
+        _check_effect([key for key, _ in pairs], config.ineffective_options())
     return config
 
 
@@ -163,7 +165,7 @@ def _check_effect(given: Sequence[str], reasons: Mapping[str, str]) -> None:
     for key in given:
         for name, reason in reasons.items():
             if key == name or key.startswith(f"{name}."):
-                raise ValueError(f"`--{key}` has no effect with {reason}; leave out one of them.")
+                raise ValueError(f"`--{key}` has no effect {reason}; leave it out.")
 
 
 def _error_line(error: Mapping[str, Any]) -> str:

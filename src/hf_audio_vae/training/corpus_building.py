@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.io import WRITE_BLOCK, AudioDecodeError, open_audio, read_audio
 from hf_audio_vae.audio.resampling import resampled_length
-from hf_audio_vae.data.clips import read_stretch
+from hf_audio_vae.data.clips import read_checked_crop
 from hf_audio_vae.data.corpus import CorpusSummary, Sound, write_corpus
 from hf_audio_vae.evaluation.metrics import bandwidth, mel_spectrogram_distance, multi_resolution_stft_distance
 from hf_audio_vae.training.sections import Section
@@ -162,4 +162,4 @@ def _excerpt(encoded: bytes, options: CompactOptions) -> Tensor:
         time = resampled_length(reader, options.sampling_rate)
         count = min(time, round(options.excerpt_seconds * options.sampling_rate))
         start = (time - count) // 2
-        return read_stretch(reader, start, count, sampling_rate=options.sampling_rate, audio_channels=1)
+        return read_checked_crop(reader, start, count, sampling_rate=options.sampling_rate, audio_channels=1)

@@ -123,7 +123,7 @@ def _train(
             if progress.step % timing.checkpointing_steps == 0:
                 run.save_checkpoint()
     if time_is_up and stopped is None and progress.step < timing.max_train_steps:
-        logger.info(f"time is up after {timing.max_train_minutes:g} min, at step {progress.step}")
+        logger.info(f"`max_train_minutes` {timing.max_train_minutes:g} is reached at step {progress.step}")
     return stopped
 
 
@@ -135,8 +135,8 @@ def _count_skipped_step(run: Run, limit: int) -> None:
         run.progress.skipped_in_a_row = 0  # a resumed run starts with the full number of attempts
         folder = run.save_checkpoint()
         raise NonFiniteLossError(
-            f"no finite loss and gradient in {limit} steps in a row; the weights before these steps are in {folder}. "
-            f"Check the items named above, lower the learning rate, or train in float32."
+            f"loss or gradient was not finite in {limit} consecutive steps; the weights before these steps are in "
+            f"{folder}. Check the items named above, lower the learning rate, or train in float32."
         )
 
 
@@ -258,7 +258,9 @@ def _read(
 
 def _warn_not_finite(kind: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
     shown = ", ".join(f"{name} {value.item()}" for name, value in values.items())
-    logger.warning(f"{kind} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
+    logger.warning(
+        f"the {kind} is not finite ({shown}); the step is skipped. Items: {', '.join(names)}", main_process_only=False
+    )
 
 
 def _validate(run: Run, validate: Callable[[int], dict[str, float]], signals: StopSignals) -> signal.Signals | None:

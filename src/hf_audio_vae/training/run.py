@@ -151,12 +151,12 @@ class Run:
         if changed and not self.accept_changes:
             raise ValueError(
                 f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
-                f"add `--accept_changes` to go on with these values, the same weights and the same optimiser."
+                f"add `--accept_changes` to use the new values and keep the weights and the optimiser state."
             )
         if changed:
             logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")
         for name in sorted(contents.keys() & self.contents.keys() - moved - set(changed)):
-            logger.warning(f"the content of `{name}` has changed since {checkpoint}; the run goes on with it")
+            logger.warning(f"the files of `{name}` have changed since {checkpoint}; the run uses the new files")
 
     def _write(self, folder: Path) -> None:
         write_learners(folder, self.learners, self.accelerator.scaler)

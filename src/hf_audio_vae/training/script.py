@@ -1,6 +1,7 @@
 """Start and end of every training script."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -42,8 +43,10 @@ VALIDATION_TIMEOUT = timedelta(hours=2)  # the other processes wait while the ma
 
 
 @contextmanager
-def started(config: ConfigT, *, find_unused_parameters: bool = False) -> Iterator[tuple[ConfigT, Accelerator]]:
-    """Check what the end of the run needs, take the output folder, and start the accelerator.
+def training_session(
+    config: ConfigT, *, find_unused_parameters: bool = False
+) -> Iterator[tuple[ConfigT, Accelerator]]:
+    """Check the tracker and the repository, lock the output folder, and start the accelerator.
 
     Args:
         config (`TrainingConfig`): The recipe.
@@ -197,8 +200,8 @@ def start_log() -> None:
 def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
     """Run a script's `main(argv)` and exit with one line and a code if it fails.
 
-    The code is 2 for invalid input and for a file that cannot be read or written, 1 for a failed run, 130 after SIGINT
-    and 143 after SIGTERM.
+    The code is 2 for invalid input and for a file that cannot be read or written, 1 for a failed run, 130 after
+    SIGINT, 143 after SIGTERM and 141 if the reader of stdout is gone.
 
     Args:
         main (`Callable`): Main function of the script.
@@ -206,12 +209,16 @@ def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = Non
     """
     try:
         main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(128 + interruption.number)
     except KeyboardInterrupt:
         print("interrupted; steps since the last checkpoint are lost", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
+        sys.exit(128 + signal.SIGPIPE)
     except (ValueError, OSError, TooManyBadItemsError, NonFiniteLossError, DeadWorkerError, PushError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError | OSError) else 1)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 def _reject_true(value: object) -> object:
     """Reject true: it is an option without a value, and pydantic reads it as 1."""
     if isinstance(value, bool):
-        raise ValueError("needs a number")
+        raise ValueError("must be a number")
     return value
 
 
@@ -86,7 +86,7 @@ def one_of(names: Collection[str]) -> BeforeValidator:
 
     def check(value: object) -> object:
         if not isinstance(value, str) or value not in names:
-            raise ValueError(f"is none of {', '.join(names)}")
+            raise ValueError(f"must be one of {', '.join(names)}")
         return value
 
     return BeforeValidator(check)

@@ -126,6 +126,7 @@ def test_a_checkpoint_is_read_with_or_without_what_is_around_its_weights(prefix,
     assert all(torch.equal(state[name], value) for name, value in reference.state_dict().items())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_written_model_comes_back_and_is_jukebox_s(tmp_path):
     model = from_jukebox(Reference(NARROW).state_dict(), NARROW)

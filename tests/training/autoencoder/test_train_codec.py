@@ -55,7 +55,9 @@ ALONE = LEVELS | {"model": LEVELS["model"] | {"joint_decoding": False}}
 KINDS = {"moving averages": VQVAE, "as DAC": DAC, "levels": LEVELS}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module", params=[pytest.param(kind, marks=pytest.mark.slow if kind == "as DAC" else ()) for kind in KINDS]
+)
 def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An undisturbed run of 8 steps: (recipe, output folder)."""
     folder = tmp_path_factory.mktemp("straight")

@@ -86,9 +86,12 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "another text": (lambda folder: TEXTS | {"e.wav": "a bell"}, set()),
     "another name": (lambda folder: (folder / "c.wav").rename(folder / "x.wav"), {"x.wav"}),
 }
+FAST = ("a new first item", "other sound of equal length", "another name")
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CHANGES]
+)
 def test_a_second_run_gives_what_a_first_run_would_and_encodes_what_is_new(
     name: str, sounds: Path, tmp_path: Path
 ) -> None:

@@ -90,7 +90,10 @@ CONDITIONINGS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize(
+    "conditioning",
+    [pytest.param(name, marks=() if name in ("class", "text") else pytest.mark.slow) for name in CONDITIONINGS],
+)
 def test_from_latents_to_a_pipeline_that_generates(material: Path, tmp_path: Path, conditioning: str) -> None:
     changes = dict(CONDITIONINGS[conditioning])
     if "text_column" in changes:

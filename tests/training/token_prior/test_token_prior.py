@@ -82,9 +82,9 @@ def test_the_memoryless_guess_is_the_entropy_of_each_codebook() -> None:
     assert task.tokens == CodeTokens((5, 3), "delayed")
     assert task.codes_per_second == pytest.approx(2 * 8000 / 240)
     shares = torch.tensor([0.5, 0.3, 0.2])
-    torch.testing.assert_close(task.memoryless_nats()[10:13], -shares.log())
-    assert task.memoryless_nats()[5].item() == pytest.approx(0, abs=1e-6)
-    few = prior_task(codes_record(**HIERARCHY, code_counts=COUNTS), "delayed").memoryless_nats()
+    torch.testing.assert_close(task.unigram_nats()[10:13], -shares.log())
+    assert task.unigram_nats()[5].item() == pytest.approx(0, abs=1e-6)
+    few = prior_task(codes_record(**HIERARCHY, code_counts=COUNTS), "delayed").unigram_nats()
     assert few[6].item() == pytest.approx(-math.log(0.5 / 12.5), rel=1e-6), (
         "a code that was never seen is not impossible"
     )

@@ -26,7 +26,7 @@ def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ..
     return (level,)
 
 
-def picked(given: Given, level: int | None, path: tuple[int, ...], num_levels: int, name: str) -> list[Tensor]:
+def select_levels(given: Given, level: int | None, path: tuple[int, ...], num_levels: int, name: str) -> list[Tensor]:
     """Return the tensors of the levels of a path, from a tuple of all levels or the one tensor of `level`."""
     if isinstance(given, Tensor):
         if level is None and num_levels > 1:

@@ -14,7 +14,13 @@ from transformers import PreTrainedModel
 
 from hf_audio_vae.audio.framing import pad_to_frames
 from hf_audio_vae.models.graph_parts import GraphPart
-from hf_audio_vae.models.hierarchical_vqvae.checks import check_level, check_levels, common_mask, level_path, picked
+from hf_audio_vae.models.hierarchical_vqvae.checks import (
+    check_level,
+    check_levels,
+    common_mask,
+    level_path,
+    select_levels,
+)
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.graph_parts import level_parts
 from hf_audio_vae.models.hierarchical_vqvae.levels import (
@@ -202,12 +208,12 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type:
         """
         path = level_path(level, self.num_levels, self.config.joint_decoding)
         ratios = self._ratios(path)
-        levels = picked(audio_codes, level, path, self.num_levels, "audio_codes")
+        levels = select_levels(audio_codes, level, path, self.num_levels, "audio_codes")
         check_levels(levels, path, ratios, self.config.codebook_size)
         levels = [codes.long() for codes in levels]
         valid = None
         if audio_codes_mask is not None:
-            masks = picked(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")
+            masks = select_levels(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")
             valid = common_mask(masks, levels, ratios)
         audio = self._decode(levels, path, valid, latents=False)
         check_output(audio, "samples")
@@ -300,9 +306,9 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type:
         """Return an encoder and a decoder, or one decoder per level without `joint_decoding`."""
         return level_parts(self)
 
-    def graph_facts(self) -> dict[str, object]:
+    def graph_metadata(self) -> dict[str, object]:
         """Return the rates and sizes of the levels."""
-        return {"hop_lengths": self.hop_lengths, **super().graph_facts()}
+        return {"hop_lengths": self.hop_lengths, **super().graph_metadata()}
 
     def _level_codings(self, level: int | None) -> tuple[Coding, Coding]:
         """Return both directions of one level; by default of the finest, except with `joint_decoding`."""

@@ -98,7 +98,7 @@ class LatentConditioner(CheckedPretrainedMixin, ModelMixin, ConfigMixin):
         tokens, masks, total = [duration[:, None]], [torch.ones_like(kept)[:, None]], duration
         if class_labels is not None:
             if self.class_embedding is None:
-                raise ValueError("`class_labels` are given, but this model was trained without classes.")
+                raise ValueError("`class_labels` are given, but the model was trained without classes; omit them.")
             embedded = self.class_embedding(class_labels.clamp(min=0))
             has_class = kept & (class_labels >= 0)
             tokens.append(embedded[:, None])
@@ -106,7 +106,7 @@ class LatentConditioner(CheckedPretrainedMixin, ModelMixin, ConfigMixin):
             total = total + embedded * has_class[:, None]
         if text_hidden_states is not None:
             if self.text_projection is None:
-                raise ValueError("a text is given, but this model was trained without texts.")
+                raise ValueError("a text is given, but this model was trained without texts; leave it out.")
             tokens.append(self.text_projection(text_hidden_states.to(self.dtype)))
             valid = torch.ones_like(text_hidden_states[..., 0], dtype=torch.bool)
             if text_attention_mask is not None:

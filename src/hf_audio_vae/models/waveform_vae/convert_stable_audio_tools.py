@@ -168,7 +168,7 @@ def _read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, obj
 
 def _read_config(path: Path) -> Mapping[str, object]:
     if not path.is_file():
-        raise ValueError(f"there is no {path} to describe the checkpoint; name another file as its configuration.")
+        raise ValueError(f"there is no {path} for the checkpoint; pass another file with `config` (`--config`).")
     try:
         config = json.loads(path.read_text())
     except ValueError as error:

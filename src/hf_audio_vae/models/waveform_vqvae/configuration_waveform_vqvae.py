@@ -153,7 +153,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         }
         for name, values in known.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}, none of {values}.")
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}; use one of {values}.")
         if self.causal and self.norm == "time_group_norm":
             raise ValueError(
                 '`norm="time_group_norm"` reads the whole signal and cannot be `causal`; use "weight_norm".'
@@ -166,7 +166,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             raise ValueError(f"`quantizer_dropout` is {self.quantizer_dropout}; it is a share, between 0 and 1.")
         check_codebook(self.codebook_size, self.ema_decay, self.restart_share)
         if self.quantizer is not None and self.quantizer not in QUANTIZERS:
-            raise ValueError(f"`quantizer` is {self.quantizer!r}, none of {', '.join(QUANTIZERS)}.")
+            raise ValueError(f"`quantizer` is {self.quantizer!r}; use one of {', '.join(QUANTIZERS)}.")
         if self.quantizer is None and self.quantizer_options is not None:
             raise ValueError(f"`quantizer_options` is {self.quantizer_options}; name the `quantizer` that takes them.")
         if self.fsq_levels is None:

@@ -57,7 +57,7 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
     content = read_torch_file(Path(source))
     weights, metadata = content.get("state_dict"), content.get("metadata")
     if not isinstance(weights, dict) or not isinstance(metadata, dict) or "kwargs" not in metadata:
-        raise ValueError(f'{source} is no DAC: it has no "state_dict" and "metadata" with "kwargs"; give a DAC file.')
+        raise ValueError(f'{source} is not a DAC file: "state_dict" or "metadata" with "kwargs" is missing; give one.')
     model = WaveformVQVAE(_config_of_arguments(metadata["kwargs"]))
     blocks = len(model.config.downsampling_ratios)
     load_renamed(model, weights, lambda name: _original_name(name, blocks))

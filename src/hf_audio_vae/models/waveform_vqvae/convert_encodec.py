@@ -150,7 +150,7 @@ def _config(theirs: EncodecConfig) -> WaveformVQVAEConfig:
         if getattr(theirs, key) != value:
             raise ValueError(
                 f"`{key}` {getattr(theirs, key)} is not supported by a `WaveformVQVAE`; it has to be {value}"
-                + (", which codes a waveform as one piece instead of in segments." if "chunk" in key else ".")
+                + (": segments are not supported." if "chunk" in key else ".")
             )
     ratios = tuple(theirs.upsampling_ratios)[::-1]
     return WaveformVQVAEConfig(

@@ -44,7 +44,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(
-        None, description="treat weights as shares of the gradient of the waveform"
+        None, description="treat weights as shares of the gradient with respect to the waveform"
     )
     torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
@@ -58,7 +58,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
         if missing := sorted(terms - self.weights.keys()):
             raise ValueError(f"the losses {missing} have no entry in `weights`; use a weight of 0 to disable a loss")
         if self.adversarial is None and (unused := sorted(self.weights.keys() & set(ADVERSARIAL_TERMS))):
-            raise ValueError(f"`weights` has {unused}, but there is no section `adversarial`")
+            raise ValueError(
+                f"`weights` has {unused}, but there is no section `adversarial`; add it, or remove these weights"
+            )
         controlled = {name for name, w in self.weights.items() if not isinstance(w, float | AnnealedWeight)}
         if wrong := sorted(controlled - {"kl"}):
             raise ValueError(f"{wrong} cannot be controlled by rate, capacity or free bits; only `kl` can")
@@ -67,12 +69,12 @@ class AutoencoderTrainingConfig(TrainingConfig):
     @model_validator(mode="after")
     def _check_precision(self) -> Self:
         if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
-            raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
+            raise ValueError("fp16 supports one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
 
-    def without_effect(self) -> dict[str, str]:
+    def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
-        reasons = super().without_effect() | replaced_by_pretrained(self, "family", "model")
+        reasons = super().ineffective_options() | replaced_by_pretrained(self, "family", "model")
         if self.adversarial:
             replaced = replaced_by_pretrained(self.adversarial, "discriminators", prefix="adversarial.")
             reasons |= {f"adversarial.{name}": reason for name, reason in replaced.items()}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.audio.resampling import resampled_length
-from hf_audio_vae.data.clips import open_item, read_stretch
+from hf_audio_vae.data.clips import open_item, read_checked_crop
 from hf_audio_vae.data.encoded_files import RowWriter, data_files, read_footer
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.models import AutoencoderModel
@@ -159,7 +159,7 @@ def _encode_rows(encoder: RowEncoder, example: Mapping[str, Any], item: Item, re
             raise AudioDecodeError(f"the audio is shorter than one sample at {encoder.sampling_rate} Hz.")
 
         def read(start: int, stop: int) -> Tensor:
-            waveform = read_stretch(reader, start, stop - start, **audio_format)
+            waveform = read_checked_crop(reader, start, stop - start, **audio_format)
             missing = stop - start - waveform.shape[-1]  # samples lost to rounding in resampling
             return F.pad(waveform, (0, missing))[None]
 

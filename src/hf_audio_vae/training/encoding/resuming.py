@@ -1,8 +1,8 @@
 """Comparison of an encoded data set with its source, which may have changed since.
 
-The footer of a file names the items that it was made of, with checksums. A file whose items are no longer those of the
-source at its position is set aside. Its rows are used again for the sounds that are still there, in whatever file they
-are now, so the result equals a new encoding of the source, and the model only runs on new and changed sounds.
+The footer of a file names its source items, with checksums. A file is set aside if the source has other items at its
+position. The rows of sounds that the source still has are reused, whichever file they belong to now. The result equals
+a new encoding of the source, and the model only runs on new and changed sounds.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ def set_aside(
     *,
     moved: bool = False,
 ) -> None:
-    """Move the files into `.previous` that the source does not give any more, and delete damaged ones.
+    """Move the files that no longer match the source into `.previous`, and delete damaged files.
 
     The source is read as far as there are files.
 
@@ -101,7 +101,7 @@ def set_aside(
         moved (`bool`): Whether the source has another name than before.
 
     Raises:
-        ValueError: A file does not say what it was made of, or a source of another name has other items.
+        ValueError: A file does not record its source items, or a source with another name has other items.
     """
     for hidden in folder.glob("data/.*"):  # of a process that was killed
         hidden.unlink()

@@ -26,7 +26,7 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
 
     process: Literal["rectified_flow", "v_prediction"] = "rectified_flow"
     logit_normal: bool = Field(True, description="sample the times of rectified flow from a logit-normal distribution")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of items without class and text")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="probability of dropping class and text of an item")
 
     transformer: dict[str, Any] = Field(default_factory=dict, description="arguments of StableAudioDiTModel")
     conditioner_hidden_size: int = Field(768, ge=1, description="width of the conditioning tokens")
@@ -53,16 +53,18 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
             raise ValueError("`text_column` and `text_encoder_name_or_path` go together; give both or neither")
         return self
 
-    def without_effect(self) -> dict[str, str]:
+    def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
-        reasons = super().without_effect() | replaced_by_pretrained(self, "transformer", "conditioner_hidden_size")
+        reasons = super().ineffective_options() | replaced_by_pretrained(
+            self, "transformer", "conditioner_hidden_size"
+        )
         if self.process != "rectified_flow":
-            reasons["logit_normal"] = f"`process` {self.process}"
+            reasons["logit_normal"] = f"with `process` {self.process}"
         if self.text_encoder_name_or_path is None:
-            reasons["text_encoder_revision"] = "no `text_encoder_name_or_path`"
+            reasons["text_encoder_revision"] = "without `text_encoder_name_or_path`"
         if self.num_validation_sounds == 0:
             reasons |= dict.fromkeys(
-                ("validation_inference_steps", "validation_guidance_scale"), "no validation sounds"
+                ("validation_inference_steps", "validation_guidance_scale"), "with `num_validation_sounds` 0"
             )
         return reasons
 

@@ -53,7 +53,9 @@ class Denoiser(nn.Module):
         expected = (latent_channels, class_names, text_hidden_size)
         for name, ours, data in zip(("latent channels", "classes", "text width"), actual, expected, strict=True):
             if ours != data:
-                raise ValueError(f"the pretrained denoiser has {name} {ours}, the data {data}; train a new one.")
+                raise ValueError(
+                    f"the pretrained denoiser and the data differ in their {name}: {ours} and {data}; train a new one."
+                )
 
     def save_pretrained(self, folder: Path) -> None:
         """Write `transformer/` and `conditioner/`, as in a pipeline."""
@@ -94,7 +96,9 @@ def new_denoiser(
     """
     known = inspect.signature(StableAudioDiTModel.__init__).parameters
     if unknown := sorted(transformer.keys() - known.keys()):
-        raise ValueError(f"StableAudioDiTModel takes no {', '.join(unknown)}; it takes {', '.join(list(known)[1:])}.")
+        raise ValueError(
+            f"StableAudioDiTModel has no argument {', '.join(unknown)}; use {', '.join(list(known)[1:])}."
+        )
     with options_of("StableAudioDiTModel", transformer):
         network = StableAudioDiTModel(
             sample_size=sample_size,

@@ -37,6 +37,6 @@ class TokenPriorTrainingConfig(TrainingConfig):
             raise ValueError("`order` applies to a level without `upsample_from_level`; leave it out")
         return self
 
-    def without_effect(self) -> dict[str, str]:
+    def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
-        return super().without_effect() | replaced_by_pretrained(self, "model_type", "model")
+        return super().ineffective_options() | replaced_by_pretrained(self, "model_type", "model")

@@ -42,11 +42,11 @@ def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, leng
         raise ValueError(f"`model_type` {model_type!r} is unknown to transformers; use for example gpt2 or llama.")
     config_class = CONFIG_MAPPING[model_type]
     if config_class not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"`model_type` {model_type!r} is no causal language model; use for example gpt2 or llama.")
+        raise ValueError(f"`model_type` {model_type!r} is not a causal language model; use for example gpt2 or llama.")
     aliases = config_class.attribute_map
     known = {*vars(config_class()), *aliases}
     if unknown := sorted(set(options) - known):
-        raise ValueError(f"a {model_type} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}.")
+        raise ValueError(f"{model_type} has no option {', '.join(unknown)}; use {', '.join(sorted(known))}.")
     special: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
     if CONTEXT in known and not {CONTEXT, aliases.get(CONTEXT, CONTEXT)} & set(options):
         special[aliases.get(CONTEXT, CONTEXT)] = length
@@ -57,7 +57,7 @@ def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, leng
     check_context(config, length)  # before weights are allocated
     with options_of(model_type, options):
         model = AutoModelForCausalLM.from_config(config)
-    return ready(model, length)
+    return prepare_for_generation(model, length)
 
 
 def pretrained_prior(
@@ -93,7 +93,7 @@ def pretrained_prior(
             f"{name} has {model.config.vocab_size} ids, but the codes need {tokens.vocab_size}; {MISMATCH}"
         )
     check_context(model.config, length)
-    return ready(model.float(), length)
+    return prepare_for_generation(model.float(), length)
 
 
 def check_context(config: PreTrainedConfig, length: int) -> None:
@@ -106,9 +106,9 @@ def check_context(config: PreTrainedConfig, length: int) -> None:
         )
 
 
-def ready(model: PreTrainedModel, length: int) -> PreTrainedModel:
+def prepare_for_generation(model: PreTrainedModel, length: int) -> PreTrainedModel:
     """Set generation to full sampling of up to `length` tokens; raise `ValueError` if the model is not causal."""
-    if not looks_back_only(model, min(length, 8)):
+    if not is_causal(model, min(length, 8)):
         raise ValueError(
             f"a {model.config.model_type} with this configuration is not causal and cannot generate; use for example "
             f"gpt2 or llama."
@@ -118,7 +118,7 @@ def ready(model: PreTrainedModel, length: int) -> PreTrainedModel:
 
 
 @torch.no_grad()
-def looks_back_only(model: PreTrainedModel, length: int) -> bool:
+def is_causal(model: PreTrainedModel, length: int) -> bool:
     """Whether a model is causal: changing the last token does not change the predictions before it."""
     was_training = model.training
     model.eval()

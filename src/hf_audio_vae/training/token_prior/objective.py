@@ -47,7 +47,7 @@ class PriorTask:
         """Number of learnt codes per second."""
         return self.learnt.num_codebooks * self.frame_rates[-1]
 
-    def memoryless_nats(self) -> Tensor:
+    def unigram_nats(self) -> Tensor:
         """Return the cost in nats of each id under a unigram model, (vocab_size,).
 
         Probabilities are the frequencies in the training data with add-1/2 smoothing (Krichevsky and Trofimov, 1981).
@@ -187,7 +187,7 @@ def prior_metrics(
     was_training = model.training
     model.eval()
     learnt = task.learnt
-    unigram_nats = task.memoryless_nats().to(device)
+    unigram_nats = task.unigram_nats().to(device)
     codes, costs, baselines = (torch.zeros(learnt.num_codebooks, dtype=torch.float64) for _ in range(3))
     for batch in batches:
         errors = language_model_step(model, batch.to(device))

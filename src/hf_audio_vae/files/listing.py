@@ -1,4 +1,4 @@
-"""Identity of a folder by what is in it, wherever it is."""
+"""Checksum of the names and sizes of the files in a folder, independent of the location of the folder."""
 
 import glob
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
-def content_checksum(location: str | Sequence[str] | None) -> str | None:
+def listing_checksum(location: str | Sequence[str] | None) -> str | None:
     """Return a checksum of the names and sizes of files. Their content is not read, and hidden files do not count.
 
     Args:
