@@ -31,7 +31,6 @@ from tests.models.saved_contract import SavedContract
 from tests.models.sharing_contract import SharingContract
 from tests.models.statistics_contract import StatisticsContract
 
-
 TILES = [(1, torch.float64), (2, torch.float64), (7, torch.float64), (7, torch.float32), (None, torch.float64)]
 
 
