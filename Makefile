@@ -21,7 +21,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate tokens gpu test test-slow style quality env
+.PHONY: demo generate tokens gpu test test-slow mutants style quality env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -69,6 +69,9 @@ test: env  ## Run the tests, all but the slow ones
 
 test-slow: env  ## Run the slow tests: kills, several processes, exports, the README
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10 -m slow
+
+mutants: env  ## Plant faults one by one, and see that the tests find them
+	$(BIN)/python -m tests.mutants.run
 
 style: env  ## Format the code
 	$(BIN)/ruff format .

@@ -18,6 +18,9 @@ class MockHub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, dict[str, bytes]] = {}
+        self.private: set[str] = set()
+        self.read_only = False  # tokens may not write
+        self.full = False  # commits are refused
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
 
     def add(self, repo_id: str, folder: Path) -> None:
@@ -67,6 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             repo_id = f"{asked.get('organization') or 'someone'}/{asked['name']}"
             self.server.files.setdefault(repo_id, {})
+            if asked.get("visibility") == "private" or asked.get("private"):
+                self.server.private.add(repo_id)
             self.answer({"url": f"{self.server.endpoint}/{repo_id}", "id": repo_id})
         elif self.path == "/api/validate-yaml":
             self.answer({"warnings": [], "errors": []})
@@ -75,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
             ]
             self.answer({"files": files})
+        elif parts[4:5] == ["commit"] and self.server.full:
+            self.answer({"error": "Private repository storage limit reached"}, 403)
         elif parts[4:5] == ["commit"]:
             repo_id = "/".join(parts[2:4])
             repo = self.server.files[repo_id]
@@ -91,7 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
         repo_id = "/".join(parts[2:4])
         if parts[:2] == ["api", "models"] and repo_id in self.server.files:
             files = self.server.files[repo_id]
-            if parts[4:5] == ["tree"]:
+            if parts[4:5] == ["auth-check"]:
+                self.answer({}, 403 if self.server.read_only else 200)
+            elif parts[4:5] == ["tree"]:
                 self.answer([{"type": "file", "path": p, "size": len(c), "oid": blob_id(c)} for p, c in files.items()])
             else:
                 siblings = [{"rfilename": path} for path in files]

@@ -15,6 +15,7 @@ from torch import nn
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.models import FAMILIES, VariationalAutoencoderMixin, load_autoencoder
+from hf_audio_vae.models.inputs import check_sizes
 from hf_audio_vae.models.normalization import check_statistics
 from hf_audio_vae.modules.convolution import WeightNormConv1d
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock
@@ -48,6 +49,7 @@ class ToyDecoder(CheckpointedStack):
 
 class ToyVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
     _supports_gradient_checkpointing = True
+    _no_split_modules = ["EncoderBlock", "DecoderBlock"]
 
     @register_to_config
     def __init__(
@@ -60,6 +62,8 @@ class ToyVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMi
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
+        sizes = {"latent_channels": latent_channels, "stride": stride, "audio_channels": audio_channels}
+        check_sizes(**sizes, sampling_rate=sampling_rate)
         check_statistics(latents_mean, latents_std, latent_channels)
         self.encoder = ToyEncoder(audio_channels, latent_channels, stride)
         self.decoder = ToyDecoder(audio_channels, latent_channels, stride)

@@ -78,9 +78,9 @@ def test_a_saved_checkpoint_resumes_to_the_weights_it_went_on_to(name: str, tmp_
 
 def test_saved_latents_and_codes_belong_to_their_models() -> None:
     latents = read_record(SAVED / "latents")
-    latents.check_weights(weights_fingerprint(load_autoencoder(SAVED / "waveform_vae")), "latents")
+    latents.check_weights(weights_fingerprint(load_autoencoder(SAVED / "waveform_vae")), str(SAVED / "latents"))
     codes = CodesRecord.read(SAVED / "codes")
-    codes.check_weights(weights_fingerprint(load_autoencoder(SAVED / "waveform_vqvae")), "codes")
+    codes.check_weights(weights_fingerprint(load_autoencoder(SAVED / "waveform_vqvae")), str(SAVED / "codes"))
     for name, columns in (("latents", {"mean", "std", "frames"}), ("codes", {"frames"})):
         rows = datasets.load_dataset(str(SAVED / name), split="train")
         assert len(rows) == 2

@@ -7,9 +7,11 @@ accelerate launch training/encode_latents.py --model outputs/demo --dataset_name
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+import datasets
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -19,13 +21,15 @@ from tqdm.auto import tqdm
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
+from hf_audio_vae.files import exclusive
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.encoding.config import EncodingConfig
-from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
-from hf_audio_vae.training.encoding.row_encoders import completed, record_for
+from hf_audio_vae.training.encoding.dataset import encode_dataset, row_features, tally
+from hf_audio_vae.training.encoding.resuming import drop_previous, set_aside
+from hf_audio_vae.training.encoding.row_encoders import completed, record_for, row_encoder
 from hf_audio_vae.training.script import main_or_exit, start_log
 
 logger = get_logger(__name__)
@@ -53,35 +57,36 @@ def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecor
     )
 
 
-def begin(folder: Path, record: EncodingRecord) -> None:
-    """Write the record, or check that an unfinished data set has the same one."""
+def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source: datasets.IterableDataset) -> None:
+    """Write the record; of an existing data set, check the settings and set aside what the source does not give."""
+    features = row_features(source, row_encoder(model, record))
     if (folder / record.file).is_file():
-        differing = type(record).read(folder).differences(record)
-        if differing:
+        previous = type(record).read(folder)
+        if differing := previous.differences(record):
             raise ValueError(
                 f"{folder} holds {record.noun} made with other values of {', '.join(differing)}; choose another "
                 f"`--output_dir`."
             )
-        logger.info(f"resuming in {folder}: existing files are complete")
-    elif folder.is_dir() and any(folder.iterdir()):
+        set_aside(source, folder, record, features, moved=previous.source != record.source)
+    elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise ValueError(f"{folder} holds other files than {record.noun}; choose another `--output_dir`.")
-    else:
-        record.write(folder)
+    record.write(folder)
 
 
 def finish(config: EncodingConfig, record: EncodingRecord) -> None:
     """Sum the statistics of all files, complete the record, and write the statistics into the model's config."""
     total = tally(config.output_dir)
-    bad_share = len(total.skipped) / max(total.items + len(total.skipped), 1)
+    bad_share = total.bad_items / max(len(total.made_of), 1)
     for name, reason in total.skipped.items():
         logger.warning(f"skipped, at least in part: {name}: {reason}")
     if bad_share > config.max_bad_share:
         raise TooManyBadItemsError(
-            f"{len(total.skipped)} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
+            f"{total.bad_items} items cannot be decoded, more than `max_bad_share` {config.max_bad_share}; raise "
             f"the limit to skip them, or repair the data set and encode it into another `--output_dir`."
         )
     record = completed(record, total)
     record.write(config.output_dir)
+    drop_previous(config.output_dir, total)
     logger.info(f"{record.items} items, {record.seconds:.1f} s, in {record.rows} rows: {config.output_dir}")
     if not isinstance(record, LatentsRecord):
         return
@@ -94,11 +99,8 @@ def finish(config: EncodingConfig, record: EncodingRecord) -> None:
         logger.info(f"the config of {folder} has statistics already and keeps them: a denoiser may depend on them")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Encode the data set and write its record."""
-    config = parse_config(EncodingConfig, argv)
-    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
-    start_log()
+def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
+    """Encode what is missing, together with the other processes, and complete the record."""
     model = load_model(config, accelerator.device)
     source = load_audio_stream(
         config.dataset_name,
@@ -108,10 +110,11 @@ def main(argv: Sequence[str]) -> None:
         audio_column=config.audio_column,
         revision=config.dataset_revision,
         keep_columns=True,
+        announce=logger.info if accelerator.is_main_process else None,
     )
     record = new_record(config, model)
     if accelerator.is_main_process:
-        begin(config.output_dir, record)
+        begin(config.output_dir, record, model, source)
     accelerator.wait_for_everyone()
     started = time.monotonic()
     with torch.no_grad(), tqdm(unit="s of sound", disable=not accelerator.is_main_process, mininterval=0.5) as bar:
@@ -129,6 +132,15 @@ def main(argv: Sequence[str]) -> None:
     logger.info(f"{seconds:.1f} s of sound in {elapsed:.1f} s: {seconds / elapsed:.1f} times real time")
     if accelerator.is_main_process:
         finish(config, record)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Encode the data set and write its record."""
+    config = parse_config(EncodingConfig, argv)
+    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
+    start_log()
+    with exclusive(config.output_dir) if accelerator.is_main_process else nullcontext():
+        encode(config, accelerator)
     accelerator.end_training()
 
 

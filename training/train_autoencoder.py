@@ -22,7 +22,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.script import main_or_exit, started, train
 
 logger = get_logger(__name__)
 
@@ -43,6 +43,11 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
 
 def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropStream:
     """Return endless batches of random crops for this process."""
+    crop_length = round(config.segment_seconds * model.sampling_rate)
+    if crop_length < 1:
+        raise ValueError(
+            f"`segment_seconds` {config.segment_seconds} is less than a sample at {model.sampling_rate} Hz."
+        )
     source = load_audio_stream(
         config.dataset_name,
         config_name=config.dataset_config_name,
@@ -50,12 +55,13 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
         data_files=config.data_files,
         audio_column=config.audio_column,
         revision=config.dataset_revision,
+        announce=logger.info if accelerator.is_main_process else None,
     )
     return CropStream(
         source,
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
-        crop_length=round(config.segment_seconds * model.sampling_rate),
+        crop_length=crop_length,
         batch_size=config.train_batch_size,
         seed=config.seed,
         shuffle_buffer_size=config.shuffle_buffer_size,
@@ -67,11 +73,16 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
 
 
 def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> list[Clip]:
-    """Return the validation clips."""
+    """Return the validation clips; an item that cannot be read is an error, since figures would not be comparable."""
     stream = load_audio_stream(
         config.validation_dataset_name,
+        config_name=config.validation_dataset_config_name,
         split=config.validation_dataset_split,
         data_files=config.validation_data_files,
+        audio_column=config.validation_audio_column,
+        revision=config.validation_dataset_revision,
+        announce=logger.info,
+        option_prefix="validation_",
     )
     clips = whole_clips(
         stream.take(config.max_validation_samples),
@@ -82,11 +93,8 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
     return [Clip(name, waveform) for name, waveform in clips]
 
 
-def main(argv: Sequence[str]) -> None:
+def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
-    config = parse_config(AutoencoderTrainingConfig, argv)
-    # A frozen encoder has no gradients to synchronize.
-    accelerator = start_accelerator(config, find_unused_parameters=config.decoder_only_from_step is not None)
     model = build_model(config)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
@@ -135,6 +143,14 @@ def main(argv: Sequence[str]) -> None:
         publish(write, config, history, MODEL_FILES)
 
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the recipe and train."""
+    config = parse_config(AutoencoderTrainingConfig, argv)
+    # A frozen encoder has no gradients to synchronize.
+    with started(config, find_unused_parameters=config.decoder_only_from_step is not None) as run:
+        train_autoencoder(*run)
 
 
 if __name__ == "__main__":

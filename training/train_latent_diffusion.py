@@ -28,7 +28,7 @@ from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, wr
 from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.script import main_or_exit, started, train
 from hf_audio_vae.training.tracking import log_generated
 
 logger = get_logger(__name__)
@@ -54,15 +54,19 @@ def load_text_encoder(
     if config.text_encoder_name_or_path is None:
         return None, None
     name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
-    encoder = T5EncoderModel.from_pretrained(name, revision=revision).eval().requires_grad_(False)
+    encoder = T5EncoderModel.from_pretrained(name, revision=revision, use_safetensors=True)
+    encoder.eval().requires_grad_(False)
     encoder.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
-    return encoder, AutoTokenizer.from_pretrained(name, revision=revision)
+    return encoder, AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
 
 
 def build_streams(
     config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
     """Return streams of training latents for this process and of held-out latents."""
+    segment_frames = round(config.segment_seconds * vae.frame_rate)
+    if segment_frames < 1:
+        raise ValueError(f"`segment_seconds` {config.segment_seconds} is less than a frame at {vae.frame_rate:g} Hz.")
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,
@@ -72,7 +76,7 @@ def build_streams(
     stream = partial(
         LatentStream,
         frame_rate=vae.frame_rate,
-        segment_frames=round(config.segment_seconds * vae.frame_rate),
+        segment_frames=segment_frames,
         label_column=config.label_column,
         class_names=class_names(source, config.label_column),
         text_column=config.text_column,
@@ -114,10 +118,8 @@ def build_denoiser(
     return denoiser
 
 
-def main(argv: Sequence[str]) -> None:
+def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the pipeline."""
-    config = parse_config(LatentDiffusionTrainingConfig, argv)
-    accelerator = start_accelerator(config)
     device, process = accelerator.device, config.build_process()
     vae = load_encoder(config).to(device)
     text_encoder, tokenizer = load_text_encoder(config, device)
@@ -163,6 +165,12 @@ def main(argv: Sequence[str]) -> None:
 
     learners = {"model": learner}
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_pipeline)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the recipe and train."""
+    with started(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+        train_latent_diffusion(*run)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
-from hf_audio_vae.training.script import main_or_exit, start_accelerator, train
+from hf_audio_vae.training.script import main_or_exit, started, train
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
 from hf_audio_vae.training.token_prior.objective import (
@@ -93,14 +93,12 @@ def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units
     )
 
 
-def main(argv: Sequence[str]) -> None:
+def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
-    config = parse_config(TokenPriorTrainingConfig, argv)
     # Padding comes last, so a causal model needs no mask. A mask would disable the fastest attention kernel.
     logging.getLogger("transformers.modeling_utils").addFilter(
         lambda record: "attention_mask" not in record.getMessage()
     )
-    accelerator = start_accelerator(config)
     record = read_records(config)
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
     stream, held_out = build_streams(config, task, accelerator)
@@ -132,6 +130,12 @@ def main(argv: Sequence[str]) -> None:
 
     objective = TokenObjective(learner.module)
     train(accelerator, config, stream, {"model": learner}, objective, ema, validate=validate, publish=publish_model)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the recipe and train."""
+    with started(parse_config(TokenPriorTrainingConfig, argv)) as run:
+        train_token_prior(*run)
 
 
 if __name__ == "__main__":

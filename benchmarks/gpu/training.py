@@ -213,7 +213,7 @@ def wait_table(setting: Setting) -> Table:
     folder = setting.output_dir / "waits"
 
     class RunWithoutCheckpoints(Run):
-        def save_checkpoint(self) -> Path:
+        def save_checkpoint(self, position: dict[str, Any] | None = None) -> Path:
             return folder  # a checkpoint waits for every tensor
 
     run = RunWithoutCheckpoints(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hf_audio_vae import AudioLatentDiffusionPipeline
 from hf_audio_vae.audio import read_audio, write_audio
 from hf_audio_vae.cli.main import main
 from tests.pipelines.latent_parts import RATE, latent_diffusion
@@ -25,9 +26,19 @@ def test_each_class_is_a_sound_of_its_own_and_all_are_in_the_picture(folder: Pat
     assert generate(folder, tmp_path / "out", *options, "--beside", str(tmp_path / "real.wav")) == 0
     names = ["00-drum.wav", "01-drum.wav", "02-voice.wav", "03-voice.wav"]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.wav")) == names
-    sounds = [read_audio(tmp_path / "out" / name)[0] for name in names]
-    assert all(sound.shape == (1, RATE // 2) for sound in sounds)
-    assert all(not torch.equal(sounds[0], other) for other in sounds[1:])
+    expected = AudioLatentDiffusionPipeline.from_pretrained(folder)(
+        None,
+        ["drum", "drum", "voice", "voice"],
+        audio_end_in_s=0.5,
+        num_inference_steps=2,
+        generator=torch.Generator().manual_seed(0),
+    ).audios
+    for name, audio in zip(names, expected, strict=True):
+        sound, rate = read_audio(tmp_path / "out" / name)
+        assert rate == RATE
+        assert sound.shape == (1, RATE // 2)
+        torch.testing.assert_close(sound, audio, rtol=0, atol=1e-5)
+    assert torch.pdist(expected.flatten(1)).min() > 1e-2, "no two are alike"
     assert (tmp_path / "out/generated.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -60,6 +71,14 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
         (("--seconds", "inf"), "--seconds is inf"),
         (("--seconds", "nan"), "--seconds is nan"),
         (("--num_waveforms", "0"), "--num_waveforms is 0"),
+        (("--seconds", "1e9"), "1 sounds of 1000000000.0 s are requested; give at most"),
+        (("--num_waveforms", "1000000000"), "1000000000 sounds of the default s are requested"),
+        (("--num_inference_steps", "0"), "--num_inference_steps is 0"),
+        (("--guidance_scale", "nan"), "--guidance_scale is nan"),
+        (("--strength", "1.5"), "--strength is 1.5"),
+        (("--seed", "-1"), "--seed is -1"),
+        (("--seed", str(2**64)), "--seed is 18446744073709551616"),
+        (("--init_audio", "no.wav"), "no.wav"),
         (
             ("--top_k", "0", "--autoencoder", "a"),
             "is not a language model of codes and does not accept --autoencoder, --top_k",
@@ -72,3 +91,33 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     assert generate(folder, tmp_path / "out", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
     assert message in line
+
+
+def test_existing_sounds_are_replaced_only_if_it_is_asked_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(folder, tmp_path, "--seconds", "0.5") == 0
+    first = (tmp_path / "00-generated.wav").read_bytes()
+    assert generate(folder, tmp_path, "--seconds", "0.5", "--seed", "1") == 2
+    assert "00-generated.wav exists; name another --output_dir, or give --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "00-generated.wav").read_bytes() == first
+    assert generate(folder, tmp_path, "--seconds", "0.5", "--seed", "1", "--overwrite") == 0
+    assert (tmp_path / "00-generated.wav").read_bytes() != first
+    init = ("--init_audio", str(tmp_path / "00-generated.wav"), "--overwrite")
+    assert generate(folder, tmp_path, *init) == 2
+    assert "00-generated.wav is an input and would be replaced" in capsys.readouterr().err
+
+
+def test_class_names_that_are_no_file_names_stay_in_the_folder(tmp_path: Path) -> None:
+    names = ("../escape", "a/b", "x" * 300, "tab\tname", "ドラム")
+    latent_diffusion(class_names=names).save_pretrained(tmp_path / "model")
+    assert generate(tmp_path / "model", tmp_path / "out/here", "--seconds", "0.5", "--class_label", *names) == 0
+    made = sorted(path.name for path in (tmp_path / "out/here").glob("*.wav"))
+    assert [name[:13] for name in made] == [
+        "00-..-escape.",
+        "01-a-b.wav",
+        "02-xxxxxxxxxx",
+        "03-tab-name.w",
+        "04-ドラム.wav",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["here"]

@@ -138,7 +138,7 @@ def test_a_card_has_the_latents_figures_of_inspection(
         (["LIVELY", "--dataset_name", "EMPTY"], "holds no items"),
         (["LIVELY", "--dataset_name", "SPEECH", "--min_active_share", "50"], "--min_active_share is 50.0"),
         (["LIVELY", "--dataset_name", "SPEECH", "--output_dir", __file__], Path(__file__).name),
-        (["DIVERGED", "--dataset_name", "SPEECH"], "`mean` holds NaN"),
+        (["DIVERGED", "--dataset_name", "SPEECH"], "its weight `encoder.conv2.weight_g` has NaN"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
@@ -158,3 +158,53 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
     assert len(errors) == 1
     assert message in errors[0]
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "inspect"])
+def test_items_that_cannot_be_read_are_named_beside_the_figures_of_the_others(
+    verb: str, lively: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "train test"
+    folder.mkdir()
+    for name in SPEECH:
+        shutil.copy(DATA / name, folder)
+    (folder / "broken.wav").write_bytes(b"not audio")
+    (folder / "cover.jpg").write_bytes(b"")
+    model = ["--model", lively] if verb == "evaluate" else [lively]
+    assert main([verb, *model, "--dataset_name", str(folder), *SHORT]) == 1
+    printed = capsys.readouterr()
+    assert "2 items" in printed.out
+    assert "3 audio files" in printed.err
+    assert "1 other file left out (.jpg 1)" in printed.err
+    assert "1 of 3 items cannot be read and are in no figure" in printed.err
+    assert "broken.wav: cannot be decoded" in printed.err
+    for name in SPEECH:
+        (folder / name).write_bytes(b"not audio")
+    assert main([verb, *model, "--dataset_name", str(folder), *SHORT]) == 2
+    assert "holds no items that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "inspect"])
+def test_a_data_set_is_described_by_all_its_options(
+    verb: str, lively: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"speech": [(DATA / name).read_bytes() for name in SPEECH]}
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "rows.parquet")
+    model = ["--model", lively] if verb == "evaluate" else [lively]
+    arguments = [verb, *model, "--dataset_name", str(tmp_path), *SHORT]
+    assert main(arguments) == 2
+    assert "`audio_column`" in capsys.readouterr().err
+    options = ["--audio_column", "speech", "--data_files", "rows.parquet", "--dataset_split", "train"]
+    assert main([*arguments, *options]) == 0
+    assert "2 items" in capsys.readouterr().out
+    assert main([*arguments, *options, "--dataset_revision", "v1"]) == 2
+    assert main([*arguments, "--audio_column", "speech", "--dataset_config_name", "big"]) == 2
+    assert "has no configurations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "0", "-1"])
+def test_a_length_that_is_no_positive_number_is_refused(
+    text: str, lively: str, speech: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", lively, "--dataset_name", speech, f"--max_seconds={text}"]) == 2
+    assert "--max_seconds" in capsys.readouterr().err.splitlines()[-1]

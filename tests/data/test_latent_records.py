@@ -33,6 +33,15 @@ def test_a_folder_without_latents_is_refused(tmp_path: Path) -> None:
         read_record(tmp_path)
 
 
+@pytest.mark.parametrize("changes", [{"sampling_rate": 0}, {"hop_length": 0}, {"hop_length": "80"}, {"unknown": 1}])
+def test_a_record_that_no_encoder_writes_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    record().write(tmp_path)
+    content = json.loads((tmp_path / "latents.json").read_text())
+    (tmp_path / "latents.json").write_text(json.dumps(content | changes))
+    with pytest.raises(ValueError, match=rf"latents\.json cannot be read: .*{next(iter(changes))}.*Encode the data"):
+        read_record(tmp_path)
+
+
 def test_columns_of_the_same_name_are_refused() -> None:
     with pytest.raises(ValueError, match=r"columns \['mean', 'path'\].*rename"):
         latent_features(4, {"path": datasets.Value("string"), "mean": datasets.Value("float32"), "text": None})

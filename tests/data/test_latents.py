@@ -40,6 +40,11 @@ def test_a_crop_is_a_stretch_of_its_row_and_a_short_row_is_whole(tmp_path: Path)
             assert torch.equal(std[:, :frames], torch.full((CHANNELS, frames), 0.5))
 
 
+def test_every_start_that_fits_is_drawn(tmp_path: Path) -> None:
+    stream = stream_of(write_latents(tmp_path / "latents", [22]), batch_size=1)
+    assert {round(batch.mean[0, 0, 0].item()) for batch in read(stream, 40)} == {0, 1, 2}
+
+
 @pytest.mark.slow
 def test_crops_lie_everywhere_in_a_long_row(tmp_path: Path) -> None:
     stream = stream_of(write_latents(tmp_path / "latents", [100]), batch_size=1)
@@ -99,12 +104,66 @@ def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
         class_names(load_latent_stream(str(folder)), "kind")
 
 
-def test_an_item_without_its_class_or_text_is_named(tmp_path: Path) -> None:
-    others = {"kind": (datasets.Value("string"), ["a", "b"]), "text": (datasets.Value("string"), [None, "x"])}
-    folder = write_latents(tmp_path / "latents", [5, 5], others)
-    stream = stream_of(folder, label_column="kind", class_names=("a",), text_column="text", batch_size=1)
-    with pytest.raises(TooManyBadItemsError, match=r"`kind` is 'b', none of \['a'\]|`text` is None"):
+def test_an_item_of_an_unknown_class_is_named(tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "latents", [5], {"kind": (datasets.Value("string"), ["b"])})
+    stream = stream_of(folder, label_column="kind", class_names=("a",), batch_size=1)
+    with pytest.raises(TooManyBadItemsError, match=r"`kind` is 'b', none of \['a'\]"):
         read(stream, 1)
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "names"),
+    [
+        (datasets.Value("string"), ["b", None, "a", ""], ("a", "b")),
+        (datasets.Value("int64"), [2, None, 1, None], ("1", "2")),
+        (datasets.Value("float64"), [2.0, float("nan"), 1.0, None], ("1", "2")),
+        (datasets.Value("float32"), [2.0, None, 0.5, None], ("0.5", "2")),
+        (datasets.Value("bool"), [True, None, False, None], ("False", "True")),
+        (datasets.ClassLabel(names=["a", "b"]), [1, None, 0, -1], ("a", "b")),
+    ],
+    ids=str,
+)
+def test_an_item_without_a_class_trains_without_one_and_numbers_stay_what_they_are(
+    tmp_path: Path, feature: object, values: list, names: tuple[str, ...]
+) -> None:
+    folder = write_latents(tmp_path / "latents", [5] * 4, {"label": (feature, values)})
+    assert class_names(load_latent_stream(str(folder)), "label") == names
+    (batch,) = read(stream_of(folder, label_column="label", class_names=names, batch_size=4), 1)
+    by_row = dict(zip(rows_of(batch), batch.class_labels.tolist(), strict=True))
+    assert by_row == {0: 1, 1: -1, 2: 0, 3: -1}
+
+
+def test_the_number_of_items_without_a_class_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_latents(tmp_path / "latents", [5] * 3, {"label": (datasets.Value("string"), [None, "a", None])})
+    with caplog.at_level("INFO"):
+        class_names(load_latent_stream(str(folder)), "label")
+    assert "2 of 3 rows have no `label` and train without a class" in caplog.text
+    folder = write_latents(tmp_path / "none", [5], {"label": (datasets.Value("string"), [None])})
+    with pytest.raises(ValueError, match="'label' holds no classes; leave the option out"):
+        class_names(load_latent_stream(str(folder)), "label")
+
+
+@pytest.mark.parametrize(
+    ("feature", "values"), [(datasets.Value("string"), [None, ""]), (datasets.Value("float64"), [None, float("nan")])]
+)
+def test_an_item_without_a_text_trains_without_one(tmp_path: Path, feature: object, values: list) -> None:
+    folder = write_latents(tmp_path / "latents", [5, 5], {"text": (feature, values)})
+    (batch,) = read(stream_of(folder, text_column="text", batch_size=2), 1)
+    assert batch.prompts == ["", ""]
+
+
+def test_a_text_that_is_a_number_is_named(tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "latents", [5], {"text": (datasets.Value("int64"), [3])})
+    with pytest.raises(TooManyBadItemsError, match="which is not a string"):
+        read(stream_of(folder, text_column="text", batch_size=1), 1)
+
+
+def test_latents_in_a_folder_of_any_name_are_streamed(tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "test [1] #*", [5, 5])
+    assert len(list(load_latent_stream(str(folder)))) == 2
+    (folder / "data/train-00000-000000.parquet").unlink()
+    with pytest.raises(ValueError, match="holds no parquet files; it holds"):
+        load_latent_stream(str(folder))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

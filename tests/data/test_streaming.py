@@ -1,5 +1,9 @@
 import itertools
 import logging
+import multiprocessing
+import os
+import select
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 import torch
 
 from hf_audio_vae.data import CropStream, EncodedAudio, StreamLoader, TooManyBadItemsError, load_audio_stream
+from hf_audio_vae.data.streaming import DeadWorkerError
 from tests.data.sounds import RATE, encoded
 
 FILES = 23
@@ -131,17 +136,123 @@ def test_resume_continues_at_the_next_batch(tmp_path: Path, num_workers: int, sh
         assert all(torch.equal(a, b) for a, b in zip(straight[stop:], rest, strict=True))
 
 
-def test_resume_with_another_layout_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"batch_size": 2}, {"shuffle_buffer_size": 7}])
+def test_resume_with_other_batches_is_refused_unless_they_are_accepted(folder: Path, changes: dict[str, int]) -> None:
     source = load_audio_stream(str(folder))
-    state = StreamLoader(stream_of(source), num_workers=2).state_dict()
-    with pytest.raises(ValueError, match="'dataloader_num_workers': 2.*'dataloader_num_workers': 0"):
-        StreamLoader(stream_of(source)).load_state_dict(state)
+    first = StreamLoader(stream_of(source))
+    read(first, 2)
+    second = StreamLoader(stream_of(source, **changes))
+    with pytest.raises(ValueError, match="was made with .*; use the same values, or add `--accept_changes`"):
+        second.load_state_dict(first.state_dict())
+    second.load_state_dict(first.state_dict(), accept_changes=True)
+    order = [item for waveform in read(second, 24 // second.stream.batch_size) for item in items_of(waveform)]
+    assert sorted(order[:FILES]) == list(range(FILES)), "a new epoch"
 
 
-def test_seeds_differ_between_crops_and_epochs(folder: Path) -> None:
-    batches = itertools.islice(StreamLoader(stream_of(load_audio_stream(str(folder)))), 23)
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3), (3, 2)])
+def test_another_number_of_workers_continues_with_the_same_batches(
+    folder: Path, caplog: pytest.LogCaptureFixture, before: int, after: int
+) -> None:
+    source = load_audio_stream(str(folder))
+    straight = read(StreamLoader(stream_of(source)), 20)
+    for stop in (1, 6, 13):
+        first = StreamLoader(stream_of(source), num_workers=before)
+        read(first, stop)
+        second = StreamLoader(stream_of(source), num_workers=after)
+        second.load_state_dict(first.state_dict())
+        assert all(torch.equal(a, b) for a, b in zip(straight[stop:], read(second, 20 - stop), strict=True))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("shards", [1, 6])
+def test_another_number_of_workers_begins_an_epoch_where_batches_would_differ(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, shards: int
+) -> None:
+    source = sharded(tmp_path, shards)
+    first = StreamLoader(stream_of(source, batch_size=1), num_workers=2)
+    read(first, 9)
+    state = first.state_dict()
+    if shards == 1:  # as after a skipped item
+        state["batches"] -= 1
+    second = StreamLoader(stream_of(source, batch_size=1), num_workers=3)
+    with caplog.at_level(logging.WARNING):
+        second.load_state_dict(state)
+    assert caplog.messages == ["other dataloader_num_workers than in the checkpoint: a new epoch of the data begins"]
+    order = [item for waveform in read(second, FILES) for item in items_of(waveform)]
+    assert sorted(order) == list(range(FILES))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_data_set_of_one_item_fills_larger_batches(tmp_path: Path, num_workers: int) -> None:
+    (tmp_path / "0.wav").write_bytes(encoded(0.0))
+    loader = StreamLoader(stream_of(load_audio_stream(str(tmp_path)), batch_size=4), num_workers=num_workers)
+    batches = list(itertools.islice(loader, 3))
+    assert [items_of(batch.waveform) for batch in batches] == 3 * [[0, 0, 0, 0]]
+    assert len({seed for batch in batches for seed in batch.seeds}) == 12
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_an_error_with_its_cause(folder: Path) -> None:
+    batches = iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=2))
+    next(batches)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(DeadWorkerError, match="ended with SIGKILL; .*lower `--dataloader_num_workers`") as raised:
+        read(batches, 100)
+    assert "\n" not in str(raised.value)
+
+
+def test_workers_outlive_the_signals_of_their_group(folder: Path) -> None:
+    batches = iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=2))
+    next(batches)
+    workers = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for worker in workers:
+            os.kill(worker.pid, number)
+    read(batches, 30)
+    assert all(worker.is_alive() for worker in workers)
+
+
+def test_workers_of_a_killed_process_end(folder: Path) -> None:
+    reading, writing = os.pipe()
+    if (parent := os.fork()) == 0:
+        batches = iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=2))
+        next(batches)
+        os.write(writing, b"read")
+        signal.pause()
+    os.close(writing)
+    assert os.read(reading, 4) == b"read"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    ready, _, _ = select.select([reading], [], [], 2)  # the pipe ends with the last process that has it
+    assert ready
+
+
+@pytest.mark.parametrize(("shards", "num_workers"), [(1, 0), (6, 3)])
+def test_seeds_differ_between_crops_epochs_and_readers(tmp_path: Path, shards: int, num_workers: int) -> None:
+    source = sharded(tmp_path, shards)
+    seeds: list[int] = []
+    for rank in range(2 if shards > 1 else 1):
+        stream = stream_of(source, rank=rank, world_size=2 if shards > 1 else 1)
+        for batch in itertools.islice(StreamLoader(stream, num_workers=num_workers), 23):
+            seeds += batch.seeds
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_seeds_differ_between_readers_of_different_shards(tmp_path: Path) -> None:
+    source = sharded(tmp_path, 6)
+    batches = [
+        batch
+        for rank in range(2)
+        for batch in itertools.islice(StreamLoader(stream_of(source, rank=rank, world_size=2), num_workers=3), 9)
+    ]
     seeds = [seed for batch in batches for seed in batch.seeds]
-    assert len(set(seeds)) == len(seeds) == 4 * FILES
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_seconds_of_a_batch_are_those_of_all_of_its_crops(folder: Path) -> None:
+    (batch,) = itertools.islice(StreamLoader(stream_of(load_audio_stream(str(folder)), batch_size=3)), 1)
+    assert batch.seconds == pytest.approx(3 * 100 / RATE)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -168,6 +279,18 @@ def test_too_many_bad_items_end_the_run(folder: Path, num_workers: int) -> None:
     loader = StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=num_workers)
     with pytest.raises(TooManyBadItemsError, match=r"cannot be used, more than `max_bad_share` 0\.1"):
         read(loader, 40)
+
+
+def test_a_share_of_bad_items_exactly_at_the_limit_goes_on_and_one_more_ends_the_run(folder: Path) -> None:
+    for i in range(20, FILES):
+        (folder / f"{i:02d}.wav").unlink()
+    in_order = {"batch_size": 1, "shuffle_buffer_size": 1, "max_bad_share": 0.1}
+    for i in (18, 19):  # the 19th and the 20th item
+        (folder / f"{i}.wav").write_bytes(b"not audio")
+    assert len(read(StreamLoader(stream_of(load_audio_stream(str(folder)), **in_order)), 19)) == 19
+    (folder / "17.wav").write_bytes(b"not audio")
+    with pytest.raises(TooManyBadItemsError, match="3 of 20 items"):
+        read(StreamLoader(stream_of(load_audio_stream(str(folder)), **in_order)), 18)
 
 
 def test_a_data_set_of_bad_items_ends_the_run(folder: Path) -> None:

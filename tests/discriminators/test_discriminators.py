@@ -11,6 +11,7 @@ from hf_audio_vae.discriminators import (
     MultiScaleSTFTDiscriminator,
     load_discriminators,
 )
+from hf_audio_vae.discriminators.layers import spectrogram_planes
 
 OPTIONS = {
     "multi_period": {"hidden_channels": 2, "periods": (2, 3, 5)},
@@ -164,3 +165,16 @@ def test_bands_that_are_empty_are_refused():
 def test_sizes_have_to_be_positive(kind, sizes):
     with pytest.raises(ValueError, match=f"`{next(iter(sizes))}` is .*has to be 1 or more"):
         kind(**sizes)
+
+
+@pytest.mark.parametrize(("time", "rows"), [(25, 9), (26, 9), (27, 9), (28, 10)])
+def test_a_waveform_of_whole_periods_is_not_padded(time, rows):
+    judge = MultiPeriodDiscriminator(1, hidden_channels=2, periods=(3,))
+    first_map = judge(noise(1, 1, time)).feature_maps[0][0]
+    assert first_map.shape[2:] == (-(-rows // 3), 3)  # the stride is 3
+
+
+@pytest.mark.parametrize("window_length", [64, 256, 1024])
+def test_white_noise_has_the_same_level_in_windows_of_any_length(window_length):
+    planes = spectrogram_planes(noise(1, 1, 40_000), window_length)[:, :, 2:-2, 1:-1]  # no edges, no real bins
+    assert planes.square().mean().item() == pytest.approx(1 / 3 / 2, rel=0.05)  # half of the variance in each plane

@@ -182,6 +182,13 @@ def test_the_warning_speaks_under_the_share_that_is_wanted(number, share, speaks
     assert (usage_warning(statistics(used(number)), share) is not None) == speaks
 
 
+def test_a_usage_of_exactly_the_required_share_raises_no_alarm():
+    statistics = CodeStatistics((2,), (50.0,))
+    statistics.add(torch.zeros(1, 1, 1, dtype=torch.int64))
+    assert statistics.usage.item() == float(statistics.uniform_usage) == 0.5
+    assert usage_warning(statistics, 1.0) is None
+
+
 def test_few_frames_alone_raise_no_alarm():
     # 100 frames cannot show half of 1024 codes; 100 frames of 20 codes are still a collapse.
     drawn = torch.randint(1024, (1, 1, 100), generator=torch.Generator().manual_seed(0))

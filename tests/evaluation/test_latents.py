@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from hf_audio_vae.evaluation import LatentStatistics, collapse_warning
+from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 FRAME_RATE = 50.0
@@ -217,6 +218,14 @@ def test_a_channel_is_active_from_a_variance_of_one_hundredth():
     mean = torch.tensor([[0.0995], [0.1005], [-3.0]]) * torch.tensor([1.0, -1.0])
     mean[2] = -3.0  # far from the prior, but always the same
     assert of_frames(mean.double(), 0.1).active.tolist() == [False, True, False]
+
+
+def test_a_variance_of_exactly_one_hundredth_is_active():
+    mean = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.25]], dtype=torch.float64)
+    measured = of_frames(mean, 0.1)
+    assert measured.mean_variance.item() == ACTIVE_VARIANCE
+    assert measured.active.tolist() == [True]
+    assert collapse_warning(measured, 1.0) is None
 
 
 def test_no_graph_is_kept():

@@ -13,6 +13,7 @@ from hf_audio_vae.evaluation import (
     reconstruction_metrics,
     si_sdr,
 )
+from hf_audio_vae.evaluation.metrics import bandwidth, mean_metrics, reconstruction_metrics_in_blocks
 from tests.spectra import slaney_mel_filters, slow_mel_distances, slow_stft_distance
 
 DATA = Path(__file__).parents[2] / "data/held_out"
@@ -88,12 +89,15 @@ def test_every_metric_is_finite_on_extremes(time):
         torch.ones(2, time),
         noise(2, time).sign(),
         1e-30 * noise(2, time),
+        1e3 * noise(2, time),
+        1e10 * noise(2, time),
     ]
     pairs = [(estimate, target) for estimate in signals for target in signals]
     estimate, target = (torch.stack(items) for items in zip(*pairs, strict=True))
     for name, values in reconstruction_metrics(estimate, target, 16000).items():
         assert values.shape == (len(pairs),), name
         assert values.isfinite().all(), name
+    assert bandwidth(estimate, 16000).isfinite().all()
 
 
 def test_a_perfect_reconstruction_has_no_distance_and_the_best_ratio():
@@ -200,3 +204,39 @@ def test_eight_bits_leave_the_ratio_that_theory_gives():
     target = noise(1, 1, 100_000)
     expected = 10 * math.log10((1 / 3) / ((2 / 2**8) ** 2 / 12))
     assert si_sdr(coarser(target, 8), target).item() == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("time", [1, 40, 1500, 4095, 131_072, 135_167, 135_168, 300_007])
+def test_metrics_in_blocks_are_those_of_the_whole(channels: int, time: int) -> None:
+    generator = torch.Generator().manual_seed(time)
+    target = torch.randn(channels, time, generator=generator).cumsum(dim=-1) * 0.01
+    estimate = 0.9 * target + 0.02 * torch.randn(channels, time, generator=generator) + 0.1
+    whole = reconstruction_metrics(estimate[None], target[None], 16000)
+    blocks = reconstruction_metrics_in_blocks(
+        lambda start, stop: estimate[:, start:stop], lambda start, stop: target[:, start:stop], time, 16000
+    )
+    assert blocks == pytest.approx({name: value.item() for name, value in whole.items()}, rel=2e-4, abs=2e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0])
+def test_metrics_in_blocks_are_finite_for_silence_and_for_equal_sounds(scale: float) -> None:
+    x = scale * torch.randn(1, 200_000, generator=torch.Generator().manual_seed(0))
+    values = reconstruction_metrics_in_blocks(lambda a, b: x[:, a:b], lambda a, b: x[:, a:b], 200_000, 16000)
+    assert all(math.isfinite(value) for value in values.values())
+    assert values["multi_resolution_stft"] == values["mel_distance"] == 0
+
+
+def test_means_weigh_every_clip_alike():
+    assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 8.0}]) == {"a": 2.5, "b": 5.0}
+    assert mean_metrics([{"a": 3.0}]) == {"a": 3.0}
+    with pytest.raises(ValueError, match="no items to measure"):
+        mean_metrics([])
+
+
+@pytest.mark.parametrize(("decibels", "expected"), [(-50.0, 3000.0), (-70.0, 1000.0)])
+def test_the_bandwidth_reaches_to_what_is_at_most_sixty_decibels_quieter(decibels, expected):
+    time = torch.arange(32000) / 16000
+    low, high = (torch.sin(2 * torch.pi * frequency * time) for frequency in (1000, 3000))
+    waveform = (low + 10 ** (decibels / 20) * high)[None, None]
+    assert bandwidth(waveform, 16000).item() == pytest.approx(expected, abs=50)

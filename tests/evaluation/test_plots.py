@@ -14,7 +14,13 @@ from hf_audio_vae.evaluation import (
     latents_figure,
     reconstruction_figure,
 )
-from hf_audio_vae.evaluation.plots import ACTIVE, INACTIVE, figure_pixels
+from hf_audio_vae.evaluation.plots import (
+    ACTIVE,
+    INACTIVE,
+    figure_pixels,
+    reconstruction_figure_in_blocks,
+    spectrogram_columns,
+)
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -231,3 +237,27 @@ def test_the_numbers_of_any_count_of_codebooks_do_not_overlap(num_codebooks):
     for axes in figure.axes[:2]:
         boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
         assert all(left.x1 + 3 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+@pytest.mark.parametrize("time", [1, 600, 262_144, 300_007])
+def test_a_spectrogram_in_blocks_is_that_of_the_whole(time):
+    waveform = torch.randn(2, time, generator=torch.Generator().manual_seed(0))
+    columns = spectrogram_columns(lambda start, stop: waveform[:, start:stop], time)
+    torch.testing.assert_close(columns, log_spectrogram(waveform.mean(dim=0)), rtol=0, atol=1e-3)
+
+
+def test_a_long_spectrogram_has_the_mean_power_of_several_frames_in_a_column():
+    waveform = torch.randn(1, 600_000, generator=torch.Generator().manual_seed(0))
+    columns = spectrogram_columns(lambda start, stop: waveform[:, start:stop], 600_000, max_columns=100)
+    power = 10 ** (log_spectrogram(waveform[0]) / 10)
+    expected = torch.stack([part.mean(dim=1) for part in power.split(24, dim=1)], dim=1)  # 2344 frames
+    assert columns.shape[1] == 98
+    torch.testing.assert_close(10 ** (columns / 10), expected, rtol=1e-3, atol=1e-9)
+
+
+def test_a_title_is_literal():
+    original, reconstruction, sampling_rate = pair(SOUNDS[0])
+    read = [lambda start, stop, x=x: x[:, start:stop] for x in (original, reconstruction)]
+    figure = reconstruction_figure_in_blocks(*read, original.shape[-1], sampling_rate, r"$\frac{1}$ of $x")
+    figure_pixels(figure)
+    assert figure.get_suptitle() == r"$\frac{1}$ of $x"

@@ -72,6 +72,14 @@ def test_the_distance_is_that_of_the_worst_channel_in_units_of_the_reference() -
     assert moments_of((narrow, std)).distance(moments_of((mean, std))) == pytest.approx((0.0, 4.0))
 
 
+def test_a_distance_is_measured_in_the_deviations_of_the_other_data() -> None:
+    mine, reference = ChannelMoments(), ChannelMoments()
+    mine.add(torch.tensor([[-3.0, 5.0]]), torch.zeros(1, 2))  # mean 1, deviation 4
+    reference.add(torch.tensor([[-2.0, 2.0]]), torch.zeros(1, 2))  # mean 0, deviation 2
+    assert mine.distance(reference) == pytest.approx((0.5, 2.0))
+    assert reference.distance(mine) == pytest.approx((0.25, 2.0))
+
+
 def test_another_model_is_refused() -> None:
     moments = moments_of(posterior(3, 0))
     with pytest.raises(ValueError, match="has 2 channels, earlier posteriors have 3"):

@@ -65,3 +65,20 @@ def test_accuracy_counts_scores_on_the_right_side():
     assert accuracy(scores(-0.5), scores(0.5), boundary=0.0).item() == 0
     assert accuracy(scores(0.5), scores(0.5), boundary=0.0).item() == 0.5
     assert accuracy(scores(0.6, 0.4), scores(0.4, 0.4), boundary=0.5).item() == 0.75
+
+
+@pytest.mark.parametrize("boundary", [0.0, 0.5])
+def test_a_score_exactly_on_the_boundary_means_fake(boundary):
+    assert accuracy(scores(boundary), scores(boundary), boundary).item() == 0.5
+    assert accuracy(scores(boundary), scores(boundary - 1), boundary).item() == 0.5
+    assert accuracy(scores(boundary + 1), scores(boundary), boundary).item() == 1
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e3, 1e15])
+def test_scores_of_any_size_give_finite_losses_and_gradients(loss, size):
+    real, fake = torch.full((2, 1, 4), size, requires_grad=True), torch.full((2, 1, 4), -size, requires_grad=True)
+    total = loss.discriminator([real], [fake]) + loss.generator([fake]) + feature_matching([[real]], [[fake]])
+    gradients = torch.autograd.grad(total, (real, fake))
+    assert total.isfinite()
+    assert all(gradient.isfinite().all() for gradient in gradients)

@@ -66,6 +66,13 @@ def test_an_item_gets_the_same_gradient_in_any_batch():
     assert whole.norms == pytest.approx(part.norms), "norms are per item, not per batch"
 
 
+def test_the_norm_is_the_mean_over_items():
+    waveform = torch.zeros(2, 1, 4, requires_grad=True)
+    slopes = torch.tensor([1.0, 5.0])[:, None, None]
+    _, norms = GradientBalancer()({"a": (slopes * waveform).sum(dim=(1, 2)).mean()}, {"a": 1.0}, waveform)
+    assert norms["a"].item() == pytest.approx((2 * 1 + 2 * 5) / 2)  # an item has four samples
+
+
 def test_a_share_of_zero_is_left_out():
     waveform = torch.zeros(1, 1, 3, requires_grad=True)
     balancer = GradientBalancer()
@@ -97,3 +104,13 @@ def test_its_state_goes_on_exactly():
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="lie in"):
         GradientBalancer(**options)
+
+
+def test_a_silent_batch_divides_by_no_zero():
+    waveform = torch.zeros(2, 1, 4, requires_grad=True)
+    balancer = GradientBalancer()
+    for _ in range(3):
+        scalar, norms = balancer({"a": waveform.square().mean()}, {"a": 1.0}, waveform)
+        balancer.update({name: norm.item() for name, norm in norms.items()})
+        (gradient,) = torch.autograd.grad(scalar, waveform)
+        assert not gradient.any()

@@ -78,6 +78,25 @@ def test_capacity_pushes_the_kl_towards_a_line():
     assert control(1000) == 2.0, "above the final capacity, at the first step that is"
 
 
+def test_a_channel_exactly_at_its_free_bits_is_free():
+    control = FreeBits(0.5, bits=1.0)
+    control.update([BIT, 1.0001 * BIT])
+    assert control(0).tolist() == [0.0, 0.5]
+
+
+def test_a_kl_exactly_at_capacity_is_pushed_down():
+    control = CapacityAnnealing(2.0, nats=10.0, steps=100)
+    control.update([1.0, 3.0])
+    assert control(40) == 2.0
+
+
+@pytest.mark.parametrize("kl", [1e-6, 1e6])
+def test_a_rate_far_from_the_target_counts_as_one_e_fold(kl):
+    control = TargetRate(1000.0, frame_rate=50.0, weight=1e-3, gain=0.5, integral_steps=100.0)
+    control.update([kl])
+    assert abs(math.log(control(0) / 1e-3)) == pytest.approx(0.5 + 1 / 100)
+
+
 @pytest.mark.parametrize("start", [1e-5, 1e-1])
 @pytest.mark.parametrize("exponent", [0.5, 1.5])
 def test_a_controlled_kl_arrives_at_the_target_and_stays(start, exponent):

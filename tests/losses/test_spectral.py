@@ -52,6 +52,7 @@ def extreme_signals(time: int) -> dict[str, Tensor]:
         "clipped": (10 * noise(2, time, seed=1)).clamp(-1, 1),
         "tiny": 1e-30 * noise(2, time),
         "loud": 1e4 * noise(2, time),
+        "loudest": 1e10 * noise(2, time),
         "click": nn.functional.pad(torch.ones(2, 1), (0, time - 1)),
     }
 

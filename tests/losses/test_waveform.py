@@ -53,3 +53,17 @@ def test_gradients_are_the_sign_and_the_difference():
         estimate = noise(1, 1, 50).requires_grad_()
         loss(estimate, target).backward()
         torch.testing.assert_close(50 * estimate.grad, expected((estimate - target).detach()))
+
+
+@pytest.mark.parametrize("loss", [WaveformL1Loss(), WaveformMSELoss()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e3, 1e10])
+def test_values_and_gradients_of_any_scale_are_finite(loss, dtype, scale):
+    target = scale * noise(2, 1, 50)
+    estimate = noise(2, 1, 50, seed=1).to(dtype).requires_grad_()
+    value = loss(estimate, target)
+    (gradient,) = torch.autograd.grad(value, estimate)
+    assert value.isfinite()
+    assert value.dtype == torch.float32
+    limit = torch.finfo(dtype).max
+    assert gradient.isfinite().all() or 2 * scale / estimate.numel() > limit  # float16 ends at 65504

@@ -11,18 +11,20 @@ from torch import Tensor
 
 from tests.memory import working_bytes
 from tests.models.contract import assert_equal_within_rounding, seeded
+from tests.models.inputs_contract import InputsContract
 from tests.models.probes import (
     DecodeCodes,
     EncodeToCodes,
     equal_codes,
     levels_of,
-    shapes,
     with_and_without_checkpointing,
     wrong_tensors,
 )
+from tests.models.saved_contract import SavedContract
+from tests.models.sharing_contract import SharingContract
 
 
-class CodecContract:
+class CodecContract(SavedContract, InputsContract, SharingContract):
     """The contract of a family that encodes waveforms into codes: one tensor, or a tuple with one a level.
 
     A subclass names its class, its configuration's class and one tiny configuration with every key. Where a variant
@@ -57,6 +59,9 @@ class CodecContract:
         sizes = zip(model.codebook_sizes, lengths, strict=True)
         codes = [torch.randint(size, (batch, 1, n), generator=seeded(size)) for size, n in sizes]
         return tuple(codes) if model.codes_by_level else torch.cat(codes, dim=1)
+
+    def coded(self, model: Any, frames: int) -> Any:
+        return self.codes(model, frames)
 
     # Words and lengths
 
@@ -357,12 +362,3 @@ class CodecContract:
         assert equal_codes(model.encode(x, sampling_rate=right).audio_codes, model.encode(x).audio_codes)
         with pytest.raises(ValueError, match=f"{right + 1} Hz.*{right} Hz; resample"):
             model.encode(x, sampling_rate=right + 1)
-
-    def test_weights_that_a_checkpoint_lacks_start_as_new(self, tmp_path: Path):
-        model = self.tiny_model()
-        kept = {name: value for name, value in model.state_dict().items() if not name.startswith("decoder")}
-        model.save_pretrained(tmp_path, state_dict=kept)
-        loaded = self.model_class.from_pretrained(tmp_path)
-        assert shapes(loaded) == shapes(model)
-        assert all(value.isfinite().all() for value in loaded.state_dict().values())
-        assert all(torch.equal(loaded.state_dict()[name], value) for name, value in kept.items())

@@ -13,6 +13,7 @@ from torch.distributions import Normal, kl_divergence
 
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from tests.memory import working_bytes
+from tests.models.inputs_contract import InputsContract
 from tests.models.probes import (
     Decode,
     Encode,
@@ -25,10 +26,12 @@ from tests.models.probes import (
     with_and_without_checkpointing,
     wrong_tensors,
 )
+from tests.models.saved_contract import SavedContract
+from tests.models.sharing_contract import SharingContract
 from tests.models.statistics_contract import StatisticsContract
 
 
-class AutoencoderContract(StatisticsContract):
+class AutoencoderContract(SavedContract, InputsContract, SharingContract, StatisticsContract):
     """The contract of a family that encodes waveforms into a `DiagonalGaussian` over latents.
 
     A subclass names its class, one tiny configuration with every key, another value for each key, and what has to
@@ -56,6 +59,9 @@ class AutoencoderContract(StatisticsContract):
 
     def latents(self, model: Any, frames: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(batch, model.latent_channels, frames, generator=seeded(), dtype=dtype)
+
+    def coded(self, model: Any, frames: int) -> Tensor:
+        return self.latents(model, frames)
 
     # Words
 

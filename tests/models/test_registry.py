@@ -72,3 +72,24 @@ def test_a_new_model_takes_only_what_its_class_takes():
         new_autoencoder("WaveformVQVAE", {"hop_length": 4})
     with pytest.raises(ValueError, match=r"'Vae' is none of \['HierarchicalVQVAE', 'WaveformVAE', 'WaveformVQVAE'\]"):
         new_autoencoder("Vae", {})
+
+
+def test_a_new_model_that_does_not_fit_into_the_memory_is_refused_before_it_is_made():
+    large = {"encoder_hidden_size": 2**20, "downsampling_ratios": [2], "channel_multiples": [16]}
+    with pytest.raises(ValueError, match=r"has [\d.]+ GiB of weights, this machine"):
+        new_autoencoder("WaveformVAE", large)
+    with pytest.raises(ValueError, match="too large"):  # the number of weights overflows
+        new_autoencoder("WaveformVAE", large | {"downsampling_ratios": [2**24]})
+    for family, config, message in (
+        ("WaveformVAE", {"audio_channels": 10**9}, "`audio_channels` is 1000000000"),
+        ("WaveformVAE", {"downsampling_ratios": [2] * 30, "channel_multiples": [1] * 30}, "the hop length is 2"),
+        ("WaveformVQVAE", {"num_codebooks": 10**6}, "`num_codebooks` is 1000000"),
+        ("WaveformVQVAE", {"num_codebooks": True}, "num_codebooks"),
+        ("WaveformVQVAE", {"quantizer": "finite_scalar", "quantizer_options": {"another": 1}}, "another"),
+        ("HierarchicalVQVAE", {"depth": 100, "level_multipliers": (20, 1, 1)}, "`depth` is 2000"),
+        ("HierarchicalVQVAE", {"depth": 40, "dilation_cycle": None}, "largest dilation"),
+        ("HierarchicalVQVAE", {"strides": (2, 2, 1000), "downsampling_counts": (3, 2, 9)}, "hop length"),
+        ("HierarchicalVQVAE", {"unit_expansion": float("nan")}, "width of a residual unit"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            new_autoencoder(family, config)

@@ -51,6 +51,18 @@ def test_kl_equals_its_monte_carlo_estimate():
     assert abs(float(log_ratio.mean()) - float(posterior.kl())) < five_errors
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_kl_of_any_parameters_is_finite_with_finite_gradients(dtype):
+    sizes = (-6e4, -1e3, -20.0, -1e-6, 0.0, 1e-6, 20.0, 1e3, 6e4)
+    pairs = torch.cartesian_prod(torch.tensor(sizes), torch.tensor(sizes)).T[None]  # (1, mean and scale, pairs)
+    parameters = pairs.to(dtype).requires_grad_()
+    posterior = DiagonalGaussian.from_parameters(parameters)
+    exact = kl_divergence(Normal(posterior.mean.double(), posterior.std.double()), Normal(0.0, 1.0))
+    torch.testing.assert_close(posterior.kl().double(), exact, rtol=1e-6, atol=1e-6)
+    (gradient,) = torch.autograd.grad(posterior.kl().sum(), parameters)
+    assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_kl_of_half_precision_is_computed_at_float32(dtype):
     posterior, other = gaussian(2, 3, 5, dtype=dtype), gaussian(2, 3, 5, seed=1, dtype=dtype)
@@ -63,6 +75,15 @@ def test_kl_of_half_precision_is_computed_at_float32(dtype):
 def test_float16_kl_of_a_far_mean_stays_finite():
     far = DiagonalGaussian(torch.full((1, 1, 1), 1000.0).half(), torch.ones(1, 1, 1).half())
     assert float(far.kl()) == 500_000  # its square, 1e6, is beyond float16
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_kl_of_half_precision_parameters_is_exact(dtype):
+    parameters = (4 * torch.randn(2, 6, 50, generator=torch.Generator().manual_seed(0))).to(dtype)
+    exact = DiagonalGaussian.from_parameters(parameters.double()).kl()
+    posterior = DiagonalGaussian.from_parameters(parameters)
+    torch.testing.assert_close(posterior.kl().double(), exact, rtol=1e-6, atol=1e-6)
+    assert posterior.sample(torch.Generator().manual_seed(0)).dtype == posterior.mode().dtype == dtype
 
 
 def test_sample_repeats_with_its_generator():

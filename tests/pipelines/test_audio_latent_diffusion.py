@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,101 @@ def test_classes_by_name_and_by_number_are_the_same_and_differ_from_each_other()
     assert (by_name[0] - by_name[1]).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("label", [np.int64(1), np.array([1]), torch.tensor([1]), np.str_("voice"), ("voice",)])
+def test_numbers_and_arrays_of_numpy_are_taken(label: Any) -> None:
+    pipeline = latent_diffusion(class_names=NAMES)
+    init = 0.3 * noise(1, 2 * RATE)
+    options = {"audio_end_in_s": 1.0, "num_inference_steps": 4, "init_audio": init}
+    alike = {
+        "audio_end_in_s": np.float32(1.0),
+        "num_inference_steps": np.int64(4),
+        "init_audio": init.double().numpy(),
+        "num_waveforms_per_prompt": np.int32(1),
+        "guidance_scale": np.float64(4.0),
+    }
+    assert torch.equal(audio_of(pipeline, class_labels=label, **alike), audio_of(pipeline, class_labels=1, **options))
+
+
+@pytest.mark.parametrize(
+    ("strength", "steps", "expected"),
+    [(0.55, 100, 55), (0.07, 100, 7), (0.551, 100, 56), (0.7, 10, 7), (0.001, 10, 1), (1.0, 7, 7), (0.29, 100, 29)],
+)
+def test_strength_is_the_share_of_the_steps_rounded_up(strength: float, steps: int, expected: int) -> None:
+    seen = []
+    count = {"callback_on_step_end": lambda pipe, step, timestep, tensors: seen.append(step) or {}}
+    init = torch.zeros(1, RATE)
+    audio_of(latent_diffusion(), init_audio=init, strength=strength, num_inference_steps=steps, **count)
+    assert len(seen) == expected
+
+
+def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Path) -> None:
+    latent_diffusion().save_pretrained(tmp_path)
+    other = latent_diffusion().vae
+    other.decoder.conv1.bias.data += 0.1
+    with pytest.raises(ValueError, match="the `vae` has other weights than .*; use that one"):
+        AudioLatentDiffusionPipeline.from_pretrained(tmp_path, vae=other)
+    pipeline = AudioLatentDiffusionPipeline.from_pretrained(tmp_path, vae=latent_diffusion().vae)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.vae = other
+    for use in (partial(audio_of, pipeline), partial(pipeline.save_pretrained, tmp_path)):
+        with pytest.raises(ValueError, match="the `vae` has other weights than"):
+            use()
+    pipeline.register_to_config(vae_weights=None)
+    pipeline.save_pretrained(tmp_path / "fine-tuned")
+    assert AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=other).vae is other
+    with pytest.raises(ValueError, match="the `vae` has other weights than"):
+        AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=latent_diffusion().vae)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_pipeline_of_half_precision_is_saved_and_loaded_in_any(dtype: torch.dtype, tmp_path: Path) -> None:
+    latent_diffusion().save_pretrained(tmp_path / "whole")
+    half = AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "whole", torch_dtype=dtype)
+    half.set_progress_bar_config(disable=True)
+    assert audio_of(half).isfinite().all()
+    half.save_pretrained(tmp_path / "half")
+    for loaded_dtype in (torch.float32, dtype):
+        AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "half", torch_dtype=loaded_dtype)
+    other = latent_diffusion().vae.to(dtype)
+    other.decoder.conv1.bias.data += 0.1
+    with pytest.raises(ValueError, match="the `vae` has other weights than"):
+        AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "half", vae=other, torch_dtype=dtype)
+
+
+def test_waveforms_of_a_class_follow_each_other() -> None:
+    pipeline = latent_diffusion(class_names=NAMES)
+    same_noise = [seeded(number) for number in (0, 0, 0, 0)]
+    audio = audio_of(pipeline, class_labels=["drum", "note"], num_waveforms_per_prompt=2, generator=same_noise)
+    assert torch.equal(audio[0], audio[1]) and torch.equal(audio[2], audio[3])
+    assert (audio[0] - audio[2]).abs().max() > 1e-4
+
+
+def test_variations_of_a_sound_follow_each_other() -> None:
+    pipeline = latent_diffusion()
+    sounds = 0.3 * noise(2, 1, RATE)
+    made = audio_of(
+        pipeline,
+        init_audio=sounds,
+        strength=0.01,
+        num_inference_steps=1000,
+        num_waveforms_per_prompt=2,
+        output_type="latent",
+    )
+    with torch.no_grad():
+        given = pipeline.vae.normalize_latents(pipeline.vae.encode(sounds).latent_dist.mode())
+    distances = (made[:, None] - given[None]).square().sum(dim=(2, 3))  # (waveforms, sounds)
+    assert distances.argmin(dim=1).tolist() == [0, 0, 1, 1]
+
+
+def test_the_default_strength_changes_a_sound_in_part_and_a_mask_fully() -> None:
+    pipeline = latent_diffusion()
+    sound = {"init_audio": 0.3 * noise(1, RATE), "num_inference_steps": 10}
+    assert torch.equal(audio_of(pipeline, **sound), audio_of(pipeline, **sound, strength=0.7))
+    inpainted = audio_of(pipeline, **sound, mask=(0.2, 0.5))
+    assert torch.equal(inpainted, audio_of(pipeline, **sound, mask=(0.2, 0.5), strength=1.0))
+    assert not torch.equal(inpainted, audio_of(pipeline, **sound, mask=(0.2, 0.5), strength=0.7))
+
+
 def test_texts_are_heard_whatever_else_is_in_the_batch() -> None:
     pipeline = latent_diffusion(text=True)
     prompts = ["a drum", "drum drum drum a drum a"]
@@ -298,6 +394,30 @@ WRONG = [
     ({"num_inference_steps": 0}, "`num_inference_steps` is 0"),
     ({"num_waveforms_per_prompt": 0}, "`num_waveforms_per_prompt` is 0"),
     ({"strength": 0.0, "init_audio": torch.zeros(1, 120)}, "`strength` is 0.0"),
+    ({"num_inference_steps": "10"}, "`num_inference_steps` is '10'; it must be 1 or more, and an integer"),
+    ({"num_inference_steps": 2.5}, "`num_inference_steps` is 2.5"),
+    ({"num_inference_steps": True}, "`num_inference_steps` is True"),
+    ({"num_inference_steps": -1}, "`num_inference_steps` is -1"),
+    ({"num_waveforms_per_prompt": 1.0}, "`num_waveforms_per_prompt` is 1.0"),
+    ({"audio_end_in_s": "1.0"}, "`audio_end_in_s` is '1.0'; it must be a finite number"),
+    ({"audio_end_in_s": float("nan")}, "`audio_end_in_s` is nan"),
+    ({"audio_end_in_s": 1e9}, "1e[+]09 s are requested; .* at most 2 s"),
+    ({"audio_end_in_s": 2.0 + 0.6 / RATE}, "at most 2 s"),
+    ({"guidance_scale": float("nan")}, "`guidance_scale` is nan; it must be a finite number"),
+    ({"guidance_scale": None}, "`guidance_scale` is None"),
+    ({"strength": "0.5", "init_audio": torch.zeros(1, 120)}, "`strength` is '0.5'"),
+    ({"strength": 1.01, "init_audio": torch.zeros(1, 120)}, "`strength` is 1.01"),
+    ({"mask": ("0", "1"), "init_audio": torch.zeros(1, 120)}, "`mask` is '0'; it must be a finite number"),
+    ({"mask": (0.1, 0.2, 0.3), "init_audio": torch.zeros(1, 120)}, r"`mask` is \(0.1, 0.2, 0.3\); give a range"),
+    ({"init_audio": [0.0] * 120}, "`init_audio` is a list; give a tensor or an array of floats"),
+    ({"init_audio": np.zeros((1, 120), np.int16)}, "`init_audio` is an array of int16"),
+    ({"latents": torch.full((1, CHANNELS, 20), torch.nan), "output_type": "latent"}, "the result is NaN or infinite"),
+    ({"callback_on_step_end": lambda *_: None}, "returned a NoneType; return a dictionary"),
+    (
+        {"callback_on_step_end": lambda *_: {"latents": torch.zeros(1, CHANNELS, 7)}},
+        r"shape \(1, 2, 7\).*\(1, 2, 20\)",
+    ),
+    ({"callback_on_step_end": lambda *_: {"latents": None}}, "latents that are a NoneType"),
     ({"output_type": "wav"}, "`output_type` is 'wav', none of"),
     ({"mask": (0.1, 0.2)}, "`mask` is given without `init_audio`"),
     ({"mask": (0.3, 0.2), "init_audio": torch.zeros(1, 120)}, r"holds \(0.3, 0.2\)"),
@@ -328,6 +448,12 @@ def test_what_cannot_be_done_is_refused_with_the_reason(options: dict[str, Any],
         ({"class_labels": "piano"}, r"holds 'piano'; the classes are \['drum', 'voice', 'note'\], 0 to 2"),
         ({"class_labels": [0, 3]}, "holds 3"),
         ({"class_labels": []}, "is empty"),
+        ({"class_labels": True}, "holds True; the classes are"),
+        ({"class_labels": [np.bool_(1)]}, r"holds .*True.*; the classes are"),
+        ({"class_labels": 1.0}, "holds 1.0"),
+        ({"class_labels": np.float64(1)}, "holds .*1.0"),
+        ({"prompt": ["a", None]}, r"`prompt` is \['a', None\]; give a text, or a list of texts"),
+        ({"prompt": 5}, "`prompt` is 5"),
         ({"class_labels": [0, 1], "prompt": ["a", "a", "a"]}, "3 prompts and 2 classes"),
         ({"class_labels": [0, 1], "init_audio": torch.zeros(3, 1, 120)}, "holds 3 sounds for 2"),
     ],

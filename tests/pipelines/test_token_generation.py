@@ -142,8 +142,11 @@ def test_what_cannot_be_written_is_refused() -> None:
         generate_codes(prior, 3, known=torch.zeros(1, 3, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="window of 4 frames is too short for 3 delayed codebooks"):
         generate_codes(prior, 9)
-    with pytest.raises(ValueError, match="`batch_size` is 0"):
-        generate_codes(prior, 3, batch_size=0)
+    for wrong in (0, True, 1.0, "1"):
+        with pytest.raises(ValueError, match="`batch_size` is "):
+            generate_codes(prior, 3, batch_size=wrong)
+        with pytest.raises(ValueError, match="`num_frames` is "):
+            generate_codes(prior, wrong)
     with pytest.raises(ValueError, match="code 9 of codebook 0 at frame 0"):  # far before the last window
         generate_codes(prior_of(CodeTokens(SIZES), 4), 40, known=torch.eye(1, 30).expand(1, 3, 30).long() * 9)
     with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(batch, 1, frames\)"):
@@ -159,7 +162,10 @@ def test_what_cannot_be_written_is_refused() -> None:
     [
         ({"temperature": 0.0}, "`temperature` is 0.0; give a number above 0, less than 1"),
         ({"temperature": float("nan")}, "`temperature` is nan"),
+        ({"temperature": "1"}, "`temperature` is '1'"),
         ({"top_k": -1}, "`top_k` is -1"),
+        ({"top_k": 2.0}, "`top_k` is 2.0"),
+        ({"top_p": float("nan")}, "`top_p` is nan"),
         ({"top_p": 0.0}, "`top_p` is 0.0"),
         ({"top_p": 1.5}, "`top_p` is 1.5"),
     ],
@@ -176,3 +182,30 @@ def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = Prior.from_pretrained(tmp_path)
     assert (loaded.tokens, loaded.info) == (prior.tokens, prior.info)
     assert torch.equal(generate_codes(loaded, 8, sampling=GREEDY), generate_codes(prior, 8, sampling=GREEDY))
+    content = (tmp_path / "code_tokens.json").read_text()
+    for wrong in ("0.0", "-1", "null", '"10"'):
+        (tmp_path / "code_tokens.json").write_text(content.replace("10.0", wrong))
+        with pytest.raises(ValueError, match="code_tokens.json cannot be read"):
+            Prior.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}])
+def test_each_setting_can_leave_the_likeliest_code_alone(options: dict[str, float]) -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 8)
+    with torch.no_grad():
+        prior.model.lm_head.weight.mul_(20)  # no two codes are almost equally likely
+    sampled = generate_codes(prior, 8, sampling=Sampling(**options), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sampled, generate_codes(prior, 8, sampling=GREEDY))
+
+
+def test_a_window_of_a_finer_level_begins_in_the_middle_of_the_one_before() -> None:
+    prior = prior_of(UpsamplingTokens((4,), (8,), (1, 2)), 4, (1, 0))
+    given: list[int] = []
+
+    def note(module: object, arguments: tuple[object, ...], options: dict[str, Tensor]) -> None:
+        given.append(options["input_ids"].shape[1])
+
+    prior.model.register_forward_pre_hook(note, with_kwargs=True)
+    upsample_codes(prior, torch.zeros(1, 1, 8, dtype=torch.int64), sampling=GREEDY)
+    prompt, half = 2 + 4, 4  # begin, coarse codes and separator; fine codes of half a window
+    assert [length for length in given if length > 1] == [prompt, prompt + half, prompt + half]

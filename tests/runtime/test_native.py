@@ -1,7 +1,11 @@
 """The compiled kernels against torch in float64, at every vector width this processor has."""
 
 import ctypes
+import hashlib
+import os
 import platform
+import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -169,6 +173,7 @@ def anew(monkeypatch, tmp_path):
     native_kernels.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+        patched.setattr(native, "OPTIONS", ("-O0", *native.OPTIONS[1:]))  # compiles sooner
         yield patched
     native_kernels.cache_clear()
 
@@ -179,20 +184,89 @@ def test_there_are_no_kernels_without_a_compiler(anew, compiler):
     assert native_kernels(torch.float32) is None
 
 
-def test_there_are_no_kernels_without_a_place_for_them(anew, tmp_path):
+@pytest.fixture
+def library(anew, tmp_path) -> Path:
+    """The stored library of the first kernels."""
+    if native_kernels(torch.float32) is None:
+        pytest.skip("nothing compiles the kernels here")
+    (path,) = (tmp_path / "assets").rglob("*.so")
+    return path
+
+
+def assert_compiled_anew(caplog: pytest.LogCaptureFixture) -> None:
+    native_kernels.cache_clear()
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        assert native_kernels(torch.float32) is not None
+    assert "compiling" in caplog.text
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002])
+def test_the_cache_is_private_and_used_again(anew, tmp_path, caplog, umask):
+    before = os.umask(umask)
+    try:
+        kernels = native_kernels(torch.float32)
+    finally:
+        os.umask(before)
+    if kernels is None:
+        pytest.skip("nothing compiles the kernels here")
+    (library,) = (tmp_path / "assets").rglob("*.so")
+    assert stat.S_IMODE(library.parent.stat().st_mode) == 0o700
+    native_kernels.cache_clear()
+    with caplog.at_level("INFO"):
+        assert native_kernels(torch.float32) is not None
+    assert "compiling" not in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"no library", lambda content: content[:-1] + b"?"])
+def test_a_changed_library_is_not_loaded_but_compiled_again(library, caplog, damage):
+    original = library.read_bytes()
+    library.unlink()  # this process has loaded it
+    library.write_bytes(damage(original))
+    assert_compiled_anew(caplog)
+    (stored,) = library.parent.glob("*.so")
+    assert hashlib.sha256(stored.read_bytes()).hexdigest() in stored.name
+
+
+def test_a_link_in_place_of_a_library_is_not_followed(library, caplog, tmp_path):
+    target = library.rename(tmp_path / "planted.so")
+    library.symlink_to(target)
+    assert_compiled_anew(caplog)
+    assert not library.is_symlink()
+
+
+def test_a_folder_that_others_can_write_is_not_used(library, caplog):
+    library.parent.chmod(0o777)
+    assert_compiled_anew(caplog)
+    assert "can be written by others" in caplog.text and len(caplog.text.strip().splitlines()) == 2
+
+
+def test_a_folder_that_is_a_link_is_not_used(library, caplog, tmp_path):
+    library.parent.rename(tmp_path / "elsewhere")
+    library.parent.symlink_to(tmp_path / "elsewhere")
+    assert_compiled_anew(caplog)
+    assert "for this process only" in caplog.text
+
+
+def test_without_a_place_for_them_kernels_are_compiled_for_one_process(anew, caplog, tmp_path):
     (tmp_path / "file").write_text("")
     anew.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "file"))
-    assert native_kernels(torch.float32) is None
+    if native_kernels(torch.float32) is None:
+        pytest.skip("nothing compiles the kernels here")
+    assert "for this process only" in caplog.text
+    assert (tmp_path / "file").read_text() == ""
 
 
-def test_a_library_that_cannot_be_loaded_is_made_again(anew, kernels, tmp_path):
-    assert native_kernels(torch.float32) is not None
-    (library,) = (tmp_path / "assets").rglob("*.so")
+def test_libraries_that_were_not_used_for_long_are_deleted(library):
+    for age in range(40):
+        old = library.with_name(f"old-{age}.so")
+        old.write_bytes(b"")
+        os.utime(old, (age, age))
     library.unlink()
-    library.write_text("no library")
     native_kernels.cache_clear()
     assert native_kernels(torch.float32) is not None
-    assert library.stat().st_size > 10000
+    names = {path.name for path in library.parent.glob("*.so")}
+    assert names == {library.name, *(f"old-{age}.so" for age in range(41 - native.MAX_STORED, 40))}
 
 
 def test_there_are_no_kernels_for_other_types():

@@ -50,6 +50,25 @@ def test_without_one_they_end_at_whole_frames(order: Order) -> None:
         assert not ids[stop:].any()
 
 
+def allowed_after(constraint: CodeConstraint, length: int, vocab_size: int) -> list[int]:
+    scores = constraint(torch.full((1, length), BOS), torch.zeros(1, vocab_size))
+    return scores.isfinite().nonzero()[:, 1].tolist()
+
+
+def test_after_the_last_code_only_the_end_may_follow_and_ids_beyond_the_tokens_never() -> None:
+    tokens = CodeTokens((4, 2))
+    constraint = CodeConstraint(tokens, start=3, num_frames=2)
+    second = list(tokens.ids_of(1))
+    for vocab_size in (tokens.vocab_size, tokens.vocab_size + 7):  # models round their vocabulary up
+        assert allowed_after(constraint, 6, vocab_size) == second
+        for length in (7, 8, 30):
+            assert allowed_after(constraint, length, vocab_size) == [EOS]
+    with pytest.raises(ValueError, match="there are 2 ids, but the first code follows 3"):
+        allowed_after(constraint, 2, tokens.vocab_size)
+    with pytest.raises(ValueError, match="the model has 10 ids, the tokens 11"):
+        allowed_after(constraint, 3, tokens.vocab_size - 1)
+
+
 @pytest.mark.parametrize("order", get_args(Order))
 def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -> None:
     tokens, generator = CodeTokens(SIZES, order), torch.Generator().manual_seed(0)
@@ -63,6 +82,24 @@ def test_codes_that_are_known_stay_and_each_sequence_has_its_own(order: Order) -
     )
     for ids, given in zip(made, known, strict=True):
         assert torch.equal(tokens.decode(ids)[:, :3], given)
+
+
+def test_all_frames_may_be_known_and_the_end_follows() -> None:
+    tokens = CodeTokens(SIZES)
+    known = torch.zeros(1, 3, 2, dtype=torch.int64)
+    constraint = CodeConstraint(tokens, num_frames=2, known=known)
+    ids = tokens.encode(known[0])[None]
+    for length in range(1, ids.shape[1]):
+        scores = constraint(ids[:, :length], torch.zeros(1, tokens.vocab_size))
+        assert scores[0].isfinite().nonzero()[:, 0].tolist() == [int(ids[0, length])]
+
+
+def test_after_the_end_only_the_end_may_follow() -> None:
+    tokens = CodeTokens(SIZES)
+    constraint = CodeConstraint(tokens, num_frames=1)
+    ids = torch.cat([tokens.encode(torch.zeros(3, 1, dtype=torch.int64)), torch.full((3,), EOS)])
+    scores = constraint(ids[None], torch.zeros(1, tokens.vocab_size))
+    assert scores[0].isfinite().nonzero()[:, 0].tolist() == [EOS]
 
 
 def test_more_known_than_wanted_is_refused() -> None:

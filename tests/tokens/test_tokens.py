@@ -128,6 +128,14 @@ def test_a_token_that_does_not_fit_is_named_with_its_position(order: Order) -> N
         tokens.decode(ids[None])
 
 
+@pytest.mark.parametrize("order", ["coarse_to_fine", "delayed"])
+def test_a_first_token_of_another_codebook_is_told_what_belongs_there(order):
+    second = 5 + 4  # the first id of the second codebook
+    wrong = {"coarse_to_fine": second, "delayed": BLANK}[order]
+    with pytest.raises(ValueError, match=f"token {wrong} at position 0 .* requires 5 to 8"):
+        CodeTokens((4, 2), order).decode(torch.tensor([wrong]))
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("sizes", [(2,), (2, 1), (1, 2, 1)], ids=str)
 def test_what_may_follow_is_exactly_what_whole_codes_have_there(sizes: tuple[int, ...], order: Order) -> None:

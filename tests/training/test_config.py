@@ -31,7 +31,7 @@ from hf_audio_vae.training.script import set_gpu_precision
 from hf_audio_vae.training.sections import section_of, sections_of
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior.model import new_prior
-from tests.training.runs import RECIPE, REPO, write_recipe
+from tests.training.runs import GAME, RECIPE, REPO, write_recipe
 
 
 def parse(recipe: Path, *arguments: str) -> AutoencoderTrainingConfig:
@@ -173,12 +173,53 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         (["--weights.kl", "{schedule: [linear], weight: 1, steps: 1}"], "none of linear, cosine, cyclical"),
         (["--balancer.decay", "2"], "balancer: .*`decay` is 2"),
         (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
+        (
+            ["--lr_scheduler", "piecewise_constant"],
+            "lr_scheduler: .*piecewise_constant needs `step_rules`.*use one of",
+        ),
+        (["--lr_scheduler", "cosin"], "lr_scheduler: .*cosin is unknown; use one of constant, constant_with_warmup"),
+        (["--max_train_samples", "0"], "max_train_samples: .*greater than or equal to 1"),
+        (["--segment_seconds", "1e9"], "segment_seconds: .*less than or equal to 3600"),
+        (["--segment_seconds", ".nan"], "segment_seconds: "),
+        (["--validation_seconds", ".inf"], "validation_seconds: .*finite"),
+        (["--weights.kl", ".inf"], "weights.kl.number: .*finite"),
+        (["--weights.kl", "{target_bits_per_second: .nan}"], "target_bits_per_second: "),
+        (["--adam_beta2", "1"], "adam_beta2: .*less than 1"),
+        (["--seed", "-1"], "seed: .*greater than or equal to 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse(write_recipe(tmp_path), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.causal", "true", "--pretrained_model_name_or_path", "x"], "`--model.causal` .*`pretrained_model"),
+        (["--pretrained_model_name_or_path", "x", "--family", "WaveformVAE"], "`--family` has no effect with"),
+        (["--pretrained_subfolder", "ema"], "`--pretrained_subfolder` has no effect with no `pretrained_model_name"),
+        (
+            ["--adversarial.pretrained_model_name_or_path", "x", "--adversarial.discriminators.multi_period", "{}"],
+            "`--adversarial.discriminators.multi_period` has no effect with `adversarial.pretrained_model_name",
+        ),
+        (["--lr_scheduler", "constant", "--lr_warmup_steps", "5"], "`--lr_warmup_steps` .*`lr_scheduler` constant"),
+        (["--hub_private_repo"], "`--hub_private_repo` has no effect with no `push_to_hub`"),
+        (["--accept_changes"], "`--accept_changes` has no effect with no `resume_from_checkpoint`"),
+    ],
+)
+def test_an_option_without_effect_is_named_with_its_reason(tmp_path: Path, arguments: list[str], message: str) -> None:
+    recipe = write_recipe(tmp_path, weights=GAME["weights"] if "adversarial" in str(arguments) else RECIPE["weights"])
+    with pytest.raises(ValueError, match=message):
+        parse(recipe, *arguments)
+
+
+def test_a_recipe_file_may_have_options_that_the_command_line_overrides(tmp_path: Path) -> None:
+    config = parse(
+        write_recipe(tmp_path, lr_warmup_steps=3, lr_scheduler="constant"), "--pretrained_model_name_or_path=x"
+    )
+    assert config.model == RECIPE["model"]
 
 
 def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
@@ -245,6 +286,20 @@ def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> Non
     assert terms == set(config.weights)
     assert "held_out" not in config.dataset_name
     assert "held_out" not in str(config.data_files)
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_layers": "two"}, {"attention_head_dim": 0}, {"cross_attention_dim": 10**13}]
+)
+def test_a_denoiser_that_cannot_be_built_is_named_with_its_options(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"a StableAudioDiTModel with {options} cannot be built: "):
+        new_denoiser(2, 9, options, conditioner_hidden_size=8, class_names=(), text_hidden_size=None)
+
+
+@pytest.mark.parametrize("options", [{"n_embd": "x"}, {"n_head": 5}, {"activation_function": "x"}])
+def test_a_prior_that_cannot_be_built_is_named_with_its_options(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"a gpt2 with {options} cannot be built: "):
+        new_prior("gpt2", options, vocab_size=9, length=5)
 
 
 @pytest.mark.parametrize("allow_tf32", [True, False])

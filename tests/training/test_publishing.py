@@ -32,9 +32,9 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
     torch.manual_seed(0)
     model = WaveformVAE.from_config(config.model)
     judge = DiscriminatorEnsemble(1, multi_period={"hidden_channels": 2, "periods": (2,)})
-    write_model(model, config, HISTORY, "someone/my-vae", judge)
+    write_model(model, config, HISTORY, folder, "someone/my-vae", judge)
     private_files = (
-        "checkpoint-7/optimizer.bin .checkpoint-8.partial/x logs/events notes.txt "
+        "checkpoint-7/optimizer.safetensors .checkpoint-8.partial/x logs/events notes.txt "
         "ema/config.json ema/diffusion_pytorch_model.safetensors"
     )
     for private in private_files.split():

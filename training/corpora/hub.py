@@ -17,6 +17,7 @@ from pydantic import Field
 from hf_audio_vae.audio.io import open_binary
 from hf_audio_vae.data.clips import EncodedItem, item_name, item_source
 from hf_audio_vae.data.corpus import Sound
+from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.data.loading import load_audio_stream
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.corpus_building import CorpusConfig, build_corpus
@@ -31,6 +32,7 @@ class HubCorpusConfig(CorpusConfig):
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
     dataset_config_name: str | None = None
     dataset_revision: str | None = None
+    data_files: str | list[str] | None = None
     audio_column: str | None = None
     splits: dict[Split, str] = Field(
         {"train": "train"}, description="split of the corpus (train, validation, test) -> split of the data set"
@@ -59,9 +61,11 @@ def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sou
         config.dataset_name,
         config_name=config.dataset_config_name,
         split=split,
+        data_files=config.data_files,
         audio_column=config.audio_column,
         revision=config.dataset_revision,
         keep_columns=True,
+        announce=print,
     )
     names = stream.features or {}
     if missing := [name for name in (config.kind_column, config.license_column) if name and name not in names]:
@@ -78,11 +82,13 @@ def sounds_of(config: HubCorpusConfig, split: str, license: str) -> Iterator[Sou
 
 
 def _label(example: Mapping[str, Any], column: str | None, features: Mapping[str, Any]) -> str | None:
-    """Return a value as text, of a class label its name."""
-    if column is None or example[column] is None:
+    """Return a value as text, of a class label its name; `None` if there is none."""
+    if column is None:
         return None
     value, feature = example[column], features[column]
-    return feature.int2str(value) if isinstance(feature, datasets.ClassLabel) else str(value)
+    if isinstance(feature, datasets.ClassLabel) and value is not None:
+        return feature.names[value] if value >= 0 else None
+    return class_name(value)
 
 
 def encoded_bytes(item: EncodedItem) -> bytes:

@@ -2,10 +2,11 @@
 
 import math
 
+import torch
 from torch import Tensor, linalg
 
 from hf_audio_vae.audio.spectra import Spectra
-from hf_audio_vae.audio.spectrogram import hann_window, magnitude
+from hf_audio_vae.audio.spectrogram import CPU, hann_window, magnitude
 
 MIN_MEL_POWER = 1e-20  # keeps gradients finite; mel spectra are clamped separately
 
@@ -32,6 +33,11 @@ def log_magnitude_distance(estimate: Tensor, target: Tensor) -> Tensor:
     return (estimate.log() - target.log()).abs().mean(dim=(1, 2, 3))
 
 
+def quietest_magnitude(window_length: int, device: torch.device = CPU) -> Tensor:
+    """Magnitude in a bin of noise at the level `QUIET`."""
+    return QUIET * linalg.vector_norm(hann_window(window_length, device))
+
+
 def stft_distance(estimate: Spectra, target: Spectra, window_length: int, gain: Tensor | None = None) -> Tensor:
     """Spectral convergence plus log-magnitude distance at one resolution, with a hop of a quarter of the window.
 
@@ -47,7 +53,7 @@ def stft_distance(estimate: Spectra, target: Spectra, window_length: int, gain: 
     bin_gain = None if gain is None else gain[:, None]  # (bins, 1)
     ours = magnitude(estimate.stft(window_length), gain=bin_gain)
     theirs = magnitude(target.stft(window_length), gain=bin_gain)
-    quiet = QUIET * linalg.vector_norm(hann_window(window_length, ours.device))  # magnitude of this noise in a bin
+    quiet = quietest_magnitude(window_length, ours.device)
     return spectral_convergence(ours, theirs, quiet) + log_magnitude_distance(ours, theirs)
 
 

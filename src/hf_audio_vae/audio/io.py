@@ -2,7 +2,9 @@
 
 import importlib.util
 import io
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -12,12 +14,19 @@ import soundfile
 import torch
 from torch import Tensor
 
+from hf_audio_vae.audio.completeness import missing_part
+from hf_audio_vae.audio.unset_lengths import lacks_sample, with_length
+from hf_audio_vae.files import check_regular_file, replacing
+
 # Samples decoded before the requested ones, by encoding: Vorbis frames overlap, mp3 frames use bits of earlier frames.
 PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
 # libsndfile miscomputes the start of the last Ogg page of a Vorbis file, so a read near the end starts before that
 # page. It holds at most 255 blocks, usually of 1024 samples.
 VORBIS_LAST_PAGE = 255 * 1024 + 8192
 WRITE_BLOCK = 1 << 16
+READ_BLOCK = 1 << 20  # a false length in a header must not allocate memory
+LONGEST_WAV = 2**32 - 2**16  # bytes of samples
+OF_TORCHCODEC = (b"\xff\xf1", b"\xff\xf9", b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75")  # AAC, WebM, WMA
 
 
 class AudioDecodeError(ValueError):
@@ -45,23 +54,27 @@ class AudioReader(Protocol):
 
 
 @contextmanager
-def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
+def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterator[AudioReader]:
     """Open encoded audio for reading; only the requested samples are decoded if the format allows seeking.
 
-    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats.
+    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. Audio that
+    was cut is refused; see `missing_part` for its signs. Values beyond full scale are kept.
 
     Args:
         source (`str`, `Path` or `bytes`): A path, a URL that fsspec opens (`hf://`, `https://`, `zip://a::b`), or the
             encoded bytes.
+        thorough (`bool`): Also look for damage between the start and the end, which reads all of the source.
 
     Yields:
         `AudioReader`: `sampling_rate`, `audio_channels`, `num_samples` and `read(start, count)`.
 
     Raises:
-        AudioDecodeError: Neither library can decode it, or it holds no samples.
-        OSError: The file cannot be opened.
+        AudioDecodeError: Neither library can decode it, it is incomplete, or it holds no samples.
+        OSError: The file cannot be opened, or is no regular file.
     """
     with open_binary(source) as stream:
+        if fault := missing_part(stream, thorough=thorough):
+            raise AudioDecodeError(f"is incomplete: {fault}; get a whole copy, or convert what is left of it.")
         try:
             with closing(_open_reader(stream)) as reader:
                 if reader.num_samples < 1 or reader.sampling_rate < 1:
@@ -73,43 +86,69 @@ def open_audio(source: str | Path | bytes) -> Iterator[AudioReader]:
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
     """Decode a whole file: ((audio_channels, time) float32, sampling rate in Hz). Errors are those of `open_audio`."""
-    with open_audio(source) as reader:
-        return reader.read(0, reader.num_samples), reader.sampling_rate
+    with open_audio(source, thorough=True) as reader:
+        waveform = reader.read(0, reader.num_samples)
+        if waveform.shape[-1] < reader.num_samples:
+            raise AudioDecodeError(
+                f"is incomplete: it ends after {waveform.shape[-1]} of {reader.num_samples} samples."
+            )
+        return waveform, reader.sampling_rate
 
 
 def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
     """Write (audio_channels, time) in the format of the file extension; wav is float32, so it is not clipped.
 
+    The file appears when it is complete. A wav of 4 GiB or more is an RF64 file.
+
     Raises:
         ValueError: libsndfile cannot write this file extension.
+        OSError: The file cannot be written.
     """
     path = Path(path)
     if path.suffix[1:].upper() not in soundfile.available_formats():
         raise ValueError(f"{path} has an extension that cannot be written; use .wav, .flac, .ogg or .mp3.")
-    subtype = "FLOAT" if path.suffix.lower() == ".wav" else None
-    samples = waveform.detach().float().cpu().numpy().T  # (time, channels)
-    with soundfile.SoundFile(path, "w", sampling_rate, samples.shape[1], subtype=subtype) as file:
-        # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
-        for start in range(0, len(samples), WRITE_BLOCK):
-            file.write(samples[start : start + WRITE_BLOCK])
+    with replacing(path) as hidden:
+        write_audio_blocks(hidden, [waveform], waveform.shape[-1], sampling_rate)
+
+
+def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, sampling_rate: int) -> None:
+    """Write blocks (audio_channels, time) of a waveform of `num_samples` to a file of `replacing`."""
+    blocks = iter(blocks)
+    first = next(blocks)
+    wav = path.suffix.lower() == ".wav"
+    long = wav and 4 * num_samples * len(first) > LONGEST_WAV
+    options = {"subtype": "FLOAT" if wav else None, "format": "RF64" if long else None}
+    with soundfile.SoundFile(os.fsencode(path), "w", sampling_rate, len(first), **options) as file:
+        for block in itertools.chain([first], blocks):
+            samples = block.detach().float().cpu().numpy().T  # (time, channels)
+            # In blocks: libsndfile encodes each Vorbis write on the stack, and a minute of stereo overflows it.
+            for start in range(0, len(samples), WRITE_BLOCK):
+                file.write(samples[start : start + WRITE_BLOCK])
 
 
 def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
-    """Open a path, a URL that fsspec opens, or bytes for reading; raises `OSError` on failure."""
+    """Open a regular file, a URL that fsspec opens, or bytes for reading; raises `OSError` on failure."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if "://" in str(source):
         import fsspec
 
         return fsspec.open(str(source), "rb")
+    check_regular_file(source)
     return open(source, "rb")
 
 
 def _open_reader(stream: BinaryIO) -> AudioReader:
     try:
         return _SoundFileReader(stream)
-    except soundfile.LibsndfileError:
+    except soundfile.LibsndfileError as error:
         if importlib.util.find_spec("torchcodec") is None:
+            stream.seek(0)
+            if (head := stream.read(12)).startswith(OF_TORCHCODEC) or head[4:8] == b"ftyp":
+                hint = "pip install 'hf-audio-vae[m4a]'; it needs FFmpeg"
+                raise AudioDecodeError(
+                    f"is in a format that torchcodec decodes (m4a, aac, webm, wma): {hint}."
+                ) from error
             raise
     stream.seek(0)
     return _TorchcodecReader(stream)
@@ -117,21 +156,37 @@ def _open_reader(stream: BinaryIO) -> AudioReader:
 
 class _SoundFileReader:
     def __init__(self, stream: BinaryIO) -> None:
-        self._file = soundfile.SoundFile(stream)
+        source = with_length(stream)
+        self._file = soundfile.SoundFile(source)
+        if self._file.format == "FLAC" and self._file.frames and lacks_sample(source, self._file.frames - 1):
+            raise AudioDecodeError(f"is incomplete: the last of its {self._file.frames} samples is missing.")
         self._preroll = PREROLL.get(self._file.subtype, 0)
         self.sampling_rate = self._file.samplerate
         self.audio_channels = self._file.channels
         self.num_samples = self._file.frames
 
     def read(self, start: int, count: int) -> Tensor:
+        count = min(count, max(self.num_samples - start, 0))
         skipped = min(start, self._preroll)
-        if self._file.subtype == "VORBIS":
-            self._file.seek(0)  # libsndfile seeks inaccurately from a nearby position
-            if start > self.num_samples - VORBIS_LAST_PAGE:
-                skipped = min(start, VORBIS_LAST_PAGE)
-        self._file.seek(start - skipped)
-        samples = self._file.read(skipped + count, dtype="float32", always_2d=True)[skipped:]
+        try:
+            if self._file.subtype == "VORBIS":
+                self._file.seek(0)  # libsndfile seeks inaccurately from a nearby position
+                if start > self.num_samples - VORBIS_LAST_PAGE:
+                    skipped = min(start, VORBIS_LAST_PAGE)
+            self._file.seek(start - skipped)
+            samples = np.concatenate(list(self._blocks(skipped + count)))[skipped:]
+        except soundfile.LibsndfileError as error:
+            raise AudioDecodeError(f"cannot be decoded: {error.error_string}") from error
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
+
+    def _blocks(self, count: int) -> Iterator[np.ndarray]:
+        """Yield `count` samples, fewer at the end of the file, in blocks (time, channels), at least one."""
+        while True:
+            block = self._file.read(min(count, READ_BLOCK), dtype="float32", always_2d=True)
+            yield block
+            count -= len(block)
+            if len(block) < READ_BLOCK or count < 1:
+                return
 
     def close(self) -> None:
         self._file.close()

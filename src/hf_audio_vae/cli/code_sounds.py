@@ -2,14 +2,11 @@
 
 import argparse
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.sound import load_coder
-from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
@@ -17,11 +14,11 @@ from hf_audio_vae.tokens import CodesInfo
 
 
 @torch.no_grad()
-def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
-    """Generate codes with language models, decode them, and write sound and spectrograms.
+def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
+    """Generate codes with language models and decode them -> (batch, audio_channels, time), and their rate in Hz.
 
     Raises:
-        ValueError: The models do not match, or their autoencoder is missing or differs.
+        ValueError: The models do not match, their autoencoder is missing or differs, or the sounds are not finite.
     """
     settings = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p")}
     sampling = Sampling(**{name: value for name, value in settings.items() if value is not None})
@@ -47,21 +44,10 @@ def write_sounds_of_codes(arguments: argparse.Namespace) -> None:
         audios = decoded.audio_values
     else:
         audios = autoencoder.decode(generate_codes(priors[0], frames, **options).to(device)).audio_values
+    if not bool(audios.isfinite().all()):
+        raise ValueError("the generated sounds are NaN or infinite; check the weights of the models.")
     rate = autoencoder.sampling_rate
-    write_sounds(audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate, arguments.output_dir)
-
-
-def write_sounds(audios: Tensor, rate: int, folder: Path) -> None:
-    """Write sounds, (batch, audio_channels, time) at `rate` Hz, and the spectrograms of the first four."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, audio in enumerate(audios):
-        target = folder / f"{number:02d}-generated.wav"
-        write_audio(target, audio, rate)
-        print(f"{target}: {audio.shape[-1] / rate:.3f} s at {rate} Hz")
-    picture = folder / "generated.png"
-    shown = {f"generated: {number}": audio for number, audio in enumerate(audios[:4])}
-    spectrogram_figure(shown, rate).savefig(picture, dpi=120)
-    print(f"spectrograms: {picture}")
+    return audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate
 
 
 def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> AutoencoderModel:
@@ -72,9 +58,14 @@ def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Autoencode
     """
     name = arguments.autoencoder or info.model
     moved = arguments.autoencoder is not None
-    location = {"subfolder": None if moved else info.subfolder, "revision": None if moved else info.revision}
+    location = argparse.Namespace(
+        subfolder=None if moved else info.subfolder,
+        revision=None if moved else info.revision,
+        variant=None,
+        torch_dtype=None,
+    )
     try:
-        autoencoder = load_coder(name, argparse.Namespace(**location))
+        autoencoder = load_coder(name, location)
     except ValueError as error:
         raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
     if weights_fingerprint(autoencoder) != info.weights:

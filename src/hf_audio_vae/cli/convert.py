@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hf_audio_vae.cli.sound import add_location_arguments, load_model
+from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
 from hf_audio_vae.models import (
     FAMILIES,
     AutoencoderModel,
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{option} has no meaning with --from {arguments.source_format}; leave it out.")
     if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
         raise ValueError(f"{destination} exists and is not empty; name another destination.")
+    check_model_files(arguments.source, arguments.subfolder)
     model = source.read(arguments)
     if target.family and not isinstance(model, target.family):
         raise ValueError(

@@ -4,17 +4,31 @@ The model is the one named in the file, unless --model is given. Its weights mus
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, unique_stems
+from hf_audio_vae.audio.io import write_audio_blocks
+from hf_audio_vae.cli.outputs import Outputs, printable
+from hf_audio_vae.cli.sound import (
+    UnusableFileError,
+    add_file_arguments,
+    add_model_arguments,
+    check_finite,
+    load_coder,
+    named,
+    process_files,
+)
+from hf_audio_vae.files import check_regular_file
 from hf_audio_vae.latents.storage import LatentsInfo, StoredCodes, holds_codes, load_codes, load_latents
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.runtime.chunking import Frames
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @torch.no_grad()
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    stems = unique_stems(arguments.files)
-    loaded = {path: load_file(path) for path in stems}
-    names = {arguments.model or info.model for info, _ in loaded.values()}
+    outputs = Outputs(arguments.files, arguments.output_dir, [".wav"], overwrite=arguments.overwrite)
+    infos: dict[Path, LatentsInfo] = {}
+
+    def read_info(path: Path) -> None:
+        info = load_file(path)[0]
+        if info.num_samples < 1 or info.sampling_rate < 1:
+            length = f"{info.num_samples} samples at {info.sampling_rate} Hz"
+            raise UnusableFileError(f"{path} claims to hold {length}; encode the file again.")
+        infos[path] = info
+
+    code = process_files("decode", arguments.files, read_info)
+    if not infos:
+        return code
+    names = {arguments.model or info.model for info in infos.values()}
     if len(names) > 1:
         raise ValueError(
             f"the files come from several models, {sorted(names)}; decode the files of each model in a separate call."
@@ -36,30 +61,68 @@ def run(arguments: argparse.Namespace) -> None:
     name = names.pop()
     model = load_coder(name, arguments)
     fingerprint = weights_fingerprint(model)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    for path, (info, decode) in loaded.items():
-        if info.weights != fingerprint:
-            raise ValueError(
+
+    def process(path: Path) -> None:
+        if infos[path].weights != fingerprint:
+            raise UnusableFileError(
                 f"{path} was encoded with other weights than {name} has; name the right model with --model."
             )
-        waveform = decode(model)[0, :, : info.num_samples]
-        target = arguments.output_dir / f"{stems[path]}.wav"
-        write_audio(target, waveform, info.sampling_rate)
-        print(f"{target}: {info.num_samples / info.sampling_rate:.3f} s at {info.sampling_rate} Hz")
+        with named(path):
+            infos[path].check_model(
+                sampling_rate=model.sampling_rate,
+                audio_channels=model.config.audio_channels,
+                hop_length=model.hop_length,
+            )
+        with outputs.writing(path) as (target,):
+            write_audio_blocks(target, decoded(path, model), infos[path].num_samples, infos[path].sampling_rate)
+        info = infos[path]
+        print(f"{printable(outputs[path])}: {info.num_samples / info.sampling_rate:.3f} s at {info.sampling_rate} Hz")
+
+    return max(code, process_files("decode", list(infos), process))
 
 
-def load_file(path: Path) -> tuple[LatentsInfo, Callable[[AutoencoderModel], Tensor]]:
-    """Read a file of latents or codes -> metadata and a function that decodes it to (1, channels, time)."""
-    if holds_codes(path):
+def decoded(path: Path, model: AutoencoderModel) -> Iterator[Tensor]:
+    """Decode a file -> (audio_channels, time) in blocks, up to the length of the encoded sound."""
+    info, frames, decode = load_file(path)
+    left = info.num_samples
+    with named(path):
+        blocks = decode_blocks(model, decode(model), frames)
+    while left > 0:
+        try:
+            block = next(blocks)[0, :, :left].cpu()
+        except StopIteration:
+            raise UnusableFileError(f"{path} ends {left} samples too early; encode the file again.") from None
+        except ValueError as error:
+            raise UnusableFileError(f"{path}: the model cannot decode it: {error}") from error
+        check_finite(path, block)
+        left -= block.shape[-1]
+        yield block
+
+
+def load_file(path: Path) -> tuple[LatentsInfo, Frames, Callable[[AutoencoderModel], Callable[[Any], Tensor]]]:
+    """Read a file of latents or codes -> metadata, frames with a batch of 1, and a decoder of parts of them."""
+    with named(path):
+        check_regular_file(path)
+        if not holds_codes(path):
+            mean, _, info = load_latents(path)
+            return info, mean[None], lambda model: lambda z: model.decode(z.to(model.device, model.dtype)).sample
         stored = load_codes(path)
-        return stored.info, lambda model: decode_codes(model, stored)
-    mean, _, info = load_latents(path)
-    return info, lambda model: model.decode(mean[None].to(model.device)).sample
-
-
-def decode_codes(model: AutoencoderModel, stored: StoredCodes) -> Tensor:
-    """Decode stored codes -> (1, audio_channels, time)."""
     levels = stored.codes if isinstance(stored.codes, tuple) else (stored.codes,)
-    batched = tuple(level[None].to(model.device) for level in levels)
-    scales = {} if stored.scales is None else {"audio_scales": stored.scales[None].to(model.device)}
-    return model.decode(batched if isinstance(stored.codes, tuple) else batched[0], **scales).audio_values
+    batched = [level[None] for level in levels]
+    return (
+        stored.info,
+        batched if isinstance(stored.codes, tuple) else batched[0],
+        partial(code_decoder, stored),
+    )
+
+
+def code_decoder(stored: StoredCodes, model: AutoencoderModel) -> Callable[[Any], Tensor]:
+    """Return a function of codes, or of the codes of each level -> (1, audio_channels, time)."""
+    stored.check_codebooks(model.codebook_sizes)
+    options = {} if stored.scales is None else {"audio_scales": stored.scales[None].to(model.device)}
+
+    def decode(codes: Tensor | Sequence[Tensor]) -> Tensor:
+        moved = codes.to(model.device) if isinstance(codes, Tensor) else tuple(c.to(model.device) for c in codes)
+        return model.decode(moved, **options).audio_values
+
+    return decode

@@ -12,10 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, read_for, unique_stems
-from hf_audio_vae.evaluation.codes import has_codebooks
+from hf_audio_vae.cli.outputs import Outputs, printable
+from hf_audio_vae.cli.sound import (
+    Sound,
+    UnusableFileError,
+    add_file_arguments,
+    add_model_arguments,
+    check_finite,
+    load_coder,
+    open_sound,
+    process_files,
+)
 from hf_audio_vae.latents.storage import LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
 from hf_audio_vae.models.fingerprint import weights_fingerprint
 
 
@@ -26,39 +36,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @torch.no_grad()
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    stems = unique_stems(arguments.files)
+    outputs = Outputs(arguments.files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments)
     fingerprint = weights_fingerprint(model)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    for path, stem in stems.items():
-        waveform = read_for(model, path)
-        info = LatentsInfo(
-            model=str(Path(arguments.model).resolve()) if Path(arguments.model).is_dir() else arguments.model,
-            weights=fingerprint,
-            sampling_rate=model.sampling_rate,
-            num_samples=waveform.shape[-1],
-            audio_channels=waveform.shape[0],
-            hop_length=model.hop_length,
-        )
-        target = arguments.output_dir / f"{stem}.safetensors"
-        print(f"{target}: {encode_file(target, model, waveform, info)}")
+
+    def process(path: Path) -> None:
+        with open_sound(model, path) as sound, outputs.writing(path) as (target,):
+            info = LatentsInfo(
+                model=str(Path(arguments.model).resolve()) if Path(arguments.model).is_dir() else arguments.model,
+                weights=fingerprint,
+                sampling_rate=model.sampling_rate,
+                num_samples=sound.num_samples,
+                audio_channels=model.config.audio_channels,
+                hop_length=model.hop_length,
+            )
+            content = encode_file(target, model, path, sound, info)
+        print(f"{printable(outputs[path])}: {content}")
+
+    return process_files("encode", arguments.files, process)
 
 
-def encode_file(target: Path, model: AutoencoderModel, waveform: Tensor, info: LatentsInfo) -> str:
-    """Encode a waveform (audio_channels, time) and write the file -> description of its content."""
-    output: Any = model.encode(waveform[None].to(model.device))  # output type depends on the family
-    if not has_codebooks(model):
-        mean, std = output.latent_dist.mean[0], output.latent_dist.std[0]
+def encode_file(target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo) -> str:
+    """Encode a sound and write the file -> description of its content."""
+    parts, scales = encoded(model, path, sound)
+    if not model.codebook_sizes:
+        mean, std = parts
+        check_finite(path, mean, std)
         save_latents(target, mean, std, info)
         return f"{mean.shape[0]} channels x {mean.shape[1]} frames"
-    scales = getattr(output, "audio_scales", None)
-    scales = None if scales is None else scales[0]
-    if isinstance(output.audio_codes, Tensor):
-        codes = output.audio_codes[0]
-        save_codes(target, codes, info, codebook_sizes=model.codebook_sizes, scales=scales)
+    codes = parts if model.codes_by_level else parts[0]
+    save_codes(target, codes, info, codebook_sizes=model.codebook_sizes, scales=scales)
+    if isinstance(codes, Tensor):
         return f"{codes.shape[0]} codebooks x {codes.shape[1]} frames"
-    levels = [level[0] for level in output.audio_codes]
-    save_codes(target, levels, info, codebook_sizes=model.codebook_sizes, scales=scales)
-    return f"{len(levels)} levels of {', '.join(str(level.shape[1]) for level in levels)} frames"
+    return f"{len(codes)} levels of {', '.join(str(level.shape[1]) for level in codes)} frames"
+
+
+def encoded(model: AutoencoderModel, path: Path, sound: Sound) -> tuple[list[Tensor], Tensor | None]:
+    """Return mean and standard deviation, or the codes of each level, without batch; and the scale if there is one."""
+
+    def read(start: int, stop: int) -> Tensor:
+        return sound.read(start, stop)[None].to(model.device)
+
+    try:
+        if not needs_whole_signal(model):
+            blocks = [[part[0].cpu() for part in block] for block in encode_blocks(model, read, sound.num_samples)]
+            return [torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)], None
+        output: Any = model.encode(read(0, sound.num_samples))  # its type depends on the family
+    except UnusableFileError:
+        raise
+    except ValueError as error:  # latents that are not finite have no codes
+        raise UnusableFileError(f"{path}: the model cannot encode it: {error}") from error
+    if not model.codebook_sizes:
+        return [output.latent_dist.mean[0], output.latent_dist.std[0]], None
+    codes = output.audio_codes
+    scales = getattr(output, "audio_scales", None)
+    levels = [codes[0]] if isinstance(codes, Tensor) else [level[0] for level in codes]
+    return levels, None if scales is None else scales[0]

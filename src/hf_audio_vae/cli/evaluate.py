@@ -6,11 +6,18 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
-from hf_audio_vae.data import load_audio_stream, whole_clips
+from hf_audio_vae.cli.clips import check_items, read_clips
+from hf_audio_vae.cli.sound import (
+    add_dataset_arguments,
+    add_model_arguments,
+    check_finite,
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
+from hf_audio_vae.files import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,28 +28,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @torch.no_grad()
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; 1 if some items cannot be read."""
     if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
         raise ValueError(f"--card {arguments.card} is a folder, or its parent folder does not exist.")
+    check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
-    stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
+    skipped: dict[str, str] = {}
     rows: list[dict[str, float]] = []
     health = health_of(model)
     sound_seconds = busy_seconds = 0.0
-    for _, clip in whole_clips(
-        stream,
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        max_seconds=arguments.max_seconds,
-    ):
+    for name, clip in read_clips(model, arguments, skipped):
         started = time.perf_counter()
         output = model(clip[None].to(model.device))
         reconstruction = output.sample.cpu()  # waits for a GPU to finish
         busy_seconds += time.perf_counter() - started
+        check_finite(name, reconstruction, *output.losses.values())
         sound_seconds += clip.shape[-1] / model.sampling_rate
         rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
         health.add(output)
+    code = check_items(arguments, len(rows), skipped)
     means = mean_metrics(rows) | health.summary()
     print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
     material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
@@ -55,5 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
             metrics=means,
             material=material,
         )
-        arguments.card.write_text(card)
+        with replacing(arguments.card) as hidden:
+            hidden.write_text(card)
         print(f"the card is {arguments.card}")
+    return code

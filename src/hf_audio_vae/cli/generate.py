@@ -11,17 +11,21 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.code_sounds import write_sounds_of_codes
+from hf_audio_vae.cli.code_sounds import sounds_of_codes
+from hf_audio_vae.cli.outputs import new_files, printable
 from hf_audio_vae.cli.sound import read_for
 from hf_audio_vae.evaluation.plots import spectrogram_figure
+from hf_audio_vae.files import replacing
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.tokens.storage import holds_tokens
 
+MAX_SECONDS, MAX_SOUNDS = 7200, 1000
 OF_PIPELINES = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
 OF_LANGUAGE_MODELS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")
 
@@ -54,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top_p", type=float, help="language model only: cumulative probability of the codes to sample from"
     )
     parser.add_argument("--output_dir", type=Path, default=Path("generated"))
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
 
 
 def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
@@ -62,25 +67,71 @@ def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> No
         raise ValueError(f"{arguments.model} is {kind} and does not accept {', '.join(given)}.")
 
 
+def check(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` if a number is out of its range for any model."""
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0.")
+    for name, value in (
+        ("num_waveforms", arguments.num_waveforms),
+        ("num_inference_steps", arguments.num_inference_steps),
+    ):
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} is {value}; give 1 or more.")
+    if arguments.guidance_scale is not None and not math.isfinite(arguments.guidance_scale):
+        raise ValueError(f"--guidance_scale is {arguments.guidance_scale}; give a finite number.")
+    if arguments.strength is not None and not 0 < arguments.strength <= 1:
+        raise ValueError(f"--strength is {arguments.strength}; give a number above 0, at most 1.")
+    if not 0 <= arguments.seed < 2**63:
+        raise ValueError(f"--seed is {arguments.seed}; give 0 or more, below 2^63.")
+    sounds = arguments.num_waveforms * (len(arguments.class_label) if arguments.class_label else 1)
+    if sounds > MAX_SOUNDS or sounds * (arguments.seconds or 0) > MAX_SECONDS:
+        raise ValueError(
+            f"{sounds} sounds of {arguments.seconds or 'the default'} s are requested; give at most {MAX_SOUNDS} "
+            f"sounds and {MAX_SECONDS} s in all, since they are in memory together."
+        )
+
+
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
-        raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0.")
-    if arguments.num_waveforms < 1:
-        raise ValueError(f"--num_waveforms is {arguments.num_waveforms}; give 1 or more.")
+    check(arguments)
+    labels = arguments.class_label
+    names = [label for label in labels or ["generated"] for _ in range(arguments.num_waveforms)]
+    inputs = [path for path in (arguments.init_audio, arguments.beside) if path]
+    *targets, picture = new_files(
+        arguments.output_dir,
+        [*(f"{number:02d}-{name}.wav" for number, name in enumerate(names)), "generated.png"],
+        overwrite=arguments.overwrite,
+        inputs=inputs,
+    )
     if holds_tokens(arguments.model):
         refuse(arguments, (*OF_PIPELINES, "beside"), "a language model of codes")
-        write_sounds_of_codes(arguments)
-        return
-    refuse(arguments, OF_LANGUAGE_MODELS, "not a language model of codes")
-    pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
+        audios, rate = sounds_of_codes(arguments)
+        shown = {f"generated: {number}": audio for number, audio in enumerate(audios[:4])}
+    else:
+        refuse(arguments, OF_LANGUAGE_MODELS, "not a language model of codes")
+        pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
+        audios, rate = sounds_of_pipeline(pipeline, arguments), pipeline.sampling_rate
+        shown = {}
+        if arguments.beside:
+            shown[f"real: {arguments.beside.stem}"] = read_for(pipeline.vae, arguments.beside)[:, : audios.shape[-1]]
+        for name, audio in zip(names, audios, strict=True):
+            shown.setdefault(f"generated: {printable(name)}", audio)
+    for target, audio in zip(targets, audios, strict=True):
+        write_audio(target, audio, rate)
+        print(f"{printable(target)}: {audio.shape[-1] / rate:.3f} s at {rate} Hz")
+    with replacing(picture) as hidden:
+        spectrogram_figure(shown, rate).savefig(hidden, dpi=120)
+    print(f"spectrograms: {printable(picture)}")
+
+
+def sounds_of_pipeline(pipeline: AudioLatentDiffusionPipeline, arguments: argparse.Namespace) -> Tensor:
+    """Generate sounds, (batch, audio_channels, time), class by class."""
     pipeline.vae.enable_tiling()
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
     labels = arguments.class_label
-    prompts = None if arguments.prompt is None else [arguments.prompt] * (len(labels) if labels else 1)
-    audios = pipeline(
-        prompts,
+    output: Any = pipeline(
+        None if arguments.prompt is None else [arguments.prompt] * (len(labels) if labels else 1),
         labels,
         audio_end_in_s=arguments.seconds,
         num_waveforms_per_prompt=arguments.num_waveforms,
@@ -91,17 +142,5 @@ def run(arguments: argparse.Namespace) -> None:
         strength=arguments.strength,
         mask=tuple(arguments.mask) if arguments.mask else None,
         return_dict=False,
-    )[0]
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    shown: dict[str, Tensor] = {}
-    if arguments.beside:
-        shown[f"real: {arguments.beside.stem}"] = read_for(pipeline.vae, arguments.beside)[:, : audios.shape[-1]]
-    for number, audio in enumerate(audios):
-        name = labels[number // arguments.num_waveforms] if labels else "generated"
-        target = arguments.output_dir / f"{number:02d}-{name.replace('/', '-')}.wav"
-        write_audio(target, audio, pipeline.sampling_rate)
-        shown[f"generated: {name}"] = shown.get(f"generated: {name}", audio)
-        print(f"{target}: {audio.shape[-1] / pipeline.sampling_rate:.3f} s at {pipeline.sampling_rate} Hz")
-    picture = arguments.output_dir / "generated.png"
-    spectrogram_figure(shown, pipeline.sampling_rate).savefig(picture, dpi=120)
-    print(f"spectrograms: {picture}")
+    )
+    return output[0]

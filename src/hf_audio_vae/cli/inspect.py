@@ -12,10 +12,18 @@ from pathlib import Path
 
 import torch
 
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, load_coder
-from hf_audio_vae.data import load_audio_stream, whole_clips
+from hf_audio_vae.cli.clips import check_items, read_clips
+from hf_audio_vae.cli.outputs import check_writable
+from hf_audio_vae.cli.sound import (
+    add_dataset_arguments,
+    add_location_arguments,
+    check_finite,
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.files import replacing
 from hf_audio_vae.models import AutoencoderModel
 
 
@@ -33,18 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, help="folder for a figure and the statistics")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; 1 if some items cannot be read."""
     if not 0 <= arguments.min_active_share <= 1:
         raise ValueError(f"--min_active_share is {arguments.min_active_share}; give a share, from 0 to 1.")
+    check_seconds(arguments.max_seconds)
     if arguments.output_dir:
-        arguments.output_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(arguments.output_dir)
     model = load_coder(arguments.model, arguments)
-    health, seconds = encode_clips(model, arguments)
-    if not seconds:
-        raise ValueError(
-            f"{arguments.dataset_name!r}, split {arguments.dataset_split!r}, holds no items to encode; check both."
-        )
+    skipped: dict[str, str] = {}
+    health, seconds = encode_clips(model, arguments, skipped)
+    code = check_items(arguments, len(seconds), skipped)
     items = len(seconds)
     print(metrics_table({"value": health.summary()}))
     print(f"\n{health.table()}\n")
@@ -56,26 +63,28 @@ def run(arguments: argparse.Namespace) -> None:
         origin = {"model": arguments.model, **material, "items": items, "seconds": sum(seconds)}
         write_report(arguments.output_dir, health, origin)
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
-        health.figure(title).savefig(arguments.output_dir / f"{health.name}.png", dpi=120)
+        with replacing(arguments.output_dir / f"{health.name}.png") as picture:
+            health.figure(title).savefig(picture, dpi=120)
         print(f"figure and statistics are in {arguments.output_dir}")
+    return code
 
 
 @torch.no_grad()
-def encode_clips(model: AutoencoderModel, arguments: argparse.Namespace) -> tuple[Health, list[float]]:
+def encode_clips(
+    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
+) -> tuple[Health, list[float]]:
     """Encode the start of each item -> statistics and the encoded seconds of each item."""
     health, seconds = health_of(model), []
-    stream = load_audio_stream(arguments.dataset_name, split=arguments.dataset_split)
-    for _, clip in whole_clips(
-        stream,
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        max_seconds=arguments.max_seconds,
-    ):
-        health.add(model.encode(clip[None].to(model.device)))
+    for name, clip in read_clips(model, arguments, skipped):
+        encoded = model.encode(clip[None].to(model.device))
+        if not model.codebook_sizes:
+            check_finite(name, encoded.latent_dist.mean, encoded.latent_dist.std)
+        health.add(encoded)
         seconds.append(clip.shape[-1] / model.sampling_rate)
     return health, seconds
 
 
 def write_report(folder: Path, health: Health, origin: Mapping[str, object]) -> None:
     """Write latents.json or codes.json, with origin and statistics."""
-    (folder / f"{health.name}.json").write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")
+    with replacing(folder / f"{health.name}.json") as report:
+        report.write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")

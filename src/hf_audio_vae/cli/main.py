@@ -2,8 +2,12 @@
 
 import argparse
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
+
+from hf_audio_vae.cli.outputs import printable
 
 VERBS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
@@ -23,8 +27,27 @@ EXTRAS = {"datasets": "eval", "matplotlib": "eval", "onnx": "export", "onnxrunti
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A user error is one line on stderr and exit code 2. A traceback is a bug.
+    A user error is one line on stderr and exit code 2; 1 if some of several files cannot be used. Ctrl-C is 130, a
+    closed pipe 141. A traceback is a bug.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names that are no text
+    try:
+        code = run_verb(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("hf-audio-vae: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
+        return 141
+
+
+def run_verb(argv: Sequence[str] | None) -> int:
+    """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -37,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
         parsers[name].description = verb.__doc__
         verb.add_arguments(parsers[name])
-        verb.run(parser.parse_args(argv))
+        return verb.run(parser.parse_args(argv)) or 0
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
+        message = printable(" ".join(str(error).split()))
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
@@ -48,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hf-audio-vae {name}: needs {library}; pip install 'hf-audio-vae[{EXTRAS[library]}]'", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

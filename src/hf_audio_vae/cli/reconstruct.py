@@ -6,13 +6,32 @@ the spectrograms of both and of the residual.
 
 import argparse
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.sound import add_file_arguments, add_model_arguments, load_coder, read_for, unique_stems
-from hf_audio_vae.evaluation import reconstruction_figure, reconstruction_metrics
+from hf_audio_vae.audio import open_audio
+from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
+from hf_audio_vae.cli.outputs import Outputs, printable
+from hf_audio_vae.cli.sound import (
+    Sound,
+    add_file_arguments,
+    add_model_arguments,
+    check_finite,
+    load_coder,
+    open_sound,
+    process_files,
+)
+from hf_audio_vae.evaluation.metrics import reconstruction_metrics_in_blocks
+from hf_audio_vae.evaluation.plots import Read, reconstruction_figure_in_blocks
 from hf_audio_vae.evaluation.reports import METRICS, table
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.blocks import reconstruct_blocks
+
+ENDINGS = (".original.wav", ".reconstruction.wav", ".png")
+READ_BLOCK = 1 << 18  # samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,24 +41,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @torch.no_grad()
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    stems = unique_stems(arguments.files)
+    outputs = Outputs(arguments.files, arguments.output_dir, ENDINGS, overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
     rows: list[list[str | float]] = []
-    for path, stem in stems.items():
-        original = read_for(model, path)
+
+    def process(path: Path) -> None:
+        with open_sound(model, path) as sound, outputs.writing(path) as (original, reconstruction, picture):
+            name = printable(outputs.stems[path])
+            rows.append([name, *reconstruct(model, path, sound, original, reconstruction, picture, name)])
+
+    try:
+        code = process_files("reconstruct", arguments.files, process)
+    finally:
+        if rows:
+            names = ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")
+            print(table(["file", *(METRICS[name] for name in names)], rows))
+            print(f"sound and figures are in {printable(arguments.output_dir)}")
+    return code
+
+
+def reconstruct(
+    model: AutoencoderModel, path: Path, sound: Sound, original: Path, reconstruction: Path, picture: Path, title: str
+) -> list[float]:
+    """Write the three files of a sound; return the values of its row in the table."""
+    time_samples, rate = sound.num_samples, model.sampling_rate
+    blocks = (sound.read(start, min(start + READ_BLOCK, time_samples)) for start in range(0, time_samples, READ_BLOCK))
+    write_audio_blocks(original, blocks, time_samples, rate)
+    with open_audio(original) as source:
+        clock = _Clock(
+            reconstruct_blocks(model, lambda a, b: read_of(source)(a, b)[None].to(model.device), time_samples)
+        )
+        write_audio_blocks(reconstruction, _checked(path, clock), time_samples, rate)
+        with open_audio(reconstruction) as output:
+            reads = read_of(output), read_of(source)
+            metrics = reconstruction_metrics_in_blocks(*reads, time_samples, rate)
+            figure = reconstruction_figure_in_blocks(*reads[::-1], time_samples, rate, title)
+    figure.savefig(picture, dpi=120)
+    return [*metrics.values(), time_samples / rate / clock.seconds]
+
+
+def read_of(reader: AudioReader) -> Read:
+    """Return a function of the first and last sample."""
+    return lambda start, stop: reader.read(start, stop - start)
+
+
+def _checked(path: Path, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+    for block in blocks:
+        check_finite(path, block)
+        yield block[0]
+
+
+class _Clock(Iterator[Tensor]):
+    """Blocks on the CPU, with the seconds that computing them took."""
+
+    def __init__(self, blocks: Iterator[Tensor]) -> None:
+        self._blocks, self.seconds = blocks, 0.0
+
+    def __next__(self) -> Tensor:
         started = time.perf_counter()
-        output = model(original[None].to(model.device)).sample[0].cpu()  # .cpu() waits for a GPU to finish
-        elapsed = time.perf_counter() - started
-        metrics = reconstruction_metrics(output[None], original[None], model.sampling_rate)
-        seconds = original.shape[-1] / model.sampling_rate
-        rows.append([stem, *(value.item() for value in metrics.values()), seconds / elapsed])
-        prefix = arguments.output_dir / stem
-        write_audio(f"{prefix}.original.wav", original, model.sampling_rate)
-        write_audio(f"{prefix}.reconstruction.wav", output, model.sampling_rate)
-        reconstruction_figure(original, output, model.sampling_rate, stem).savefig(f"{prefix}.png", dpi=120)
-    names = [METRICS[name] for name in ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")]
-    print(table(["file", *names], rows))
-    print(f"sound and figures are in {arguments.output_dir}")
+        try:
+            return next(self._blocks).cpu()  # waits for a GPU to finish
+        finally:
+            self.seconds += time.perf_counter() - started

@@ -1,20 +1,35 @@
 """Helpers of the commands: load a model to the best device, and read waveforms that fit it."""
 
 import argparse
+import math
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio import AudioDecodeError, convert_channels, read_audio, resample
+from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio, read_crop
+from hf_audio_vae.audio.io import AudioReader
+from hf_audio_vae.cli.outputs import printable
+from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models.blocks import needs_whole_signal
+from hf_audio_vae.modules.pretrained import DTYPES
+
+
+class UnusableFileError(ValueError):
+    """One of several files cannot be used; the others can."""
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
     """Declare the input files and the output folder of a command."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output_dir", type=Path, default=Path(output_dir))
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files in the output folder that other inputs made"
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -27,12 +42,18 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `load_model` other than the model's name."""
     parser.add_argument("--subfolder", help="subfolder of the model, `vae` in a pipeline")
     parser.add_argument("--revision", help="version of a Hub model")
+    parser.add_argument("--variant", help="variant of the weights, such as `fp16`")
+    parser.add_argument("--torch_dtype", choices=sorted(DTYPES), help="dtype of the weights; default float32")
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the data set of a command."""
     parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
-    parser.add_argument("--dataset_split", default="train")
+    parser.add_argument("--dataset_config_name", help="configuration of the data set")
+    parser.add_argument("--dataset_split", default="train", help="a folder of audio has the split `train`: all of it")
+    parser.add_argument("--dataset_revision", help="version of a Hub data set")
+    parser.add_argument("--data_files", nargs="+", help="files of the folder: paths or patterns")
+    parser.add_argument("--audio_column", help="column of audio, bytes or paths; default the only audio column")
     parser.add_argument(
         "--max_seconds", type=float, default=30.0, help="maximum length used of each item, from its start"
     )
@@ -42,12 +63,25 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model in evaluation mode.
 
     Raises:
-        ValueError: There is no such model, or its class is unknown.
+        ValueError: There is no such model, its class is unknown, or it has weights that are not finite.
+        OSError: Its folder has a pipe, a socket or a device.
     """
+    check_model_files(name, arguments.subfolder)
     try:
-        model = load_autoencoder(name, subfolder=arguments.subfolder, revision=arguments.revision)
+        model = load_autoencoder(
+            name,
+            subfolder=arguments.subfolder,
+            revision=arguments.revision,
+            variant=arguments.variant,
+            torch_dtype=arguments.torch_dtype,
+        )
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+    for parameter, value in model.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"{name}: its weight `{parameter}` has NaN or infinite values; use an earlier checkpoint."
+            )
     return model.eval()
 
 
@@ -66,44 +100,131 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     try:
         model.enable_tiling()
     except ValueError as error:  # layers with an unlimited receptive field
-        print(f"{name}: files are coded as a whole. {error}", file=sys.stderr)
+        print(f"{printable(name)}: files are coded as a whole. {error}", file=sys.stderr)
+    else:
+        if needs_whole_signal(model):
+            print(
+                f"{printable(name)}: files are coded as a whole, since an output depends on all of it", file=sys.stderr
+            )
     to_best_device(model)
     model.fuse()
     return model
 
 
-def read_for(model: AutoencoderModel, path: Path) -> Tensor:
-    """Read a file with the model's sampling rate and channels, (audio_channels, time); print conversions on stderr.
+def check_model_files(name: str, subfolder: str | None = None) -> None:
+    """Check that a model's folder has no pipes and devices, whose reading may never end; raises `OSError`."""
+    folder = Path(name, subfolder or "")
+    if folder.is_dir():
+        check_regular_folder(folder)
+    elif folder.exists():
+        check_regular_file(folder)
+
+
+def process_files(verb: str, files: Sequence[Path], process: Callable[[Path], object]) -> int:
+    """Process each file; name those that cannot be used on stderr.
+
+    Returns:
+        `int`: Exit code: 0, 1 if some files cannot be used, or 2 if none can.
+    """
+    failed = 0
+    for path in files:
+        try:
+            process(path)
+        except UnusableFileError as error:
+            print(f"hf-audio-vae {verb}: {printable(error)}", file=sys.stderr)
+            failed += 1
+    if 0 < failed < len(files):
+        print(f"{failed} of {len(files)} files failed", file=sys.stderr)
+    return 2 if failed == len(files) else int(failed > 0)
+
+
+def check_seconds(max_seconds: float) -> None:
+    """Check `--max_seconds`; raises `ValueError`."""
+    if not 0 < max_seconds < math.inf:  # also refuses NaN
+        raise ValueError(f"--max_seconds is {max_seconds}; give a number of seconds above 0, such as 30.")
+
+
+def check_finite(name: str | Path, *values: Tensor) -> None:
+    """Check the output of a model; raises `UnusableFileError`."""
+    if not all(bool(torch.isfinite(value).all()) for value in values):
+        raise UnusableFileError(f"{name}: the model's output is NaN or infinite; check the weights of the model.")
+
+
+class Sound:
+    """A file at the sampling rate and with the channels of a model.
+
+    Attributes:
+        num_samples (`int`): Samples per channel.
+        peak (`float`): Largest magnitude read so far.
+    """
+
+    def __init__(self, path: Path, reader: AudioReader, model: AutoencoderModel) -> None:
+        self._path, self._reader = path, reader
+        self._sampling_rate, self._audio_channels = model.sampling_rate, model.config.audio_channels
+        self.num_samples = (2 * reader.num_samples * self._sampling_rate + reader.sampling_rate) // (
+            2 * reader.sampling_rate
+        )  # as the resampler rounds
+        self.peak = 0.0
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return these samples, (audio_channels, stop - start); raises `UnusableFileError`."""
+        with named(self._path):
+            waveform = read_crop(
+                self._reader,
+                start,
+                stop - start,
+                sampling_rate=self._sampling_rate,
+                audio_channels=self._audio_channels,
+            )
+        if waveform.shape[-1] < stop - start:
+            missing = stop - start - waveform.shape[-1]
+            raise UnusableFileError(
+                f"{self._path} is incomplete: it ends {missing} samples before the length it claims."
+            )
+        if not bool(torch.isfinite(waveform).all()):
+            raise UnusableFileError(f"{self._path} has NaN or infinite samples.")
+        self.peak = max(self.peak, float(waveform.abs().max()))
+        return waveform
+
+
+@contextmanager
+def open_sound(model: AutoencoderModel, path: Path) -> Iterator[Sound]:
+    """Open a file for a model; print conversions, and a peak beyond full scale, on stderr.
 
     Raises:
-        ValueError: The file cannot be decoded, or its channels cannot be converted.
-        OSError: The file cannot be opened.
+        UnusableFileError: The file cannot be opened or decoded, is incomplete, or its channels cannot be converted.
     """
+    rate, channels, name = model.sampling_rate, model.config.audio_channels, printable(path.name)
+    with ExitStack() as stack:
+        with named(path):
+            reader = stack.enter_context(open_audio(path, thorough=True))
+            convert_channels(torch.zeros(reader.audio_channels, 1), channels)
+        sound = Sound(path, reader, model)
+        if sound.num_samples < 1:
+            raise UnusableFileError(f"{path} is shorter than one sample at the model's rate, {rate} Hz.")
+        if reader.audio_channels != channels:
+            method = "mean" if channels == 1 else "copy in each"
+            print(f"{name}: {reader.audio_channels} channels -> {channels} ({method})", file=sys.stderr)
+        if reader.sampling_rate != rate:
+            print(f"{name}: {reader.sampling_rate} Hz -> {rate} Hz", file=sys.stderr)
+        yield sound
+        if sound.peak > 1:
+            print(f"{name}: peaks at {sound.peak:.2f}, beyond full scale; kept", file=sys.stderr)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Turn errors about the content of a file into `UnusableFileError` with its name."""
     try:
-        waveform, sampling_rate = read_audio(path)
-        converted = convert_channels(waveform, model.config.audio_channels)
+        yield
     except AudioDecodeError as error:
-        raise ValueError(f"{path} {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if len(waveform) != len(converted):
-        method = "mean" if len(converted) == 1 else "copy in each"
-        print(f"{path.name}: {len(waveform)} channels -> {len(converted)} ({method})", file=sys.stderr)
-    if sampling_rate != model.sampling_rate:
-        print(f"{path.name}: {sampling_rate} Hz -> {model.sampling_rate} Hz", file=sys.stderr)
-    resampled = resample(converted, sampling_rate, model.sampling_rate)
-    if not resampled.numel() or not bool(torch.isfinite(resampled).all()):
-        raise ValueError(f"{path}: it has NaN or infinite samples, or is shorter than one sample at the model's rate.")
-    return resampled
+        raise UnusableFileError(f"{path} {error}") from error
+    except (ValueError, OSError) as error:
+        message = str(error)
+        raise UnusableFileError(message if str(path) in message else f"{path}: {message}") from error
 
 
-def unique_stems(paths: list[Path]) -> dict[Path, str]:
-    """Name the output of each file by its stem.
-
-    Raises:
-        ValueError: Two files have the same stem, so one output would replace the other.
-    """
-    stems = {path: path.stem for path in paths}
-    if len(set(stems.values())) < len(paths):
-        raise ValueError("two of the files have the same name; give them in separate calls, or rename one.")
-    return stems
+def read_for(model: AutoencoderModel, path: Path) -> Tensor:
+    """Read a whole file with the model's sampling rate and channels, (audio_channels, time), as `open_sound`."""
+    with open_sound(model, path) as sound:
+        return sound.read(0, sound.num_samples)

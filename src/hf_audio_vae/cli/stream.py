@@ -7,20 +7,24 @@ the delay: the time from input to output at which playback never waits. One thre
 
 import argparse
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio import write_audio
+from hf_audio_vae.audio.io import write_audio_blocks
+from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     add_file_arguments,
     add_model_arguments,
+    check_finite,
     load_model,
-    read_for,
+    open_sound,
+    process_files,
     to_best_device,
-    unique_stems,
 )
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import AutoencoderModel
@@ -49,31 +53,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=int, help="level of a hierarchy; default: the finest, if the model decodes it")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    stems = unique_stems(arguments.files)
+    outputs = Outputs(arguments.files, arguments.output_dir, [".stream.wav"], overwrite=arguments.overwrite)
     model = load_model(arguments.model, arguments)
     block = samples_of(arguments.block_seconds, model.sampling_rate)
     to_best_device(model)
     streaming = streaming_of(model, arguments.level)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
     rows: list[list[str | float]] = []
-    for path, stem in stems.items():
-        waveform = read_for(model, path)[None].to(model.device)
-        play(streaming, waveform[..., : WARM_UP_BLOCKS * block], block)
-        played = play(streaming, waveform, block)
-        numbers = figures(played, waveform.shape[-1], block, model.sampling_rate)
-        rows.append([stem, 1e3 * streaming.latency.seconds, *numbers, "yes" if numbers[-1] > 1 else "no"])
-        target = arguments.output_dir / f"{stem}.stream.wav"
-        write_audio(target, played.sound[0, :, : waveform.shape[-1]], model.sampling_rate)
-    print(table(COLUMNS, rows))
+
+    def process(path: Path) -> None:
+        with open_sound(model, path) as sound, outputs.writing(path) as (target,):
+
+            def read(start: int, stop: int) -> Tensor:
+                return sound.read(start, stop)[None].to(model.device)
+
+            time, played = sound.num_samples, Played([], [])
+            for _ in play(streaming, read, min(time, WARM_UP_BLOCKS * block), block, Played([], [])):
+                pass
+            blocks = play(streaming, read, time, block, played)
+            write_audio_blocks(target, _checked(path, blocks, time), time, model.sampling_rate)
+        numbers = figures(played, time, block, model.sampling_rate)
+        name = printable(outputs.stems[path])
+        rows.append([name, 1e3 * streaming.latency.seconds, *numbers, "yes" if numbers[-1] > 1 else "no"])
+
+    try:
+        return process_files("stream", arguments.files, process)
+    finally:
+        if rows:
+            print(table(COLUMNS, rows))
+            print_conditions(streaming, model, arguments)
+
+
+def print_conditions(
+    streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], model: AutoencoderModel, arguments: argparse.Namespace
+) -> None:
+    """Print what the figures of the table depend on."""
     latency = streaming.latency
     if latency.start > latency.total:
         start = 1e3 * latency.start / model.sampling_rate
         print(f"the first sample comes after {start:.3f} ms, since the model reflects the start of the sound")
     if model.codes_by_level:
         print(f"level: {arguments.level or 0}, of 0 (the finest) to {len(model.codebook_sizes) - 1}")
-    print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {arguments.output_dir}")
+    folder = printable(arguments.output_dir)
+    print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {folder}")
+
+
+def _checked(path: Path, blocks: Iterator[Tensor], time: int) -> Iterator[Tensor]:
+    """Yield (audio_channels, time) up to the length of the input."""
+    for block in blocks:
+        check_finite(path, block)
+        yield block[0, :, :time]
+        time -= min(block.shape[-1], time)
 
 
 def samples_of(block_seconds: float, sampling_rate: int) -> int:
@@ -96,36 +127,41 @@ def streaming_of(model: AutoencoderModel, level: int | None) -> Streaming[Diagon
 
 @dataclass(frozen=True)
 class Played:
-    """Output of the blocks of a signal. The end of the signal counts as an additional block.
+    """Times of the blocks of a signal. The end of the signal counts as an additional block.
 
     Args:
-        sound (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output on the CPU.
         seconds (`list[float]`): Computing time of each block.
         starts (`list[int]`): Number of output samples before each block.
     """
 
-    sound: Tensor
     seconds: list[float]
     starts: list[int]
 
 
-def play(streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], waveform: Tensor, block: int) -> Played:
-    """Encode and decode `block` samples at a time."""
+def play(
+    streaming: Streaming[DiagonalGaussian] | Streaming[Tensor],
+    read: Callable[[int, int], Tensor],
+    time: int,
+    block: int,
+    played: Played,
+) -> Iterator[Tensor]:
+    """Encode and decode `block` samples at a time; yield the output on the CPU, and add to `played`."""
     streaming.encoder.reset()
     streaming.decoder.reset()
-    sounds, seconds, starts, position = [], [], [], 0
-    for piece in (*waveform.split(min(block, waveform.shape[-1]), dim=-1), None):
+    position = 0
+    for start in (*range(0, time, block), None):
+        piece = None if start is None else read(start, min(start + block, time))
         started = perf_counter()
         encoded = streaming.encoder.flush() if piece is None else streaming.encoder.push(piece)
         latents = encoded.mode() if isinstance(encoded, DiagonalGaussian) else encoded
         sound = streaming.decoder.push(latents)
         if piece is None:
             sound = torch.cat([sound, streaming.decoder.flush()], dim=-1)
-        sounds.append(sound.cpu())  # waits for a GPU to finish
-        seconds.append(perf_counter() - started)
-        starts.append(position)
+        output = sound.cpu()  # waits for a GPU to finish
+        played.seconds.append(perf_counter() - started)
+        played.starts.append(position)
         position += sound.shape[-1]
-    return Played(torch.cat(sounds, dim=-1), seconds, starts)
+        yield output
 
 
 def figures(played: Played, time: int, block: int, sampling_rate: int) -> list[float]:

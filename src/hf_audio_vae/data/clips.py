@@ -23,31 +23,34 @@ class EncodedItem(TypedDict):
     path: str | None
 
 
-def item_name(item: EncodedItem) -> str:
-    """Name of an item in logs: its path, or the checksum of its bytes."""
-    return item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
+def item_name(item: EncodedItem | None) -> str:
+    """Name of an item in logs, in UTF-8: its path, or the checksum of its bytes."""
+    if item is None or (item["path"] is None and item["bytes"] is None):
+        return "row without audio"
+    path = item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
+    return path.encode(errors="backslashreplace").decode()  # a file name may be no UTF-8
 
 
-def open_item(item: EncodedItem) -> AbstractContextManager[AudioReader]:
+def open_item(item: EncodedItem | None, *, thorough: bool = False) -> AbstractContextManager[AudioReader]:
     """Open the audio of an item; raises like `open_audio`, and `AudioDecodeError` if there is none."""
-    return open_audio(item_source(item))
+    return open_audio(item_source(item), thorough=thorough)
 
 
-def item_source(item: EncodedItem) -> bytes | str:
+def item_source(item: EncodedItem | None) -> bytes | str:
     """Return the encoded bytes of an item, or else its path; raises `AudioDecodeError` if it has neither."""
-    source = item["bytes"] if item["bytes"] is not None else item["path"]
+    source = None if item is None else item["bytes"] if item["bytes"] is not None else item["path"]
     if source is None:
-        raise AudioDecodeError("the item has neither bytes nor a path.")
+        raise AudioDecodeError("it has neither bytes nor a path.")
     return source
 
 
 def random_crop(
-    item: EncodedItem, crop_length: int, seed: int, *, sampling_rate: int, audio_channels: int
+    item: EncodedItem | None, crop_length: int, seed: int, *, sampling_rate: int, audio_channels: int
 ) -> tuple[Tensor, int]:
     """Decode a random crop at an offset drawn from `seed`, uniform over all valid offsets.
 
     Args:
-        item (`EncodedItem`): Encoded audio.
+        item (`EncodedItem`, *optional*): Encoded audio; `None` for a row without audio, which cannot be decoded.
         crop_length (`int`): Length of the crop in samples; a shorter file is zero-padded.
         seed (`int`): Seed of the offset.
         sampling_rate (`int`): Target rate in Hz.
@@ -69,7 +72,12 @@ def random_crop(
 
 
 def whole_clips(
-    stream: datasets.IterableDataset, *, sampling_rate: int, audio_channels: int, max_seconds: float
+    stream: datasets.IterableDataset,
+    *,
+    sampling_rate: int,
+    audio_channels: int,
+    max_seconds: float,
+    skipped: dict[str, str] | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Decode the start of every item in order, for validation.
 
@@ -78,22 +86,30 @@ def whole_clips(
         sampling_rate (`int`): Target rate in Hz.
         audio_channels (`int`): Target number of channels.
         max_seconds (`float`): Maximum length; longer items are cut.
+        skipped (`dict[str, str]`, *optional*): Gets the items that cannot be read, with the reasons.
 
     Yields:
         A name, and a waveform (audio_channels, time).
 
     Raises:
-        AudioDecodeError: An item cannot be decoded: a validation set has to be complete.
+        AudioDecodeError: An item cannot be decoded, and `skipped` is not given.
+        OSError: An item cannot be opened, and `skipped` is not given.
     """
-    for example in stream:
+    for row, example in enumerate(stream):
         item = example["audio"]
+        name = item_name(item) if item else f"row {row} without audio"
         try:
             with open_item(item) as reader:
                 count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
                 clip = read_stretch(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
-        except AudioDecodeError as error:
-            raise AudioDecodeError(f"{item_name(item)}: {error}") from error
-        yield PurePath(item_name(item)).stem, clip
+        except (AudioDecodeError, OSError) as error:
+            if skipped is not None:
+                skipped[name] = str(error)
+                continue
+            if isinstance(error, OSError):
+                raise
+            raise AudioDecodeError(f"{name}: {error}") from error
+        yield PurePath(name).stem, clip
 
 
 def read_stretch(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:

@@ -32,6 +32,11 @@ class CodesRecord(EncodingRecord):
     hierarchical: bool
     code_counts: list[list[int]] | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.hop_lengths or min(self.hop_lengths) < 1 or len(self.hop_lengths) != len(self.codebook_sizes):
+            raise ValueError(f"its `hop_lengths` are {self.hop_lengths}, its `codebook_sizes` {self.codebook_sizes}")
+
     @property
     def columns(self) -> list[str]:
         """Names of the columns of codes, one per level."""

@@ -1,6 +1,5 @@
 import contextlib
 import json
-import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -8,6 +7,9 @@ from typing import ClassVar, Self
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
+
+from hf_audio_vae.data.encoded_files import count_rows
+from hf_audio_vae.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,12 @@ class EncodingRecord(ABC):
     seconds: float | None = None
     skipped: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("sampling_rate", "audio_channels", "items_per_file", "hop_length", "latent_channels"):
+            value = getattr(self, name, 1)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"its `{name}` is {value!r}")
+
     @property
     def complete(self) -> bool:
         """Whether all files are written."""
@@ -65,7 +73,7 @@ class EncodingRecord(ABC):
         others: str = "the given autoencoder",
         remedy: str = "use that model",
     ) -> None:
-        """Raise `ValueError` unless all files were written by a model with these weights.
+        """Raise `ValueError` unless all files are there, and were written by a model with these weights.
 
         Args:
             weights (`str`): Fingerprint of the weights.
@@ -75,6 +83,11 @@ class EncodingRecord(ABC):
         """
         if not self.complete:
             raise ValueError(f"{dataset_name} is not complete: encode_latents.py was interrupted; run it again.")
+        if Path(dataset_name).is_dir() and (rows := count_rows(Path(dataset_name))) != self.rows:
+            raise ValueError(
+                f"{dataset_name} has {rows} rows in its files, and {self.rows} by its {self.file}: files were removed "
+                f"or added; run encode_latents.py again, which writes what is missing."
+            )
         if self.weights != weights:
             raise ValueError(
                 f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other weights than "
@@ -82,19 +95,25 @@ class EncodingRecord(ABC):
             )
 
     def differences(self, other: "EncodingRecord") -> list[str]:
-        """Return the names of the settings in which two records differ."""
-        location = {"model", "model_subfolder", "model_revision"}  # may change; the weights identify the model
-        names = {f.name for f in fields(self)} - self.outcomes - location
-        return sorted(name for name in names if getattr(self, name) != getattr(other, name))
+        """Return the names of the settings in which two records differ.
+
+        The places of the model and of the source may change: the weights identify the model, and the files name the
+        items of the source.
+        """
+        location = {"model", "model_subfolder", "model_revision"}
+        names = {f.name for f in fields(self)} - self.outcomes - location - {"source"}
+        differing = {name for name in names if getattr(self, name) != getattr(other, name)}
+        differing |= {name for name, _ in self.source.items() ^ other.source.items()} - {"dataset_name", "data_files"}
+        return sorted(differing)
 
     def write(self, folder: Path) -> None:
         """Write the record atomically to a data set's folder, with a data set card."""
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{self.file}.partial"
-        partial.write_text(json.dumps({"format": self.format} | asdict(self), indent=2) + "\n")
-        os.replace(partial, folder / self.file)
+        with replacing(folder / self.file) as file:
+            file.write_text(json.dumps({"format": self.format} | asdict(self), indent=2) + "\n")
         provenance = {"model": self.model, "weights (SHA-256)": self.weights} | self.source
-        (folder / "README.md").write_text(f"""---
+        with replacing(folder / "README.md") as file:
+            file.write_text(f"""---
 tags: [audio, {self.noun}, hf-audio-vae]
 ---
 

@@ -1,5 +1,7 @@
 """Random crops of pre-encoded latents with their conditioning."""
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.data.encoded_files import stream_files
 from hf_audio_vae.data.streaming import BadItemError, ItemStream, Origin, StreamBatch
+
+NO_CLASS = -1  # class label of an item without a class
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,8 @@ class LatentCrop:
     Args:
         mean (`torch.Tensor` of shape `(latent_channels, frames)`): Expected value.
         std (`torch.Tensor`, same shape): Standard deviation.
-        class_label (`int`, *optional*): Index of the class.
-        prompt (`str`, *optional*): Text.
+        class_label (`int`, *optional*): Index of the class; -1 for an item without a class in a data set of classes.
+        prompt (`str`, *optional*): Text; empty for an item without a text in a data set of texts.
     """
 
     mean: Tensor
@@ -41,8 +48,8 @@ class LatentBatch(StreamBatch):
         mask (`torch.Tensor` of shape `(batch, frames)`): Bool, True for valid frames.
         lengths (`list[int]`): Frames of each item.
         frame_rate (`float`): Frames per second.
-        class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, class of each item.
-        prompts (`list[str]`, *optional*): Text of each item.
+        class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Int64, class of each item; -1 for none.
+        prompts (`list[str]`, *optional*): Text of each item; empty for none.
     """
 
     mean: Tensor
@@ -98,16 +105,19 @@ def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: flo
 def load_latent_stream(
     dataset_name: str, *, split: str = "train", revision: str | None = None
 ) -> datasets.IterableDataset:
-    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors."""
-    stream = datasets.load_dataset(dataset_name, split=split, revision=revision, streaming=True)
-    return stream.with_format("torch")
+    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors.
+
+    Raises:
+        ValueError: On iteration too, a file is damaged; the message names it.
+    """
+    return stream_files(dataset_name, split=split, revision=revision).with_format("torch")
 
 
 def class_names(stream: datasets.IterableDataset, label_column: str | None) -> tuple[str, ...]:
     """Return the classes of a column: the names of a `ClassLabel`, or all its values, sorted, after one pass.
 
     Raises:
-        ValueError: The column is missing.
+        ValueError: The column is missing, or has no values.
     """
     if label_column is None:
         return ()
@@ -115,8 +125,23 @@ def class_names(stream: datasets.IterableDataset, label_column: str | None) -> t
     feature = stream.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         return tuple(feature.names)
-    values = {str(example[label_column]) for example in stream.select_columns([label_column]).with_format(None)}
-    return tuple(sorted(values))
+    names = [class_name(row[label_column]) for row in stream.select_columns([label_column]).with_format(None)]
+    if missing := names.count(None):
+        logger.info("%d of %d rows have no `%s` and train without a class", missing, len(names), label_column)
+    if missing == len(names):
+        raise ValueError(f"`label_column` {label_column!r} holds no classes; leave the option out.")
+    return tuple(sorted({name for name in names if name is not None}))
+
+
+def class_name(value: object) -> str | None:
+    """Return the name of a class: its text or number; `None` if there is none (`None`, NaN or an empty text).
+
+    A whole number is written without a point, because gaps in a column turn whole numbers into floats.
+    """
+    value = value.item() if isinstance(value, Tensor) else value
+    if isinstance(value, float):
+        return None if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    return None if value is None or value == "" else str(value)
 
 
 def _check_column(stream: datasets.IterableDataset, column: str, option: str) -> None:
@@ -132,9 +157,9 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         source (`datasets.IterableDataset`): From `load_latent_stream`.
         frame_rate (`float`): Latent frames per second.
         segment_frames (`int`): Maximum frames per crop; a shorter row is used whole.
-        label_column (`str`, *optional*): Column of classes.
+        label_column (`str`, *optional*): Column of classes. An item without one trains without a class.
         class_names (`tuple[str, ...]`): Classes that `label_column` may contain.
-        text_column (`str`, *optional*): Column of texts.
+        text_column (`str`, *optional*): Column of texts. An item without one trains without a text.
         batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
@@ -181,21 +206,28 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         return collate_latents(samples, origin, self.frame_rate)
 
     def _class_label(self, example: Mapping[str, Any]) -> int | None:
+        """Return the class; -1 if the item has none, so that it trains without one, as items of dropped conditions."""
         if self.label_column is None:
             return None
-        label = example[self.label_column]
-        value = label.item() if isinstance(label, Tensor) else label
+        name = class_name(example[self.label_column])
         feature = self.source.features[self.label_column]
-        if isinstance(feature, datasets.ClassLabel) and value in range(len(feature.names)):
-            value = feature.names[int(value)]  # another data set may number classes differently
-        if str(value) not in self.class_names:
-            raise BadItemError(f"its `{self.label_column}` is {value!r}, none of {list(self.class_names)}.")
-        return self.class_names.index(str(value))
+        if isinstance(feature, datasets.ClassLabel) and name is not None:
+            # Another data set may number classes differently. -1 is no class by the convention of `datasets`.
+            names = {str(index): text for index, text in enumerate(feature.names)} | {"-1": None}
+            name = names.get(name, name)
+        if name is None:
+            return NO_CLASS
+        if name not in self.class_names:
+            raise BadItemError(f"its `{self.label_column}` is {name!r}, none of {list(self.class_names)}.")
+        return self.class_names.index(name)
 
     def _prompt(self, example: Mapping[str, Any]) -> str | None:
+        """Return the text; an empty one if the item has none, so that it trains without one."""
         if self.text_column is None:
             return None
         text = example[self.text_column]
+        if text is None or (isinstance(text, Tensor) and text.isnan().all()):
+            return ""
         if not isinstance(text, str):
             raise BadItemError(f"its `{self.text_column}` is {text!r}, which is not a string.")
         return text

@@ -1,26 +1,13 @@
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+"""Streams of encoded audio from folders of audio and from any data set that `datasets` can stream."""
+
+from collections.abc import Callable, Sequence
 
 import datasets
 
+from hf_audio_vae.data.audio_columns import EncodedAudio, encoded_column, only_audio_column
+from hf_audio_vae.data.sources import DataSet, open_data_set
 
-@dataclass
-class EncodedAudio(datasets.Audio):
-    """An undecoded audio column, `{"bytes", "path"}`, decoded later and only the part that is read.
-
-    `datasets.Audio(decode=False)` does the same, but requires torchcodec and FFmpeg even to pass a path through.
-    """
-
-    decode: bool = False
-
-    def encode_example(self, value: Any) -> dict[str, bytes | str | None]:
-        """Convert a path, bytes or `{"bytes", "path"}` to a dictionary without decoding."""
-        if isinstance(value, str):
-            return {"bytes": None, "path": value}
-        if isinstance(value, bytes):
-            return {"bytes": value, "path": None}
-        return {"bytes": value.get("bytes"), "path": value.get("path")}
+__all__ = ["EncodedAudio", "load_audio_stream"]
 
 
 def load_audio_stream(
@@ -32,46 +19,61 @@ def load_audio_stream(
     audio_column: str | None = None,
     revision: str | None = None,
     keep_columns: bool = False,
+    announce: Callable[[str], object] | None = None,
+    option_prefix: str = "",
 ) -> datasets.IterableDataset:
-    """Stream the encoded audio of any data set that `datasets` can stream.
+    """Stream the encoded audio of a folder, or of any data set that `datasets` can stream.
+
+    A folder of audio is all of its audio, see `AudioFolder.split`. With `metadata.csv`, `.jsonl` or `.parquet` that
+    have a column `file_name`, it is the files listed there, with the other columns. A folder from `save_to_disk`, with
+    `configs` in its card, or with at least as many parquet, arrow and tar files as audio files is the data set that
+    these describe.
 
     Args:
-        dataset_name (`str`): A Hub id, a local folder of audio, parquet or tar files (WebDataset), or a builder's name
-            (`"parquet"`, `"webdataset"`) together with `data_files`.
+        dataset_name (`str`): A Hub id, a local folder, or a builder's name (`"parquet"`, `"webdataset"`) together with
+            `data_files`.
         config_name (`str`, *optional*): Configuration of the data set.
-        split (`str`): Split to stream.
-        data_files (`str` or a sequence, *optional*): Files for a builder.
-        audio_column (`str`, *optional*): Audio column; by default the only column of audio type.
+        split (`str`): Split to stream; `all` for all splits of a local folder.
+        data_files (`str` or a sequence, *optional*): Files of a folder or for a builder: paths or glob patterns.
+        audio_column (`str`, *optional*): Column of `datasets.Audio`, of bytes, of paths (relative to the file that
+            lists them), of `{"bytes", "path"}` or of `{"array", "sampling_rate"}`; by default the only column of audio
+            type.
         revision (`str`, *optional*): Revision of a Hub data set.
         keep_columns (`bool`): Keep the other columns, such as a text or a label.
+        announce (`Callable`, *optional*): Called with one line that says which data is used and which is not. For a
+            folder of audio, this reads the headers of its files.
+        option_prefix (`str`): Prefix of the names of the options in messages, such as `"validation_"`.
 
     Returns:
-        `datasets.IterableDataset` with a column `"audio"`: `{"bytes": bytes | None, "path": str | None}`; the only one
-        unless `keep_columns`.
+        `datasets.IterableDataset` with a column `"audio"`: `{"bytes": bytes | None, "path": str | None}`, or `None`
+        for a row without audio; the only one unless `keep_columns`.
 
     Raises:
-        ValueError: There is no audio column or more than one, or `audio_column` is missing.
+        ValueError: There is no audio column or more than one, the named column cannot hold audio, there is no such
+            split, configuration or file, or an option has no effect on this kind of data set.
+        OSError: The data set cannot be found or read.
     """
-    stream = datasets.load_dataset(
-        dataset_name, config_name, split=split, data_files=data_files, revision=revision, streaming=True
+    data_set = open_data_set(
+        dataset_name,
+        config_name=config_name,
+        split=split,
+        data_files=[data_files] if isinstance(data_files, str) else data_files,
+        revision=revision,
+        with_labels=keep_columns,
+        option_prefix=option_prefix,
     )
-    column = audio_column or _only_audio_column(stream.features or {}, dataset_name)
-    if stream.features is not None and column not in stream.features:
-        raise ValueError(
-            f"`audio_column` {column!r} is not in {dataset_name!r}; its columns are {sorted(stream.features)}."
-        )
-    # Cast before the stream is mapped, so that no later step requires a decoder.
-    stream = stream.cast_column(column, EncodedAudio())
-    if not keep_columns:
-        stream = stream.select_columns([column])
-    return stream if column == "audio" else stream.rename_column(column, "audio")
+    option = f"{option_prefix}audio_column"
+    stream = _encoded(data_set, audio_column, dataset_name, option)
+    if announce:
+        announce(f"{dataset_name}: {data_set.description()}")
+    return stream if keep_columns else stream.select_columns(["audio"])
 
 
-def _only_audio_column(features: datasets.Features | dict[str, Any], dataset_name: str) -> str:
-    columns = [name for name, feature in features.items() if isinstance(feature, datasets.Audio)]
-    if len(columns) != 1:
-        raise ValueError(
-            f"{dataset_name!r} has {len(columns)} audio columns {columns} among {sorted(features)}; "
-            f"name the one to use with `audio_column`."
-        )
-    return columns[0]
+def _encoded(data_set: DataSet, column: str | None, name: str, option: str) -> datasets.IterableDataset:
+    """Return the stream of all parts with their audio in the column `audio`."""
+    streams = []
+    for part in data_set.parts:
+        column = column or only_audio_column(part.stream.features, name=name, option=option)
+        stream = encoded_column(part.stream, column, part.folder, name=name, option=option)
+        streams.append(stream if column == "audio" else stream.rename_column(column, "audio"))
+    return streams[0] if len(streams) == 1 else datasets.concatenate_datasets(streams)

@@ -11,10 +11,17 @@ per epoch, and the stream never ends, so no process waits for the last batch of 
 The offset of a crop and its noise depend on the seed, the epoch and the item's index in the epoch.
 """
 
+import ctypes
 import logging
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import datasets
@@ -24,12 +31,17 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 MIN_ITEMS_TO_JUDGE = 20
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal that a process gets when its parent ends
 
 logger = logging.getLogger(__name__)
 
 
 class TooManyBadItemsError(RuntimeError):
     """The share of items that cannot be used exceeds the limit."""
+
+
+class DeadWorkerError(RuntimeError):
+    """A worker process of the data loader has ended."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,7 @@ class Origin:
         reader (`int`): Worker that read the batch.
         position (`Position`): Position of that worker after the batch.
         skipped (`dict[str, str]`): Items skipped since the worker's previous batch, with the reason.
+        num_skipped (`int`): Their number; several may have one name, such as rows without audio.
     """
 
     names: list[str]
@@ -64,6 +77,7 @@ class Origin:
     reader: int
     position: Position
     skipped: dict[str, str] = field(default_factory=dict)
+    num_skipped: int = 0
 
 
 @dataclass
@@ -96,7 +110,7 @@ class BadItemError(ValueError):
 
 
 @dataclass(eq=False)
-class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[SampleT, BatchT]):
+class ItemStream(IterableDataset["BatchT | Exception"], ABC, Generic[SampleT, BatchT]):
     """Endless batches of samples that a subclass reads from the items of a streamed data set.
 
     Args:
@@ -149,7 +163,7 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
     def segment_length(self) -> int:
         """Length of a crop in the unit of the stream; a resumed run has to use the same."""
 
-    def __iter__(self) -> Iterator["BatchT | TooManyBadItemsError"]:
+    def __iter__(self) -> Iterator["BatchT | Exception"]:
         worker = get_worker_info()
         num_workers = worker.num_workers if worker else 1
         if worker:
@@ -159,10 +173,13 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
             yield from self._batches(reader, num_workers)
         except TooManyBadItemsError as error:
             yield error  # an error raised in a worker is wrapped in a traceback
+        except (ValueError, OSError) as error:
+            yield (OSError if isinstance(error, OSError) else ValueError)(str(error))
 
     def _batches(self, reader: int, num_workers: int) -> Iterator[BatchT]:
         batch: list[tuple[SampleT, str, int]] = []
         skipped: dict[str, str] = {}
+        num_skipped = 0
         bad_item_limit = _BadItemLimit(self.max_bad_share)
         for example, position in self._items(reader, num_workers):
             if example is None:
@@ -173,21 +190,22 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
                 sample = self.read(example, seed)
             except (BadItemError, OSError) as error:
                 skipped[name] = str(error)
+                num_skipped += 1
                 bad_item_limit.bad(name, str(error))
                 continue
             bad_item_limit.good()
             batch.append((sample, name, seed))
             if len(batch) == self.batch_size:
                 samples, names, seeds = (list(column) for column in zip(*batch, strict=True))
-                yield self.collate(samples, Origin(names, seeds, reader, position, skipped))
-                batch, skipped = [], {}
+                yield self.collate(samples, Origin(names, seeds, reader, position, skipped, num_skipped))
+                batch, skipped, num_skipped = [], {}, 0
 
     def _items(self, reader: int, num_workers: int) -> Iterator[tuple[dict[str, Any] | None, Position]]:
         """Yield the items of this reader with the position after each, and `None` after each epoch."""
         readers = self.world_size * num_workers
-        by_shard = self._by_shard(num_workers)
+        by_shard = self.by_shard(num_workers)
         source = self.source
-        if by_shard and readers > 1:
+        if by_shard:
             source = source.shard(num_shards=readers, index=self.rank * num_workers + reader)
         start = self.positions.get(reader, Position())
         epoch, total = start.epoch, start.total - start.index
@@ -205,12 +223,14 @@ class ItemStream(IterableDataset["BatchT | TooManyBadItemsError"], ABC, Generic[
             epoch += 1
             yield None, Position(epoch, 0, total)
 
-    def _by_shard(self, num_workers: int) -> bool:
-        return self.max_items is None and self.source.num_shards % (self.world_size * num_workers) == 0
+    def by_shard(self, num_workers: int) -> bool:
+        """Whether each reader has its own shards, given the number of readers of this process."""
+        readers = self.world_size * num_workers
+        return readers > 1 and self.max_items is None and self.source.num_shards % readers == 0
 
     def _seed(self, reader: int, position: Position, num_workers: int) -> int:
         """Return a unique seed of a sample; without sharding it does not depend on the reader."""
-        shard_index = self.rank * num_workers + reader if self._by_shard(num_workers) else 0
+        shard_index = self.rank * num_workers + reader if self.by_shard(num_workers) else 0
         entropy = [self.seed, position.epoch, shard_index, position.index]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
@@ -253,6 +273,19 @@ class _BadItemLimit:
         )
 
 
+def _begin_worker(parent: int, worker: int) -> None:
+    """Let a worker live as long as its parent: not end at a signal to its group, and not wait for a killed parent.
+
+    The loader sends SIGTERM to a worker that does not end, and the interpreter sends it once more.
+    """
+    if sys.platform == "linux":  # a worker may wait forever for a lock that a killed parent held
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
 class StreamLoader(Generic[BatchT]):
     """Iterates over an `ItemStream` with worker processes and tracks its position.
 
@@ -268,6 +301,7 @@ class StreamLoader(Generic[BatchT]):
         self.pin_memory = pin_memory
         self.batches = 0
         self.skipped: dict[str, str] = {}
+        self.num_skipped = 0
 
     def __iter__(self) -> Iterator[BatchT]:
         loader = DataLoader(
@@ -276,18 +310,44 @@ class StreamLoader(Generic[BatchT]):
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             generator=torch.Generator(),  # the global generator would differ after a resume
+            worker_init_fn=partial(_begin_worker, os.getpid()),
         )
-        for batch in loader:
-            if isinstance(batch, TooManyBadItemsError):
+        for batch in self._received(loader):
+            if isinstance(batch, Exception):
                 raise batch
             self.batches += 1
-            origin = batch.origin
+            origin, epoch = batch.origin, self.epoch
             self.stream.positions[origin.reader] = origin.position
             for name, reason in origin.skipped.items():
                 if name not in self.skipped:
                     logger.warning("skipped an item that cannot be used, %s: %s", name, reason)
             self.skipped |= origin.skipped
+            self.num_skipped += origin.num_skipped
+            if self.num_skipped and self.epoch > epoch:
+                logger.warning("%d items could not be used in %d epochs of this run", self.num_skipped, self.epoch)
             yield batch
+
+    def _received(self, loader: DataLoader[BatchT | Exception]) -> Iterator[BatchT | Exception]:
+        """Yield what the loader yields; raise `DeadWorkerError` if a worker has ended."""
+        others = multiprocessing.active_children()
+        iterator = iter(loader)
+        workers = [process for process in multiprocessing.active_children() if process not in others]
+        # torch raises an error for a dead worker in the middle of any statement. Without its handler, the loader
+        # notices it within seconds, between two batches.
+        if workers and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            yield from iterator
+        except (RuntimeError, EOFError, OSError) as error:
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
+            if dead := [worker for worker in workers if not worker.is_alive()]:
+                code = dead[0].exitcode or 0
+                cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                raise DeadWorkerError(
+                    f"a worker of the data loader (process {dead[0].pid}) ended with {cause}; if it was killed for "
+                    f"memory, lower `--dataloader_num_workers` or `--shuffle_buffer_size`."
+                ) from error
+            raise
 
     @property
     def epoch(self) -> int:
@@ -303,20 +363,44 @@ class StreamLoader(Generic[BatchT]):
         positions = {str(reader): asdict(position) for reader, position in self.stream.positions.items()}
         return {"batches": self.batches, "positions": positions, "layout": self._layout}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, accept_changes: bool = False) -> None:
         """Continue after the batch of `state`; earlier items are not decoded again.
 
+        With another number of workers the batches are the same if items are dealt by index and none was skipped.
+        Otherwise the next epoch begins.
+
+        Args:
+            state (`dict`): From `state_dict`.
+            accept_changes (`bool`): Begin the next epoch if the batches would differ.
+
         Raises:
-            ValueError: The number of processes or workers, the crops or the seed differ, so the batches would differ.
+            ValueError: The number of processes, the crops or the seed differ, so the batches would differ.
         """
-        if state["layout"] != self._layout:
+        theirs, ours = state["layout"], self._layout
+        positions = {int(reader): Position(**p) for reader, p in state["positions"].items()}
+        changed = {name for name, value in ours.items() if theirs.get(name, value) != value}
+        if changed - {"dataloader_num_workers"} and not accept_changes:
             raise ValueError(
-                f"the checkpoint was made with {state['layout']}, but this run has {self._layout}; use the same "
-                f"values, or start a new run from its weights with `--pretrained_model_name_or_path`."
+                f"the checkpoint was made with {theirs}, but this run has {ours}; use the same values, or add "
+                f"`--accept_changes` to begin an epoch with these."
             )
         self.batches = state["batches"]
+        if changed and positions:
+            last = max(positions.values(), key=lambda position: position.total)
+            readers = max(theirs["dataloader_num_workers"], 1)
+            if changed != {"dataloader_num_workers"} or not self._same_items(last, readers):
+                names = ", ".join(sorted(changed))
+                logger.warning("other %s than in the checkpoint: a new epoch of the data begins", names)
+                self.batches, last = 0, Position(last.epoch + 1)
+            positions = dict.fromkeys(range(self._readers), last)
         self.stream.first_reader = self.batches % self._readers
-        self.stream.positions = {int(reader): Position(**p) for reader, p in state["positions"].items()}
+        self.stream.positions = positions
+
+    def _same_items(self, last: Position, readers: int) -> bool:
+        """Whether the items before the last position are those of the batches so far, for any number of readers."""
+        by_index = not any(self.stream.by_shard(count) for count in (readers, self._readers))
+        local_items = self.batches * self.stream.batch_size  # of this process, if it skipped none
+        return by_index and last.total == (local_items - 1) * self.stream.world_size + self.stream.rank + 1
 
     @property
     def _layout(self) -> dict[str, int]:

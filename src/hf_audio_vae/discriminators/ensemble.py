@@ -10,6 +10,7 @@ from hf_audio_vae.discriminators.multi_period import MultiPeriodDiscriminator
 from hf_audio_vae.discriminators.multi_resolution import MultiResolutionDiscriminator
 from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscriminator
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
+from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
 
 DISCRIMINATOR_FOLDER = "discriminator"  # subfolder of an autoencoder's folder
 DISCRIMINATORS = {  # by their names in recipes
@@ -19,7 +20,7 @@ DISCRIMINATORS = {  # by their names in recipes
 }
 
 
-class DiscriminatorEnsemble(ModelMixin, ConfigMixin):
+class DiscriminatorEnsemble(CheckedPretrainedMixin, ModelMixin, ConfigMixin):
     """Several discriminators in one model.
 
     Args:

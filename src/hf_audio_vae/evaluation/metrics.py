@@ -1,16 +1,27 @@
 """Reconstruction metrics with published definitions, one value per item."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio.distance import STFT_WINDOW_LENGTHS, mel_distance, stft_distance
+from hf_audio_vae.audio.distance import (
+    STFT_WINDOW_LENGTHS,
+    log_magnitude_distance,
+    mel_distance,
+    quietest_magnitude,
+    stft_distance,
+)
+from hf_audio_vae.audio.framing import blocks_with_margins
 from hf_audio_vae.audio.spectra import Spectra
-from hf_audio_vae.audio.spectrogram import mel_filters
+from hf_audio_vae.audio.spectrogram import magnitude, mel_filters
 
 BANDWIDTH_WINDOW = 2048
 MEL_SCALES = ((2048, 150), (512, 80))  # (window length, mels)
+BLOCK = 1 << 17  # samples; a multiple of all hops
+MARGIN = 1024  # samples that the longest window reaches around a block; a multiple of all hops
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
@@ -94,6 +105,81 @@ def reconstruction_metrics(estimate: Tensor, target: Tensor, sampling_rate: int)
         "multi_resolution_stft": multi_resolution_stft_distance(ours, theirs),
         "mel_distance": mel_spectrogram_distance(ours, theirs, sampling_rate),
     }
+
+
+def reconstruction_metrics_in_blocks(
+    read_estimate: Callable[[int, int], Tensor],
+    read_target: Callable[[int, int], Tensor],
+    time: int,
+    sampling_rate: int,
+) -> dict[str, float]:
+    """`reconstruction_metrics` of one signal of any length, with constant memory.
+
+    Args:
+        read_estimate (`Callable`): ``read_estimate(start, stop)`` returns these samples, (audio_channels, stop -
+            start).
+        read_target (`Callable`): The same for the original.
+        time (`int`): Length in samples.
+        sampling_rate (`int`): Sampling rate in Hz.
+    """
+    sums: defaultdict[tuple[str, int], float] = defaultdict(float)  # by quantity and window length
+    moments = torch.zeros(())
+    for block, segment in blocks_with_margins(time, BLOCK, MARGIN):
+        estimate, target = (read(segment.start, segment.stop)[None].float() for read in (read_estimate, read_target))
+        inner = slice(block.start - segment.start, block.stop - segment.start)
+        moments = moments + _moments(estimate[0, :, inner], target[0, :, inner])
+        ours, theirs = (_BlockSpectra(x, inner.start, block, time) for x in (estimate, target))
+        for length in STFT_WINDOW_LENGTHS:
+            a, b = magnitude(ours.stft(length)), magnitude(theirs.stft(length))
+            sums["frames", length] += a.shape[-1]
+            sums["values", length] += a.numel()
+            sums["error", length] += float((a - b).square().sum(dtype=torch.float64))
+            sums["target", length] += float(b.square().sum(dtype=torch.float64))
+            sums["log", length] += float(log_magnitude_distance(a, b)) * a.shape[-1]
+        for length, n_mels in MEL_SCALES:
+            filters = mel_filters(n_mels, length, sampling_rate)
+            logs, magnitudes = mel_distance(ours, theirs, length, filters, power=2.0)
+            sums["mel", length] += float(logs + magnitudes) * ours.stft(length).shape[-1]
+    distances = []
+    for length in STFT_WINDOW_LENGTHS:
+        quietest = float(quietest_magnitude(length)) * math.sqrt(sums["values", length])
+        convergence = math.sqrt(sums["error", length]) / max(math.sqrt(sums["target", length]), quietest)
+        distances.append(convergence + sums["log", length] / sums["frames", length])
+    return {
+        "si_sdr_db": _si_sdr_of_moments(moments, time),
+        "multi_resolution_stft": sum(distances) / len(distances),
+        "mel_distance": sum(sums["mel", length] / sums["frames", length] for length, _ in MEL_SCALES),
+    }
+
+
+class _BlockSpectra(Spectra):
+    """Spectra of a block: those frames of the segment around it whose centre is in the block."""
+
+    def __init__(self, segment: Tensor, margin: int, block: range, time: int) -> None:
+        super().__init__(segment)
+        self._margin, self._length, self._is_last = margin, len(block), block.stop == time
+
+    def _transform(self, window_length: int) -> Tensor:
+        hop_length = window_length // 4
+        first = self._margin // hop_length
+        last = None if self._is_last else first + self._length // hop_length
+        return super()._transform(window_length)[..., first:last]
+
+
+def _moments(estimate: Tensor, target: Tensor) -> Tensor:
+    """Sums of values, squares and products of each channel; (channels, time) twice -> (5, channels)."""
+    e, t = estimate.double(), target.double()
+    return torch.stack([x.sum(dim=-1) for x in (e, t, e * e, t * t, e * t)])
+
+
+def _si_sdr_of_moments(moments: Tensor, time: int) -> float:
+    """`si_sdr` from the sums over all samples, (5, channels)."""
+    floor = torch.finfo(torch.float32).eps
+    e, t, ee, tt, et = moments
+    ee, tt, et = ee - e * e / time, tt - t * t / time, et - e * t / time
+    scale = et / (tt + floor)
+    distortion = (ee - 2 * scale * et + scale**2 * tt).clamp(min=0)
+    return float((10 * torch.log10((scale**2 * tt + floor) / (distortion + floor))).mean())
 
 
 def measure(

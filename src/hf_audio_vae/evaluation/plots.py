@@ -1,11 +1,12 @@
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hf_audio_vae.audio.framing import blocks_with_margins
 from hf_audio_vae.audio.spectrogram import log_spectrogram
 from hf_audio_vae.evaluation.codes import CodeStatistics
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 FLOOR_DB = -80.0  # lowest level of `log_spectrogram`
 ACTIVE, INACTIVE = "tab:blue", "tab:red"
 MAX_TICKS = 64  # maximum number of tick labels on an axis
+MAX_COLUMNS = 2048  # of a spectrogram; twice the pixels
+SPECTROGRAM_HOP = 256
+BLOCK = 1 << 18  # samples whose spectrogram is computed at once
+
+Read = Callable[[int, int], Tensor]
 
 
 def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rate: int, title: str = "") -> "Figure":
@@ -35,6 +41,27 @@ def reconstruction_figure(original: Tensor, reconstruction: Tensor, sampling_rat
     return spectrogram_figure(waveforms, sampling_rate, title)
 
 
+def reconstruction_figure_in_blocks(
+    original: Read, reconstruction: Read, time: int, sampling_rate: int, title: str = ""
+) -> "Figure":
+    """`reconstruction_figure` of signals of any length, with constant memory.
+
+    Args:
+        original (`Callable`): ``original(start, stop)`` returns these samples, (audio_channels, stop - start).
+        reconstruction (`Callable`): The same for the output of the model.
+        time (`int`): Length in samples.
+        sampling_rate (`int`): Sampling rate in Hz.
+        title (`str`): Title of the figure.
+    """
+
+    def residual(start: int, stop: int) -> Tensor:
+        return original(start, stop) - reconstruction(start, stop)
+
+    signals = {"original": original, "reconstruction": reconstruction, "residual": residual}
+    levels = {name: (spectrogram_columns(read, time), time) for name, read in signals.items()}
+    return _spectrograms(levels, sampling_rate, title)
+
+
 def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, title: str = "") -> "Figure":
     """Draw the spectrograms of several waveforms, one below the other, with a common scale.
 
@@ -46,20 +73,56 @@ def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, titl
     Returns:
         `matplotlib.figure.Figure`: Frequency in kHz over time in seconds, level in dB relative to a full-scale sine.
     """
+
+    def reader_of(waveform: Tensor) -> Read:
+        return lambda start, stop: waveform[:, start:stop].detach().float().cpu()
+
+    times = {name: waveform.shape[-1] for name, waveform in waveforms.items()}
+    levels = {name: (spectrogram_columns(reader_of(x), times[name]), times[name]) for name, x in waveforms.items()}
+    return _spectrograms(levels, sampling_rate, title)
+
+
+def spectrogram_columns(read: Read, time: int, max_columns: int = MAX_COLUMNS) -> Tensor:
+    """Return the level in dB of at most `max_columns` columns, (bins, columns).
+
+    A column is the mean power of one or several frames of 1024 samples, 256 apart.
+
+    Args:
+        read (`Callable`): ``read(start, stop)`` returns these samples, (audio_channels, stop - start).
+        time (`int`): Length in samples.
+        max_columns (`int`): Maximum number of columns.
+    """
+    frames_per_column = math.ceil((1 + time // SPECTROGRAM_HOP) / max_columns)
+    column = frames_per_column * SPECTROGRAM_HOP  # samples
+    columns = []
+    for block, segment in blocks_with_margins(time, math.ceil(BLOCK / column) * column, 2 * SPECTROGRAM_HOP):
+        levels = log_spectrogram(read(segment.start, segment.stop).mean(dim=0))  # (bins, frames)
+        first = (block.start - segment.start) // SPECTROGRAM_HOP
+        last = None if block.stop == time else first + len(block) // SPECTROGRAM_HOP
+        columns += [_mean_level(part) for part in levels[:, first:last].split(frames_per_column, dim=1)]
+    return torch.stack(columns, dim=1)
+
+
+def _mean_level(levels: Tensor) -> Tensor:
+    """Level in dB of the mean power; (bins, frames) -> (bins,)."""
+    return levels[:, 0] if levels.shape[1] == 1 else 10 * (10 ** (levels / 10)).mean(dim=1).log10()
+
+
+def _spectrograms(levels: Mapping[str, tuple[Tensor, int]], sampling_rate: int, title: str) -> "Figure":
+    """Draw levels in dB, (bins, columns), of signals of a length in samples, one below the other."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 1 + 2 * len(waveforms)), layout="constrained")
-    panels = figure.subplots(len(waveforms), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for panel, (name, waveform) in zip(panels, waveforms.items(), strict=True):
-        level = log_spectrogram(waveform.detach().float().cpu().mean(dim=0))  # (bins, frames)
-        extent = (0.0, waveform.shape[-1] / sampling_rate, 0.0, sampling_rate / 2000)
+    figure = Figure(figsize=(9, 1 + 2 * len(levels)), layout="constrained")
+    panels = figure.subplots(len(levels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, (name, (level, time)) in zip(panels, levels.items(), strict=True):
+        extent = (0.0, time / sampling_rate, 0.0, sampling_rate / 2000)
         image = panel.imshow(
             level.numpy(), origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
         )
-        panel.set_ylabel(f"{name}\nkHz")
+        panel.set_ylabel(f"{name}\nkHz", parse_math=False)
     panels[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=panels, label="dB full scale")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a file name may have dollar signs
     return figure
 
 

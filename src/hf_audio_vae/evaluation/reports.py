@@ -87,7 +87,11 @@ CODEBOOK_FIGURES = {
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     """Return a Markdown table with aligned columns. Floats have three decimals; the first column is text."""
-    cells = [list(header), *([f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows)]
+
+    def cell_of(value: str | float) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+    cells = [list(header), *(list(map(cell_of, row)) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from soundfile import LibsndfileError
 
 
 @contextmanager
@@ -36,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with open(hidden, "rb") as file:
             os.fsync(file.fileno())
         os.replace(hidden, path)
-    except (SafetensorError, LibsndfileError) as error:
+    except (SafetensorError, RuntimeError) as error:  # soundfile's error is a RuntimeError
         raise OSError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error

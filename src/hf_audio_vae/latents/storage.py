@@ -1,8 +1,10 @@
 """Latents or codes in a `.safetensors` file, with the metadata that decoding needs."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,8 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.files import replacing
+
 LATENTS_FORMAT = "hf_audio_vae.latents.v1"
 CODES_FORMAT = "hf_audio_vae.codes.v1"
+
+NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
+CODE_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 Content = TypeVar("Content")
 
@@ -37,6 +45,24 @@ class LatentsInfo:
     audio_channels: int
     hop_length: int
 
+    def __post_init__(self) -> None:
+        for name in NUMBERS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"its `{name}` is {getattr(self, name)}")
+
+    def check_model(self, **expected: int | str) -> None:
+        """Raise `ValueError` unless a model has the same weights and numbers, given by their names.
+
+        Args:
+            **expected: `weights`, `sampling_rate`, `audio_channels` or `hop_length` of the model.
+        """
+        for name, value in expected.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"it was encoded with `{name}` {getattr(self, name)}, the model has {value}; use the model that "
+                    f"encoded it, {self.model}."
+                )
+
 
 @dataclass(frozen=True)
 class StoredCodes:
@@ -47,11 +73,23 @@ class StoredCodes:
             tensor per level of a hierarchy, as returned by the model.
         scales (`torch.Tensor` of shape `(1,)`, *optional*): Divisor of the waveform, if the model normalizes.
         info (`LatentsInfo`): Metadata.
+        partial (`bool`): Whether only the first codebooks of the model were saved.
     """
 
     codes: Tensor | tuple[Tensor, ...]
     scales: Tensor | None
     info: LatentsInfo
+    partial: bool = False
+
+    def check_codebooks(self, codebook_sizes: Sequence[int]) -> None:
+        """Raise `ValueError` unless the codes fit the codebooks of a model, finest level first."""
+        codes_by_codebook = _by_codebook(self.codes)
+        if len(codes_by_codebook) < len(codebook_sizes) and not self.partial:
+            raise ValueError(
+                f"it has codes of {len(codes_by_codebook)} codebooks, the model has {len(codebook_sizes)}; encode it "
+                f"again."
+            )
+        _check_sizes(codes_by_codebook, codebook_sizes)
 
 
 def save_latents(path: str | Path, mean: Tensor, std: Tensor, info: LatentsInfo) -> None:
@@ -63,13 +101,13 @@ def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:
     """Read a file written by `save_latents`.
 
     Returns:
-        `mean` and `std`, (latent_channels, frames), and the `LatentsInfo`.
+        `mean` and `std`, float32 (latent_channels, frames), and the `LatentsInfo`.
 
     Raises:
-        ValueError: The file has another format or is incomplete.
+        ValueError: The file has another format, or its content contradicts its metadata.
         OSError: The file cannot be opened.
     """
-    return _load(path, LATENTS_FORMAT, lambda tensors, info: (tensors["mean"], tensors["std"], info))
+    return _load(path, LATENTS_FORMAT, _stored_latents)
 
 
 def save_codes(
@@ -94,30 +132,20 @@ def save_codes(
     Raises:
         ValueError: There are more codebooks than sizes, or a code is outside its codebook.
     """
-    codes_by_codebook = [row for level in ([codes] if isinstance(codes, Tensor) else codes) for row in level]
-    if len(codes_by_codebook) > len(codebook_sizes):
-        raise ValueError(
-            f"there are codes of {len(codes_by_codebook)} codebooks and {len(codebook_sizes)} sizes; give one for "
-            f"each codebook."
-        )
-    for codebook, (indices, size) in enumerate(zip(codes_by_codebook, codebook_sizes, strict=False)):
-        lowest, highest = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
-        if lowest < 0 or highest >= size:
-            raise ValueError(
-                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the "
-                f"codebook sizes of the model that encoded."
-            )
+    codes_by_codebook = _by_codebook(codes)
+    _check_sizes(codes_by_codebook, codebook_sizes)
     dtype = torch.int16 if max(codebook_sizes) <= 2**15 else torch.int32
     named = {"codes": codes} if isinstance(codes, Tensor) else {f"codes_{i}": level for i, level in enumerate(codes)}
     tensors = {name: values.to(dtype) for name, values in named.items()}
-    _save(path, tensors | ({} if scales is None else {"scales": scales}), CODES_FORMAT, info)
+    partial = {"codebooks": str(len(codes_by_codebook))} if len(codes_by_codebook) < len(codebook_sizes) else {}
+    _save(path, tensors | ({} if scales is None else {"scales": scales}), CODES_FORMAT, info, partial)
 
 
 def load_codes(path: str | Path) -> StoredCodes:
     """Read a file written by `save_codes`.
 
     Raises:
-        ValueError: The file has another format or is incomplete.
+        ValueError: The file has another format, or its content contradicts its metadata.
         OSError: The file cannot be opened.
     """
     return _load(path, CODES_FORMAT, _stored_codes)
@@ -134,21 +162,78 @@ def holds_codes(path: str | Path) -> bool:
         return (file.metadata() or {}).get("format") == CODES_FORMAT
 
 
-def _stored_codes(tensors: dict[str, Tensor], info: LatentsInfo) -> StoredCodes:
-    levels = sorted((name for name in tensors if name.startswith("codes_")), key=lambda name: int(name[6:]))
-    codes = tuple(tensors[name].long() for name in levels) or tensors["codes"].long()
-    return StoredCodes(codes, tensors.get("scales"), info)
+def _stored_latents(
+    tensors: dict[str, Tensor], info: LatentsInfo, metadata: dict[str, str]
+) -> tuple[Tensor, Tensor, LatentsInfo]:
+    _check_names(tensors, {"mean", "std"})
+    mean, std = tensors["mean"], tensors["std"]
+    for name, values in tensors.items():
+        if not values.is_floating_point() or values.ndim != 2 or values.shape != mean.shape:
+            raise ValueError(f"`{name}` is {values.dtype} of shape {tuple(values.shape)}, `mean` {tuple(mean.shape)}")
+    _check_frames(mean.shape[1], info)
+    mean, std = mean.float(), std.float()
+    if not bool(mean.isfinite().all() and std.isfinite().all() and (std >= 0).all()):
+        raise ValueError("it holds NaN or infinite values, or a negative `std`")
+    return mean, std, info
 
 
-def _save(path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo) -> None:
-    metadata = {"format": kind} | {name: str(value) for name, value in asdict(info).items()}
-    save_file({name: values.contiguous().cpu() for name, values in tensors.items()}, str(path), metadata)
+def _stored_codes(tensors: dict[str, Tensor], info: LatentsInfo, metadata: dict[str, str]) -> StoredCodes:
+    scales = tensors.pop("scales", None)
+    if scales is not None and (scales.shape != (1,) or not scales.is_floating_point() or not 0 < scales < math.inf):
+        raise ValueError(f"`scales` is {scales}, expected one positive number")
+    levels = [f"codes_{level}" for level in range(len(tensors))] if "codes" not in tensors else ["codes"]
+    _check_names(tensors, set(levels))
+    for name in levels:
+        values = tensors[name]
+        if values.dtype not in CODE_DTYPES or values.ndim != 2 or not values.numel() or values.min() < 0:
+            raise ValueError(f"`{name}` is {values.dtype} of shape {tuple(values.shape)}, expected codes from 0 on")
+    frames = [tensors[name].shape[1] for name in levels]
+    _check_frames(frames[-1], info)
+    if any(finer % coarser for finer, coarser in pairwise(frames)):
+        raise ValueError(f"its levels have {frames} frames, which are no multiples of each other")
+    codes = tuple(tensors[name].long() for name in levels)
+    stored = StoredCodes(codes[0] if levels == ["codes"] else codes, scales, info, "codebooks" in metadata)
+    if stored.partial and metadata["codebooks"] != str(len(_by_codebook(stored.codes))):
+        raise ValueError(f"it has not the {metadata['codebooks']} codebooks that were saved")
+    return stored
 
 
-def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and metadata of a safetensors file."""
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+def _check_names(tensors: Mapping[str, Tensor], expected: set[str]) -> None:
+    if tensors.keys() != expected or not expected:
+        raise ValueError(f"it has the tensors {sorted(tensors)}, expected {sorted(expected) or 'codes'}")
+
+
+def _check_frames(frames: int, info: LatentsInfo) -> None:
+    expected = frame_count(info.num_samples, info.hop_length)
+    if frames != expected:
+        raise ValueError(f"it has {frames} frames, but {info.num_samples} samples are {expected}")
+
+
+def _by_codebook(codes: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [row for level in ([codes] if isinstance(codes, Tensor) else codes) for row in level]
+
+
+def _check_sizes(codes_by_codebook: Sequence[Tensor], codebook_sizes: Sequence[int]) -> None:
+    if len(codes_by_codebook) > len(codebook_sizes):
+        raise ValueError(
+            f"there are codes of {len(codes_by_codebook)} codebooks and {len(codebook_sizes)} sizes; give one for "
+            f"each codebook."
+        )
+    for codebook, (indices, size) in enumerate(zip(codes_by_codebook, codebook_sizes, strict=False)):
+        lowest, highest = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
+        if lowest < 0 or highest >= size:
+            raise ValueError(
+                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the "
+                f"codebook sizes of the model that encoded."
+            )
+
+
+def _save(
+    path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo, others: Mapping[str, str] | None = None
+) -> None:
+    metadata = {"format": kind} | {name: str(value) for name, value in asdict(info).items()} | dict(others or {})
+    with replacing(path) as file:
+        save_file({name: values.contiguous().cpu() for name, values in tensors.items()}, str(file), metadata)
 
 
 @contextmanager
@@ -160,22 +245,20 @@ def _opened(path: str | Path) -> Iterator[safe_open]:
         raise ValueError(f"{path} is not a readable safetensors file of latents or codes: {error}") from error
 
 
-def _load(path: str | Path, kind: str, content: Callable[[dict[str, Tensor], LatentsInfo], Content]) -> Content:
-    tensors, metadata = _read(path)
-    if metadata.get("format") != kind:
-        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
+def _load(
+    path: str | Path, kind: str, content: Callable[[dict[str, Tensor], LatentsInfo, dict[str, str]], Content]
+) -> Content:
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != kind:
+            raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
         raise ValueError(f"{path} has no metadata {', '.join(missing)}; encode it again.")
-    info = LatentsInfo(
-        model=metadata["model"],
-        weights=metadata["weights"],
-        sampling_rate=int(metadata["sampling_rate"]),
-        num_samples=int(metadata["num_samples"]),
-        audio_channels=int(metadata["audio_channels"]),
-        hop_length=int(metadata["hop_length"]),
-    )
     try:
-        return content(tensors, info)
-    except KeyError as error:
-        raise ValueError(f"{path} has no tensor {error}; encode it again.") from error
+        numbers = {name: int(metadata[name]) for name in NUMBERS}
+        info = LatentsInfo(model=metadata["model"], weights=metadata["weights"], **numbers)
+        return content(tensors, info, metadata)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}; encode it again.") from error

@@ -1,8 +1,7 @@
 """The common interface of all families. Other code calls these methods and never checks the class of a model."""
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,12 +10,13 @@ from torch import nn
 
 from hf_audio_vae.models.graph_parts import GraphPart, code_parts
 from hf_audio_vae.models.inputs import check_tile_frames
+from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
 from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
 from hf_audio_vae.runtime.streaming import Streaming
 
 
-class AudioAutoencoderMixin(nn.Module, ABC):
+class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     """An autoencoder of waveforms, on diffusers' `ModelMixin` and `ConfigMixin`.
 
     A family defines layers, `encode`, `decode` and `forward`, and describes both directions by `encodings` and
@@ -39,8 +39,6 @@ class AudioAutoencoderMixin(nn.Module, ABC):
     encode: Callable[..., Any]
     decode: Callable[..., Any]
     streaming: Callable[..., Streaming[Any]]
-    save_pretrained: Callable[..., Any]
-    from_pretrained: ClassVar[Callable[..., Any]]
     enable_gradient_checkpointing: Callable[..., None]
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
 
@@ -206,31 +204,24 @@ class AudioAutoencoderMixin(nn.Module, ABC):
         """Register the class with the `Auto` classes of its library, if it has such classes."""
 
     @classmethod
-    def argument_names(cls) -> list[str]:
-        """Return the names of the arguments that describe a model."""
-        signature: Callable[..., object] = cls.__init__
-        return list(inspect.signature(signature).parameters)[1:]
-
-    @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """Make a model with random weights from its arguments."""
-        return cls(**arguments)
-
-    @classmethod
     def load(
         cls,
         name: str,
         *,
         subfolder: str | None = None,
         revision: str | None = None,
-        dtype: torch.dtype | None = None,
+        variant: str | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> Self:
         """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
 
         Raises:
+            ValueError: See `from_pretrained`.
             OSError: There is no such folder or repository.
         """
-        return cls.from_pretrained(name, torch_dtype=dtype, subfolder=subfolder, revision=revision)
+        dtype = torch.float32 if dtype is None else dtype
+        location = {"subfolder": subfolder or "", "revision": revision or "main"}
+        return cls.from_pretrained(name, variant=variant, dtype=dtype, **location)
 
     def _tiles(self, frames: int | None) -> Tiles:
         return Tiles(self.decodings, self.hop_length, self.frame_rate, frames)

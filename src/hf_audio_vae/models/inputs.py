@@ -1,9 +1,18 @@
-"""Input checks of all autoencoders; each error names the wrong value and a remedy."""
+"""Checks of the inputs and configurations of all autoencoders; each error names the wrong value and a remedy."""
 
+import math
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hf_audio_vae.modules.deferral import require
+from hf_audio_vae.modules.finite import all_finite, count_not_finite
+from hf_audio_vae.modules.integers import is_integer
+
+LARGEST = 2**24  # of any single size; a larger one is a mistake, and could fill the memory
+LAYERS = 1024  # of a kind
 
 
 def check_waveform(waveform: Tensor, audio_channels: int) -> None:
@@ -18,6 +27,7 @@ def check_latents(latents: Tensor, latent_channels: int) -> None:
 
 def check_codes(codes: Tensor, codebook_sizes: tuple[int, ...]) -> None:
     """Raise `ValueError` unless `codes` are integers (batch, n, frames), indices of the first n codebooks."""
+    check_tensor(codes, "audio_codes")
     if codes.ndim != 3:
         raise ValueError(
             f"`audio_codes` has shape {tuple(codes.shape)}, expected (batch, num_codebooks, frames); "
@@ -69,14 +79,46 @@ def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
 
 def check_tile_frames(tile_frames: int | None) -> None:
     """Raise `ValueError` if a chunk is given no frames."""
-    if tile_frames is not None and tile_frames < 1:
-        raise ValueError(f"`tile_frames` is {tile_frames}; a chunk needs at least 1 frame.")
+    if tile_frames is not None and not is_integer(tile_frames, least=1):
+        raise ValueError(f"`tile_frames` is {tile_frames!r}; give an integer of at least 1 frame.")
+
+
+def check_sizes(**sizes: object) -> None:
+    """Raise `ValueError` unless each value is an integer from 1 to `LARGEST`; a bool is none."""
+    for name, value in sizes.items():
+        if not is_integer(value, least=1, most=LARGEST):
+            raise ValueError(f"`{name}` is {value!r}; it has to be an integer of 1 or more, at most {LARGEST}.")
+
+
+def check_size_lists(**lists: object) -> None:
+    """Raise `ValueError` unless each value is a list or tuple of 1 to `LAYERS` sizes, see `check_sizes`."""
+    for name, values in lists.items():
+        if not isinstance(values, list | tuple):
+            raise ValueError(f"`{name}` is {values!r}; give a list of integers.")
+        if not 1 <= len(values) <= LAYERS:
+            raise ValueError(f"`{name}` has {len(values)} numbers; give at least 1 and at most {LAYERS}.")
+        if not all(is_integer(value, least=1, most=LARGEST) for value in values):
+            raise ValueError(f"`{name}` is {values!r}; each has to be an integer of 1 or more, at most {LARGEST}.")
+
+
+def check_layers(**counts: int) -> None:
+    """Raise `ValueError` if a number of layers is above `LAYERS`."""
+    for name, count in counts.items():
+        if count > LAYERS:
+            raise ValueError(f"`{name}` is {count}; a model has at most {LAYERS} layers of a kind.")
+
+
+def check_product(name: str, factors: Iterable[int | float]) -> None:
+    """Raise `ValueError` if a size that follows from others is above `LARGEST`."""
+    factors = tuple(factors)
+    if not math.prod(factors) <= LARGEST:
+        raise ValueError(f"the {name} is {' * '.join(map(str, factors))}, above {LARGEST}; reduce a factor.")
 
 
 def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | None) -> None:
     """Raise `ValueError` unless a codebook's size, decay and restart share are in range."""
-    if codebook_size < 2:
-        raise ValueError(f"`codebook_size` is {codebook_size}; it has to be 2 or more.")
+    if not 2 <= codebook_size <= LARGEST:
+        raise ValueError(f"`codebook_size` is {codebook_size}; it has to be 2 or more, at most {LARGEST}.")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"`ema_decay` is {ema_decay}; it has to be at least 0 and less than 1.")
     if restart_share is not None and not 0 < restart_share < 1:
@@ -85,7 +127,17 @@ def check_codebook(codebook_size: int, ema_decay: float, restart_share: float | 
         )
 
 
+def check_tensor(tensor: object, name: str) -> None:
+    """Raise `ValueError` unless `tensor` is a dense tensor."""
+    if not isinstance(tensor, Tensor):
+        remedy = "torch.from_numpy" if isinstance(tensor, np.ndarray) else "torch.as_tensor"
+        raise ValueError(f"`{name}` is a {type(tensor).__name__}, not a tensor; convert it, as with `{remedy}`.")
+    if tensor.layout != torch.strided:
+        raise ValueError(f"`{name}` has the layout {tensor.layout}; make it dense with `to_dense()`.")
+
+
 def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -> None:
+    check_tensor(tensor, name)
     if tensor.ndim != 3:
         raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, expected {layout}; add or merge dimensions.")
     if tensor.shape[1] != channels:
@@ -97,14 +149,9 @@ def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -
         raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, which is empty; pass at least one of each.")
     if not tensor.is_floating_point():
         raise ValueError(f"`{name}` has dtype {tensor.dtype}; convert it to a float dtype.")
-    require(lambda: _all_finite(tensor), lambda: _not_finite_error(tensor, name))
-
-
-def _all_finite(tensor: Tensor) -> Tensor:
-    lowest, highest = tensor.detach().aminmax()  # NaN propagates to both; no temporary of the waveform's size
-    return torch.isfinite(lowest) & torch.isfinite(highest)
+    require(lambda: all_finite(tensor), lambda: _not_finite_error(tensor, name))
 
 
 def _not_finite_error(tensor: Tensor, name: str) -> ValueError:
-    bad = int((~torch.isfinite(tensor)).sum())
+    bad = count_not_finite(tensor)
     return ValueError(f"`{name}` holds {bad} values that are NaN or infinite; repair or leave out the item.")

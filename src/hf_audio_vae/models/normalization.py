@@ -2,13 +2,15 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from hf_audio_vae.files.writing import replacing
 
 
 def check_statistics(
@@ -19,6 +21,9 @@ def check_statistics(
         return
     if latents_mean is None or latents_std is None:
         raise ValueError(f"`latents_mean` is {latents_mean} and `latents_std` {latents_std}; give both or neither.")
+    for name, values in (("latents_mean", latents_mean), ("latents_std", latents_std)):
+        if not isinstance(values, list | tuple) or not all(isinstance(value, Real) for value in values):
+            raise ValueError(f"`{name}` is {values!r}; give a list of numbers.")
     if len(latents_mean) != latent_channels or len(latents_std) != latent_channels:
         raise ValueError(
             f"`latents_mean` has {len(latents_mean)} values and `latents_std` {len(latents_std)}; give one for each "
@@ -46,9 +51,8 @@ def write_statistics(folder: Path, latents_mean: Sequence[float], latents_std: S
     if config.get("latents_mean") is not None:
         return False
     config |= {"latents_mean": list(latents_mean), "latents_std": list(latents_std)}
-    partial = folder / ".config.json.partial"
-    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     return True
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hf_audio_vae.models.inputs import check_waveform
+from hf_audio_vae.models.inputs import check_tensor, check_waveform
 
 
 def valid_mask(mask: Tensor, batch: int, length: int, name: str) -> Tensor:
@@ -20,6 +20,7 @@ def valid_mask(mask: Tensor, batch: int, length: int, name: str) -> Tensor:
     Raises:
         ValueError: Wrong shape or values, padding that is not at the end, or an item of only padding.
     """
+    check_tensor(mask, name)
     flat = mask[:, 0] if mask.ndim == 3 and mask.shape[1] == 1 else mask
     if flat.shape != (batch, length):
         raise ValueError(f"`{name}` has shape {tuple(mask.shape)}, expected ({batch}, {length}).")
@@ -38,6 +39,7 @@ def checked_waveform(
     waveform: Tensor, padding_mask: Tensor | None, audio_channels: int
 ) -> tuple[Tensor, Tensor | None]:
     """Check a waveform; return it with padding set to 0, and the mask (batch, time)."""
+    check_tensor(waveform, "waveform")
     if padding_mask is None or waveform.ndim != 3:
         check_waveform(waveform, audio_channels)
         return waveform, None

@@ -1,5 +1,6 @@
 """The registry of families: maps a name or a saved configuration to a class."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
+from hf_audio_vae.modules.pretrained import read_config
 
 AutoencoderModel = AudioAutoencoderMixin
 
@@ -33,7 +35,7 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
         config (`Mapping[str, object]`): Arguments of that class, or of its configuration.
 
     Raises:
-        ValueError: No such family, or it takes no such argument.
+        ValueError: No such family, it takes no such argument, or the model does not fit into the memory.
     """
     if family not in FAMILIES:
         raise ValueError(f"`family` {family!r} is none of {sorted(FAMILIES)}.")
@@ -42,6 +44,7 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
     unknown = sorted(config.keys() - set(known))
     if unknown:
         raise ValueError(f"{family} takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
+    _check_memory(model_class, config)
     return model_class.from_arguments(config)
 
 
@@ -56,7 +59,8 @@ def load_autoencoder(
     *,
     subfolder: str | None = None,
     revision: str | None = None,
-    torch_dtype: torch.dtype | None = None,
+    variant: str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
 ) -> AutoencoderModel:
     """Load a saved model of any family, found by the class its configuration names.
 
@@ -64,13 +68,14 @@ def load_autoencoder(
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
         subfolder (`str`, *optional*): Folder of the model in it; `"vae"` in a pipeline.
         revision (`str`, *optional*): Version of a Hub model.
-        torch_dtype (`torch.dtype`, *optional*): Dtype of the weights, float32 if not given.
+        variant (`str`, *optional*): Variant of the weights, such as `"fp16"`.
+        torch_dtype (`torch.dtype` or `str`, *optional*): Dtype of the weights, float32 if not given.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        ValueError: The configuration names a class that no family reads.
+        ValueError: The configuration names a class that no family reads, or see `from_pretrained`.
         OSError: There is no such folder or repository.
     """
     name = str(pretrained_model_name_or_path)
@@ -78,11 +83,16 @@ def load_autoencoder(
     model_class = (FAMILIES | READ_AS).get(class_name)
     if model_class is None:
         raise ValueError(f"{name} holds a {class_name}, which is none of {sorted(FAMILIES | READ_AS)}.")
-    return model_class.load(name, subfolder=subfolder, revision=revision, dtype=torch_dtype)
+    return model_class.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
 
 
 def load_vae(
-    pretrained_model_name_or_path: str | Path, *, subfolder: str | None = None, revision: str | None = None
+    pretrained_model_name_or_path: str | Path,
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    variant: str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
 ) -> VariationalAutoencoderMixin:
     """Load a saved model with latents that a diffusion model can be trained on.
 
@@ -90,12 +100,16 @@ def load_vae(
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
         subfolder (`str`, *optional*): Folder of the model in it.
         revision (`str`, *optional*): Version of a Hub model.
+        variant (`str`, *optional*): Variant of the weights, such as `"fp16"`.
+        torch_dtype (`torch.dtype` or `str`, *optional*): Dtype of the weights, float32 if not given.
 
     Raises:
-        ValueError: The class is unknown, or its models have codes.
+        ValueError: The class is unknown, or its models have codes; or see `from_pretrained`.
         OSError: There is no such folder or repository.
     """
-    model = load_autoencoder(pretrained_model_name_or_path, subfolder=subfolder, revision=revision)
+    model = load_autoencoder(
+        pretrained_model_name_or_path, subfolder=subfolder, revision=revision, variant=variant, torch_dtype=torch_dtype
+    )
     if model.codebook_sizes:
         raise ValueError(
             f"{pretrained_model_name_or_path} is a {type(model).__name__}: it has codes for a language model and no "
@@ -108,12 +122,32 @@ def saved_config(name: str, *, subfolder: str | None = None, revision: str | Non
     """Return the content of a saved model's `config.json`, whichever library wrote it.
 
     Raises:
+        ValueError: `name` is a file or a training checkpoint, or its `config.json` holds no dictionary.
         OSError: There is no such folder or repository.
     """
-    return WaveformVAE.load_config(name, subfolder=subfolder, revision=revision)
+    return read_config(name, subfolder=subfolder, revision=revision)[0]
 
 
 def saved_class(name: str, *, subfolder: str | None = None, revision: str | None = None) -> str:
     """Return the class named by a configuration of diffusers or transformers; raises as `saved_config`."""
     config = saved_config(name, subfolder=subfolder, revision=revision)
-    return config.get("_class_name") or (config.get("architectures") or ["model of no class"])[0]
+    architectures = config.get("architectures")
+    named = config.get("_class_name") or (
+        architectures[0] if isinstance(architectures, list) and architectures else ""
+    )
+    return named if named and isinstance(named, str) else "model of no class"
+
+
+def _check_memory(model_class: type[AutoencoderModel], config: Mapping[str, object]) -> None:
+    """Raise `ValueError` if the weights of a model do not fit into the memory of this machine."""
+    try:
+        with torch.device("meta"):
+            needed = sum(value.nbytes for value in model_class.from_arguments(config).state_dict().values())
+    except RuntimeError as error:
+        raise ValueError(f"a {model_class.__name__} of {dict(config)} is too large: {error}") from error
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise ValueError(
+            f"a {model_class.__name__} of {dict(config)} has {needed / 2**30:.1f} GiB of weights, this machine "
+            f"{available / 2**30:.1f} GiB of memory; reduce its sizes."
+        )

@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig
 
@@ -20,6 +21,11 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
 
     config_class: type[PreTrainedConfig]
     encoder_is_frozen = False
+    weights_stem = "model"
+    prefers_index = False
+    library_keys = frozenset(PreTrainedConfig().to_dict()) | {"auto_map", "quantization_config", "torch_dtype"}
+    # Statistics of training; a codebook without them counts as trained.
+    _keys_to_ignore_on_load_missing: ClassVar[Any] = [r"codebook\.(updates|counts|sums)$"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -69,23 +75,13 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """Make a model with random weights from the fields of its configuration."""
-        make: Callable[[PreTrainedConfig], Self] = cls
-        return make(cls.config_class.from_dict(dict(arguments)))
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        *,
-        subfolder: str | None = None,
-        revision: str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Self:
-        """Load a model from a folder or a Hub id, in evaluation mode; in float32 if no `dtype` is given.
+        """Make a model with random weights from the fields of its configuration.
 
         Raises:
-            OSError: There is no such folder or repository.
+            ValueError: A value has the wrong type, or is out of range.
         """
-        location = {"subfolder": subfolder or "", "revision": revision or "main"}
-        return cls.from_pretrained(name, dtype=dtype or torch.float32, **location)
+        make: Callable[[PreTrainedConfig], Self] = cls
+        try:
+            return make(cls.config_class.from_dict(dict(arguments)))
+        except StrictDataclassError as error:
+            raise ValueError(" ".join(str(error).split())) from error

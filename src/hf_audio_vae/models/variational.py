@@ -15,6 +15,8 @@ from hf_audio_vae.models.normalization import NormalizedLatentsMixin
 from hf_audio_vae.models.variational_outputs import VAEDecoderOutput, VAEEncoderOutput, VAEOutput
 from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.finite import check_output
+from hf_audio_vae.modules.integers import is_integer
 from hf_audio_vae.runtime.coders import Coding
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
@@ -90,11 +92,12 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             `frames = ceil(time / hop_length)`.
 
         Raises:
-            ValueError: Wrong rank, channel count, dtype or sampling rate; empty, NaN or infinite.
+            ValueError: Wrong rank, channel count, dtype or sampling rate; empty, NaN or infinite; or the latents are
+                NaN or infinite.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
         check_waveform(x, self.config.audio_channels)
-        posterior = self._encode(x)
+        posterior = self._encode(x, checked=True)
         return VAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     @apply_forward_hook
@@ -110,18 +113,24 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             `DiagonalGaussian`: The posterior's next frames, (batch, latent_channels, frames), `tile_frames` or fewer.
 
         Raises:
-            ValueError: `time` is less than 1; or as `encode`, for the samples that `read` returns.
+            ValueError: `time` is less than 1, `read` returns another number of samples, or as `encode`.
         """
-        if time < 1:
-            raise ValueError(f"`time` is {time}; pass a signal of at least 1 sample, and leave out empty ones.")
+        if not is_integer(time, least=1):
+            raise ValueError(f"`time` is {time!r}; pass a signal of at least 1 sample, and leave out empty ones.")
 
         def checked(start: int, stop: int) -> Tensor:
             waveform = read(start, stop)
             check_waveform(waveform, self.config.audio_channels)
-            return waveform
+            if waveform.shape[-1] != stop - start:
+                raise ValueError(
+                    f"`read({start}, {stop})` returned {waveform.shape[-1]} samples instead of {stop - start}; pass "
+                    f"the `time` of the signal, {time} was given."
+                )
+            return waveform.to(self.dtype)
 
         (encoding,) = self.encodings()
-        for parameters in self.coder.encode_pieces(encoding, checked, time):
+        for parameters in self.coder.encode_pieces(encoding, checked, int(time)):
+            check_output(parameters, "latents")
             yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
 
     @apply_forward_hook
@@ -141,10 +150,11 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             `VAEDecoderOutput`, or `(sample,)`: (batch, audio_channels, frames * hop_length).
 
         Raises:
-            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite; or the waveform is NaN or infinite.
         """
         check_latents(z, self.latent_channels)
         sample = self._decode(z)
+        check_output(sample, "samples")
         return VAEDecoderOutput(sample=sample) if return_dict else (sample,)
 
     @deferring_checks
@@ -168,12 +178,13 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             `VAEOutput`, or `(sample,)`.
 
         Raises:
-            ValueError: As `encode`.
+            ValueError: As `encode`, except for latents that are not finite: training has to see the resulting loss.
         """
-        posterior = self.encode(sample).latent_dist
+        check_waveform(sample, self.config.audio_channels)
+        posterior = self._encode(sample)
         sampled = generator is not None if sample_posterior is None else sample_posterior
         latents = posterior.sample(generator) if sampled else posterior.mode()
-        # Not `decode`, which checks its input: after an overflow, training has to see the resulting loss.
+        # Not `decode`, which checks: after an overflow, training has to see the resulting loss.
         decoded = self._decode(latents)[..., : sample.shape[-1]]
         if not return_dict:
             return (decoded,)
@@ -210,16 +221,20 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             wrap=DiagonalGaussian.from_parameters,
             pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
+            dtype=self.dtype,
         )
 
-    def _encode(self, waveform: Tensor) -> DiagonalGaussian:
-        encode = partial(self.coder.encode, *self.encodings())
-        return DiagonalGaussian.from_parameters(self._run(encode, waveform))
+    def _encode(self, waveform: Tensor, *, checked: bool = False) -> DiagonalGaussian:
+        parameters = self._run(partial(self.coder.encode, *self.encodings()), waveform)
+        if checked:
+            check_output(parameters, "latents")
+        return DiagonalGaussian.from_parameters(parameters)
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self._run(partial(self.coder.decode, *self.decodings()), latents)
 
     def _run(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
         if self.use_slicing and x.shape[0] > 1:
             return torch.cat([code(item) for item in x.split(1)])
         return code(x)

@@ -23,7 +23,11 @@ class _WeightNorm(nn.Module):
         super().__init__()
         weight = reference.weight.detach()
         self.slice_dims = tuple(range(1, weight.ndim))
-        self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=self.slice_dims, keepdim=True))
+        if weight.is_meta:  # the norm itself takes torch 10 ms to decompose, and has no value here
+            length = weight.new_empty(len(weight), *(1 for _ in self.slice_dims))
+        else:
+            length = torch.linalg.vector_norm(weight, dim=self.slice_dims, keepdim=True)
+        self.weight_g = nn.Parameter(length)
         self.weight_v = nn.Parameter(weight.clone())
         self.bias = reference.bias
 

@@ -35,6 +35,8 @@ def require(condition: Callable[[], Tensor], error: Callable[[], Exception]) -> 
     if torch.compiler.is_compiling():
         return
     holds = condition()
+    if holds.is_meta:  # only shapes are computed
+        return
     if holds.is_cuda and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return
     if holds.is_cuda and _scope.pending is not None:

@@ -7,6 +7,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from hf_audio_vae.pipelines.arguments import share
+
 
 class NoiseLevels:
     """Timesteps and noise levels of a scheduler.
@@ -41,7 +43,7 @@ class NoiseLevels:
     def timesteps(self, strength: float) -> Tensor:
         """Return the last share `strength` of the scheduler's timesteps, at least one timestep."""
         steps = self.scheduler.num_inference_steps
-        first = (steps - max(math.ceil(strength * steps), 1)) * self.scheduler.order
+        first = (steps - share(strength, steps)) * self.scheduler.order
         return self.scheduler.timesteps[first:]
 
     def time(self, timestep: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,17 +13,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
+from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditioner,
     LatentConditionerOutput,
 )
+from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.pipelines.noise_levels import NoiseLevels
 from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_ranges
 
 ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
 OUTPUT_TYPES = ("pt", "np", "latent")
+LIBRARIES = ("diffusers", "transformers", "hf_audio_vae")  # that components are loaded from
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
@@ -37,6 +41,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         conditioner (`LatentConditioner`): Conditioner of the denoiser.
         text_encoder (`PreTrainedModel`, *optional*): Text encoder, such as `T5EncoderModel`.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Tokenizer of the text encoder.
+        vae_weights (`str`, *optional*): Data type and fingerprint of the weights of the autoencoder that the denoiser
+            was trained with; default: those of `vae`. It is saved with the pipeline.
+
+    Raises:
+        ValueError: `vae` has other weights than `vae_weights` says.
     """
 
     model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
@@ -51,6 +60,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         conditioner: LatentConditioner,
         text_encoder: PreTrainedModel | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        vae_weights: str | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -61,6 +71,41 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             text_encoder=text_encoder,
             tokenizer=tokenizer,
         )
+        self.register_to_config(vae_weights=vae_weights)
+        self._known_vae: AutoencoderModel | None = None
+        self._check_vae()
+
+    def save_pretrained(self, save_directory: str | Path, *arguments: Any, **options: Any) -> None:
+        """Save the pipeline like diffusers, with the fingerprint of the autoencoder in its present data type."""
+        self._check_vae()
+        self.register_to_config(vae_weights=_described(self.vae) or self.config.vae_weights)
+        super().save_pretrained(save_directory, *arguments, **options)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Load a saved pipeline. Weights are read from safetensors files.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
+            options: Arguments of `DiffusionPipeline.from_pretrained`.
+
+        Raises:
+            ValueError: The index names a component of an unexpected library, which would be imported.
+            OSError: There is no such folder or repository, or it has no safetensors files.
+        """
+        location = {
+            name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
+        }
+        index = cls.load_config(pretrained_model_name_or_path, **location)
+        for component, entry in index.items():
+            library = entry[0] if isinstance(entry, list) and component not in options else None
+            known = library is None or str(library).partition(".")[0] in LIBRARIES
+            if not known and not options.get("trust_remote_code"):
+                raise ValueError(
+                    f"{pretrained_model_name_or_path} has a `{component}` of the library {library!r}, none of "
+                    f"{', '.join(LIBRARIES)}; if you trust its code, pass `trust_remote_code=True`."
+                )
+        return super().from_pretrained(pretrained_model_name_or_path, **{"use_safetensors": True} | options)
 
     @property
     def sampling_rate(self) -> int:
@@ -83,8 +128,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         guidance_scale: float = 4.0,
         num_waveforms_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
-        latents: Tensor | None = None,
-        init_audio: Tensor | None = None,
+        latents: Tensor | np.ndarray | None = None,
+        init_audio: Tensor | np.ndarray | None = None,
         init_audio_sampling_rate: int | None = None,
         strength: float | None = None,
         mask: TimeRange | Sequence[TimeRange] | None = None,
@@ -107,8 +152,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             generator (`torch.Generator` or a list, one per waveform, *optional*): Source of noise.
             latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`, *optional*): Standard normal noise to
                 start from instead.
-            init_audio (`torch.Tensor`, *optional*): Audio to start from, of shape (audio_channels, time) or (batch,
-                audio_channels, time).
+            init_audio (`torch.Tensor` or `numpy.ndarray`, *optional*): Audio to start from, of shape (audio_channels,
+                time) or (batch, audio_channels, time).
             init_audio_sampling_rate (`int`, *optional*): Sampling rate of `init_audio` in Hz, to check it.
             strength (`float`, *optional*): Share of the denoising steps to apply to `init_audio`, in (0, 1]. Near 0,
                 `init_audio` hardly changes. At 1, only audio outside `mask` is kept. Default: 1 with a mask, 0.7
@@ -118,7 +163,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             output_type (`str`): `"pt"`, `"np"`, or `"latent"` for normalized latents.
             return_dict (`bool`): Return an output object rather than a tuple.
             callback_on_step_end (`Callable`, *optional*): Called as `(pipeline, step, timestep, {"latents": ...})`
-                after each step. Returns a dictionary; its `"latents"` replace the latents.
+                after each step. Returns a dictionary, whose `"latents"`, if any, replace the latents.
             callback_on_step_end_tensor_inputs (`Sequence[str]`): Inputs of the callback; only `"latents"` exist.
 
         Returns:
@@ -126,12 +171,18 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             `"np"` a `numpy.ndarray`; for `"latent"` normalized latents (batch, latent_channels, frames).
 
         Raises:
-            ValueError: An argument is out of range, the model was not trained for it, or the noise schedule of the
-                scheduler differs from that of training.
+            ValueError: An argument is out of range, the model was not trained for it, the noise schedule of the
+                scheduler or the weights of the autoencoder differ from those of training, or the result is not
+                finite.
         """
-        self._check(num_inference_steps, strength, output_type, callback_on_step_end_tensor_inputs)
+        self._check_vae()
+        num_inference_steps = count("num_inference_steps", num_inference_steps)
+        num_waveforms_per_prompt = count("num_waveforms_per_prompt", num_waveforms_per_prompt)
+        guidance_scale = finite("guidance_scale", guidance_scale)
+        self._check(strength, output_type, callback_on_step_end_tensor_inputs)
         prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
-        waveform = init_audio[None] if init_audio is not None and init_audio.ndim == 2 else init_audio
+        latents, waveform = _tensor("latents", latents), _tensor("init_audio", init_audio)
+        waveform = waveform[None] if waveform is not None and waveform.ndim == 2 else waveform
         batch = len(prompts or labels or ()) or num_waveforms_per_prompt * (1 if waveform is None else len(waveform))
         seconds = self._seconds(waveform, audio_end_in_s)
         ranges = time_ranges(mask, seconds)
@@ -156,19 +207,31 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                     next_timestep = timesteps[step + 1] if step + 1 < len(timesteps) else None
                     latents = torch.where(kept, levels.noisy(init, noise, next_timestep), latents)
                 if callback_on_step_end is not None:
-                    latents = callback_on_step_end(self, step, timestep, {"latents": latents}).pop("latents", latents)
+                    given = callback_on_step_end(self, step, timestep, {"latents": latents})
+                    latents = _replaced(latents, given)
                 bar.update()
 
         audio = self._decode(latents, round(seconds * self.sampling_rate), output_type)
         self.maybe_free_model_hooks()
         return AudioPipelineOutput(audios=audio) if return_dict else (audio,)
 
-    def _check(
-        self, num_inference_steps: int, strength: float | None, output_type: str, callback_inputs: Sequence[str]
-    ) -> None:
-        if num_inference_steps < 1:
-            raise ValueError(f"`num_inference_steps` is {num_inference_steps}; it must be 1 or more.")
-        if strength is not None and not 0 < strength <= 1:
+    def _check_vae(self) -> None:
+        """Raise `ValueError` unless the autoencoder is the one that the denoiser was trained with."""
+        if self.vae is None or self.vae is self._known_vae:
+            return
+        saved = self.config.vae_weights
+        if saved is None and self._known_vae is None:
+            self.register_to_config(vae_weights=_described(self.vae))
+        elif saved is not None and not _has_weights(self.vae, saved):
+            raise ValueError(
+                "the `vae` has other weights than the autoencoder that the denoiser was trained with; use that one. "
+                "If only its decoder was trained further, load the pipeline with its own, call "
+                "`pipeline.register_to_config(vae_weights=None)`, and set `pipeline.vae`."
+            )
+        self._known_vae = self.vae
+
+    def _check(self, strength: float | None, output_type: str, callback_inputs: Sequence[str]) -> None:
+        if strength is not None and not 0 < finite("strength", strength) <= 1:
             raise ValueError(f"`strength` is {strength}; it must be more than 0, and at most 1.")
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"`output_type` is {output_type!r}, none of {OUTPUT_TYPES}.")
@@ -184,11 +247,15 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             raise ValueError("`prompt` is given, but the model was trained without texts, or has no text encoder.")
         if class_labels is not None and not names:
             raise ValueError(f"`class_labels` is {class_labels!r}, but the model was trained without classes.")
-        if per_prompt < 1:
-            raise ValueError(f"`num_waveforms_per_prompt` is {per_prompt}; it must be 1 or more.")
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        given = [class_labels] if isinstance(class_labels, int | str) else class_labels
-        labels = None if given is None else [_class_index(label, names) for label in given]
+        if prompts is not None and not (
+            isinstance(prompts, list | tuple) and all(isinstance(text, str) for text in prompts)
+        ):
+            raise ValueError(f"`prompt` is {prompt!r}; give a text, or a list of texts.")
+        prompts = None if prompts is None else list(prompts)
+        one = isinstance(class_labels, str) or np.ndim(cast(Any, class_labels)) == 0
+        given = [class_labels] if one else cast(Sequence[object], class_labels)
+        labels = None if class_labels is None else [_class_index(label, names) for label in given]
         if prompts is not None and labels is not None and len(prompts) != len(labels):
             raise ValueError(f"there are {len(prompts)} prompts and {len(labels)} classes; give as many of each.")
         if prompts == [] or labels == []:
@@ -198,7 +265,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
     def _seconds(self, waveform: Tensor | None, audio_end_in_s: float | None) -> float:
         """Return the duration to generate."""
         longest = self.max_seconds if waveform is None else waveform.shape[-1] / self.sampling_rate
-        seconds = longest if audio_end_in_s is None else audio_end_in_s
+        seconds = longest if audio_end_in_s is None else finite("audio_end_in_s", audio_end_in_s)
         sample = 1 / self.sampling_rate
         if not sample <= seconds <= self.max_seconds + sample / 2:
             raise ValueError(
@@ -289,17 +356,57 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         return unconditional + guidance_scale * (conditional - unconditional)
 
     def _decode(self, latents: Tensor, time: int, output_type: str) -> Tensor | np.ndarray:
-        if output_type == "latent":
-            return latents
-        audio = self.vae.decode(self.vae.denormalize_latents(latents.to(self.vae.dtype))).sample[..., :time]
-        return audio.float().cpu().numpy() if output_type == "np" else audio
+        if output_type != "latent":
+            latents = self.vae.denormalize_latents(latents.to(self.vae.dtype))
+            latents = self.vae.decode(latents).sample[..., :time]
+        if not bool(latents.isfinite().all()):
+            raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
+        return latents.float().cpu().numpy() if output_type == "np" else latents
 
 
-def _class_index(label: int | str, names: tuple[str, ...]) -> int:
+def _described(vae: AutoencoderModel) -> str | None:
+    """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
+    if any(tensor.is_meta for tensor in vae.parameters()):
+        return None
+    return f"{str(vae.dtype).removeprefix('torch.')} {weights_fingerprint(vae, as_float32=True)}"
+
+
+def _has_weights(vae: AutoencoderModel, described: str) -> bool:
+    """Whether an autoencoder has these weights, or may have: a conversion to half precision has rounded them."""
+    dtype, fingerprint = described.split()
+    exact = str(vae.dtype) in ("torch.float32", f"torch.{dtype}")
+    present = _described(vae) if exact else None
+    return present is None or present.split()[1] == fingerprint
+
+
+def _tensor(name: str, values: Tensor | np.ndarray | None) -> Tensor | None:
+    if values is None or isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.floating):
+        kind = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise ValueError(f"`{name}` is {kind}; give a tensor or an array of floats.")
+    return torch.from_numpy(values)
+
+
+def _replaced(latents: Tensor, given: object) -> Tensor:
+    """Return the latents that a callback gives, or the present ones if it gives none."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"`callback_on_step_end` returned a {type(given).__name__}; return a dictionary, or `{{}}`.")
+    new = given.get("latents", latents)
+    if not isinstance(new, Tensor) or new.shape != latents.shape or not new.is_floating_point():
+        shape = f"of shape {tuple(new.shape)}" if isinstance(new, Tensor) else f"that are a {type(new).__name__}"
+        raise ValueError(
+            f"`callback_on_step_end` returned latents {shape}; return floats of shape {tuple(latents.shape)}."
+        )
+    return new.to(latents)
+
+
+def _class_index(label: object, names: tuple[str, ...]) -> int:
     if isinstance(label, str) and label in names:
         return names.index(label)
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
+    index = integer(label)
+    if index is not None and 0 <= index < len(names):
+        return index
     raise ValueError(f"`class_labels` holds {label!r}; the classes are {list(names)}, 0 to {len(names) - 1}.")
 
 

@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from hf_audio_vae.pipelines.arguments import finite
 
 TimeRange = tuple[float, float]
 ROUNDING = 1e-6  # tolerance in frames or seconds for the rounding of whole numbers
@@ -19,7 +22,10 @@ def time_ranges(mask: TimeRange | Sequence[TimeRange] | None, seconds: float) ->
     """
     if mask is None or len(mask) == 0:
         return []
-    ranges = cast(list[TimeRange], [mask] if isinstance(mask[0], int | float) else list(mask))
+    pairs = cast(list[TimeRange], [mask] if np.ndim(mask[0]) == 0 else list(mask))
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"`mask` is {mask!r}; give a range (start, end) in seconds, or a list of them.")
+    ranges = [(finite("mask", start), finite("mask", end)) for start, end in pairs]
     for start, end in ranges:
         if not 0 <= start < end <= seconds + ROUNDING:
             raise ValueError(f"`mask` holds ({start:g}, {end:g}); give ranges (start, end) within 0 to {seconds:g} s.")

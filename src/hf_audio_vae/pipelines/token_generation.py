@@ -1,6 +1,5 @@
 """Code generation with language models: unconditional, as a continuation, or a finer level from a coarser level."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.constraint import CodeConstraint
@@ -37,13 +37,14 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
+        if finite("temperature", self.temperature) <= 0:
             raise ValueError(
                 f"`temperature` is {self.temperature}; give a number above 0, less than 1 for likelier codes."
             )
-        if self.top_k < 0:
+        top_k = integer(self.top_k)
+        if top_k is None or top_k < 0:
             raise ValueError(f"`top_k` is {self.top_k}; give the number of codes to sample from, 0 for all.")
-        if not 0 < self.top_p <= 1:
+        if not 0 < finite("top_p", self.top_p) <= 1:
             raise ValueError(f"`top_p` is {self.top_p}; give a share above 0, 1 for all codes.")
 
     def options(self) -> dict[str, float | int | bool]:
@@ -73,7 +74,12 @@ class Prior:
             ValueError: The model is not a language model of codes.
         """
         tokens, info = load_tokens(pretrained_model_name_or_path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(pretrained_model_name_or_path, revision=revision or "main")
+        model = AutoModelForCausalLM.from_pretrained(
+            pretrained_model_name_or_path,
+            revision=revision or "main",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
         return cls(model.eval(), tokens, info)
 
 
@@ -113,8 +119,7 @@ def generate_codes(
         raise ValueError("this model generates a finer level from a coarser level; use `upsample_codes`.")
     if known is not None:
         tokens.check(known, batched=True)
-    elif batch_size < 1:
-        raise ValueError(f"`batch_size` is {batch_size}; generate 1 item or more.")
+    batch_size, num_frames = count("batch_size", batch_size), count("num_frames", num_frames)
     empty = torch.zeros(batch_size, tokens.num_codebooks, 0, dtype=torch.int64)
     codes = empty if known is None else known.cpu().long()
     if num_frames <= codes.shape[2]:
@@ -126,13 +131,15 @@ def generate_codes(
             f"a window of {window} frames is too short for {tokens.num_codebooks} delayed codebooks; request at "
             f"most {window} frames, or train on longer crops."
         )
-    count = min(window, num_frames)
+    window_frames = min(window, num_frames)
     with _seeded(generator):
         while codes.shape[2] < num_frames:
-            start = max(min(codes.shape[2] - overlap, num_frames - count), 0)
-            ended = start + count == num_frames
+            start = max(min(codes.shape[2] - overlap, num_frames - window_frames), 0)
+            ended = start + window_frames == num_frames
             # With delayed codebooks, the last frames of a window are incomplete unless the sound ends there.
-            generated = _generate_window(prior.model, tokens, None, count, codes[:, :, start:], sampling, ended=ended)
+            generated = _generate_window(
+                prior.model, tokens, None, window_frames, codes[:, :, start:], sampling, ended=ended
+            )
             codes = torch.cat([codes[:, :, :start], generated], dim=2)
     return codes
 

@@ -46,17 +46,13 @@ def encoded_chunks(
 
 def decode_in_chunks(decoder: SpannedModule, z: Frames, hop_length: int, chunk_frames: int) -> Any:
     """Return ``decoder(z)``, computed `chunk_frames` at a time; (batch, in, frames) -> (batch, out, frames * hop)."""
-    frames = frames_of(z)
+    return _join(_decoded(decoder, z, hop_length, chunk_frames), frames_of(z))
 
-    def input_span(start: int, stop: int) -> tuple[int, int]:
-        return decoder.input_span(start * hop_length, stop * hop_length)
 
-    def decoded_chunks() -> Iterator[tuple[range, Frames]]:
-        for chunk, window in _windows(input_span, frames, chunk_frames):
-            decoded = decoder(with_own_strides(_cut(z, window, range(frames))))
-            yield chunk, _cut(decoded, chunk, window)
-
-    return _join(decoded_chunks(), frames)
+def decoded_chunks(decoder: SpannedModule, z: Frames, hop_length: int, chunk_frames: int) -> Iterator[Frames]:
+    """Yield ``decoder(z)`` in pieces of `chunk_frames * hop_length` samples; the last one may be shorter."""
+    for _, decoded in _decoded(decoder, z, hop_length, chunk_frames):
+        yield decoded
 
 
 def frames_of(signal: Frames) -> int:
@@ -101,6 +97,18 @@ def _encoded(
         for start in range(chunk.start, chunk.stop, chunk_frames):
             piece = range(start, min(start + chunk_frames, chunk.stop))
             yield piece, _cut(encoded, piece, window)
+
+
+def _decoded(decoder: SpannedModule, z: Frames, hop_length: int, chunk_frames: int) -> Iterator[tuple[range, Frames]]:
+    def input_span(start: int, stop: int) -> tuple[int, int]:
+        return decoder.input_span(start * hop_length, stop * hop_length)
+
+    frames = frames_of(z)
+    for chunk, window in _windows(input_span, frames, chunk_frames):
+        decoded = decoder(with_own_strides(_cut(z, window, range(frames))))
+        for start in range(chunk.start, chunk.stop, chunk_frames):
+            piece = range(start, min(start + chunk_frames, chunk.stop))
+            yield piece, _cut(decoded, piece, window)
 
 
 def _cut(signal: Frames, frames: range, of: range) -> Frames:

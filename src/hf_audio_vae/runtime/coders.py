@@ -22,6 +22,7 @@ from hf_audio_vae.runtime.chunking import (
     even_chunk_frames,
     frames_of,
 )
+from hf_audio_vae.runtime.forking import survive_forks
 
 GPU_CHUNK_SECONDS = 30.0  # keeps a GPU busy; Stable Audio Open's decoder then needs 3.7 GiB in float32
 
@@ -139,10 +140,12 @@ class WholeCoder:
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """As `Coder`."""
+        survive_forks()
         return coding(pad_to_frames(waveform, coding.hop_length))
 
     def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
         """As `Coder`; pieces are always encoded in chunks."""
+        survive_forks()
         chunk = self.piece_frames(coding, time)
         return encoded_chunks(coding, read, time, coding.hop_length, chunk)
 
@@ -153,6 +156,7 @@ class WholeCoder:
 
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
+        survive_forks()
         return coding(frames)
 
 
@@ -166,6 +170,7 @@ class ChunkedCoder(WholeCoder):
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """As `Coder`."""
+        survive_forks()
         hop_length = coding.hop_length
         frames = frame_count(waveform.shape[-1], hop_length)
         chunk = self.tiles.chunk_frames(frames, hop_length)
@@ -179,6 +184,7 @@ class ChunkedCoder(WholeCoder):
 
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
+        survive_forks()
         hop_length, count = coding.hop_length, frames_of(frames)
         chunk = self.tiles.chunk_frames(count, hop_length)
         if count <= chunk:

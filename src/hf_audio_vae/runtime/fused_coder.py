@@ -15,6 +15,7 @@ from hf_audio_vae.modules.deferral import require
 from hf_audio_vae.modules.stack import layers_of
 from hf_audio_vae.runtime.chunking import Frames
 from hf_audio_vae.runtime.coders import Coder, Coding, WholeCoder
+from hf_audio_vae.runtime.forking import survive_forks
 from hf_audio_vae.runtime.fused.stack import FusedStack
 from hf_audio_vae.runtime.native import native_kernels
 
@@ -92,6 +93,7 @@ class FusedCoder:
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """As `Coder`."""
+        survive_forks()
         form = self._form(coding, waveform)
         if form is None:
             return self.layers.encode(coding, waveform)
@@ -113,6 +115,7 @@ class FusedCoder:
 
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
+        survive_forks()
         form = self._form(coding, frames if isinstance(frames, Tensor) else frames[-1])
         if form is None:
             return self.layers.decode(coding, frames)

@@ -1,6 +1,9 @@
 """The kernels of `kernels.c`: compiled on first use and stored in the assets folder of Hugging Face's cache.
 
 This requires a C compiler with OpenMP: `cc`, or the environment variable `CC`. `CC=false` disables the kernels.
+
+Only the user can write the cache. A library is named by the hash of its source, compiler and options and by the hash
+of its own content. Both are checked before it is loaded.
 """
 
 import ctypes
@@ -9,9 +12,11 @@ import hashlib
 import logging
 import os
 import shlex
+import stat
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +31,8 @@ SOURCE = Path(__file__).with_name("kernels.c")
 OPTIONS = ("-O3", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # for gcc and clang; for clang on ARM
 SECONDS_TO_COMPILE = 120
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+MAX_STORED = 16  # libraries in the cache: one for each type, compiler and processor
 # Arguments of the functions in `kernels.c`, by name: pointers and longs.
 ARGUMENTS = {
     "width": "",
@@ -155,10 +162,10 @@ def native_kernels(dtype: torch.dtype) -> NativeKernels | None:
 
 
 def compiled(options: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile the library with these options, or load it from the cache.
+    """Compile the library with these options, or load it from the cache; without a private cache, compile it anew.
 
     Raises:
-        OSError: There is no compiler, or the library cannot be stored or loaded.
+        OSError: There is no compiler, or the library cannot be loaded.
         subprocess.SubprocessError: The compiler fails or takes too long.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
@@ -168,19 +175,87 @@ def compiled(options: tuple[str, ...]) -> ctypes.CDLL:
     # Machines may share a cache.
     processor = [f"{name}={value}" for name, value in sorted(torch.cpu.get_capabilities().items())]
     key_parts = SOURCE.read_bytes(), version, " ".join([*compiler, *options, *processor]).encode()
-    key = hashlib.sha256(b"\0".join(key_parts)).hexdigest()[:16]
-    folder = cached_assets_path("hf_audio_vae", namespace="kernels", assets_dir=constants.HF_ASSETS_CACHE)
-    target = folder / f"{key}.so"
-    if target.is_file() and target.stat().st_uid == os.getuid():
-        try:
-            return ctypes.CDLL(str(target))
-        except OSError:  # incomplete, or linked to libraries that no longer exist
-            target.unlink()
+    key = _digest(b"\0".join(key_parts))[:32]
+    binary: bytes | None = None
+    try:
+        with private_folder() as folder:
+            if (library := _load(folder, key)) is None:
+                binary = _compile([*compiler, *options])
+                _store(folder, key, binary)
+                library = _load(folder, key)
+            if library is not None:
+                return library
+    except (OSError, ValueError) as error:
+        logger.warning("%s; the kernels are compiled for this process only.", error)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        path = Path(temporary) / f"{key}.so"
+        path.write_bytes(binary or _compile([*compiler, *options]))
+        return ctypes.CDLL(str(path))
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield the cache folder, which only this user can read and write.
+
+    On Linux, the path goes through the opened folder. It stays valid if another user replaces a parent folder.
+
+    Raises:
+        OSError: The folder cannot be opened, is a symbolic link, or belongs to or can be written by others.
+        ValueError: A file is in its place.
+    """
+    if not hasattr(os, "getuid"):
+        raise OSError("this system has no owners of files")
+    shared = cached_assets_path("hf_audio_vae", "kernels", assets_dir=constants.HF_ASSETS_CACHE)
+    path = shared / str(os.getuid())
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS:
+            raise PermissionError(f"{path} belongs to or can be written by others; delete it or set HF_ASSETS_CACHE")
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
+        opened = Path(f"/proc/self/fd/{descriptor}")
+        yield opened if opened.is_dir() else path
+    finally:
+        os.close(descriptor)
+
+
+def _load(folder: Path, key: str) -> ctypes.CDLL | None:
+    """Load a stored library if it is unchanged; delete it otherwise. Its name holds the hash of its content."""
+    for path in folder.glob(f"{key}-*.so"):
+        status = path.lstat()
+        is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+        if is_own and path.stem == f"{key}-{_digest(path.read_bytes())}":
+            with suppress(OSError):  # the folder cannot be written
+                os.utime(path)
+            with suppress(OSError):  # the library is linked to others that no longer exist
+                return ctypes.CDLL(str(path))
+        path.unlink()
+    return None
+
+
+def _store(folder: Path, key: str, binary: bytes) -> None:
+    """Store a library, and delete those that have not been used for the longest time."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        fresh = Path(temporary) / target.name
-        logger.info("compiling %s with %s", SOURCE, compiler[0])
-        command = [*compiler, *options, str(SOURCE), "-o", str(fresh)]
-        subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_TO_COMPILE)
-        library = ctypes.CDLL(str(fresh))
-        fresh.replace(target)  # atomic, so that no process loads an incomplete file
-    return library
+        path = Path(temporary) / "kernels.so"
+        path.write_bytes(binary)
+        path.replace(folder / f"{key}-{_digest(binary)}.so")  # atomic, so that no process loads an incomplete file
+    newest_first = sorted(folder.glob("*.so"), key=lambda path: path.lstat().st_mtime, reverse=True)
+    for path in newest_first[MAX_STORED:]:
+        path.unlink()
+
+
+def _compile(command: list[str]) -> bytes:
+    """Compile the source and return the library."""
+    logger.info("compiling %s with %s", SOURCE, command[0])
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "kernels.so"
+        subprocess.run(
+            [*command, str(SOURCE), "-o", str(path)], capture_output=True, check=True, timeout=SECONDS_TO_COMPILE
+        )
+        return path.read_bytes()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.modules.finite import check_output
+from hf_audio_vae.modules.stack import layers_of
 from hf_audio_vae.runtime.chunking import FAR
 from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.incremental import Chain, Pointwise, Stream, stream_of
@@ -55,6 +57,7 @@ class StreamingCoder(Generic[Output]):
         check (`Callable[[torch.Tensor], None]`): Raises `ValueError` for an invalid piece that is not empty.
         wrap (`Callable[[torch.Tensor], Output]`): Converts the network's output to the public output.
         pad_multiple (`int`): `flush` pads the signal with zeros to a multiple of this length.
+        dtype (`torch.dtype`, *optional*): Dtype of the network, for pieces of another float dtype.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class StreamingCoder(Generic[Output]):
         check: Callable[[Tensor], None],
         wrap: Callable[[Tensor], Output],
         pad_multiple: int = 1,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._stream, self._check, self._wrap, self._pad_multiple = stream, check, wrap, pad_multiple
+        self._dtype = dtype
         self.reset()
 
     def reset(self) -> None:
@@ -91,7 +96,7 @@ class StreamingCoder(Generic[Output]):
         """
         if self._flushed:
             raise ValueError("the signal has ended with `flush()`; call `reset()` before the next one is pushed.")
-        if x.ndim != 3 or x.shape[-1]:
+        if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[-1]:
             self._check(x)
         else:
             self._check(F.pad(x, (0, 1)))
@@ -103,7 +108,7 @@ class StreamingCoder(Generic[Output]):
                 f"{self._empty.dtype}; keep them equal within a signal, and call `reset()` between signals."
             )
         self._pushed += x.shape[-1]
-        return self._wrap(self._stream.push(x))
+        return self._push(x)
 
     @torch.no_grad()
     def flush(self) -> Output:
@@ -116,7 +121,13 @@ class StreamingCoder(Generic[Output]):
             raise ValueError("there is no signal to end; `push` one first, after `reset()` if another has ended.")
         self._flushed = True
         rest = self._empty.new_zeros(*self._empty.shape[:2], -self._pushed % self._pad_multiple)
-        return self._wrap(self._stream.push(rest, last=True))
+        return self._push(rest, last=True)
+
+    def _push(self, x: Tensor, *, last: bool = False) -> Output:
+        output = self._stream.push(x.to(self._dtype) if x.is_floating_point() else x, last=last)
+        if output.is_floating_point():
+            check_output(output, "outputs")
+        return self._wrap(output)
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,7 @@ def new_streaming(
     wrap: Callable[[Tensor], Output],
     pad_multiple: int,
     sampling_rate: int,
+    dtype: torch.dtype,
 ) -> Streaming[Output]:
     """Make a streaming encoder and decoder with a copy of the weights.
 
@@ -175,16 +187,24 @@ def new_streaming(
         wrap (`Callable`): Converts the output of `encoding` to the public output.
         pad_multiple (`int`): A waveform is padded with zeros to a multiple of this many samples.
         sampling_rate (`int`): Samples per second, in Hz.
+        dtype (`torch.dtype`): Dtype of the networks.
 
     Raises:
-        ValueError: An output depends on the whole signal, or a layer has no streaming form.
+        ValueError: An output depends on the whole signal, a layer has no streaming form, or hooks hold the weights.
     """
+    for network in (encoding.network, decoding.network):
+        layers = layers_of(network) or (network,)
+        if any(weight.is_meta for layer in layers for weight in layer.parameters()):
+            raise ValueError(
+                "the weights are offloaded, so that they cannot be copied; load the model without offloading, or move "
+                "it as a whole."
+            )
     latency = latency_of(encoding, decoding, sampling_rate=sampling_rate)
     after, before = copy.deepcopy((encoding.after, decoding.before))
     encoder = Chain((stream_of(encoding.network), Pointwise(after)))
     decoder = Chain((Pointwise(before), stream_of(decoding.network)))
     return Streaming(
-        StreamingCoder(encoder, check_waveform, wrap, pad_multiple=pad_multiple),
-        StreamingCoder(decoder, check_frames, identity),
+        StreamingCoder(encoder, check_waveform, wrap, pad_multiple=pad_multiple, dtype=dtype),
+        StreamingCoder(decoder, check_frames, identity, dtype=dtype),
         latency,
     )

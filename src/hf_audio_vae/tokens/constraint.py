@@ -38,7 +38,19 @@ class CodeConstraint(LogitsProcessor):
         self.bounds = None if num_frames is None else tokens.bounds(num_frames, known)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Set the scores, (batch, vocab_size), of all ids that may not follow `input_ids` to minus infinity."""
+        """Set the scores, (batch, vocab_size), of all ids that may not follow `input_ids` to minus infinity.
+
+        After the end of the sequence, only its end may follow.
+
+        Raises:
+            ValueError: There are fewer ids than before the first code, or fewer scores than ids of the tokens.
+        """
+        if input_ids.shape[1] < self.start:
+            raise ValueError(f"there are {input_ids.shape[1]} ids, but the first code follows {self.start}.")
+        if scores.shape[1] < self.tokens.vocab_size:
+            raise ValueError(
+                f"the model has {scores.shape[1]} ids, the tokens {self.tokens.vocab_size}; use a model of these."
+            )
         ids = torch.arange(scores.shape[1], device=scores.device)
         if self.bounds is None:
             allowed = torch.zeros_like(scores, dtype=torch.bool)

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
+from hf_audio_vae.files import replacing
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 
@@ -39,6 +41,12 @@ class CodesInfo:
     subfolder: str | None = None
     revision: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.segment_units < 1 or not self.frame_rates or not all(0 < rate < math.inf for rate in self.frame_rates):
+            raise ValueError(
+                f"`segment_units` is {self.segment_units} and `frame_rates` {self.frame_rates}; give positive numbers"
+            )
+
 
 def holds_tokens(pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> bool:
     """Whether a folder, or a repository on the Hub or in its cache, contains a language model of codes."""
@@ -55,7 +63,8 @@ def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info:
     """Write `code_tokens.json` into a folder."""
     (kind,) = (name for name, cls in KINDS.items() if isinstance(tokens, cls))
     content = {"format": FORMAT, "kind": kind, "tokens": asdict(tokens), "codes": asdict(info)}
-    (Path(folder) / TOKENS_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    with replacing(Path(folder) / TOKENS_FILE) as file:
+        file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def load_tokens(

@@ -1,8 +1,9 @@
-"""Checkpoint folders `checkpoint-{step}`, written atomically.
+"""Checkpoint folders `checkpoint-{step}`, written atomically and checked when they are read.
 
 A checkpoint is written under a hidden name and renamed when it is complete. A dropped checkpoint gets a hidden name
 before its files are deleted. A kill at any instant therefore leaves only complete checkpoints under their own names. A
-replaced checkpoint stays complete under its hidden name until the new one has its name.
+replaced checkpoint stays complete under its hidden name until the new one has its name. `SHA256SUMS` is the last file
+of a checkpoint to be written.
 """
 
 import json
@@ -12,8 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+
+from hf_audio_vae.files import check_manifest, settle, write_errors, write_manifest
+from hf_audio_vae.training.pickled_states import is_pickled
 
 logger = get_logger(__name__)
 NAME = re.compile(r"checkpoint-(\d+)")
@@ -23,7 +29,7 @@ class Checkpoints:
     """Writes, limits and finds the checkpoints of a run.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Saves model, optimiser, scheduler and random states.
+        accelerator (`accelerate.Accelerator`): Knows the other processes.
         output_dir (`Path`): Parent of the checkpoint folders.
         limit (`int`, *optional*): Number of newest checkpoints to keep; all if `None`.
     """
@@ -38,36 +44,62 @@ class Checkpoints:
             self._clean_hidden()
         accelerator.wait_for_everyone()
 
-    def save(self, step: int, state: dict[str, Any], save_models: Callable[[Path], None]) -> Path:
+    def save(self, step: int, state: dict[str, Any], write: Callable[[Path], None]) -> Path:
         """Write `checkpoint-{step}`; every process calls this.
 
         Args:
             step (`int`): Optimiser steps done.
             state (`dict`): State of this process, JSON-serializable.
-            save_models (`Callable`): Called on the main process with the folder; writes the models into it.
+            write (`Callable`): Called on the main process with the folder; writes networks and optimisers into it.
 
         Returns:
             `Path`: The complete folder.
+
+        Raises:
+            OSError: The disk is full, or the folder cannot be written. The incomplete checkpoint is deleted, and
+                older ones stay.
         """
         final, partial = self._path(step), self._hidden_path(step, "partial")
-        if self.accelerator.is_main_process:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(partial))
-        (partial / self._state_name).write_text(json.dumps(state))
-        if self.accelerator.is_main_process:
-            save_models(partial)
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            if final.exists():
-                final.rename(self._hidden_path(step, "replaced"))
-            partial.rename(final)
-            for old in self.all()[: -self.limit] if self.limit else []:
-                old.rename(self._hidden_path(_step(old), "dropped"))
-            self._clean_hidden()
-        self.accelerator.wait_for_everyone()
+        try:
+            if self.accelerator.is_main_process:
+                shutil.rmtree(partial, ignore_errors=True)
+            self._together(final, lambda: partial.mkdir(parents=True), main_process_only=True)
+            self._together(final, lambda: (partial / self._state_name).write_text(json.dumps(state)))
+            self._together(final, lambda: self._complete(partial, write), main_process_only=True)
+            self._together(final, lambda: self._rename(partial, final), main_process_only=True)
+        except BaseException:
+            if self.accelerator.is_main_process:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         return final
+
+    def _together(self, final: Path, action: Callable[[], object], *, main_process_only: bool = False) -> None:
+        """Act on all processes or on the main one; raise an `OSError` of any process on all of them."""
+        error: OSError | None = None
+        if self.accelerator.is_main_process or not main_process_only:
+            try:
+                with write_errors(final):
+                    action()
+            except OSError as caught:
+                error = caught
+        failed = torch.tensor([error is not None], dtype=torch.float32, device=self.accelerator.device)
+        if any(self.accelerator.reduce(failed, "sum").tolist()):  # waits for all processes
+            whole = self.all()
+            remedy = f"{whole[-1].name} is whole: continue with `--resume_from_checkpoint latest`" if whole else ""
+            raise OSError(f"{error or f'{final} cannot be written by another process'}. {remedy}".rstrip()) from error
+
+    def _complete(self, partial: Path, write: Callable[[Path], None]) -> None:
+        write(partial)
+        settle(partial)
+        write_manifest(partial)
+
+    def _rename(self, partial: Path, final: Path) -> None:
+        if final.exists():
+            final.rename(self._hidden_path(_step(final), "replaced"))
+        partial.rename(final)
+        for old in self.all()[: -self.limit] if self.limit else []:
+            old.rename(self._hidden_path(_step(old), "dropped"))
+        self._clean_hidden()
 
     def read_state(self, checkpoint: Path) -> dict[str, Any]:
         """Return the state that this process passed to `save`.
@@ -86,32 +118,63 @@ class Checkpoints:
             raise ValueError(f"{checkpoint} was not written by process {self.accelerator.process_index} of this run.")
         return json.loads(state_file.read_text())
 
-    def load(self, checkpoint: Path) -> None:
-        """Restore models, optimisers, schedulers and random states."""
-        self.accelerator.load_state(str(checkpoint))
-
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
-        """Resolve `"latest"` or a path to a checkpoint; `None` starts a new run.
+        """Resolve `"latest"` or a path to a checkpoint that is whole; `None` starts a new run.
+
+        Damaged checkpoints that are newer than the latest whole one are renamed to `damaged-checkpoint-{step}`.
 
         Raises:
-            ValueError: The path is not a checkpoint, or the argument is `None` and the folder has checkpoints of an
-                earlier run.
+            ValueError: The path is not a checkpoint or the checkpoint is damaged, or the argument is `None` and the
+                folder has checkpoints of an earlier run.
         """
-        if resume_from_checkpoint is None and self.all():
-            raise ValueError(
-                f"{self.output_dir} holds checkpoints of an earlier run; use `--resume_from_checkpoint latest`, "
-                f"or choose another `--output_dir`."
-            )
+        found: list[Path | ValueError | None] = [None]
+        if self.accelerator.is_main_process:
+            try:
+                found = [self._find(resume_from_checkpoint)]
+            except ValueError as error:
+                found = [error]
+        (result,) = broadcast_object_list(found)
+        if isinstance(result, ValueError):
+            raise result
+        return result
+
+    def _find(self, resume_from_checkpoint: str | None) -> Path | None:
         if resume_from_checkpoint is None:
+            if self.all():
+                raise ValueError(
+                    f"{self.output_dir} holds checkpoints of an earlier run; use `--resume_from_checkpoint latest`, "
+                    f"or choose another `--output_dir`."
+                )
             return None
         if resume_from_checkpoint == "latest":
-            if not self.all():
-                logger.info(f"no checkpoint in {self.output_dir}: starting a new run")
-            return self.all()[-1] if self.all() else None
+            return self._latest_whole()
         path = Path(resume_from_checkpoint)
-        if not (path.is_dir() and NAME.fullmatch(path.name)):
+        if not (path.is_dir() and NAME.fullmatch(path.resolve().name)):
             raise ValueError(f"{path} is not a `checkpoint-*` folder; name one, or use `latest`.")
+        _check(path)
         return path
+
+    def _latest_whole(self) -> Path | None:
+        damaged: dict[Path, str] = {}
+        for checkpoint in reversed(self.all()):
+            try:
+                _check(checkpoint)
+            except ValueError as error:
+                damaged[checkpoint] = str(error)
+                continue
+            for path, reason in damaged.items():
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+                logger.warning(f"{reason} {checkpoint.name} is used; {path.name} is now {aside.name}")
+            return checkpoint
+        if damaged:
+            raise ValueError(
+                f"no checkpoint in {self.output_dir} is whole; the newest: {next(iter(damaged.values()))} Start a new "
+                f"run in another `--output_dir`."
+            )
+        logger.info(f"no checkpoint in {self.output_dir}: starting a new run")
+        return None
 
     def all(self) -> list[Path]:
         """Return the complete checkpoints, oldest first."""
@@ -139,5 +202,11 @@ class Checkpoints:
                 shutil.rmtree(path)
 
 
+def _check(checkpoint: Path) -> None:
+    """Raise `ValueError` if a checkpoint is damaged. Those of version 0.1 have no checksums."""
+    if not is_pickled(checkpoint):
+        check_manifest(checkpoint)
+
+
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+    return int(checkpoint.resolve().name.removeprefix("checkpoint-"))

@@ -5,14 +5,17 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from hf_audio_vae.files import content_checksum
 from hf_audio_vae.training.sections import Changeable, MayChange, Section
 
+SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
+LOCATIONS = ("dataset_name", "data_files", "_name_or_path")  # ends of the names of options that name files
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
@@ -21,28 +24,36 @@ def _no_as_text(value: object) -> object:
     return "no" if value is False else value
 
 
+def _known_schedule(value: object) -> object:
+    """Reject the schedules of diffusers that need arguments without an option."""
+    if value not in SCHEDULES:
+        reason = "needs `step_rules`, which no option gives" if value == "piecewise_constant" else "is unknown"
+        raise ValueError(f"{value} {reason}; use one of {', '.join(SCHEDULES)}")
+    return value
+
+
 class TrainingConfig(Section):
     """Options of every training run."""
 
     output_dir: Changeable[Path] = Field(description="folder for checkpoints, logs and the final model")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
 
     dataset_name: str = Field(description="Hub id, or a folder")
     dataset_split: str = "train"
     dataset_revision: str | None = None
-    max_train_samples: int | None = Field(None, description="use only the first items, up to this number")
-    segment_seconds: float = Field(gt=0, description="length of a crop")
+    max_train_samples: int | None = Field(None, ge=1, description="use only the first items, up to this number")
+    segment_seconds: float = Field(gt=0, le=3600, description="length of a crop")
     shuffle_buffer_size: int = Field(100, ge=1)
     max_bad_share: Changeable[float] = Field(0.1, ge=0, le=1, description="stop if the share of bad items is higher")
-    dataloader_num_workers: int = Field(2, ge=0)
+    dataloader_num_workers: Changeable[int] = Field(2, ge=0, le=256)
 
     validation_dataset_name: str
     validation_dataset_split: str = "train"
     max_validation_samples: Changeable[int] = Field(16, ge=1)
     validation_steps: Changeable[int] = Field(1000, ge=1)
 
-    train_batch_size: int = Field(8, ge=1, description="crops per batch in each process")
-    gradient_accumulation_steps: int = Field(1, ge=1)
+    train_batch_size: int = Field(8, ge=1, le=65536, description="crops per batch in each process")
+    gradient_accumulation_steps: int = Field(1, ge=1, le=65536)
     gradient_checkpointing: bool = False
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_no_as_text)] = "no"
     allow_tf32: Changeable[bool] = Field(
@@ -51,11 +62,13 @@ class TrainingConfig(Section):
     max_train_steps: Changeable[int] = Field(ge=1)
     max_train_minutes: Changeable[float | None] = Field(None, gt=0, description="stop after this time")
     learning_rate: float = Field(1e-4, gt=0)
-    lr_scheduler: str = Field("constant_with_warmup", description="a name for diffusers' get_scheduler")
+    lr_scheduler: Annotated[str, BeforeValidator(_known_schedule)] = Field(
+        "constant_with_warmup", description=f"one of {', '.join(SCHEDULES)}"
+    )
     lr_warmup_steps: int = Field(0, ge=0)
-    adam_beta1: float = 0.8
-    adam_beta2: float = 0.99
-    adam_weight_decay: float = 0.0
+    adam_beta1: float = Field(0.8, ge=0, lt=1)
+    adam_beta2: float = Field(0.99, ge=0, lt=1)
+    adam_weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     max_skipped_steps: Changeable[int] = Field(
         10, ge=1, description="stop after this many consecutive steps without a finite loss"
@@ -67,13 +80,48 @@ class TrainingConfig(Section):
     resume_from_checkpoint: Changeable[str | None] = Field(None, description="a checkpoint folder, or `latest`")
     logging_steps: Changeable[int] = Field(10, ge=1)
     report_to: Changeable[str] = Field("tensorboard", description="tensorboard, trackio, wandb, or none")
+    accept_changes: Changeable[bool] = Field(
+        False, description="resume with the same weights and optimiser although other options have changed"
+    )
     push_to_hub: Changeable[bool] = False
     hub_model_id: Changeable[str | None] = None
+    hub_private_repo: Changeable[bool] = Field(False, description="make a new repository private")
 
     def lasting(self) -> dict[str, Any]:
         """Return the values that must not change when a run is resumed."""
-        marked = {name for name, field in type(self).model_fields.items() if MayChange in field.metadata}
+        fields = type(self).model_fields.items()
+        marked = {name for name, field in fields if MayChange in field.metadata or name.startswith("validation_")}
         return self.model_dump(mode="json", exclude=marked)
+
+    def contents(self) -> dict[str, str]:
+        """Return a checksum of the content of each local data set and model, by the option that names it."""
+        values = {name: getattr(self, name) for name in self.lasting() if name.endswith(LOCATIONS)}
+        return {name: checksum for name, value in values.items() if (checksum := content_checksum(value))}
+
+    def without_effect(self) -> dict[str, str]:
+        """Return options that have no effect in this recipe, each with the reason."""
+        reasons: dict[str, str] = {}
+        if self.lr_scheduler == "constant":
+            reasons["lr_warmup_steps"] = "`lr_scheduler` constant"
+        if not self.push_to_hub:
+            reasons["hub_private_repo"] = "no `push_to_hub`"
+        if self.resume_from_checkpoint is None:
+            reasons["accept_changes"] = "no `resume_from_checkpoint`"
+        return reasons
+
+
+class HasPretrained(Protocol):
+    """A section that may name a pretrained model."""
+
+    pretrained_model_name_or_path: str | None
+
+
+def replaced_by_pretrained(section: HasPretrained, *replaced: str, prefix: str = "") -> dict[str, str]:
+    """Return options that a pretrained model replaces, or that only apply to one, with the reason."""
+    option = f"`{prefix}pretrained_model_name_or_path`"
+    if section.pretrained_model_name_or_path is None:
+        return dict.fromkeys(("pretrained_subfolder", "pretrained_revision"), f"no {option}")
+    return dict.fromkeys(replaced, option)
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
@@ -81,7 +129,8 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
 
     Args:
         config_class (`type[pydantic.BaseModel]`): Class of the configuration.
-        argv (`Sequence[str]`): Arguments without the program. `--flag` alone means true. Values are read as YAML.
+        argv (`Sequence[str]`): Arguments without the program. `--flag` alone means true. Values are read as
+            YAML, names and paths as they are.
 
     Returns:
         An instance of `config_class`.
@@ -91,18 +140,30 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
         SystemExit: `--help` was given.
     """
     values: dict[str, Any] = {}
-    for key, text in _pairs(argv):
+    pairs = _pairs(argv)
+    for key, text in pairs:
         if key == "help":
             _print_help(config_class)
             raise SystemExit(0)
         if key == "config":
             values = _merge(values, _read_yaml(Path(text)))
         else:
-            values = _override(values, key.split("."), yaml.safe_load(text))
+            values = _override(values, key.split("."), _value(config_class, key, text))
     try:
-        return config_class.model_validate(values)
+        config = config_class.model_validate(values)
     except ValidationError as error:
         raise ValueError("the configuration is invalid:\n" + "\n".join(map(_error_line, error.errors()))) from None
+    if isinstance(config, TrainingConfig):
+        _check_effect([key for key, _ in pairs], config.without_effect())
+    return config
+
+
+def _check_effect(given: Sequence[str], reasons: Mapping[str, str]) -> None:
+    """Raise `ValueError` if an option of the command line has no effect. A recipe file may have such options."""
+    for key in given:
+        for name, reason in reasons.items():
+            if key == name or key.startswith(f"{name}."):
+                raise ValueError(f"`--{key}` has no effect with {reason}; leave out one of them.")
 
 
 def _error_line(error: Mapping[str, Any]) -> str:
@@ -124,6 +185,19 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
             text = "true" if is_flag else arguments.pop(0)
         pairs.append((key, text))
     return pairs
+
+
+def _value(config_class: type[BaseModel], key: str, text: str) -> Any:
+    """Read a value as YAML, but a name or a path as it is: `#`, quotes and brackets belong to it."""
+    field = dict(_flat_fields(config_class)).get(key)
+    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    if not kinds & {str, Path} or text.lower() in ("null", "~", ""):
+        return yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text) if list[str] in kinds else text
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, list) else text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

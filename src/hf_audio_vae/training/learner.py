@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,20 @@ class Learner:
     optimizer: torch.optim.Optimizer
     lr_scheduler: Any
     parts: Mapping[str, nn.Module] = field(default_factory=dict)
+
+    def hyperparameters(self) -> list[dict[str, Any]]:
+        """Return the options of each parameter group of the optimiser."""
+        groups = self.optimizer.param_groups
+        return [{name: value for name, value in group.items() if name != "params"} for group in groups]
+
+    def set_hyperparameters(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the options of the optimiser and compute the learning rates of the present step from them."""
+        schedule = self.lr_scheduler.scheduler
+        for group, options in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(options)
+        schedule.base_lrs = [options["initial_lr"] for options in groups]
+        schedule.last_epoch -= 1
+        schedule.step()
 
     def gradient_norms(self, total: Tensor, max_norm: float) -> dict[str, Tensor]:
         """Return the gradient norm of each part before clipping.

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from accelerate.logging import get_logger
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hf_audio_vae.data.streaming import DeadWorkerError, TooManyBadItemsError
+from hf_audio_vae.training.interruption import SIGNALS, Interrupted, StopSignals
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import StepLosses
 from hf_audio_vae.training.run import Batch, Run
@@ -51,63 +54,102 @@ class Timing:
 def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]) -> None:
     """Train until the step or time limit and save a checkpoint of the last step.
 
+    SIGINT and SIGTERM to any process end the run after the step, with a checkpoint.
+
     Args:
         run (`Run`): New or resumed run.
         timing (`Timing`): Intervals and limits.
         validate (`Callable`): Step -> metrics; called on the main process only.
 
     Raises:
+        Interrupted: A signal was received. A checkpoint is saved.
         NonFiniteLossError: No finite loss in `max_skipped_steps` consecutive steps. A checkpoint before them is saved.
         ValueError: The names of terms and weights differ.
     """
-    progress, accelerator = run.progress, run.accelerator
+    progress = run.progress
     if not progress.history:
-        _validate(run, validate)
+        _validate(run, validate, StopSignals())
+    with StopSignals() as signals:
+        stopped = _train(run, timing, validate, signals)
+        if stopped is None and progress.history[-1]["step"] != progress.step:
+            stopped = _validate(run, validate, signals)
+        if run.saved_at != progress.step:
+            run.save_checkpoint()
+    if stopped is not None:
+        raise Interrupted(
+            stopped,
+            f"{stopped.name} ended the run at step {progress.step}; continue with `--resume_from_checkpoint latest`",
+        )
+
+
+def _train(
+    run: Run, timing: Timing, validate: Callable[[int], dict[str, float]], signals: StopSignals
+) -> signal.Signals | None:
+    """Take the steps; return the signal that ended them early."""
+    progress, accelerator = run.progress, run.accelerator
+    time_is_up, stopped = False, None
+    if progress.step % timing.validation_steps == 0 and progress.history[-1]["step"] != progress.step:
+        stopped = _validate(run, validate, signals)  # that a signal aborted before the resume
     batches = iter(run.loader)
     meter = _Meter()
-    saved_at = progress.step
     deadline = time.monotonic() + 60 * (timing.max_train_minutes or float("inf"))
-    time_is_up = False
-    bar = tqdm(
+
+    def stop_flags() -> list[bool]:
+        return [time.monotonic() > deadline, *(signals.received == number for number in SIGNALS)]
+
+    with tqdm(
         total=timing.max_train_steps,
         initial=progress.step,
         disable=not accelerator.is_main_process,
         unit="step",
         mininterval=0.5,
-    )
-    while progress.step < timing.max_train_steps and not time_is_up:
-        taken, time_is_up = _optimizer_step(run, batches, timing.max_grad_norm, meter, deadline)
-        if not taken:
-            progress.skipped_steps += 1
-            progress.skipped_in_a_row += 1
-            if progress.skipped_in_a_row >= timing.max_skipped_steps:
-                progress.skipped_in_a_row = 0  # a resumed run starts with the full number of attempts
-                folder = run.save_checkpoint()
-                raise NonFiniteLossError(
-                    f"no finite loss and gradient in {timing.max_skipped_steps} steps in a row; the weights before "
-                    f"these steps are in {folder}. Check the items named above, lower the learning rate, or train "
-                    f"in float32."
-                )
-            continue
-        progress.step += 1
-        progress.skipped_in_a_row = 0
-        bar.update()
-        if progress.step % timing.logging_steps == 0:
-            values = meter.read(run)
-            accelerator.log(values, step=progress.step)
-            bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['audio_seconds_per_second']:.0f} s audio/s")
-        if progress.step % timing.validation_steps == 0:
-            _validate(run, validate)
-        if progress.step % timing.checkpointing_steps == 0:
-            run.save_checkpoint()
-            saved_at = progress.step
-    bar.close()
-    if progress.step < timing.max_train_steps:
+    ) as bar:
+        while progress.step < timing.max_train_steps and not time_is_up and stopped is None:
+            taken, flags = _optimizer_step(run, _next_batches(run, batches), timing.max_grad_norm, meter, stop_flags)
+            time_is_up, stopped = flags[0], next(itertools.compress(SIGNALS, flags[1:]), None)
+            if not taken:
+                _count_skipped_step(run, timing.max_skipped_steps)
+                continue
+            progress.step += 1
+            progress.skipped_in_a_row = 0
+            bar.update()
+            if progress.step % timing.logging_steps == 0:
+                values = meter.read(run)
+                accelerator.log(values, step=progress.step)
+                bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['audio_seconds_per_second']:.0f} s audio/s")
+            if progress.step % timing.validation_steps == 0 and stopped is None:
+                stopped = _validate(run, validate, signals)
+            if progress.step % timing.checkpointing_steps == 0:
+                run.save_checkpoint()
+    if time_is_up and stopped is None and progress.step < timing.max_train_steps:
         logger.info(f"time is up after {timing.max_train_minutes:g} min, at step {progress.step}")
-    if progress.history[-1]["step"] != progress.step:
-        _validate(run, validate)
-    if saved_at != progress.step:
-        run.save_checkpoint()
+    return stopped
+
+
+def _count_skipped_step(run: Run, limit: int) -> None:
+    """Count a step that was not taken; save a checkpoint and raise `NonFiniteLossError` after too many in a row."""
+    run.progress.skipped_steps += 1
+    run.progress.skipped_in_a_row += 1
+    if run.progress.skipped_in_a_row >= limit:
+        run.progress.skipped_in_a_row = 0  # a resumed run starts with the full number of attempts
+        folder = run.save_checkpoint()
+        raise NonFiniteLossError(
+            f"no finite loss and gradient in {limit} steps in a row; the weights before these steps are in {folder}. "
+            f"Check the items named above, lower the learning rate, or train in float32."
+        )
+
+
+def _next_batches(run: Run, batches: Iterator[Batch]) -> list[Batch]:
+    """Return the batches of a step. If a process that trains alone gets none, it saves a checkpoint first."""
+    position = run.loader.state_dict()
+    try:
+        return [next(batches) for _ in range(run.accelerator.gradient_accumulation_steps)]
+    except (StopIteration, ValueError, OSError, TooManyBadItemsError, DeadWorkerError) as error:
+        if run.accelerator.num_processes == 1 and run.saved_at != run.progress.step:
+            run.save_checkpoint(position)
+        if isinstance(error, StopIteration):
+            raise ValueError(f"the training data ended after step {run.progress.step}; check the data set.") from None
+        raise
 
 
 class _BatchResult:
@@ -122,34 +164,31 @@ class _BatchResult:
 
 
 def _optimizer_step(
-    run: Run, batches: Iterator[Batch], max_grad_norm: float, meter: "_Meter", deadline: float
-) -> tuple[bool, bool]:
-    """Accumulate batches and step; return whether the step was taken, and whether the time is up on any process.
+    run: Run, batches: Sequence[Batch], max_grad_norm: float, meter: "_Meter", stop_flags: Callable[[], list[bool]]
+) -> tuple[bool, list[bool]]:
+    """Accumulate batches and step; return whether the step was taken, and which flags any process has set.
 
     The step is skipped for all learners if any loss or gradient is not finite. All processes make the same decision.
     The host reads from the device once, after all work of the step is queued.
     """
     accelerator = run.accelerator
     results: list[_BatchResult] = []
-    last = False
-    while not last:
-        batch = next(batches).to(accelerator.device)
+    for batch in (batch.to(accelerator.device) for batch in batches):
         with accelerator.accumulate(*(learner.module for learner in run.learners.values())):
-            last = accelerator.sync_gradients
             step = run.objective(batch, run.progress.step)
             for loss in step.losses.values():
                 accelerator.backward(loss)
             results.append(_BatchResult(step, batch))
-            if last:
-                taken, time_is_up = _end_step(run, results, max_grad_norm, meter, time.monotonic() > deadline)
+            if accelerator.sync_gradients:  # at the last batch
+                taken, flags = _end_step(run, results, max_grad_norm, meter, stop_flags())
             for learner in run.learners.values():
                 learner.optimizer.zero_grad()  # accelerate executes this on the last batch only
-    return taken, time_is_up
+    return taken, flags
 
 
 def _end_step(
-    run: Run, results: Sequence[_BatchResult], max_grad_norm: float, meter: "_Meter", time_is_up: bool
-) -> tuple[bool, bool]:
+    run: Run, results: Sequence[_BatchResult], max_grad_norm: float, meter: "_Meter", flags: Sequence[bool]
+) -> tuple[bool, list[bool]]:
     """Clip gradients and step the learners, unless a loss or a gradient is not finite."""
     accelerator = run.accelerator
     learners = {name: run.learners[name] for name in results[-1].losses}
@@ -166,8 +205,7 @@ def _end_step(
     norms = {} if scaled else clip()
     losses = _means([result.losses for result in results])
     measured = _means([result.measured for result in results])
-    flag = torch.full((1,), float(time_is_up), device=accelerator.device)
-    losses_finite, norms_finite, measurements, stop = _read(accelerator, losses, norms, measured, flag)
+    losses_finite, norms_finite, measurements, flags = _read(accelerator, losses, norms, measured, flags)
     if not losses_finite:
         for result in results:  # of this process
             if not all(bool(torch.isfinite(loss)) for loss in result.losses.values()):
@@ -175,19 +213,21 @@ def _end_step(
     elif not norms_finite:
         _warn_not_finite("gradient", norms, [name for result in results for name in result.names])
     if not (losses_finite and norms_finite):
-        return False, stop
+        return False, flags
     norms = clip() if scaled else norms
     for name, learner in learners.items():
         with meter.measuring(learner, norms[name], max_grad_norm):
             learner.optimizer.step()
         if accelerator.optimizer_step_was_skipped:  # by the gradient scaler
-            return False, stop
+            scale = accelerator.scaler.get_scale()
+            logger.info(f"gradients overflow in fp16; the step is skipped, and the scale of the loss is now {scale:g}")
+            return False, flags
         learner.lr_scheduler.step()
     run.objective.end_step(measurements)
     run.ema.update(accelerator.unwrap_model(run.model))
     for result in results:
         meter.add(result.logged, result.seconds)
-    return True, stop
+    return True, flags
 
 
 def _means(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -199,19 +239,20 @@ def _read(
     losses: Mapping[str, Tensor],
     norms: Mapping[str, Tensor],
     measured: Mapping[str, Tensor],
-    flag: Tensor,
-) -> tuple[bool, bool, dict[str, list[float]], bool]:
+    flags: Sequence[bool],
+) -> tuple[bool, bool, dict[str, list[float]], list[bool]]:
     """Average over processes and copy to the host in one transfer.
 
     Returns:
-        Whether all losses are finite on all processes, whether all norms are, the means of `measured`, and whether
-        any process has set its `flag`.
+        Whether all losses are finite on all processes, whether all norms are, the means of `measured`, and which
+        flags any process has set.
     """
-    tensors = [tensor.flatten() for tensor in (*losses.values(), *norms.values(), *measured.values(), flag)]
+    set_flags = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    tensors = [tensor.flatten() for tensor in (*losses.values(), *norms.values(), *measured.values(), set_flags)]
     values = iter(accelerator.reduce(torch.cat(tensors), "mean").tolist())
     finite = [[math.isfinite(next(values)) for _ in numbers] for numbers in (losses, norms)]
     measurements = {name: list(itertools.islice(values, tensor.numel())) for name, tensor in measured.items()}
-    return all(finite[0]), all(finite[1]), measurements, next(values) > 0
+    return all(finite[0]), all(finite[1]), measurements, [value > 0 for value in values]
 
 
 def _warn_not_finite(kind: str, values: Mapping[str, Tensor], names: Sequence[str]) -> None:
@@ -219,14 +260,20 @@ def _warn_not_finite(kind: str, values: Mapping[str, Tensor], names: Sequence[st
     logger.warning(f"{kind} is {shown}; the step is skipped. Its items: {', '.join(names)}", main_process_only=False)
 
 
-def _validate(run: Run, validate: Callable[[int], dict[str, float]]) -> None:
-    step = run.progress.step
+def _validate(run: Run, validate: Callable[[int], dict[str, float]], signals: StopSignals) -> signal.Signals | None:
+    """Validate on the main process; return the signal to any process that aborted it."""
+    step, accelerator = run.progress.step, run.accelerator
     metrics: dict[str, float] = {}
-    if run.accelerator.is_main_process:
-        metrics = validate(step)
-        run.accelerator.log({f"validation/{name}": value for name, value in metrics.items()}, step=step)
-    run.accelerator.wait_for_everyone()
-    run.progress.history.append({"step": step, **metrics})
+    if accelerator.is_main_process and signals.received is None:
+        with signals.aborting():
+            metrics = validate(step)
+            accelerator.log({f"validation/{name}": value for name, value in metrics.items()}, step=step)
+    flags = torch.tensor([signals.received == number for number in SIGNALS], dtype=torch.float32)
+    received = accelerator.reduce(flags.to(accelerator.device), "sum").tolist()  # waits for the main process
+    stopped = next(itertools.compress(SIGNALS, received), None)
+    if stopped is None:
+        run.progress.history.append({"step": step, **metrics})
+    return stopped
 
 
 class _Meter:

@@ -6,15 +6,42 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError
 
 from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.files import filling
 from hf_audio_vae.training.config import TrainingConfig
 
 RUN_FILES = ["metrics.json", "recipe.yaml", "README.md"]
 
 
+class PushError(RuntimeError):
+    """The result of a run could not be pushed to the Hub."""
+
+
+def prepare_repository(config: TrainingConfig) -> str:
+    """Create the repository of a run, if it does not exist, and check that it can be written to.
+
+    Returns:
+        `str`: Full id of the repository.
+
+    Raises:
+        ValueError: There is no token, the Hub cannot be reached, or the token may not write to the repository.
+    """
+    api, name = HfApi(), config.hub_model_id or config.output_dir.resolve().name
+    try:
+        repo_id = api.create_repo(name, private=config.hub_private_repo, exist_ok=True).repo_id
+        api.auth_check(repo_id, write=True)
+    except (OSError, HTTPError, ValueError) as error:
+        raise ValueError(
+            f"`push_to_hub`: {name} cannot be written to ({_one_line(error)}); log in with `hf auth login`, choose "
+            f"another `--hub_model_id`, or leave out `--push_to_hub`."
+        ) from error
+    return repo_id
+
+
 def publish(
-    write: Callable[[str], None],
+    write: Callable[[Path, str], None],
     config: TrainingConfig,
     history: Sequence[Mapping[str, float]],
     files: Sequence[str],
@@ -24,20 +51,29 @@ def publish(
     """Write the folder, print the first and last metrics, and push the folder to the Hub if the recipe says so.
 
     Args:
-        write (`Callable`): Writes the folder, given the title of the card.
+        write (`Callable`): Writes the files, given a folder and the title of the card.
         config (`TrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
         files (`Sequence[str]`): Patterns of files to push in addition to recipe, metrics and card.
         tabulate (`Callable`): Makes the printed table of metrics by step.
+
+    Raises:
+        PushError: The folder is written, but cannot be pushed.
     """
-    api, title = HfApi(), config.hub_model_id or config.output_dir.name
-    if config.push_to_hub:
-        title = api.create_repo(title, exist_ok=True).repo_id
-    write(title)
+    title = config.hub_model_id or config.output_dir.resolve().name
+    with filling(config.output_dir) as folder:
+        write(folder, title)
     print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
     if config.push_to_hub:
-        push_folder(config.output_dir, title, api, files)
+        try:
+            push_folder(config.output_dir, title, HfApi(), files)
+        except (OSError, HTTPError, ValueError) as error:
+            command = f'hf upload {title} {config.output_dir} . --exclude "*checkpoint-*" --exclude "logs/*"'
+            raise PushError(
+                f"{config.output_dir} holds the model but could not be pushed ({_one_line(error)}); push it with "
+                f"`{command}`."
+            ) from error
         print(f"pushed to {title}")
 
 
@@ -58,3 +94,7 @@ def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapp
     (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     (folder / "README.md").write_text(card)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -13,6 +13,8 @@ from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import Objective
+from hf_audio_vae.training.pickled_states import is_pickled, pickled_random_states, read_pickled_learners
+from hf_audio_vae.training.states import random_states, read_learners, set_random_states, write_learners
 
 logger = get_logger(__name__)
 EMA_FOLDER = "ema"
@@ -41,8 +43,8 @@ class ResumableLoader(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the stream, JSON-serializable."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the position."""
+    def load_state_dict(self, state: dict[str, Any], *, accept_changes: bool = False) -> None:
+        """Restore the position; with `accept_changes`, begin an epoch if the batches would differ."""
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Run:
         ema (`EMA`): The averaged model.
         checkpoints (`Checkpoints`): Reads and writes the checkpoint folders.
         recipe (`dict`): Values that must not change when the run is resumed, JSON-serializable.
+        contents (`dict[str, str]`): Checksum of the content of each data set and model that `recipe` names.
+        accept_changes (`bool`): Resume although values of the recipe have changed.
         progress (`Progress`): Steps and metrics so far.
     """
 
@@ -84,23 +88,33 @@ class Run:
     ema: EMA[Any]  # model with `save_pretrained` and `from_pretrained`
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    accept_changes: bool = False
     progress: Progress = field(default_factory=Progress)
+    saved_at: int = 0  # step of the last checkpoint
 
     @property
     def model(self) -> nn.Module:
         """The prepared network that the average follows."""
         return self.learners["model"].module
 
-    def save_checkpoint(self) -> Path:
-        """Write `checkpoint-{step}`. Its `ema/` and `discriminator/` load like models. Every process calls this."""
+    def save_checkpoint(self, position: dict[str, Any] | None = None) -> Path:
+        """Write `checkpoint-{step}`. Its `ema/` and `discriminator/` load like models. Every process calls this.
+
+        Args:
+            position (`dict`, *optional*): State of the loader; default its present one.
+        """
         state = {
             "progress": asdict(self.progress),
             "ema_updates": self.ema.updates,
             "objective": self.objective.state_dict(),
-            "loader": self.loader.state_dict(),
+            "loader": position or self.loader.state_dict(),
+            "random": random_states(),
             "recipe": self.recipe,
+            "contents": self.contents,
         }
-        folder = self.checkpoints.save(self.progress.step, state, self._save_models)
+        folder = self.checkpoints.save(self.progress.step, state, self._write)
+        self.saved_at = self.progress.step
         logger.info(f"wrote {folder}")
         return folder
 
@@ -108,29 +122,44 @@ class Run:
         """Resume a checkpoint of the same run, bit for bit.
 
         Raises:
-            ValueError: The recipe, or the number of processes or workers, differs from the checkpoint's.
+            ValueError: The recipe, the networks or the number of processes differ from the checkpoint's.
         """
         state = self.checkpoints.read_state(checkpoint)
-        theirs, ours = state["recipe"], self.recipe
-        changed = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
-        if changed:
-            remedy = f"`--pretrained_model_name_or_path {checkpoint} --pretrained_subfolder {EMA_FOLDER}`"
-            if "discriminator" in self.learners:
-                remedy += f" and `--adversarial.pretrained_model_name_or_path {checkpoint}`"
-            raise ValueError(
-                f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
-                f"start from its weights with {remedy}."
-            )
+        self._compare(checkpoint, state["recipe"], state.get("contents", {}))
         self.progress = Progress(**state["progress"])
+        self.saved_at = self.progress.step
         self.objective.load_state_dict(state["objective"])
-        self.loader.load_state_dict(state["loader"])
+        self.loader.load_state_dict(state["loader"], accept_changes=self.accept_changes)
+        given = {name: learner.hyperparameters() for name, learner in self.learners.items()}
+        pickled, scaler = is_pickled(checkpoint), self.accelerator.scaler
+        (read_pickled_learners if pickled else read_learners)(checkpoint, self.learners, scaler)
+        if self.accept_changes:
+            for name, learner in self.learners.items():
+                learner.set_hyperparameters(given[name])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
-        self.checkpoints.load(checkpoint)  # last, so that it overwrites random states changed before
+        # Last, because loading may draw random numbers.
+        process = self.accelerator.process_index
+        set_random_states(pickled_random_states(checkpoint, process) if pickled else state["random"])
         logger.info(f"resumed from {checkpoint}")
 
-    def _save_models(self, folder: Path) -> None:
+    def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
+        """Compare the recipe with the checkpoint's. A data set may have moved, and options may have been added."""
+        moved = {name for name, content in self.contents.items() if contents.get(name) == content}
+        changed = sorted(n for n, v in self.recipe.items() if n in theirs and theirs[n] != v and n not in moved)
+        if changed and not self.accept_changes:
+            raise ValueError(
+                f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
+                f"add `--accept_changes` to go on with these values, the same weights and the same optimiser."
+            )
+        if changed:
+            logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")
+        for name in sorted(contents.keys() & self.contents.keys() - moved - set(changed)):
+            logger.warning(f"the content of `{name}` has changed since {checkpoint}; the run goes on with it")
+
+    def _write(self, folder: Path) -> None:
+        write_learners(folder, self.learners, self.accelerator.scaler)
         self.ema.model.save_pretrained(folder / EMA_FOLDER)
         if "discriminator" in self.learners:
             discriminator = self.accelerator.unwrap_model(self.learners["discriminator"].module)

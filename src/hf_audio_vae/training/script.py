@@ -1,13 +1,18 @@
 """Start and end of every training script."""
 
 import logging
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     InitProcessGroupKwargs,
@@ -16,19 +21,70 @@ from accelerate.utils import (
 )
 
 from hf_audio_vae.data import StreamLoader
-from hf_audio_vae.data.streaming import ItemStream, TooManyBadItemsError
+from hf_audio_vae.data.streaming import DeadWorkerError, ItemStream, TooManyBadItemsError
+from hf_audio_vae.files import exclusive
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.ema import EMA
+from hf_audio_vae.training.interruption import Interrupted
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
 from hf_audio_vae.training.objective import Objective
+from hf_audio_vae.training.publishing import PushError, prepare_repository
 from hf_audio_vae.training.run import Run
 
 logger = logging.getLogger(__name__)
 PROJECT = "hf-audio-vae"  # name of the trackers' project
+ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
 VALIDATION_TIMEOUT = timedelta(hours=2)  # the other processes wait while the main process validates
+
+
+@contextmanager
+def started(config: ConfigT, *, find_unused_parameters: bool = False) -> Iterator[tuple[ConfigT, Accelerator]]:
+    """Check what the end of the run needs, take the output folder, and start the accelerator.
+
+    Args:
+        config (`TrainingConfig`): The recipe.
+        find_unused_parameters (`bool`): Set if some parameters get no gradient in some steps.
+
+    Yields:
+        The recipe, with the full id of the repository to push to, and the accelerator. No other process can write
+        into the output folder until the block ends.
+
+    Raises:
+        ValueError: A tracker is not installed, the output folder is in use, or the Hub cannot be written to.
+        OSError: The output folder cannot be written.
+    """
+    installed = [str(tracker.value) for tracker in get_available_trackers()]
+    if config.report_to not in ("none", "all", *installed):
+        raise ValueError(
+            f"`report_to` names {config.report_to!r}, which is not installed; install it, or use "
+            f"{', '.join([*installed, 'none'])}."
+        )
+    accelerator = start_accelerator(config, find_unused_parameters=find_unused_parameters)
+    lock = exclusive(config.output_dir) if accelerator.is_main_process else nullcontext()
+    with lock, _one_line_for_threads(config.output_dir):
+        if config.push_to_hub and accelerator.is_main_process:
+            config = config.model_copy(update={"hub_model_id": prepare_repository(config)})
+        yield config, accelerator
+
+
+@contextmanager
+def _one_line_for_threads(folder: Path) -> Iterator[None]:
+    """Log an `OSError` of a background thread in one line: trackers write from threads, and the disk may be full."""
+
+    def log_or_print(thread_error: threading.ExceptHookArgs) -> None:
+        if isinstance(thread_error.exc_value, OSError):
+            logger.error("the logs in %s cannot be written: %s", folder, thread_error.exc_value.strerror)
+        else:
+            before(thread_error)
+
+    before, threading.excepthook = threading.excepthook, log_or_print
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = False) -> Accelerator:
@@ -98,10 +154,25 @@ def train(
     on_gpu = accelerator.device.type == "cuda"
     loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
     checkpoints = Checkpoints(accelerator, config.output_dir, config.checkpoints_total_limit)
-    run = Run(accelerator, learners, objective, loader, ema, checkpoints, config.lasting())
-    if checkpoint := checkpoints.find(config.resume_from_checkpoint):
+    checkpoint = checkpoints.find(config.resume_from_checkpoint)
+    run = Run(
+        accelerator,
+        learners,
+        objective,
+        loader,
+        ema,
+        checkpoints,
+        recipe=config.lasting(),
+        contents=config.contents(),
+        accept_changes=config.accept_changes,
+    )
+    if checkpoint:
         run.resume(checkpoint)
-    fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
+    try:
+        fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
+    except Interrupted:
+        accelerator.end_training()
+        raise
     if accelerator.is_main_process:
         publish(run.progress.history)
     accelerator.end_training()
@@ -115,7 +186,10 @@ def start_log() -> None:
 
 
 def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Run a script's `main(argv)`; exit with 2 and a message for invalid input, with 1 for a failed run.
+    """Run a script's `main(argv)` and exit with one line and a code if it fails.
+
+    The code is 2 for invalid input and for a file that cannot be read or written, 1 for a failed run, 130 after SIGINT
+    and 143 after SIGTERM.
 
     Args:
         main (`Callable`): Main function of the script.
@@ -123,6 +197,12 @@ def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = Non
     """
     try:
         main(sys.argv[1:] if argv is None else argv)
-    except (ValueError, OSError, TooManyBadItemsError, NonFiniteLossError) as error:
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(128 + interruption.number)
+    except KeyboardInterrupt:
+        print("interrupted; steps since the last checkpoint are lost", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except (ValueError, OSError, TooManyBadItemsError, NonFiniteLossError, DeadWorkerError, PushError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError | OSError) else 1)

@@ -1,9 +1,11 @@
 """Sections of a recipe, created from constructor signatures: argument names, types and defaults."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -88,6 +90,16 @@ def one_of(names: Collection[str]) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+@contextmanager
+def options_of(name: str, options: Mapping[str, object]) -> Iterator[None]:
+    """Turn every error of a constructor of another library into a `ValueError` that shows its options."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"a {name} with {dict(options)} cannot be built: {reason}") from error
 
 
 def takes(constructor: Callable[..., object], name: str) -> bool:

@@ -64,7 +64,7 @@ def test_all_keys_are_tried():
     ("changes", "message"),
     [
         ({"strides": (2, 2)}, r"`strides` \(2, 2\).*same levels"),
-        ({"strides": (), "downsampling_counts": (), "level_multipliers": ()}, "at least one level"),
+        ({"strides": (), "downsampling_counts": (), "level_multipliers": ()}, "`downsampling_counts` has 0 numbers"),
         ({"downsampling_counts": (1, 0, 1)}, r"`downsampling_counts` is \(1, 0, 1\)"),
         ({"width": 0}, "`width` is 0"),
         ({"codebook_size": 1}, "`codebook_size` is 1"),

@@ -42,6 +42,14 @@ def test_what_is_dropped_leaves_what_was_never_there(conditioner: LatentConditio
     torch.testing.assert_close(dropped.global_hidden_states[1], full.global_hidden_states[1])
 
 
+def test_an_item_without_a_class_has_no_token_for_it_and_keeps_its_text(conditioner: LatentConditioner) -> None:
+    durations, text = torch.tensor([1.0, 2.0]), {"text_hidden_states": noise(2, 3, TEXT_WIDTH)}
+    condition = conditioner(durations, class_labels=torch.tensor([-1, 0]), **text)
+    assert condition.encoder_attention_mask.tolist() == [[True, False, True, True, True], 5 * [True]]
+    bare = conditioner(durations, **text)
+    torch.testing.assert_close(condition.global_hidden_states[0], bare.global_hidden_states[0])
+
+
 def test_durations_are_told_apart_to_a_tenth_of_a_second_up_to_minutes(conditioner: LatentConditioner) -> None:
     features = conditioner.duration_features(torch.arange(0, 3000) / 10)
     distances = (features[1:] - features[:-1]).norm(dim=1)

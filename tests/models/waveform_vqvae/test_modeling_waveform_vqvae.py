@@ -363,7 +363,7 @@ def test_every_key_changes_behaviour():
     [
         ({"audio_channels": 0}, "`audio_channels` is 0"),
         ({"downsampling_ratios": (2, 0)}, r"`downsampling_ratios` is \(2, 0\)"),
-        ({"downsampling_ratios": ()}, "at least one stride"),
+        ({"downsampling_ratios": ()}, "`downsampling_ratios` has 0 numbers"),
         ({"num_lstm_layers": -1}, "`num_lstm_layers` is -1"),
         ({"decoder_hidden_size": 3}, "`decoder_hidden_size` 3 leaves 0"),
         ({"residual_compression": 5}, "`residual_compression` of 5"),

@@ -177,25 +177,29 @@ def test_from_sound_to_a_prior_to_sound_by_the_scripts(
         str(tmp_path / "out"),
     ]
     assert main(["generate", str(tmp_path / "prior"), *options]) == 0, capsys.readouterr().err
-    made = [read_audio(tmp_path / f"out/0{i}-generated.wav")[0] for i in range(2)]
+    made, rates = zip(*(read_audio(tmp_path / f"out/0{i}-generated.wav") for i in range(2)), strict=True)
     assert [sound.shape for sound in made] == 2 * [(1, round(0.33 * RATE))]
+    assert rates == (RATE, RATE)
     assert not torch.equal(*made)
     assert (tmp_path / "out/generated.png").read_bytes().startswith(b"\x89PNG")
     moved = str((tmp_path / "model").rename(tmp_path / "elsewhere"))
     for options, message in (
-        (["--prompt", "a drum", "--guidance_scale", "0"], "does not accept --prompt, --guidance_scale"),
-        (["--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
-        (["--temperature", "0"], "`temperature` is 0.0; give a number above 0"),
-        ([], "Name it with --autoencoder"),
+        (["--overwrite", "--prompt", "a drum", "--guidance_scale", "0"], "does not accept --prompt, --guidance_scale"),
+        (["--overwrite", "--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
+        (["--overwrite", "--temperature", "0"], "`temperature` is 0.0; give a number above 0"),
+        (["--seconds", "1e9"], "s are requested; give at most"),
+        ([], "exists; name another --output_dir, or give --overwrite"),
+        (["--overwrite"], "Name it with --autoencoder"),
     ):
-        assert main(["generate", str(tmp_path / "prior"), *options]) == 2
+        assert main(["generate", str(tmp_path / "prior"), "--output_dir", str(tmp_path / "out"), *options]) == 2
         assert message in capsys.readouterr().err
     options = ["--autoencoder", moved, "--seconds", "0.1", "--output_dir", str(tmp_path / "again")]
     assert main(["generate", str(tmp_path / "prior"), *options]) == 0, capsys.readouterr().err
     tokens = json.loads((tmp_path / "prior/code_tokens.json").read_text())
     tokens["codes"]["weights"] = "0" * 64
     (tmp_path / "prior/code_tokens.json").write_text(json.dumps(tokens))
-    assert main(["generate", str(tmp_path / "prior"), "--autoencoder", moved]) == 2
+    again = ["--autoencoder", moved, "--output_dir", str(tmp_path / "again"), "--overwrite"]
+    assert main(["generate", str(tmp_path / "prior"), *again]) == 2
     assert "has other weights than the autoencoder of" in capsys.readouterr().err
 
 

@@ -17,6 +17,7 @@ import torch
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.data import load_audio_stream, read_record
+from hf_audio_vae.files import exclusive
 from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
 from tests.data.latent_data import record
 from tests.memory import PeakBytes
@@ -224,24 +225,30 @@ def test_statistics_that_are_there_are_kept(undisturbed: tuple[Path, Path], tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
-    undisturbed: tuple[Path, Path], tmp_path: Path, seed: int
+    undisturbed: tuple[Path, Path], tmp_path: Path, signal_: signal.Signals
 ) -> None:
     model, expected = undisturbed
-    chance = random.Random(seed)
+    chance = random.Random(int(signal_))
     kills = 0
     for _ in range(3):
         arguments = command(model, REPO / "data/held_out", tmp_path)
-        process = subprocess.Popen(arguments, env=environment(), cwd=REPO, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            arguments,
+            env=environment(),
+            cwd=REPO,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background jobs
+        )
         deadline = time.monotonic() + 100
         count = len(list(tmp_path.glob("data/*")))
         while len(list(tmp_path.glob("data/*"))) == count and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal_)
+        kills += process.wait() != 0
     assert kills, "every run had ended before it could be killed"
     finished = run(command(model, REPO / "data/held_out", tmp_path))
     assert finished.returncode == 0, finished.stderr
@@ -268,6 +275,30 @@ def test_another_model_does_not_go_on_in_the_folder(undisturbed: tuple[Path, Pat
     finished = run(command(tmp_path / "other", REPO / "data/held_out", latents))
     assert finished.returncode == 2
     assert "made with other values of weights; choose another `--output_dir`" in finished.stderr
+
+
+def test_a_second_run_in_one_folder_is_refused(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    with exclusive(tmp_path / "out"):
+        finished = run(command(undisturbed[0], REPO / "data/held_out", tmp_path / "out"))
+    assert finished.returncode == 2
+    assert "out is in use by process" in finished.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_source_that_has_changed_is_encoded_again_where_it_has(
+    sounds: Path, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert run(command(undisturbed[0], sounds, tmp_path / "out")).returncode == 0
+    (sounds / "1.wav").unlink()
+    write_noise(sounds / "4.wav", 0.2, seed=20)
+    (sounds / "metadata.csv").unlink()
+    again = run(command(undisturbed[0], sounds, tmp_path / "out"))
+    assert again.returncode == 0, again.stderr
+    assert "1 items are gone from the source and from the data set: 1.wav" in again.stderr
+    assert "1 items have changed and are encoded again: 4.wav" in again.stderr
+    assert run(command(undisturbed[0], sounds, tmp_path / "fresh")).returncode == 0
+    assert files_in(tmp_path / "out") == files_in(tmp_path / "fresh")
+    assert read_record(tmp_path / "out") == read_record(tmp_path / "fresh")
 
 
 def test_too_many_bad_items_fail_the_run(sounds: Path, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:

@@ -40,6 +40,26 @@ def batch_of(lengths: tuple[int, ...], first: int = 0) -> LatentBatch:
     return collate_latents(crops, origin, frame_rate=20.0)
 
 
+def test_an_item_without_class_and_text_trains_as_one_whose_conditions_are_dropped() -> None:
+    denoiser = Denoiser(transformer(), with_random_parameters(LatentConditioner(WIDTH, ("a", "b"), 12)))
+
+    def encode_prompts(prompts: list[str]) -> tuple[Tensor, Tensor]:
+        states = torch.stack([torch.full((3, 12), float(len(prompt))) for prompt in prompts])
+        return states, torch.ones(len(prompts), 3, dtype=torch.bool)
+
+    def errors(labels: list[int], prompts: list[str], dropout: float) -> Tensor:
+        batch = replace(batch_of((20, 7)), class_labels=torch.tensor(labels), prompts=prompts)
+        terms = {"normalize": unchanged, "encode_prompts": encode_prompts, "condition_dropout": dropout}
+        return diffusion_step(denoiser, batch, RectifiedFlow(), **terms).denoiser
+
+    given, dropped = errors([0, 1], ["a", "bc"], 0.0), errors([0, 1], ["a", "bc"], 1.0)
+    torch.testing.assert_close(errors([-1, 1], ["", "bc"], 0.0), torch.stack([dropped[0], given[1]]))
+    assert not torch.isclose(given, dropped).any()
+    partly = errors([-1, 1], ["a", ""], 0.0)
+    assert not torch.isclose(partly, given).any(), "a missing condition is not there"
+    assert not torch.isclose(partly, dropped).any(), "the other condition is"
+
+
 @pytest.mark.parametrize("process", PROCESSES)
 def test_an_items_error_is_its_own_whatever_it_is_padded_to(denoiser: Denoiser, process) -> None:
     together = diffusion_step(denoiser, batch_of(LENGTHS), process, normalize=unchanged, condition_dropout=0.5)

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hf_audio_vae.models.inputs import check_codes
+from hf_audio_vae.models.inputs import check_codes, check_tensor
 from hf_audio_vae.models.padding import valid_mask
+from hf_audio_vae.modules.integers import is_integer
 
 Given = Sequence[Tensor] | Tensor
 
 
 def check_level(level: int, num_levels: int) -> None:
     """Raise `ValueError` unless there is such a level."""
-    if not 0 <= level < num_levels:
-        raise ValueError(f"`level` is {level}; the model has the levels 0, the finest, to {num_levels - 1}.")
+    if not is_integer(level, least=0, most=num_levels - 1):
+        raise ValueError(f"`level` is {level!r}; the model has the levels 0, the finest, to {num_levels - 1}.")
 
 
 def level_path(level: int | None, num_levels: int, joint: bool) -> tuple[int, ...]:
@@ -31,6 +32,10 @@ def picked(given: Given, level: int | None, path: tuple[int, ...], num_levels: i
         if level is None and num_levels > 1:
             raise ValueError(f"`{name}` is one tensor, not a tuple of {num_levels} levels; pass its `level`.")
         return [given]
+    if not isinstance(given, list | tuple):
+        raise ValueError(
+            f"`{name}` is a {type(given).__name__}; pass a tuple of tensors, or one tensor and its `level`."
+        )
     if len(given) != num_levels:
         raise ValueError(
             f"`{name}` holds {len(given)} levels, the model has {num_levels}; pass all of them, finest first, or one "
@@ -44,6 +49,7 @@ def check_levels(codes: Sequence[Tensor], path: tuple[int, ...], ratios: tuple[i
 
     `ratios` are the frames of each level per frame of the last.
     """
+    check_tensor(codes[-1], "audio_codes")
     batch, _, frames = codes[-1].shape if codes[-1].ndim == 3 else (0, 0, 0)
     for level, level_codes, ratio in zip(path, codes, ratios, strict=True):
         check_codes(level_codes, (codebook_size,))

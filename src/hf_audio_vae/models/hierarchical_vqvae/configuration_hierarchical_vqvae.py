@@ -3,7 +3,7 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from hf_audio_vae.models.inputs import check_codebook
+from hf_audio_vae.models.inputs import check_codebook, check_layers, check_product, check_size_lists, check_sizes
 
 Sequence = tuple[int, ...] | list[int]
 
@@ -83,21 +83,26 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
 
     def _check_levels(self) -> None:
         sequences = {key: getattr(self, key) for key in ("downsampling_counts", "strides", "level_multipliers")}
-        if len({len(value) for value in sequences.values()}) > 1 or not self.strides:
+        check_size_lists(**sequences)
+        if len({len(value) for value in sequences.values()}) > 1:
             raise ValueError(
                 f"{', '.join(f'`{key}` {value}' for key, value in sequences.items())} have to name the same levels: "
-                f"give one number per level, and at least one level."
+                f"give one number per level."
             )
-        for key, value in sequences.items():
-            if min(value) < 1:
-                raise ValueError(f"`{key}` is {value}; every number has to be 1 or more.")
+        check_layers(downsampling_counts=sum(self.downsampling_counts))
+        check_product("hop length", self.hop_lengths[-1:])
 
     def _check_sizes(self) -> None:
-        for key in ("audio_channels", "sampling_rate", "hidden_size", "width", "depth", "dilation_growth"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"`{key}` is {getattr(self, key)}; it has to be 1 or more.")
-        if self.dilation_cycle is not None and self.dilation_cycle < 1:
-            raise ValueError(f"`dilation_cycle` is {self.dilation_cycle}; give 1 or more, or `None` for no cycle.")
+        sizes = ("audio_channels", "sampling_rate", "hidden_size", "width", "depth", "dilation_growth")
+        check_sizes(**{key: getattr(self, key) for key in sizes})
+        if self.dilation_cycle is not None:
+            check_sizes(dilation_cycle=self.dilation_cycle)
+        multiplier = max(self.level_multipliers)
+        depth = self.depth * multiplier
+        check_layers(depth=depth)
+        check_product("largest dilation", [self.dilation_growth] * (min(depth, self.dilation_cycle or depth) - 1))
+        check_product("width of a residual unit", (self.unit_expansion, self.width, multiplier))
+        check_product("width of a level", (self.width, multiplier))
         if int(self.unit_expansion * self.width) < 1:
             raise ValueError(
                 f"`unit_expansion` {self.unit_expansion} of a `width` of {self.width} leaves a residual unit no "

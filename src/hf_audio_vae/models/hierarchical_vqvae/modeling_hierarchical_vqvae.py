@@ -36,12 +36,13 @@ from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_w
 from hf_audio_vae.models.padding import by_length, checked_waveform
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.modules.deferral import deferring_checks
+from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.quantization import Codebook, VectorQuantizer
 from hf_audio_vae.runtime.coders import Coding, LayerRange, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
+class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type: ignore[misc]
     """Autoencoder with several levels of codes, from fine (high rate) to coarse (low rate), as in Jukebox.
 
     Each level has an encoder, a codebook and a decoder, and reconstructs the waveform by itself. A language model can
@@ -208,7 +209,9 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         if audio_codes_mask is not None:
             masks = picked(audio_codes_mask, level, path, self.num_levels, "audio_codes_mask")
             valid = common_mask(masks, levels, ratios)
-        output = HierarchicalVQVAEDecoderOutput(self._decode(levels, path, valid, latents=False))
+        audio = self._decode(levels, path, valid, latents=False)
+        check_output(audio, "samples")
+        output = HierarchicalVQVAEDecoderOutput(audio)
         return output if return_dict else output.to_tuple()
 
     @deferring_checks
@@ -290,6 +293,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
             wrap=identity,
             pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
+            dtype=self.dtype,
         )
 
     def graph_parts(self) -> dict[str, GraphPart]:
@@ -350,6 +354,7 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):
         return [level for encoder in self.encoders for level in self._encode_by(encoder, waveform, valid, latents)]
 
     def _encode_by(self, encoder: LevelEncoder, waveform: Tensor, valid: Tensor | None, latents: bool) -> Levels:
+        waveform = waveform.to(self.dtype)
         encode = partial(self.coder.encode, self._encoding(encoder, latents=latents))
         if valid is None:
             return encode(waveform)

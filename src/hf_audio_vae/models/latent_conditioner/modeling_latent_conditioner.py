@@ -7,6 +7,9 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from hf_audio_vae.models.inputs import check_sizes
+from hf_audio_vae.modules.pretrained import CheckedPretrainedMixin
+
 DURATION_FEATURES = 256
 PER_SECOND = 100.0  # durations are resolved to about a hundredth of a second
 
@@ -26,7 +29,7 @@ class LatentConditionerOutput(BaseOutput):
     global_hidden_states: Tensor | None = None
 
 
-class LatentConditioner(ModelMixin, ConfigMixin):
+class LatentConditioner(CheckedPretrainedMixin, ModelMixin, ConfigMixin):
     """Embeds a duration and, if the model has them, a class and a text as the conditions of a denoiser.
 
     The duration is always given. A class or text that is left out, for guidance or because an item has none, gives no
@@ -39,7 +42,7 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         text_hidden_size (`int`, *optional*): Width of the text encoder's states; none for a model without text.
 
     Raises:
-        ValueError: `class_names` holds a name twice.
+        ValueError: A size is not positive, or `class_names` holds a name twice.
 
     Example:
         >>> conditioner = LatentConditioner(8, class_names=("drum", "voice"))
@@ -53,6 +56,11 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         self, hidden_size: int = 768, class_names: tuple[str, ...] = (), text_hidden_size: int | None = None
     ) -> None:
         super().__init__()
+        check_sizes(hidden_size=hidden_size)
+        if text_hidden_size is not None:
+            check_sizes(text_hidden_size=text_hidden_size)
+        if not isinstance(class_names, list | tuple) or not all(isinstance(name, str) for name in class_names):
+            raise ValueError(f"`class_names` is {class_names!r}; give a list of names.")
         if len(set(class_names)) < len(class_names):
             raise ValueError(f"`class_names` {tuple(class_names)} has one name twice; give each class its own.")
         self.duration_features = Timesteps(DURATION_FEATURES, True, 0, scale=PER_SECOND)
@@ -73,7 +81,8 @@ class LatentConditioner(ModelMixin, ConfigMixin):
 
         Args:
             durations (`torch.Tensor` of shape `(batch,)`): Durations in seconds.
-            class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`.
+            class_labels (`torch.Tensor` of shape `(batch,)`, *optional*): Indices into `class_names`; -1 for an item
+                without a class.
             text_hidden_states (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`, *optional*): States of
                 the text encoder.
             text_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*): Valid tokens; all if
@@ -90,10 +99,11 @@ class LatentConditioner(ModelMixin, ConfigMixin):
         if class_labels is not None:
             if self.class_embedding is None:
                 raise ValueError("`class_labels` are given, but this model was trained without classes.")
-            embedded = self.class_embedding(class_labels)
+            embedded = self.class_embedding(class_labels.clamp(min=0))
+            has_class = kept & (class_labels >= 0)
             tokens.append(embedded[:, None])
-            masks.append(kept[:, None])
-            total = total + embedded * kept[:, None]
+            masks.append(has_class[:, None])
+            total = total + embedded * has_class[:, None]
         if text_hidden_states is not None:
             if self.text_projection is None:
                 raise ValueError("a text is given, but this model was trained without texts.")

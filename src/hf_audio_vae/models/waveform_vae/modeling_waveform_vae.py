@@ -7,6 +7,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import AutoencoderMixin
 from torch import nn
 
+from hf_audio_vae.models.inputs import check_product, check_size_lists, check_sizes
 from hf_audio_vae.models.normalization import check_statistics
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.modules.activations import Snake1d
@@ -114,15 +115,25 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(
+            encoder_hidden_size=encoder_hidden_size,
+            decoder_channels=decoder_channels,
+            decoder_input_channels=decoder_input_channels,
+            audio_channels=audio_channels,
+            sampling_rate=sampling_rate,
+        )
+        check_size_lists(downsampling_ratios=downsampling_ratios, channel_multiples=channel_multiples)
         strides, multiples = tuple(downsampling_ratios), tuple(channel_multiples)
-        numbers = [encoder_hidden_size, decoder_channels, decoder_input_channels, audio_channels, sampling_rate]
-        if min((*numbers, *strides, *multiples)) < 1:
-            raise ValueError(f"every size has to be 1 or more, got {numbers}, {strides} and {multiples}.")
-        if len(strides) != len(multiples) or not strides:
+        if len(strides) != len(multiples):
             raise ValueError(
                 f"`downsampling_ratios` {strides} and `channel_multiples` {multiples} have to name the same blocks: "
-                f"give one multiple per stride, and at least one of each."
+                f"give one multiple per stride."
             )
+        check_product("hop length", strides)
+        for width in (encoder_hidden_size, decoder_channels):
+            check_product("width of the widest block", (width, max(multiples)))
+        if not isinstance(causal, bool):
+            raise ValueError(f"`causal` is {causal!r}; it has to be true or false.")
         check_statistics(latents_mean, latents_std, decoder_input_channels)
         encoder_widths = (encoder_hidden_size, *(encoder_hidden_size * multiple for multiple in multiples))
         decoder_widths = (*(decoder_channels * multiple for multiple in multiples[::-1]), decoder_channels)

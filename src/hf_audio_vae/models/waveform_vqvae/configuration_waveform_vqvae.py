@@ -3,7 +3,7 @@ import math
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from hf_audio_vae.models.inputs import check_codebook
+from hf_audio_vae.models.inputs import check_codebook, check_layers, check_product, check_size_lists, check_sizes
 from hf_audio_vae.modules.quantization import QUANTIZERS
 
 
@@ -114,27 +114,26 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         return math.prod(self.downsampling_ratios)
 
     def _check_numbers(self) -> None:
-        positive = (
+        sizes = (
             "audio_channels",
             "sampling_rate",
             "encoder_hidden_size",
             "decoder_hidden_size",
-            "downsampling_ratios",
             "hidden_size",
             "kernel_size",
             "encoder_last_kernel_size",
             "decoder_last_kernel_size",
             "residual_kernel_size",
-            "residual_dilations",
             "residual_compression",
             "num_codebooks",
         )
-        for name in positive:
-            value = getattr(self, name)
-            if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-                raise ValueError(f"`{name}` is {value}; it has to be 1 or more.")
-        if not self.downsampling_ratios:
-            raise ValueError("`downsampling_ratios` is empty; give at least one stride.")
+        check_sizes(**{name: getattr(self, name) for name in sizes})
+        check_size_lists(downsampling_ratios=self.downsampling_ratios)
+        if self.residual_dilations:
+            check_size_lists(residual_dilations=self.residual_dilations)
+        check_layers(num_codebooks=self.num_codebooks, num_lstm_layers=self.num_lstm_layers)
+        check_product("hop length", self.downsampling_ratios)
+        check_product("width of the encoder", (self.encoder_hidden_size, *(2 for _ in self.downsampling_ratios)))
         if self.num_lstm_layers < 0:
             raise ValueError(f"`num_lstm_layers` is {self.num_lstm_layers}; it has to be 0 or more.")
         for name, blocks in (("encoder_hidden_size", 0), ("decoder_hidden_size", len(self.downsampling_ratios))):
@@ -161,8 +160,8 @@ class WaveformVQVAEConfig(PreTrainedConfig):
             )
 
     def _check_quantizer(self) -> None:
-        if self.codebook_dim is not None and self.codebook_dim < 1:
-            raise ValueError(f"`codebook_dim` is {self.codebook_dim}; it has to be 1 or more, or None.")
+        if self.codebook_dim is not None:
+            check_sizes(codebook_dim=self.codebook_dim)
         if not 0 <= self.quantizer_dropout <= 1:
             raise ValueError(f"`quantizer_dropout` is {self.quantizer_dropout}; it is a share, between 0 and 1.")
         check_codebook(self.codebook_size, self.ema_decay, self.restart_share)

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
-from hf_audio_vae.models.inputs import check_codes, check_sampling_rate, check_waveform
+from hf_audio_vae.models.inputs import (
+    check_codes,
+    check_sampling_rate,
+    check_tensor,
+    check_waveform,
+)
 from hf_audio_vae.models.padding import by_length, checked_waveform, valid_mask
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -18,14 +23,15 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEOutput,
 )
 from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
-from hf_audio_vae.modules.deferral import deferring_checks
+from hf_audio_vae.modules.deferral import deferring_checks, require
+from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.quantization import Quantizer
 from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
 
-class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
+class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. It
@@ -203,6 +209,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
         audio = by_length(decode, audio_codes.long(), valid, 1, self.hop_length)
         if audio_scales is not None:
             audio = scaled(audio, audio_scales)
+        check_output(audio, "samples")
         return WaveformVQVAEDecoderOutput(audio) if return_dict else (audio,)
 
     @deferring_checks
@@ -278,6 +285,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
             wrap=identity,
             pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
+            dtype=self.dtype,
         )
 
     def _frames_mask(self, valid: Tensor | None) -> Tensor | None:
@@ -287,9 +295,9 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     def _normalized(self, waveform: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Divide each item by its loudness if the model normalizes; also return the divisors, (batch, 1)."""
         if not self.config.normalize:
-            return waveform, None
+            return waveform.to(self.dtype), None
         scales = loudness(waveform, valid)
-        return (waveform / scales[..., None]).to(waveform.dtype), scales
+        return (waveform / scales[..., None]).to(self.dtype), scales
 
     def _check_scales(self, scales: Tensor | None, batch: int) -> None:
         if (scales is not None) != self.config.normalize:
@@ -298,8 +306,15 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
                 f"the model has `normalize={self.config.normalize}` and {needed} `audio_scales`; pass them with the "
                 f"codes if and only if `encode` returns them."
             )
-        if scales is not None and scales.shape != (batch, 1):
+        if scales is None:
+            return
+        check_tensor(scales, "audio_scales")
+        if scales.shape != (batch, 1):
             raise ValueError(f"`audio_scales` has shape {tuple(scales.shape)}, expected ({batch}, 1), one per item.")
+        require(
+            lambda: ((scales >= 0) & scales.isfinite()).all(),
+            lambda: ValueError(f"`audio_scales` holds {scales.flatten().tolist()}; pass those that `encode` returns."),
+        )
 
     def _check_streamable(self) -> None:
         if self.config.normalize:

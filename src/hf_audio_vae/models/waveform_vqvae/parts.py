@@ -1,5 +1,6 @@
 """The layers and the quantizer of a `WaveformVQVAE`, from its configuration."""
 
+import inspect
 from collections.abc import Callable
 
 from torch import nn
@@ -32,9 +33,18 @@ def seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
 
 
 def new_quantizer(config: WaveformVQVAEConfig) -> Quantizer:
-    """Make the quantizer that a configuration describes."""
+    """Make the quantizer that a configuration describes.
+
+    Raises:
+        ValueError: The quantizer does not take one of the `quantizer_options`.
+    """
     if config.quantizer is not None:
-        return QUANTIZERS[config.quantizer](config.hidden_size, **config.quantizer_options or {})
+        quantizer, options = QUANTIZERS[config.quantizer], config.quantizer_options or {}
+        try:
+            inspect.signature(quantizer).bind(config.hidden_size, **options)
+        except TypeError as error:
+            raise ValueError(f"`quantizer_options` of {config.quantizer!r} are {options}: {error}.") from error
+        return quantizer(config.hidden_size, **options)
     if config.fsq_levels is not None:
         return FiniteScalarQuantizer(config.hidden_size, tuple(config.fsq_levels))
     return residual_vector_quantizer(

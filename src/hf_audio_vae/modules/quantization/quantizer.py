@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.modules.deferral import require
+from hf_audio_vae.modules.integers import is_integer
 from hf_audio_vae.modules.quantization.output import QuantizerOutput
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -53,6 +54,7 @@ class Quantizer(nn.Module, ABC):
             ValueError: `num_codebooks` is out of range, or the numbers of generators and items differ.
         """
         count = self.checked_count(num_codebooks)
+        self._check_present(latents)
         with full_precision(latents.device):
             return self._quantize(latents.to(self.dtype), mask, count, generator)
 
@@ -63,6 +65,7 @@ class Quantizer(nn.Module, ABC):
             ValueError: Latents are NaN or infinite, or `num_codebooks` is out of range.
         """
         count = self.checked_count(num_codebooks)
+        self._check_present(latents)
         with torch.no_grad(), full_precision(latents.device):
             codes, finite = self._search(latents.to(self.dtype), count)
         check_finite(finite)
@@ -71,6 +74,7 @@ class Quantizer(nn.Module, ABC):
     def decode(self, codes: Tensor) -> Tensor:
         """Return the latents of integer codes, (batch, channels, frames); codes of the first codebooks suffice."""
         self.checked_count(codes.shape[1])
+        self._check_present(codes)
         with full_precision(codes.device):
             return self._look_up(codes.long())
 
@@ -86,12 +90,21 @@ class Quantizer(nn.Module, ABC):
     def _look_up(self, codes: Tensor) -> Tensor:
         """Return the latents of int64 codes."""
 
+    def _check_present(self, x: Tensor) -> None:
+        """Raise `ValueError` if hooks hold the weights elsewhere; they return them for single layers only."""
+        weight = next(self.parameters(), None)
+        if weight is not None and weight.is_meta and not x.is_meta:
+            raise ValueError(
+                "the quantizer's weights are offloaded layer by layer, but it uses several layers at once; offload "
+                "the model as a whole (`cpu_offload_with_hook` of accelerate, `enable_model_cpu_offload`)."
+            )
+
     def checked_count(self, num_codebooks: int | None) -> int:
         """Return the number of codebooks to use; raises `ValueError` if it is out of range."""
         available = len(self.codebook_sizes)
-        if num_codebooks is not None and not 1 <= num_codebooks <= available:
+        if num_codebooks is not None and not is_integer(num_codebooks, least=1, most=available):
             raise ValueError(
-                f"`num_codebooks` is {num_codebooks}; the model has {available}, ask for 1 to {available}."
+                f"`num_codebooks` is {num_codebooks!r}; the model has {available}, ask for 1 to {available}."
             )
         return num_codebooks or available
 

@@ -12,7 +12,7 @@ from hf_audio_vae.training.autoencoder.options import (
     build_weight,
 )
 from hf_audio_vae.training.autoencoder.steps import ADVERSARIAL_TERMS
-from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.config import TrainingConfig, replaced_by_pretrained
 from hf_audio_vae.training.sections import Changeable
 
 
@@ -30,7 +30,10 @@ class AutoencoderTrainingConfig(TrainingConfig):
     data_files: str | list[str] | None = None
     audio_column: str | None = None
 
+    validation_dataset_config_name: Changeable[str | None] = None
+    validation_dataset_revision: Changeable[str | None] = None
     validation_data_files: str | list[str] | None = None
+    validation_audio_column: Changeable[str | None] = None
     validation_seconds: Changeable[float] = Field(10.0, gt=0, description="seconds used of each validation item")
     num_validation_media: Changeable[int] = Field(4, ge=0, description="items logged as audio and image")
     min_active_share: Changeable[float] = Field(
@@ -66,6 +69,14 @@ class AutoencoderTrainingConfig(TrainingConfig):
         if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
             raise ValueError("fp16 scales one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
+
+    def without_effect(self) -> dict[str, str]:
+        """Return options that have no effect in this recipe, each with the reason."""
+        reasons = super().without_effect() | replaced_by_pretrained(self, "family", "model")
+        if self.adversarial:
+            replaced = replaced_by_pretrained(self.adversarial, "discriminators", prefix="adversarial.")
+            reasons |= {f"adversarial.{name}": reason for name, reason in replaced.items()}
+        return reasons
 
     def build_weights(self, frame_rate: float) -> dict[str, float | Schedule | KLControl]:
         """Return the loss weights as numbers, schedules and controls for a model with this frame rate."""

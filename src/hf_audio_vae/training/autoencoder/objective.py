@@ -114,9 +114,10 @@ class AutoencoderObjective:
         return {name: control.state_dict() for name, control in self._stateful().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state."""
+        """Restore the state of each control that is of the same kind as in `state`; others start anew."""
         for name, control in self._stateful().items():
-            control.load_state_dict(state[name])
+            if state.get(name, {}).keys() == control.state_dict().keys():
+                control.load_state_dict(state[name])
 
     def _stateful(self) -> dict[str, KLControl | GradientBalancer]:
         controls = {"kl": self.weights.get("kl"), "balancer": self.balancer}

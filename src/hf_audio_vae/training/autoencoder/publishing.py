@@ -1,6 +1,7 @@
 """Folder of a trained autoencoder: weights, recipe, metrics and card."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
@@ -22,20 +23,21 @@ def write_model(
     model: AutoencoderModel,
     config: AutoencoderTrainingConfig,
     history: Sequence[Mapping[str, float]],
+    folder: Path,
     title: str,
     discriminator: DiscriminatorEnsemble | None = None,
 ) -> None:
-    """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into `config.output_dir`.
+    """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into a folder.
 
     Args:
         model (`AutoencoderModel`): Model to publish, usually the averaged one.
         config (`AutoencoderTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`; the last is the
             model's.
+        folder (`Path`): Folder to write into.
         title (`str`): Title of the card: the repository's id, or the folder's name.
         discriminator (`DiscriminatorEnsemble`, *optional*): Its discriminators, for further training.
     """
-    folder = config.output_dir
     model.save_published(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)

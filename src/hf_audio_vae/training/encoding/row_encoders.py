@@ -1,6 +1,6 @@
 """Encoders from the audio of an item to dataset rows of posteriors or codes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -24,6 +24,10 @@ class RowEncoder(Protocol):
     audio_channels: int
     hop_length: int
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """Columns of codes or of the posterior."""
+
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
         """Return the columns of the rows, with the `others` of the source."""
 
@@ -43,6 +47,7 @@ class PosteriorEncoder:
         self.model, self.latent_channels = model, record.latent_channels
         self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
         self.hop_length = record.hop_length
+        self.columns = ("mean", "std")
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
         """Return `mean`, `std` and the other columns."""
@@ -56,16 +61,20 @@ class PosteriorEncoder:
         def read_for_model(start: int, stop: int) -> Tensor:
             return read(start, stop).to(self.model.device, self.model.dtype)
 
-        for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
-            # (1, latent_channels, frames) -> (frames, latent_channels)
-            mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
-            if not bool(mean.isfinite().all() and std.isfinite().all()):
-                raise AudioDecodeError("the latents of the item are NaN or infinite.")
-            yield {"mean": mean, "std": std}, len(mean)
+        try:
+            for posterior in _regrouped(self.model.encode_chunks(read_for_model, time), row_frames):
+                # (1, latent_channels, frames) -> (frames, latent_channels)
+                mean, std = (value[0].float().cpu().T for value in (posterior.mean, posterior.std))
+                yield {"mean": mean, "std": std}, len(mean)
+        except AudioDecodeError:
+            raise
+        except ValueError as error:
+            raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add the moments of each channel."""
-        tally.moments.add(columns["mean"].T, columns["std"].T)
+        mean, std = (columns[name].T.contiguous() for name in self.columns)  # one order of summation for any layout
+        tally.moments.add(mean, std)
 
 
 class CodeEncoder:
@@ -79,6 +88,7 @@ class CodeEncoder:
         self.model, self.record = model, record
         self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
         self.hop_length = model.hop_length
+        self.columns = record.columns
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
         """Return the columns of codes and the other columns."""

@@ -3,7 +3,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from hf_audio_vae.losses.diffusion import DiffusionProcess, RectifiedFlow, VPrediction
-from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.config import TrainingConfig, replaced_by_pretrained
 from hf_audio_vae.training.sections import Changeable
 
 DERIVED = ("sample_size", "in_channels", "out_channels", "cross_attention_input_dim", "global_states_input_dim")
@@ -36,8 +36,8 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     pretrained_subfolder: str | None = Field(None, description="subfolder of the networks, `ema` in a checkpoint")
     pretrained_revision: str | None = None
 
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.99
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.99, ge=0, lt=1)
 
     num_validation_sounds: Changeable[int] = Field(
         4, ge=0, description="number of sounds to generate, log and compare with the data"
@@ -52,6 +52,19 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
         if (self.text_column is None) != (self.text_encoder_name_or_path is None):
             raise ValueError("`text_column` and `text_encoder_name_or_path` go together; give both or neither")
         return self
+
+    def without_effect(self) -> dict[str, str]:
+        """Return options that have no effect in this recipe, each with the reason."""
+        reasons = super().without_effect() | replaced_by_pretrained(self, "transformer", "conditioner_hidden_size")
+        if self.process != "rectified_flow":
+            reasons["logit_normal"] = f"`process` {self.process}"
+        if self.text_encoder_name_or_path is None:
+            reasons["text_encoder_revision"] = "no `text_encoder_name_or_path`"
+        if self.num_validation_sounds == 0:
+            reasons |= dict.fromkeys(
+                ("validation_inference_steps", "validation_guidance_scale"), "no validation sounds"
+            )
+        return reasons
 
     def build_process(self) -> DiffusionProcess:
         """Return the diffusion process."""

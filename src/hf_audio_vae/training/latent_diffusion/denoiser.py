@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.models.denoising import denoise
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
+from hf_audio_vae.training.sections import options_of
 
 
 class Denoiser(nn.Module):
@@ -62,7 +63,7 @@ class Denoiser(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, subfolder: str = "", revision: str | None = None) -> "Denoiser":
         """Load the networks from a `save_pretrained` folder or a pipeline. `folder` may be a Hub id."""
-        options = {"torch_dtype": torch.float32, "revision": revision}
+        options = {"torch_dtype": torch.float32, "revision": revision, "use_safetensors": True}
         return cls(
             StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
             LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **options),
@@ -89,17 +90,18 @@ def new_denoiser(
         text_hidden_size (`int`, *optional*): Width of the text encoder's states.
 
     Raises:
-        ValueError: `StableAudioDiTModel` has no such argument.
+        ValueError: `StableAudioDiTModel` has no such argument, or refuses its value.
     """
     known = inspect.signature(StableAudioDiTModel.__init__).parameters
     if unknown := sorted(transformer.keys() - known.keys()):
         raise ValueError(f"StableAudioDiTModel takes no {', '.join(unknown)}; it takes {', '.join(list(known)[1:])}.")
-    network = StableAudioDiTModel(
-        sample_size=sample_size,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        cross_attention_input_dim=conditioner_hidden_size,
-        global_states_input_dim=conditioner_hidden_size,
-        **transformer,
-    )
+    with options_of("StableAudioDiTModel", transformer):
+        network = StableAudioDiTModel(
+            sample_size=sample_size,
+            in_channels=latent_channels,
+            out_channels=latent_channels,
+            cross_attention_input_dim=conditioner_hidden_size,
+            global_states_input_dim=conditioner_hidden_size,
+            **transformer,
+        )
     return Denoiser(network, LatentConditioner(conditioner_hidden_size, class_names, text_hidden_size))

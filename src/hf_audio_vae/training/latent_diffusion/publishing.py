@@ -1,6 +1,7 @@
 """Folder of a trained pipeline: models, recipe, metrics and card."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
@@ -16,17 +17,19 @@ def write_pipeline(
     pipeline: DiffusionPipeline,
     config: LatentDiffusionTrainingConfig,
     history: Sequence[Mapping[str, float]],
+    folder: Path,
     title: str,
 ) -> None:
-    """Write pipeline, `recipe.yaml`, `metrics.json` and the card `README.md` into `config.output_dir`.
+    """Write pipeline, `recipe.yaml`, `metrics.json` and the card `README.md` into a folder.
 
     Args:
         pipeline (`DiffusionPipeline`): Pipeline to publish, with the averaged networks.
         config (`LatentDiffusionTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the pipeline's.
+        folder (`Path`): Folder to write into.
         title (`str`): Title of the card.
     """
-    pipeline.save_pretrained(config.output_dir)
+    pipeline.save_pretrained(folder)
     names = list(pipeline.conditioner.config.class_names)
     arguments = ['"a text"'] if config.text_column else []
     arguments += [f'class_labels="{names[0]}"'] if names else []
@@ -41,4 +44,4 @@ def write_pipeline(
         "training steps": f"{history[-1]['step']:.0f}",
     }
     card = pipeline_card(title=title, call=", ".join(arguments), summary=summary, metrics=history[-1])
-    write_run(config.output_dir, config.model_dump(mode="json", exclude_none=True), history, card)
+    write_run(folder, config.model_dump(mode="json", exclude_none=True), history, card)

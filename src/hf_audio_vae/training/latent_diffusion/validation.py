@@ -19,10 +19,11 @@ DRAWS = 8  # samples of noise and time per item
 def generate_like(
     pipeline: DiffusionPipeline, batch: LatentBatch, seed: int, *, num_inference_steps: int, guidance_scale: float
 ) -> Tensor:
-    """Generate normalised latents, (latent_channels, frames), with the class, text and length of one item."""
+    """Generate normalised latents, (latent_channels, frames), with the class, text and length of one item, if any."""
+    labels = [] if batch.class_labels is None else [label for label in batch.class_labels.tolist() if label >= 0]
     (latents,) = pipeline(
-        batch.prompts,
-        None if batch.class_labels is None else batch.class_labels.tolist(),
+        [prompt for prompt in batch.prompts or () if prompt] or None,
+        labels or None,
         audio_end_in_s=int(batch.mask.sum()) / batch.frame_rate,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,

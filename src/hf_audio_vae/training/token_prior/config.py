@@ -3,7 +3,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from hf_audio_vae.tokens.code_tokens import Order
-from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.config import TrainingConfig, replaced_by_pretrained
 
 DERIVED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -24,8 +24,8 @@ class TokenPriorTrainingConfig(TrainingConfig):
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `ema` in a checkpoint")
     pretrained_revision: str | None = None
 
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.95
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.95, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -36,3 +36,7 @@ class TokenPriorTrainingConfig(TrainingConfig):
         if self.upsample_from_level is not None and self.order is not None:
             raise ValueError("`order` applies to a level without `upsample_from_level`; leave it out")
         return self
+
+    def without_effect(self) -> dict[str, str]:
+        """Return options that have no effect in this recipe, each with the reason."""
+        return super().without_effect() | replaced_by_pretrained(self, "model_type", "model")

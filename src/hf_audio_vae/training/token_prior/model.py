@@ -17,6 +17,7 @@ from transformers import (
 from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.storage import holds_tokens
+from hf_audio_vae.training.sections import options_of
 
 MISMATCH = "it belongs to codes of another model, level or order. Train a new one."
 CONTEXT = "max_position_embeddings"  # name in transformers' configurations, possibly through an alias
@@ -34,8 +35,8 @@ def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, leng
         length (`int`): Maximum sequence length; the context length unless `options` sets it.
 
     Raises:
-        ValueError: The type does not exist or is no causal language model, an option does not exist, or the context is
-            too short.
+        ValueError: The type does not exist or is no causal language model, an option does not exist or is refused, or
+            the context is too short.
     """
     if model_type not in CONFIG_MAPPING:
         raise ValueError(f"`model_type` {model_type!r} is unknown to transformers; use for example gpt2 or llama.")
@@ -51,9 +52,12 @@ def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, leng
         special[aliases.get(CONTEXT, CONTEXT)] = length
     if "is_decoder" in known and "is_decoder" not in options:
         special["is_decoder"] = True  # makes encoders such as BERT causal
-    config = config_class(**special, **options)
+    with options_of(model_type, options):
+        config = config_class(**special, **options)
     check_context(config, length)  # before weights are allocated
-    return ready(AutoModelForCausalLM.from_config(config), length)
+    with options_of(model_type, options):
+        model = AutoModelForCausalLM.from_config(config)
+    return ready(model, length)
 
 
 def pretrained_prior(
@@ -81,7 +85,9 @@ def pretrained_prior(
         values = {f.name: (getattr(before, f.name), getattr(tokens, f.name)) for f in fields(tokens)}
         if differing := [f"`{field}` {a!r}, not {b!r}" for field, (a, b) in values.items() if a != b]:
             raise ValueError(f"{name} was trained with {', '.join(differing)}; {MISMATCH}")
-    model = AutoModelForCausalLM.from_pretrained(name, subfolder=subfolder or "", revision=revision or "main")
+    model = AutoModelForCausalLM.from_pretrained(
+        name, subfolder=subfolder or "", revision=revision or "main", use_safetensors=True, trust_remote_code=False
+    )
     if model.config.vocab_size != tokens.vocab_size:
         raise ValueError(
             f"{name} has {model.config.vocab_size} ids, but the codes need {tokens.vocab_size}; {MISMATCH}"

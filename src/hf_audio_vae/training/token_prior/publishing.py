@@ -1,6 +1,7 @@
 """Folder of a trained language model of codes, which transformers loads."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -36,21 +37,23 @@ def write_prior(
     record: CodesRecord,
     config: TokenPriorTrainingConfig,
     history: Sequence[Mapping[str, float]],
+    folder: Path,
     title: str,
 ) -> None:
-    """Write model, `code_tokens.json`, `recipe.yaml`, `metrics.json` and the card `README.md`.
+    """Write model, `code_tokens.json`, `recipe.yaml`, `metrics.json` and the card `README.md` into a folder.
 
     Args:
         model (`PreTrainedModel`): Model to publish, usually the averaged one.
         tokens (`CodeTokens` or `UpsamplingTokens`): Its tokens.
         info (`CodesInfo`): Source of the codes.
         record (`CodesRecord`): Record of the training data set.
-        config (`TokenPriorTrainingConfig`): The recipe, overrides included; files go into its `output_dir`.
+        config (`TokenPriorTrainingConfig`): The recipe, overrides included.
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation; the last is the model's.
+        folder (`Path`): Folder to write into.
         title (`str`): Title of the card.
     """
-    model.save_pretrained(config.output_dir)
-    save_tokens(config.output_dir, tokens, info)
+    model.save_pretrained(folder)
+    save_tokens(folder, tokens, info)
     by_itself = isinstance(tokens, CodeTokens)
     order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
     limit = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
@@ -66,7 +69,7 @@ def write_prior(
         "training steps": f"{history[-1]['step']:.0f}",
     }
     recipe = config.model_dump(mode="json", exclude_none=True)
-    write_run(config.output_dir, recipe, history, prior_card(title, summary, history[-1], by_itself=by_itself))
+    write_run(folder, recipe, history, prior_card(title, summary, history[-1], by_itself=by_itself))
 
 
 def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float], *, by_itself: bool) -> str:

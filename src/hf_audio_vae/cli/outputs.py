@@ -1,0 +1,140 @@
+"""Names of output files: inside the output folder, distinct, and never those of files that other inputs made."""
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from hf_audio_vae.files import replacing
+
+MAX_NAME = 255  # bytes
+RECORD = ".hf-audio-vae.jsonl"
+
+
+class Outputs:
+    """The output files of the inputs of a command.
+
+    An existing file is replaced only if the same input made it, and nobody changed it since; a hidden file in the
+    output folder records this.
+
+    Args:
+        inputs (`Sequence[Path]`): Input files.
+        folder (`Path`): Output folder; it is made, and checked for write access.
+        endings (`Sequence[str]`): What follows the stem of an input in the names of its outputs.
+        overwrite (`bool`): Replace existing files that are not inputs.
+
+    Raises:
+        ValueError: Two outputs would have one name, or an output would replace an input or another file.
+        OSError: The folder cannot be made or written.
+    """
+
+    def __init__(self, inputs: Sequence[Path], folder: Path, endings: Sequence[str], *, overwrite: bool) -> None:
+        self._folder = folder
+        room = MAX_NAME - max(map(len, endings))
+        self.stems = {path: fitting(path.stem, room) for path in inputs}
+        self._targets = {path: [folder / f"{stem}{end}" for end in endings] for path, stem in self.stems.items()}
+        owners: dict[Path, Path] = {}
+        for path in inputs:
+            for target in self._targets[path]:
+                if target in owners:
+                    raise ValueError(
+                        f"{owners[target]} and {path} have the same name, so that both would be written to {target}; "
+                        f"give them in separate calls with another --output_dir, or rename one."
+                    )
+                owners[target] = path
+        check_writable(folder)
+        sources, made = {path.resolve() for path in inputs}, _recorded(folder)
+        for target, path in owners.items():
+            if target.resolve() in sources:
+                raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
+            if os.path.lexists(target) and not overwrite and made.get(target.name) != _state(target, path):
+                raise ValueError(
+                    f"{target} exists and was not made from {path}; name another --output_dir, or give --overwrite."
+                )
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[list[Path]]:
+        """Yield hidden files for an input's outputs, in the order of the endings; rename them when all are whole."""
+        targets = self._targets[path]
+        with ExitStack() as stack:
+            yield [stack.enter_context(replacing(target)) for target in targets]
+        lines = "".join(json.dumps({target.name: _state(target, path)}) + "\n" for target in targets)
+        record = os.open(self._folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with open(record, "w") as file:
+            file.write(lines)
+
+    def __getitem__(self, path: Path) -> Path:
+        """The first output of an input."""
+        return self._targets[path][0]
+
+
+def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Sequence[Path] = ()) -> list[Path]:
+    """Return the paths of files that a command makes without a file to name them after.
+
+    Args:
+        folder (`Path`): Output folder; it is made, and checked for write access.
+        names (`Sequence[str]`): Names of the files; separators and control characters in them are replaced.
+        overwrite (`bool`): Replace existing files that are not inputs.
+        inputs (`Sequence[Path]`): Input files.
+
+    Raises:
+        ValueError: A file exists.
+        OSError: The folder cannot be made or written.
+    """
+    check_writable(folder)
+    targets = []
+    for name in names:
+        stem, dot, ending = "".join(c if c.isprintable() and c not in "/\\" else "-" for c in name).rpartition(".")
+        targets.append(folder / f"{fitting(stem, MAX_NAME - len(dot + ending))}{dot}{ending}")
+    sources = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in sources:
+            raise ValueError(f"{target} is an input and would be replaced; name another --output_dir.")
+        if os.path.lexists(target) and not overwrite:
+            raise ValueError(f"{target} exists; name another --output_dir, or give --overwrite.")
+    return targets
+
+
+def fitting(stem: str, room: int) -> str:
+    """Shorten a stem to `room` bytes; a checksum keeps shortened names apart."""
+    if len(os.fsencode(stem)) <= room:
+        return stem
+    checksum = f"~{zlib.crc32(os.fsencode(stem)):08x}"
+    return os.fsencode(stem)[: room - len(checksum)].decode(errors="ignore") + checksum
+
+
+def printable(name: object) -> str:
+    """Escape what would break a line or a terminal: control characters, and bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+
+
+def check_writable(folder: Path) -> None:
+    """Make the output folder of a command if it is missing; raises `OSError` if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"--output_dir {folder} cannot be written: {error.strerror or error}") from error
+
+
+def _state(target: Path, source: Path) -> list[str | int]:
+    """What a record says about an output: its input, its size and the time of its last change."""
+    status = target.lstat()
+    return [str(source.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _recorded(folder: Path) -> dict[str, list[str | int]]:
+    """The last state of each output in the record; lines that are not whole are left out."""
+    states: dict[str, list[str | int]] = {}
+    record = folder / RECORD
+    if record.is_symlink() or not record.is_file():
+        return states
+    for line in record.read_text(errors="replace").splitlines():
+        try:
+            states |= json.loads(line)
+        except (ValueError, TypeError):
+            continue
+    return states

@@ -1,0 +1,43 @@
+"""Numbers among the arguments of a pipeline: NumPy's are taken, text and bools are not."""
+
+import math
+import operator
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def integer(value: object) -> int | None:
+    """Return an integer of Python, NumPy or torch as an `int`; `None` for anything else, bools and floats included."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def count(name: str, value: object) -> int:
+    """Return a number of things; raise `ValueError` unless it is an integer of 1 or more."""
+    number = integer(value)
+    if number is None or number < 1:
+        raise ValueError(f"`{name}` is {value!r}; it must be 1 or more, and an integer.")
+    return number
+
+
+def finite(name: str, value: object) -> float:
+    """Return a real number as a `float`; raise `ValueError` unless it is a finite one."""
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` is {value!r}; it must be a finite number.")
+    return number
+
+
+def share(value: float, steps: int) -> int:
+    """Return the number of `steps` that make up a share of them, rounded up; at least 1.
+
+    The product is rounded first: 0.07 * 100 is more than 7 in floating point.
+    """
+    return max(math.ceil(round(value * steps, 6)), 1)

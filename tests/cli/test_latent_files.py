@@ -1,0 +1,78 @@
+"""`decode` of files whose content is not that of the model that they name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.latents import LatentsInfo, save_codes, save_latents
+from hf_audio_vae.models import WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.models.fingerprint import weights_fingerprint
+
+RATE, HOP, FRAMES = 8000, 40, 5
+MEAN = torch.zeros(2, FRAMES)
+CODES = torch.ones(3, FRAMES, dtype=torch.int64)
+
+
+@pytest.fixture(scope="module")
+def infos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LatentsInfo]:
+    folder = tmp_path_factory.mktemp("models")
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": (5, 8), "hidden_size": 8}
+    sizes |= {"sampling_rate": RATE, "num_codebooks": 3, "codebook_size": 11, "codebook_dim": 4}
+    models = {
+        "latents": WaveformVAE(4, (5, 8), (1, 2), 4, 2, 1, RATE),
+        "codes": WaveformVQVAE(WaveformVQVAEConfig(**sizes)),
+    }
+    infos = {}
+    for kind, model in models.items():
+        model.save_pretrained(folder / kind)
+        weights = weights_fingerprint(model)
+        infos[kind] = LatentsInfo(str(folder / kind), weights, RATE, FRAMES * HOP, audio_channels=1, hop_length=HOP)
+    return infos
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors", "message"),
+    [
+        ({}, {}, None),
+        ({"sampling_rate": 2 * RATE}, {}, "encoded with `sampling_rate` 16000, the model has 8000"),
+        ({"hop_length": 20, "num_samples": 100}, {}, "encoded with `hop_length` 20, the model has 40"),
+        ({"audio_channels": 2}, {}, "encoded with `audio_channels` 2, the model has 1"),
+        ({"weights": "0" * 64}, {}, "encoded with other weights"),
+        ({"num_samples": FRAMES * HOP + 1}, {}, "5 frames, but 201 samples are 6"),
+        (
+            {},
+            {"latents": torch.zeros(3, FRAMES), "codes": CODES[:2]},
+            "3 channels, the model 2|2 codebooks, the model",
+        ),
+        ({}, {"codes": 11 * CODES, "latents": torch.full((2, FRAMES), torch.nan)}, "outside 0 to 10|NaN"),
+        ({}, {"latents": MEAN.double(), "codes": CODES}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["latents", "codes"])
+def test_a_file_that_does_not_fit_the_model_is_one_line(
+    kind: str,
+    changes: dict[str, int],
+    tensors: dict[str, torch.Tensor],
+    message: str | None,
+    infos: dict[str, LatentsInfo],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, info = tmp_path / "a.safetensors", replace(infos[kind], **changes)
+    if kind == "latents":
+        mean = tensors.get("latents", MEAN)
+        save_latents(path, mean, torch.ones_like(mean), info)
+    else:
+        values = tensors.get("codes", CODES)
+        save_codes(path, values, info, codebook_sizes=(16,) * len(values))
+    assert main(["decode", str(path), "--output_dir", str(tmp_path / "out")]) == (2 if message else 0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
+    if message:
+        (line,) = lines
+        assert str(path) in line
+        assert any(part in line for part in message.split("|"))
+    assert (tmp_path / "out/a.wav").exists() == (message is None)

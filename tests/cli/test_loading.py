@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.cli.main import main
+
+
+def models() -> list[torch.nn.Module]:
+    codec = {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": (2, 5), "hidden_size": 16}
+    return [
+        WaveformVAE(8, (2, 5), (1, 2), 8, 4, audio_channels=1, sampling_rate=8000),
+        WaveformVQVAE(WaveformVQVAEConfig(**codec, num_codebooks=3, codebook_size=64, sampling_rate=8000)),
+        HierarchicalVQVAE(
+            HierarchicalVQVAEConfig(width=8, depth=1, hidden_size=4, codebook_size=16, sampling_rate=8000)
+        ),
+    ]
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, 0.3 * torch.randn(4000, generator=torch.Generator().manual_seed(0)).numpy(), 8000)
+    return path
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
+def test_verbs_read_a_variant_in_half_precision(model, sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model.to(torch.float16).save_pretrained(folder, variant="fp16")
+    options = ["--model", str(folder), "--variant", "fp16", "--torch_dtype", "float16"]
+    out = ["--output_dir", str(tmp_path / "out")]
+    assert main(["reconstruct", str(sound), *options, *out]) == 0
+    assert main(["encode", str(sound), *options, *out]) == 0
+    coded = str(tmp_path / "out" / "sound.safetensors")
+    assert main(["decode", coded, *options, "--output_dir", str(tmp_path / "decoded")]) == 0
+    (decoded,) = (tmp_path / "decoded").glob("*.wav")
+    assert soundfile.info(decoded).samplerate == 8000
+    if not isinstance(model, HierarchicalVQVAE):
+        assert main(["stream", str(sound), *options, *out]) == 0
+
+
+def test_a_variant_that_is_missing_and_weights_that_are_missing_are_one_line(sound, tmp_path, capfd) -> None:
+    for model in models():
+        folder = tmp_path / type(model).__name__
+        model.save_pretrained(folder)
+        capfd.readouterr()
+        assert main(["encode", str(sound), "--model", str(folder), "--variant", "fp16"]) == 2
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1
+        assert "fp16.safetensors" in error
+        file = next(folder.glob("*.safetensors"))
+        file.write_bytes(file.read_bytes()[:-1])
+        assert main(["encode", str(sound), "--model", str(folder)]) == 2
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1
+        assert file.name in error

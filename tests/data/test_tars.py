@@ -1,0 +1,91 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from hf_audio_vae.data import load_audio_stream
+from tests.data.sounds import encoded
+
+
+def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def sound(value: int) -> bytes:
+    return encoded(value / 100)
+
+
+def rows(folder: Path, **options: object) -> list[dict]:
+    return list(load_audio_stream(str(folder), keep_columns=True, **options))  # type: ignore[arg-type]
+
+
+def test_members_of_one_name_are_a_sample(tmp_path: Path) -> None:
+    members = {"a.flac": sound(1), "a.txt": b"one", "a.json": b'{"n": 1}', "a.cls": b"3", "b.flac": sound(2)}
+    write_tar(tmp_path / "x.tar", members | {"README": b"", "._b.flac": b""})
+    first, second = rows(tmp_path)
+    assert first["audio"] == {"bytes": sound(1), "path": "a.flac"}
+    assert (first["txt"], first["json"], first["cls"]) == ("one", {"n": 1}, 3)
+    assert second["audio"]["bytes"] == sound(2)
+    assert (second["txt"], second["cls"]) == (None, None)
+
+
+def test_several_stems_are_several_columns(tmp_path: Path) -> None:
+    members = {f"{i}.{stem}.wav": sound(10 * i + j) for i in range(3) for j, stem in enumerate(("bass", "mix"))}
+    write_tar(tmp_path / "x.tar", members)
+    with pytest.raises(ValueError, match=r"2 audio columns \['bass.wav', 'mix.wav'\]; name the one to use"):
+        load_audio_stream(str(tmp_path))
+    assert [row["audio"]["bytes"] for row in rows(tmp_path, audio_column="mix.wav")] == [
+        sound(1),
+        sound(11),
+        sound(21),
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["01. Intro.flac", "02. Outro.flac", "03 - no point.flac"],
+        ["a.wav", "b.flac", "c.OGG"],
+        ["v1.2/take.1.wav", "v1.2/take.2.wav", "v1.2/other.7.wav"],
+    ],
+    ids=["points", "formats", "takes"],
+)
+def test_no_audio_is_lost_whatever_the_names(tmp_path: Path, names: list[str]) -> None:
+    write_tar(tmp_path / "x.tar", {name: sound(i) for i, name in enumerate(names)})
+    assert [row["audio"]["path"] for row in rows(tmp_path)] == names
+    assert [row["audio"]["bytes"] for row in rows(tmp_path)] == [sound(0), sound(1), sound(2)]
+
+
+def test_a_sample_without_audio_is_a_gap(tmp_path: Path) -> None:
+    write_tar(tmp_path / "x.tar", {"a.txt": b"orphan", "b.wav": sound(1), "b.txt": b"b", "c.wav": sound(2)})
+    assert [row["audio"] and row["audio"]["path"] for row in rows(tmp_path)] == [None, "b.wav", "c.wav"]
+    assert [row["txt"] for row in rows(tmp_path)] == ["orphan", "b", None]
+
+
+def test_every_tar_is_a_shard_and_names_do_not_choose_among_them(tmp_path: Path) -> None:
+    for i, name in enumerate(("drums.tar", "train_horn.tar", "x::y [1].tar")):
+        write_tar(tmp_path / name, {f"{i}.wav": sound(i)})
+    stream = load_audio_stream(str(tmp_path))
+    assert stream.num_shards == 3
+    assert len(list(stream)) == 3
+
+
+def test_a_compressed_tar_is_read(tmp_path: Path) -> None:
+    write_tar(tmp_path / "x.tar.gz", {"a.wav": sound(1)}, "w:gz")
+    assert rows(tmp_path)[0]["audio"]["bytes"] == sound(1)
+
+
+def test_a_tar_that_breaks_off_is_named(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", {f"{i}.wav": sound(i) for i in range(5)})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(OSError, match=r"x\.tar cannot be read: unexpected end of data"):
+        rows(tmp_path)
+    path.write_bytes(b"no tar")
+    with pytest.raises(OSError, match=r"x\.tar cannot be read: .*truncated header"):
+        rows(tmp_path)

@@ -1,0 +1,40 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hf_audio_vae.files import content_checksum
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data/a").mkdir(parents=True)
+    for name in ("1.wav", "a/2.wav"):
+        (tmp_path / "data" / name).write_text(name)
+    return tmp_path / "data"
+
+
+def test_a_copy_elsewhere_has_the_same_checksum(folder: Path, tmp_path: Path) -> None:
+    checksum = content_checksum(str(folder))
+    shutil.copytree(folder, tmp_path / "copy")
+    assert content_checksum(str(tmp_path / "copy")) == checksum
+    assert content_checksum(f"{folder}/a/../") == checksum
+    assert content_checksum(f"{folder}/*.wav") == content_checksum([f"{tmp_path}/copy/1.wav"])
+    (folder / ".lock").touch()
+    assert content_checksum(str(folder)) == checksum
+
+
+def test_names_and_sizes_count(folder: Path) -> None:
+    checksums = {content_checksum(str(folder))}
+    (folder / "1.wav").rename(folder / "3.wav")
+    checksums.add(content_checksum(str(folder)))
+    (folder / "3.wav").write_text("longer than before")
+    checksums.add(content_checksum(str(folder)))
+    (folder / "4.wav").touch()
+    checksums.add(content_checksum(str(folder)))
+    assert len(checksums) == 4
+
+
+@pytest.mark.parametrize("location", [None, "somebody/dataset", ["train/*.tar"]])
+def test_what_is_not_here_has_none(location: str | list[str] | None) -> None:
+    assert content_checksum(location) is None

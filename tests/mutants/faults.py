@@ -1,0 +1,832 @@
+"""The list of planted faults: boundaries, scales, rates, seeds, axes and rounding."""
+
+from tests.mutants.fault import Fault
+
+LOSSES = (
+    Fault(
+        "losses/kl.py", "self.weight * min(step / self.steps, 1.0)", "self.weight * min((step + 1) / self.steps, 1.0)"
+    ),
+    Fault("losses/kl.py", "math.cos(math.pi * min(", "math.cos(math.pi / 2 * min("),
+    Fault(
+        "losses/kl.py", "position = step % self.steps / self.steps", "position = (step + 1) % self.steps / self.steps"
+    ),
+    Fault("losses/kl.py", "if not 0 < self.ramp <= 1:", "if not 0 <= self.ramp <= 1:"),
+    Fault("losses/kl.py", "if steps < 1:", "if steps < 0:"),
+    Fault("losses/kl_control.py", "> self.bits * NATS_A_BIT", "> self.bits"),
+    Fault("losses/kl_control.py", "> self.bits * NATS_A_BIT", ">= self.bits * NATS_A_BIT"),
+    Fault("losses/kl_control.py", "sum(self.mean) >= capacity", "sum(self.mean) > capacity"),
+    Fault("losses/kl_control.py", "min(step / self.steps, 1.0)", "min(step / self.steps, 2.0)"),
+    Fault(
+        "losses/kl_control.py",
+        "return _bounded(math.log(rate / self.bits_per_second), MAX_LOG_ERROR)",
+        "return math.log(rate / self.bits_per_second)",
+    ),
+    Fault("losses/kl_control.py", "/ NATS_A_BIT * self.frame_rate", "* self.frame_rate"),
+    Fault(
+        "losses/kl_control.py",
+        "self.decay * old + (1 - self.decay) * new",
+        "(1 - self.decay) * old + self.decay * new",
+    ),
+    Fault("losses/kl_control.py", "super().__init__(decay=0.0)", "super().__init__()"),
+    Fault("losses/balancing.py", "len(waveform) * torch.linalg", "torch.linalg"),
+    Fault("losses/balancing.py", "dim=(1, 2)).mean()", "dim=(1, 2)).max()"),
+    Fault("losses/balancing.py", "self.norms[name] / (1 - self.decay**steps) if", "self.norms[name] if"),
+    Fault("losses/balancing.py", "total_weight = sum(weights.values()) or 1.0", "total_weight = 1.0"),
+    Fault("losses/diffusion.py", "(2 * t - 1) / (", "(t - 1) / ("),
+    Fault("losses/diffusion.py", ".mean(dim=1)  # (batch, frames)", ".sum(dim=1)  # (batch, frames)"),
+    Fault("losses/diffusion.py", "/ mask.sum(dim=1)", "/ mask.shape[1]"),
+    Fault("losses/diffusion.py", "angle.cos() * noise - angle", "angle.cos() * noise + angle"),
+    Fault("losses/adversarial.py", "(score <= boundary)", "(score < boundary)"),
+    Fault("losses/adversarial.py", "boundary = 0.5", "boundary = 0.0"),
+    Fault("losses/adversarial.py", "(y - x).abs().mean() for", "(y - x).abs().sum() for"),
+    Fault("losses/spectral.py", ".sum(dim=0).mean()", ".mean(dim=0).mean()"),
+    Fault("losses/spectral.py", "distance = distance + self._distance(ours.mid", "distance = self._distance(ours.mid"),
+    Fault("losses/waveform.py", ".square().mean()", ".square().sum(dim=-1).mean()"),
+    Fault("losses/weighting.py", "(term * factor).sum()", "(term * factor).mean()"),
+)
+
+PIPELINES = (
+    Fault(
+        "pipelines/arguments.py",
+        "math.ceil(round(value * steps, 6))",
+        "math.floor(round(value * steps, 6))",
+        "pipelines/test_noise_levels.py",
+    ),
+    Fault(
+        "pipelines/noise_levels.py",
+        "share(strength, steps)) * self.scheduler.order",
+        "share(strength, steps))",
+        "pipelines/test_noise_levels.py",
+    ),
+    Fault(
+        "pipelines/noise_levels.py",
+        "return (1 - time) * latents + time * noise",
+        "return latents + time * noise",
+        "pipelines/test_audio_latent_diffusion.py::test_a_denoiser_that_knows_the_sound_leads_to_it_from_another_at_any_strength",
+        "pipelines/test_audio_latent_diffusion.py::test_strength_is_how_far_a_sound_is_changed",
+    ),
+    Fault(
+        "pipelines/noise_levels.py",
+        "signal.sqrt()) * (2 / math.pi)",
+        "signal.sqrt())",
+        "pipelines/test_audio_latent_diffusion.py::test_a_denoiser_that_knows_the_sound_generates_it",
+    ),
+    Fault(
+        "pipelines/time_ranges.py",
+        "math.ceil(end * frame_rate - ROUNDING)",
+        "math.floor(end * frame_rate)",
+        "pipelines/test_time_ranges.py",
+    ),
+    Fault(
+        "pipelines/time_ranges.py",
+        "math.floor(start * frame_rate + ROUNDING)",
+        "math.ceil(start * frame_rate)",
+        "pipelines/test_time_ranges.py",
+    ),
+    Fault("pipelines/time_ranges.py", "end <= seconds + ROUNDING", "end < seconds", "pipelines/test_time_ranges.py"),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "<= self.max_seconds + sample / 2:",
+        "< self.max_seconds:",
+        "pipelines/test_audio_latent_diffusion.py::test_the_sound_is_as_long_as_asked_for",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "duration = frames / self.vae.frame_rate  #",
+        "duration = seconds  #",
+        "pipelines/test_audio_latent_diffusion.py::test_a_duration_is_told_in_whole_frames_as_in_training",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "return unconditional + guidance_scale",
+        "return conditional + guidance_scale",
+        "pipelines/test_audio_latent_diffusion.py::test_guidance_goes_along_the_line_from_without_to_with",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "latents.repeat_interleave(batch // len(latents), dim=0)",
+        "latents.repeat(batch // len(latents), 1, 1)",
+        "pipelines/test_audio_latent_diffusion.py::test_variations_of_a_sound_follow_each_other",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "[value for value in values for _ in range(times)]",
+        "[value for _ in range(times) for value in values]",
+        "pipelines/test_audio_latent_diffusion.py::test_waveforms_of_a_class_follow_each_other",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "(1.0 if ranges else 0.7)",
+        "0.7",
+        "pipelines/test_audio_latent_diffusion.py::test_the_default_strength_changes_a_sound_in_part_and_a_mask_fully",
+    ),
+    Fault(
+        "pipelines/pipeline_audio_latent_diffusion.py",
+        "timesteps[step + 1] if step + 1 < len(timesteps) else None",
+        "timestep",
+        "pipelines/test_audio_latent_diffusion.py::test_what_no_mask_touches_stays_and_the_rest_is_new",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "if num_frames <= codes.shape[2]:",
+        "if num_frames < codes.shape[2]:",
+        "pipelines/test_token_generation.py::test_what_cannot_be_written_is_refused",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "codes.shape[2] - overlap, num_frames - window_frames)",
+        "codes.shape[2] - overlap, num_frames)",
+        "pipelines/test_token_generation.py::test_codes_of_any_length_and_what_is_known_stays",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "return dict(vars(self)) if",
+        'return {"do_sample": True, "temperature": self.temperature} if',
+        "pipelines/test_token_generation.py::test_each_setting_can_leave_the_likeliest_code_alone",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "fork_rng(enabled=generator is not None)",
+        "fork_rng(enabled=False)",
+        "pipelines/test_token_generation.py::test_a_seed_is_a_sound_and_torchs_own_state_is_left_alone",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        'if not 0 < finite("top_p", self.top_p) <= 1:',
+        'if not 0 <= finite("top_p", self.top_p) <= 1:',
+        "pipelines/test_token_generation.py::test_nothing_can_be_drawn_by_such_settings",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "upsample_codes(prior, codes[0],",
+        "upsample_codes(prior, codes[-1],",
+        "pipelines/test_token_generation.py::test_a_hierarchy_is_written_from_the_coarsest_level_down",
+    ),
+    Fault(
+        "pipelines/token_generation.py",
+        "// per_fine - window // 2, 0)",
+        "// per_fine, 0)",
+        "pipelines/test_token_generation.py::test_a_window_of_a_finer_level_begins_in_the_middle_of_the_one_before",
+    ),
+)
+
+DATA = (
+    Fault(
+        "data/streaming.py",
+        "shard_index = self.rank * num_workers + reader if",
+        "shard_index = self.rank if",
+        "data/test_streaming.py::test_seeds_differ_between_readers_of_different_shards",
+    ),
+    Fault(
+        "data/streaming.py",
+        "[self.seed, position.epoch, shard_index, position.index]",
+        "[self.seed, shard_index, position.index]",
+        "data/test_streaming.py::test_seeds_differ_between_crops_epochs_and_readers",
+    ),
+    Fault(
+        "data/streaming.py",
+        "self.bad_items > self.max_bad_share",
+        "self.bad_items >= self.max_bad_share",
+        "data/test_streaming.py::test_a_share_of_bad_items_exactly_at_the_limit_goes_on_and_one_more_ends_the_run",
+    ),
+    Fault(
+        "data/streaming.py",
+        "self.items >= MIN_ITEMS_TO_JUDGE",
+        "self.items > MIN_ITEMS_TO_JUDGE",
+        "data/test_streaming.py::test_a_share_of_bad_items_exactly_at_the_limit_goes_on_and_one_more_ends_the_run",
+    ),
+    Fault(
+        "data/streaming.py",
+        "self.batches % self._readers",
+        "0",
+        "data/test_streaming.py::test_resume_continues_at_the_next_batch",
+    ),
+    Fault(
+        "data/streaming.py",
+        "(epoch, index) > (start.epoch, start.index)",
+        "(epoch, index) >= (start.epoch, start.index)",
+        "data/test_streaming.py::test_resume_continues_at_the_next_batch",
+    ),
+    Fault(
+        "data/streaming.py",
+        "SeedSequence([self.seed, epoch])",
+        "SeedSequence([self.seed])",
+        "data/test_streaming.py::test_one_process_sees_each_item_once_in_every_epoch",
+    ),
+    Fault(
+        "data/streaming.py",
+        "local_index // self.batch_size % num_workers",
+        "local_index % num_workers",
+        "data/test_streaming.py::test_batches_do_not_depend_on_workers",
+    ),
+    Fault(
+        "data/crops.py",
+        "self.waveform.shape[0] * self.waveform.shape[-1]",
+        "self.waveform.shape[-1]",
+        "data/test_streaming.py::test_the_seconds_of_a_batch_are_those_of_all_of_its_crops",
+    ),
+    Fault(
+        "data/clips.py",
+        "integers(surplus + 1)",
+        "integers(surplus)",
+        "data/test_clips.py::test_every_start_that_fits_is_drawn",
+    ),
+    Fault(
+        "data/clips.py",
+        "min(round(max_seconds * sampling_rate)",
+        "min(round(max_seconds * reader.sampling_rate)",
+        "data/test_clips.py::test_whole_clips_are_the_start_of_every_item",
+    ),
+    Fault(
+        "data/clips.py",
+        "(0, crop_length - crop.shape[-1])",
+        "(crop_length - crop.shape[-1], 0)",
+        "data/test_clips.py::test_short_file_is_continued_with_silence",
+    ),
+    Fault(
+        "data/latents.py",
+        "integers(surplus + 1)",
+        "integers(surplus)",
+        "data/test_latents.py::test_every_start_that_fits_is_drawn",
+    ),
+    Fault(
+        "data/latents.py",
+        "self.mask.sum(dim=1) / self.frame_rate",
+        "self.mask.shape[1] / self.frame_rate * self.mask[:, 0]",
+        "data/test_latents.py::test_a_batch_is_as_long_as_its_longest_item",
+    ),
+    Fault(
+        "data/latents.py",
+        "sum(self.lengths) / self.frame_rate",
+        "max(self.lengths) / self.frame_rate",
+        "data/test_latents.py::test_a_batch_is_as_long_as_its_longest_item",
+    ),
+    Fault(
+        "data/codes.py",
+        "integers(surplus + 1)",
+        "integers(surplus)",
+        "data/test_codes.py::test_a_sequence_is_a_stretch_of_its_row_that_ends_where_the_row_does",
+    ),
+    Fault(
+        "data/codes.py",
+        "seconds=sum(crop.units for crop in crops)",
+        "seconds=len(crops) * crops[0].units",
+        "data/test_codes.py::test_a_batch_is_padded_and_counts_its_sound",
+    ),
+    Fault(
+        "data/codes.py",
+        "ended=stop == total and bool",
+        "ended=bool",
+        "data/test_codes.py::test_a_sequence_is_a_stretch_of_its_row_that_ends_where_the_row_does",
+    ),
+    Fault(
+        "data/code_records.py",
+        "offset : offset + len(self.codebook_sizes[level])",
+        "offset:",
+        "data/test_codes.py::test_a_record_of_codes_comes_back_as_it_was_and_knows_its_levels",
+    ),
+    Fault("data/encoding_records.py", "- self.outcomes - location", "- self.outcomes", "data/test_latent_records.py"),
+    Fault("data/corpus.py", "for key in keys) / 3600", "for key in keys) / 60", "data/test_corpus.py"),
+)
+
+COMMANDS = (
+    Fault(
+        "cli/generate.py",
+        "write_audio(target, audio, rate)",
+        "write_audio(target, audio, 44100)",
+        "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
+    ),
+    Fault(
+        "cli/generate.py",
+        'for label in labels or ["generated"] for _ in range(arguments.num_waveforms)',
+        'for _ in range(arguments.num_waveforms) for label in labels or ["generated"]',
+        "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
+    ),
+    Fault(
+        "cli/generate.py",
+        "{audio.shape[-1] / rate:.3f} s",
+        "{audio.shape[-1] / 44100:.3f} s",
+        "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
+    ),
+    Fault(
+        "cli/generate.py",
+        "manual_seed(arguments.seed)",
+        "manual_seed(0)",
+        "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
+    ),
+    Fault(
+        "cli/generate.py",
+        'shown.setdefault(f"generated: {printable(name)}", audio)',
+        'shown[f"generated: {printable(name)}"] = audio',
+        "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
+    ),
+    Fault(
+        "cli/decode.py",
+        "infos[path].num_samples, infos[path].sampling_rate)",
+        "infos[path].num_samples, 44100)",
+        "cli/test_figures.py::test_decode_prints_the_length_of_the_sound",
+    ),
+    Fault(
+        "cli/decode.py",
+        "[0, :, :left]",
+        "[0]",
+        "cli/test_figures.py::test_decode_prints_the_length_of_the_sound",
+    ),
+    Fault(
+        "cli/decode.py",
+        "{info.num_samples / info.sampling_rate:.3f} s",
+        "{info.num_samples / info.hop_length:.3f} s",
+        "cli/test_figures.py::test_decode_prints_the_length_of_the_sound",
+    ),
+    Fault(
+        "cli/reconstruct.py",
+        "_checked(path, clock), time_samples, rate)",
+        "_checked(path, clock), time_samples, 44100)",
+        "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
+    ),
+    Fault(
+        "cli/reconstruct.py",
+        "original, blocks, time_samples, rate)",
+        "original, blocks, time_samples, 44100)",
+        "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
+    ),
+    Fault(
+        "cli/reconstruct.py",
+        "time_samples / rate / clock.seconds",
+        "clock.seconds * rate / time_samples",
+        "cli/test_figures.py::test_reconstruct_writes_both_files_at_the_rate_of_the_model",
+    ),
+    Fault(
+        "cli/encode.py",
+        "num_samples=sound.num_samples",
+        "num_samples=sound.num_samples * model.config.audio_channels",
+        "cli/test_figures.py::test_stereo_is_decoded_to_its_own_length",
+    ),
+    Fault(
+        "cli/evaluate.py",
+        "sound_seconds / busy_seconds",
+        "busy_seconds / sound_seconds",
+        "cli/test_figures.py::test_evaluate_and_inspect_count_the_seconds_of_all_items",
+    ),
+    Fault(
+        "cli/evaluate.py",
+        "sound_seconds += clip",
+        "sound_seconds = clip",
+        "cli/test_figures.py::test_evaluate_and_inspect_count_the_seconds_of_all_items",
+    ),
+    Fault(
+        "cli/inspect.py",
+        "{items} items, {sum(seconds):.1f} s",
+        "{items} items, {max(seconds):.1f} s",
+        "cli/test_figures.py::test_evaluate_and_inspect_count_the_seconds_of_all_items",
+    ),
+    Fault(
+        "cli/stream.py",
+        "[name, 1e3 * streaming.latency.seconds",
+        "[name, streaming.latency.seconds",
+        "cli/test_stream.py::test_stream_writes_the_reconstruction_and_the_latency",
+    ),
+    Fault(
+        "cli/stream.py",
+        "_checked(path, blocks, time), time, model.sampling_rate)",
+        "_checked(path, blocks, time), time, 44100)",
+        "cli/test_stream.py::test_stream_writes_the_reconstruction_and_the_latency",
+    ),
+    Fault(
+        "cli/stream.py",
+        "time / sampling_rate / sum(played.seconds)",
+        "sum(played.seconds) * sampling_rate / time",
+        "cli/test_stream.py::test_the_delay_has_all_that_a_sample_waits_for",
+    ),
+    Fault(
+        "cli/code_sounds.py",
+        ".float().cpu(), rate",
+        ".float().cpu(), 44100",
+        "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
+    ),
+    Fault(
+        "cli/code_sounds.py",
+        "max(math.ceil(",
+        "max(math.floor(",
+        "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
+    ),
+    Fault(
+        "cli/code_sounds.py",
+        "audios[..., : max(round(seconds * rate), 1)]",
+        "audios",
+        "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
+    ),
+    Fault(
+        "cli/convert.py",
+        "model.parameters()) / 1e6",
+        "model.parameters()) / 1e3",
+        "cli/test_convert.py::test_every_format_becomes_every_other_with_equal_weights",
+    ),
+)
+
+AUDIO = (
+    Fault("audio/distance.py", "math.sqrt(target[0].numel())", "math.sqrt(target.numel())"),
+    Fault("audio/distance.py", "(estimate.log() - target.log())", "(estimate.log10() - target.log10())"),
+    Fault(
+        "audio/framing.py",
+        "(time + hop_length - 1) // hop_length",
+        "time // hop_length + 1",
+        "runtime/test_chunking.py",
+    ),
+    Fault("audio/resampling.py", "max(start // step - margin, 0)", "max(start // step, 0)"),
+    Fault(
+        "audio/resampling.py",
+        "waveform.mean(dim=0, keepdim=True)",
+        "waveform.sum(dim=0, keepdim=True)",
+        "audio/test_resampling.py::test_mono_from_many_is_the_mean",
+    ),
+    Fault(
+        "audio/resampling.py",
+        "reader.num_samples * sampling_rate // reader.sampling_rate",
+        "-(-reader.num_samples * sampling_rate // reader.sampling_rate)",
+        "audio/test_resampling.py",
+        "data/test_clips.py::test_a_bad_item_of_a_validation_set_is_named",
+    ),
+    Fault(
+        "audio/io.py",
+        '"FLOAT" if wav',
+        '"PCM_16" if wav',
+        "audio/test_io.py::test_wav_keeps_every_bit_beyond_full_scale_too",
+    ),
+    Fault("audio/spectrogram.py", "window.sum() / 2", "window.sum()"),
+    Fault("audio/spectrogram.py", "torch.tensor(1000.0,", "torch.tensor(100.0,"),
+    Fault("audio/spectra.py", "(left + right, left - right)", "((left + right) / 2, left - right)"),
+)
+
+MODELS = (
+    Fault(
+        "models/padding.py",
+        "output[items, :, : count * rate_out] = coded",
+        "output[: len(items), :, : count * rate_out] = coded",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::TestWaveformVQVAELikeDac::test_an_item_in_a_padded_batch_is_what_it_is_alone",
+    ),
+    Fault(
+        "models/padding.py",
+        "waveform.masked_fill(~valid[:, None], 0)",
+        "waveform",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::TestWaveformVQVAELikeDac::test_an_item_in_a_padded_batch_is_what_it_is_alone",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::TestWaveformVQVAELikeDac::test_padding_is_in_no_loss",
+    ),
+    Fault(
+        "models/normalization.py",
+        "return latents * std + mean",
+        "return (latents + mean) * std",
+        "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_latents_are_normalised_by_channel_and_back",
+    ),
+    Fault(
+        "models/normalization.py",
+        "if min(latents_std) <= 0:",
+        "if min(latents_std) < 0:",
+        "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_statistics_that_do_not_fit_are_refused",
+    ),
+    Fault(
+        "models/variational.py",
+        "posterior.kl().sum(dim=1).mean()}",
+        "posterior.kl().mean()}",
+        "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_forward_is_encode_then_decode",
+        "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_kl_of_the_posterior_matches_torch_distributions",
+    ),
+    Fault(
+        "models/waveform_vqvae/loudness.py",
+        "/ valid.sum(dim=1, keepdim=True)",
+        "/ valid.shape[1]",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::test_the_loudness_of_padding_does_not_count",
+    ),
+    Fault(
+        "models/waveform_vqvae/modeling_waveform_vqvae.py",
+        "math.log2(size) for",
+        "math.log(size) for",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::TestWaveformVQVAELikeDac::test_the_bitrate_is_that_of_all_codebooks",
+    ),
+    Fault(
+        "models/waveform_vqvae/modeling_waveform_vqvae.py",
+        "valid[:, :: self.hop_length]",
+        "valid[:, self.hop_length - 1 :: self.hop_length]",
+        "models/waveform_vqvae/test_modeling_waveform_vqvae.py::TestWaveformVQVAELikeDac::test_an_item_in_a_padded_batch_is_what_it_is_alone",
+    ),
+    Fault(
+        "models/hierarchical_vqvae/levels.py",
+        "config.dilation_growth ** (unit % cycle)",
+        "config.dilation_growth**unit",
+        "models/hierarchical_vqvae/test_configuration_hierarchical_vqvae.py",
+        "models/hierarchical_vqvae/test_convert_jukebox.py",
+    ),
+    Fault(
+        "models/latent_conditioner/modeling_latent_conditioner.py",
+        "total = total + embedded * has_class[:, None]",
+        "total = total + embedded",
+    ),
+    Fault("models/registry.py", "list(value) if isinstance(value, tuple) else value", "value"),
+    Fault(
+        "models/fingerprint.py", "{name} {tensor.dtype} {tuple(tensor.shape)}", "{tensor.dtype} {tuple(tensor.shape)}"
+    ),
+)
+
+MODULES = (
+    Fault("modules/distributions.py", "return 0.5 * (mean.square()", "return (mean.square()"),
+    Fault(
+        "modules/distributions.py",
+        "dtype = torch.promote_types(self.mean.dtype, torch.float32)",
+        "dtype = self.mean.dtype",
+    ),
+    Fault(
+        "modules/alignment.py",
+        "left = padding if causal else math.ceil(padding / 2)",
+        "left = padding if causal else padding // 2",
+        "modules/test_convolution.py",
+    ),
+    Fault(
+        "modules/alignment.py",
+        "- self.left + self.reach\n        if",
+        "- self.left + self.reach - 1\n        if",
+        "modules/test_convolution.py::test_input_span_of_a_convolution_is_exact",
+    ),
+    Fault(
+        "modules/quantization/codebook.py", "self.counts < share * average", "self.counts < share * self.counts.sum()"
+    ),
+    Fault(
+        "modules/quantization/codebook.py",
+        "self.counts.lerp_(counts, 1 - self.decay)",
+        "self.counts.lerp_(counts, self.decay)",
+    ),
+    Fault("modules/quantization/finite_scalar.py", "(levels % 2 == 0)", "(levels % 2 == 1)"),
+    Fault("modules/quantization/gradients.py", "scale * rotated", "rotated"),
+    Fault("modules/quantization/residual.py", "depths > q", "depths >= q", "modules/quantization/test_quantizers.py"),
+    Fault(
+        "modules/quantization/residual.py",
+        "1 + int(depth * count)",
+        "int(depth * count)",
+        "modules/quantization/test_quantizers.py",
+    ),
+    Fault("modules/quantization/search.py", ".sum(dim=1) / 2", ".sum(dim=1)"),
+    Fault("modules/quantization/quantizer.py", "/ mask.sum().clamp_min(1)", "/ mask.numel()"),
+    Fault(
+        "modules/snake.py",
+        "grad_b = 2 * a * b",
+        "grad_b = a * b",
+        "modules/test_snake.py::test_value_and_gradients_equal_those_of_the_formula",
+    ),
+)
+
+EVALUATION = (
+    Fault("evaluation/latents.py", "self.mean_variance >= ACTIVE_VARIANCE", "self.mean_variance > ACTIVE_VARIANCE"),
+    Fault("evaluation/latents.py", "self.kl_nats / math.log(2)", "self.kl_nats"),
+    Fault("evaluation/latents.py", "fourth + 6 * mixed", "fourth + 3 * mixed"),
+    Fault(
+        "evaluation/latents.py", "if count >= min_active_share * channels:", "if count > min_active_share * channels:"
+    ),
+    Fault("evaluation/codes.py", "statistics.usage < required", "statistics.usage <= required"),
+    Fault("evaluation/codes.py", "(counts > 0).sum()", "(counts > 1).sum()"),
+    Fault("evaluation/health.py", "self.statistics.frames.max()", "self.statistics.frames.min()"),
+    Fault("evaluation/metrics.py", "10 ** (-floor_db / 10)", "10 ** (-floor_db / 20)"),
+    Fault("evaluation/metrics.py", "/ len(rows) for name", "/ max(len(rows) - 1, 1) for name"),
+    Fault("evaluation/reports.py", "16 * samples / model.bits_per_second", "samples / model.bits_per_second"),
+    Fault(
+        "evaluation/plots.py",
+        "0.0, sampling_rate / 2000)",
+        "0.0, sampling_rate / 1000)",
+        "evaluation/test_plots.py::test_the_axes_are_seconds_and_kilohertz",
+    ),
+)
+
+TRAINING = (
+    Fault("training/ema.py", "decay = min(self.decay", "decay = max(self.decay"),
+    Fault(
+        "training/loop.py",
+        "initial=progress.step",
+        "initial=0",
+        "training/test_loop.py::test_the_bar_of_a_resumed_run_begins_at_its_step",
+    ),
+    Fault(
+        "training/loop.py",
+        "            return False, flags\n        learner.lr",
+        "            pass\n        learner.lr",
+        "training/test_loop.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said",
+    ),
+    Fault(
+        "training/loop.py",
+        "values in batches]).mean(dim=0)",
+        "values in batches]).sum(dim=0)",
+        "training/test_loop.py::test_a_control_gets_the_mean_of_the_batches_of_a_step",
+    ),
+    Fault(
+        "training/loop.py",
+        "self._seconds += seconds",
+        "self._seconds = seconds",
+        "training/test_loop.py::test_the_speed_counts_the_seconds_of_all_crops",
+    ),
+    Fault(
+        "training/loop.py",
+        "progress.skipped_in_a_row >= limit",
+        "progress.skipped_in_a_row > limit",
+        "training/test_loop.py::test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint",
+    ),
+    Fault(
+        "training/loop.py",
+        "time.monotonic() + 60 *",
+        "time.monotonic() + 1 *",
+        "training/test_loop.py::test_minutes_have_sixty_seconds",
+    ),
+    Fault("training/learner.py", "= clipped * nn.utils", "= nn.utils"),
+    Fault(
+        "training/autoencoder/objective.py",
+        "step >= self.decoder_only_from_step",
+        "step > self.decoder_only_from_step",
+    ),
+    Fault(
+        "training/autoencoder/objective.py",
+        "(step - self.adversary.start_step) % self.adversary",
+        "step % self.adversary",
+    ),
+    Fault(
+        "training/autoencoder/objective.py",
+        "or step < self.adversary.start_step:",
+        "or step <= self.adversary.start_step:",
+    ),
+    Fault(
+        "training/autoencoder/steps.py",
+        "manual_seed(seed) for seed in batch.seeds",
+        "manual_seed(batch.seeds[0]) for seed in batch.seeds",
+        "training/autoencoder/test_steps.py::test_the_noise_of_a_crop_is_its_own",
+    ),
+    Fault(
+        "training/latent_diffusion/objective.py",
+        "drops < condition_dropout",
+        "drops > condition_dropout",
+        "training/latent_diffusion/test_diffusion.py::test_the_share_of_dropped_conditions_is_the_one_asked_for",
+    ),
+    Fault(
+        "training/token_prior/objective.py",
+        "torch.float64) + 0.5",
+        "torch.float64) + 1.0",
+        "training/token_prior/test_token_prior.py::test_the_memoryless_guess_is_the_entropy_of_each_codebook",
+    ),
+    Fault(
+        "training/token_prior/objective.py",
+        "math.log(2) * task.codes_per_second",
+        "math.log(2) * task.frame_rates[-1]",
+        "training/token_prior/test_token_prior.py::test_a_uniform_model_is_measured_at_the_logarithm_of_its_vocabulary",
+    ),
+    Fault(
+        "training/encoding/tallies.py",
+        "self.items += other.items",
+        "self.items = other.items",
+        "training/encoding/test_code_encoding.py::test_rows_are_the_codes_of_their_items_and_counted",
+    ),
+    Fault(
+        "training/encoding/dataset.py",
+        "start + count >= time",
+        "start + count > time",
+        "training/encoding/test_code_encoding.py::test_only_the_last_row_of_an_item_says_so",
+    ),
+)
+
+LATENT_FILES = (
+    Fault("latents/moments.py", "(self._squares / self.frames).sqrt()", "(self._squares / (self.frames - 1)).sqrt()"),
+    Fault("latents/moments.py", "(self.frames / total * frames)", "(frames / total)"),
+    Fault("latents/moments.py", "/ reference.std\n", "/ self.std\n"),
+    Fault("latents/storage.py", "max(codebook_sizes) <= 2**15", "max(codebook_sizes) <= 2**16"),
+    Fault("latents/storage.py", '[f"codes_{level}" for level in range(len(tensors))]', "sorted(tensors)"),
+)
+
+TOKENS = (
+    Fault(
+        "tokens/constraint.py",
+        "known.shape[-1] > num_frames",
+        "known.shape[-1] >= num_frames",
+        "tokens/test_constraint.py::test_all_frames_may_be_known_and_the_end_follows",
+    ),
+    Fault(
+        "tokens/constraint.py",
+        "(ids < high)",
+        "(ids <= high)",
+        "tokens/test_constraint.py::test_all_frames_may_be_known_and_the_end_follows",
+    ),
+    Fault(
+        "tokens/constraint.py",
+        "min(input_ids.shape[1] - self.start, self.bounds[0].shape[1] - 1)",
+        "input_ids.shape[1] - self.start",
+        "tokens/test_constraint.py::test_after_the_end_only_the_end_may_follow",
+    ),
+    Fault(
+        "tokens/code_tokens.py",
+        "return 2 * self.delay + 1",
+        "return 2 * self.delay",
+        "tokens/test_tokens.py",
+        "pipelines/test_token_generation.py::test_what_cannot_be_written_is_refused",
+    ),
+    Fault(
+        "tokens/code_tokens.py",
+        "(max(int(others[0]), 1), False)",
+        "(int(others[0]), False)",
+        "tokens/test_tokens.py",
+        "tokens/test_constraint.py",
+    ),
+    Fault("tokens/upsampling_tokens.py", "return 2 + coarse", "return 1 + coarse", "tokens/test_tokens.py"),
+)
+
+RUNTIME = (
+    Fault(
+        "runtime/chunking.py",
+        "return first // hop_length, frame_count(last, hop_length)",
+        "return first // hop_length, last // hop_length",
+        "runtime/test_chunking.py",
+    ),
+    Fault(
+        "runtime/chunking.py",
+        "first = min(max(input_span(start, stop)[0], 0), frames - width)",
+        "first = max(input_span(start, stop)[0], 0)",
+        "runtime/test_chunking.py",
+    ),
+    Fault(
+        "runtime/chunking.py",
+        "frame_count(frames, frame_count(frames, most))",
+        "frame_count(frames, most)",
+        "runtime/test_chunking.py",
+    ),
+    Fault(
+        "runtime/streaming.py",
+        "-self._pushed % self._pad_multiple",
+        "self._pushed % self._pad_multiple",
+        "runtime/test_streaming.py::test_pieces_make_the_whole_whatever_they_are",
+    ),
+    Fault(
+        "runtime/streaming.py",
+        "max(end * hop_length - t for",
+        "max(end * hop_length - t - 1 for",
+        "runtime/test_streaming.py::test_latency_of_published_sizes",
+        "runtime/test_streaming.py::test_outputs_come_when_the_latency_says",
+    ),
+    Fault(
+        "runtime/incremental.py",
+        "(self.cut_left if last else 0)",
+        "0",
+        "runtime/test_incremental.py::test_pieces_make_the_whole_whatever_they_are",
+    ),
+    Fault(
+        "runtime/incremental.py",
+        "(x.shape[-1] - reach) // stride + 1",
+        "(x.shape[-1] - reach) // stride",
+        "runtime/test_incremental.py::test_pieces_make_the_whole_whatever_they_are",
+    ),
+    Fault(
+        "runtime/native.py",
+        "if status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS:",
+        "if status.st_uid != os.getuid():",
+        "runtime/test_native.py::test_a_folder_that_others_can_write_is_not_used",
+    ),
+    Fault(
+        "runtime/native.py",
+        "| os.O_NOFOLLOW",
+        "| 0",
+        "runtime/test_native.py::test_a_folder_that_is_a_link_is_not_used",
+    ),
+    Fault(
+        "runtime/native.py",
+        'path.stem == f"{key}-{_digest(path.read_bytes())}"',
+        "path.stem.startswith(key)",
+        "runtime/test_native.py::test_a_changed_library_is_not_loaded_but_compiled_again",
+    ),
+)
+
+DISCRIMINATORS = (
+    Fault(
+        "discriminators/layers.py",
+        "transpose(-1, -2) / norm",
+        "transpose(-1, -2)",
+        "discriminators/test_discriminators.py::test_white_noise_has_the_same_level_in_windows_of_any_length",
+    ),
+    Fault(
+        "discriminators/multi_period.py",
+        "-waveform.shape[-1] % period",
+        "period - waveform.shape[-1] % period",
+        "discriminators/test_discriminators.py::test_a_waveform_of_whole_periods_is_not_padded",
+    ),
+)
+
+FILES = (
+    Fault("files/writing.py", "        hidden.chmod(mode)  #", "        hidden.stat()  #"),
+    Fault("files/writing.py", "os.replace(hidden, path)", "os.replace(hidden, path.resolve())"),
+)
+
+FAULTS = (
+    *LOSSES,
+    *PIPELINES,
+    *DATA,
+    *COMMANDS,
+    *AUDIO,
+    *MODELS,
+    *MODULES,
+    *EVALUATION,
+    *TRAINING,
+    *LATENT_FILES,
+    *TOKENS,
+    *RUNTIME,
+    *DISCRIMINATORS,
+    *FILES,
+)

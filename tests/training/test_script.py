@@ -1,0 +1,222 @@
+"""How runs start and end: one line and a code for each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.files import exclusive
+from tests.hub import MockHub, mock_hub
+from tests.training.runs import (
+    REPO,
+    TWO_PROCESSES,
+    command,
+    environment,
+    equal,
+    published_weights,
+    run,
+    trained_weights,
+    write_recipe,
+)
+
+
+def refusal(recipe: Path, out: Path, *options: str) -> str:
+    """The line of a run that ends before it opens its data."""
+    finished = run(command(recipe, out, "--dataset_name", "nowhere/at-all", *options))
+    assert finished.returncode == 2
+    (line,) = [line for line in finished.stderr.splitlines() if not line.startswith("INFO")]
+    return line
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch):
+    with mock_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "hf_mock")
+        yield hub
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "out"):
+        line = refusal(write_recipe(tmp_path), tmp_path / "out")
+    assert f"{tmp_path}/out is in use by process {os.getpid()}" in line
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    assert f"{tmp_path}/out cannot be written: " in refusal(write_recipe(tmp_path), tmp_path / "out")
+
+
+def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    line = refusal(write_recipe(tmp_path, report_to="wandb"), tmp_path / "out")
+    assert "`report_to` names 'wandb', which is not installed; install it, or use tensorboard" in line
+    assert "none of" not in line
+
+
+def test_a_hub_that_cannot_be_written_to_is_refused(tmp_path: Path, hub: MockHub, monkeypatch) -> None:
+    recipe = write_recipe(tmp_path, push_to_hub=True, hub_model_id="someone/mine")
+    hub.read_only = True
+    assert "`push_to_hub`: someone/mine cannot be written to (" in refusal(recipe, tmp_path / "out")
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    assert "log in with `hf auth login`" in refusal(recipe, tmp_path / "out")
+    assert not hub.files.get("someone/mine")
+
+
+@pytest.mark.slow
+def test_a_run_is_pushed_to_a_private_repository(tmp_path: Path, hub: MockHub) -> None:
+    recipe = write_recipe(tmp_path, push_to_hub=True, hub_private_repo=True)
+    finished = run(command(recipe, tmp_path / "mine"))
+    assert finished.returncode == 0, finished.stderr
+    assert hub.private == {"someone/mine"}
+    assert "# someone/mine" in hub.files["someone/mine"]["README.md"].decode()
+
+
+@pytest.mark.slow
+def test_a_failed_push_leaves_the_model_and_says_how_to_push_it(tmp_path: Path, hub: MockHub) -> None:
+    hub.full = True
+    finished = run(command(write_recipe(tmp_path, push_to_hub=True), tmp_path / "mine"))
+    assert finished.returncode == 1
+    line = finished.stderr.splitlines()[-1]
+    assert f"{tmp_path}/mine holds the model but could not be pushed (" in line
+    assert f'`hf upload someone/mine {tmp_path}/mine . --exclude "*checkpoint-*"' in line
+    assert WaveformVAE.from_pretrained(tmp_path / "mine")
+    assert (tmp_path / "mine/checkpoint-8").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_its_data_and_its_folder_have_moved(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "data/train", tmp_path / "data")
+    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "data"), max_train_steps=8)
+    straight = run(command(recipe, tmp_path / "straight"))
+    assert straight.returncode == 0, straight.stderr
+    assert run(command(recipe, tmp_path / "out", "--max_train_minutes", "1e-9")).returncode == 0
+    first = run(command(recipe, tmp_path / "out", "--max_train_minutes", "1e-9", "--resume_from_checkpoint", "latest"))
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "data").rename(tmp_path / "data elsewhere")
+    (tmp_path / "out").rename(tmp_path / "out elsewhere")
+    options = ("--dataset_name", f"{tmp_path}/./data elsewhere/", "--dataloader_num_workers", "2")
+    checkpoint = str(tmp_path / "out elsewhere/../out elsewhere/checkpoint-2")
+    resumed = run(command(recipe, tmp_path / "out elsewhere", *options, "--resume_from_checkpoint", checkpoint))
+    assert resumed.returncode == 0, resumed.stderr
+    assert equal(published_weights(tmp_path / "out elsewhere"), published_weights(tmp_path / "straight"))
+    changed = ("--learning_rate", "1e-4", "--max_train_steps", "10", "--resume_from_checkpoint", "latest")
+    refused = run(command(recipe, tmp_path / "out elsewhere", *options, *changed))
+    assert refused.returncode == 2
+    assert "made with other values of learning_rate; " in refused.stderr
+    accepted = run(command(recipe, tmp_path / "out elsewhere", *options, *changed, "--accept_changes"))
+    assert accepted.returncode == 0, accepted.stderr
+    assert not equal(trained_weights(tmp_path / "out elsewhere", 10), trained_weights(tmp_path / "out elsewhere", 8))
+
+
+def started_run(recipe: Path, out: Path, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """A process that has written a checkpoint."""
+    process = subprocess.Popen(
+        command(recipe, out, *options, launcher=launcher),
+        env=environment(),
+        cwd=REPO,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob("checkpoint-*")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+def steps(out: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[1]) for path in out.glob("checkpoint-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), TWO_PROCESSES], ids=["one process", "two processes"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_its_code(
+    tmp_path: Path, number: signal.Signals, launcher: tuple[str, ...]
+) -> None:
+    recipe = write_recipe(tmp_path, max_train_steps=10**6, checkpointing_steps=10**6, dataloader_num_workers=1)
+    first = ("--checkpointing_steps", "2")
+    process = started_run(recipe, tmp_path / "out", *first, launcher=launcher)
+    before = steps(tmp_path / "out")[-1]
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    if not launcher:
+        assert process.returncode == 128 + number
+        assert "Traceback" not in error
+    assert steps(tmp_path / "out")[-1] >= before
+    last = steps(tmp_path / "out")[-1]
+    assert f"{number.name} ended the run at step {last}; continue with `--resume_from_checkpoint latest`" in error
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_dead_worker_ends_a_run_with_its_cause_and_a_checkpoint(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, max_train_steps=10**6, checkpointing_steps=10**6, dataloader_num_workers=2)
+    process = started_run(recipe, tmp_path / "out", "--checkpointing_steps", "3")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in error
+    assert "error: a worker of the data loader (process" in error.splitlines()[-1]
+    assert "ended with SIGKILL" in error.splitlines()[-1]
+    assert len(steps(tmp_path / "out")) >= 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_with_one_line_and_the_older_checkpoint(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    assert run(command(recipe, tmp_path / "out", "--max_train_steps", "4")).returncode == 0
+    arguments = command(recipe, tmp_path / "out", "--resume_from_checkpoint", "latest")
+    limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *arguments]  # no file beyond 4 KiB
+    finished = subprocess.run(limited, env=environment(), cwd=REPO, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert (
+        "checkpoint-8 cannot be written: File too large. checkpoint-4 is whole: " in finished.stderr.splitlines()[-1]
+    )
+    assert steps(tmp_path / "out") == [4]
+    assert not list((tmp_path / "out").glob(".*"))
+    assert run(arguments).returncode == 0
+
+
+@pytest.mark.slow
+def test_logs_on_a_full_disk_end_a_run_without_a_traceback(tmp_path: Path) -> None:
+    arguments = command(write_recipe(tmp_path, report_to="tensorboard"), tmp_path / "out")
+    limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *arguments]
+    finished = subprocess.run(limited, env=environment(), cwd=REPO, capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert f"the logs in {tmp_path}/out cannot be written: File too large" in finished.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"dataloader_num_workers": 2}, {"max_train_samples": 1}])
+def test_a_data_set_of_one_item_trains(tmp_path: Path, options: dict[str, int]) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copy(REPO / "data/train/bd_haus.flac", tmp_path / "data")
+    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "data"), max_train_steps=2, **options)
+    assert run(command(recipe, tmp_path / "out")).returncode == 0
+
+
+def test_a_crop_of_no_sample_is_one_line(tmp_path: Path) -> None:
+    finished = run(command(write_recipe(tmp_path, segment_seconds=1e-9), tmp_path / "out"))
+    assert finished.returncode == 2
+    assert "`segment_seconds` 1e-09 is less than a sample at 8000 Hz." in finished.stderr
+
+
+@pytest.mark.slow
+def test_an_empty_data_set_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    finished = run(command(write_recipe(tmp_path, dataset_name=str(tmp_path / "data")), tmp_path / "out"))
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
