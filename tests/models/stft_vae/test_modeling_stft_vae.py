@@ -52,7 +52,7 @@ class TestCausalSTFTVAE(AutoencoderContract):
     }
     config |= {"window_length": 10, "audio_channels": 1, "causal": True, "magnitude_exponent": 1.0}
     other_values = {**TestSTFTVAE.other_values, "downsampling_ratios": (2, 1, 2), "hidden_sizes": (3, 2, 3)}
-    other_values |= {"num_blocks": (1, 1, 0), "window_length": 20, "audio_channels": 2, "causal": False}
+    other_values |= {"num_blocks": (1, 1, 2), "window_length": 20, "audio_channels": 2, "causal": False}
     changes_with = TestSTFTVAE.changes_with
 
 
@@ -60,9 +60,9 @@ class TestCausalSTFTVAE(AutoencoderContract):
     ("changes", "message"),
     [
         ({"num_blocks": (1,)}, r"`num_blocks` \(1,\) have to name the same stages"),
-        ({"downsampling_ratios": (), "hidden_sizes": (), "num_blocks": ()}, "at least one stage"),
-        ({"hidden_sizes": (0, 4)}, "every size has to be 1 or more"),
-        ({"expansion": 0.01}, "every size has to be 1 or more"),
+        ({"downsampling_ratios": (), "hidden_sizes": (), "num_blocks": ()}, "at least 1 and at most"),
+        ({"hidden_sizes": (0, 4)}, r"`hidden_sizes` is \(0, 4\)"),
+        ({"expansion": 0.01}, "`expansion` is 0.01"),
         ({"window_length": 5}, "`window_length` is 5 and `hop_length` 4; use a window of two or more whole hops"),
         ({"magnitude_exponent": 0}, "`exponent` is 0"),
     ],

@@ -6,6 +6,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import AutoencoderMixin
 
+from hf_audio_vae.models.inputs import check_layers, check_product, check_size_lists, check_sizes
 from hf_audio_vae.models.normalization import check_statistics
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder, ShortTimeEncoder
@@ -49,7 +50,7 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["ShortTimeStage"]
+    _no_split_modules = ["ShortTimeStage", "ConvNeXtBlock"]
 
     @register_to_config
     def __init__(
@@ -69,17 +70,30 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(
+            latent_channels=latent_channels,
+            audio_channels=audio_channels,
+            sampling_rate=sampling_rate,
+            window_length=window_length,
+            kernel_size=kernel_size,
+        )
+        check_size_lists(downsampling_ratios=downsampling_ratios, hidden_sizes=hidden_sizes, num_blocks=num_blocks)
         stages = (tuple(downsampling_ratios), tuple(hidden_sizes), tuple(num_blocks))
-        if len({len(stage) for stage in stages}) > 1 or not stages[0]:
+        if len({len(stage) for stage in stages}) > 1:
             raise ValueError(
                 f"`downsampling_ratios` {stages[0]}, `hidden_sizes` {stages[1]} and `num_blocks` {stages[2]} have to "
-                f"name the same stages: give one of each per stage, and at least one stage."
+                f"name the same stages: give one of each per stage."
             )
-        sizes = [*stages[0], *stages[1], latent_channels, audio_channels, sampling_rate, window_length, kernel_size]
-        if min(sizes) < 1 or min(stages[2]) < 0 or round(expansion * min(stages[1])) < 1:
+        check_product("hop length", stages[0])
+        check_product("number of channels of the spectra", (2 * audio_channels, window_length // 2 + 1))
+        check_product("width of the widest block", (max(stages[1]), expansion))
+        if round(expansion * min(stages[1])) < 1:
             raise ValueError(
-                f"every size has to be 1 or more, got {sizes}, `num_blocks` {stages[2]} and `expansion` {expansion}."
+                f"`expansion` is {expansion}, which leaves blocks without hidden channels; use 1 or more."
             )
+        check_layers(num_blocks=sum(stages[2]))
+        if not isinstance(causal, bool):
+            raise ValueError(f"`causal` is {causal!r}; it has to be true or false.")
         check_statistics(latents_mean, latents_std, latent_channels)
         options = {
             "audio_channels": audio_channels,
