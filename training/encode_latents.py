@@ -141,6 +141,7 @@ def main(argv: Sequence[str]) -> None:
     start_log()
     with exclusive(config.output_dir) if accelerator.is_main_process else nullcontext():
         encode(config, accelerator)
+    accelerator.wait_for_everyone()  # see `train`: the process group must not end while Gloo frees tensors
     accelerator.end_training()
 
 

@@ -45,10 +45,11 @@ class Signal:
         return batch if self.unit is None else batch | {2: self.rate * dims[self.unit]}
 
     def draw(self, sizes: Mapping[str, int], generator: torch.Generator) -> Tensor:
-        """Return random codes, or values that are uniform in [-1, 1]."""
+        """Return random codes, or values that are uniform in [-1, 1]; in (0, 1] without a unit, as scales are."""
         length = () if self.unit is None else (self.rate * sizes[self.unit],)
         if self.codebook_sizes is None:
-            return 2 * torch.rand(sizes["batch"], self.channels, *length, generator=generator) - 1
+            uniform = torch.rand(sizes["batch"], self.channels, *length, generator=generator)
+            return 1 - uniform if self.unit is None else 2 * uniform - 1
         shape = (sizes["batch"], *length)
         return torch.stack([torch.randint(n, shape, generator=generator) for n in self.codebook_sizes], dim=1)
 

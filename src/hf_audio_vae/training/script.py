@@ -171,10 +171,18 @@ def train(
     try:
         fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
     except Interrupted:
-        accelerator.end_training()
+        _end(accelerator)
         raise
     if accelerator.is_main_process:
         publish(run.progress.history)
+    _end(accelerator)
+
+
+def _end(accelerator: Accelerator) -> None:
+    """End the trackers and leave the process group; all processes call this."""
+    # Gloo frees the tensors of the last reduction in its own thread, which needs the GIL. The barrier releases it;
+    # the destructor of the process group would hold it and wait for that thread forever.
+    accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
