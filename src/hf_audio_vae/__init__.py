@@ -3,6 +3,7 @@
 from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
 
 from hf_audio_vae.models import (
+    STFTVAE,
     HierarchicalVQVAE,
     HierarchicalVQVAEConfig,
     LatentConditioner,
@@ -18,6 +19,7 @@ from hf_audio_vae.version import __version__
 register()
 
 __all__ = [
+    "STFTVAE",
     "AudioLatentDiffusionPipeline",
     "HierarchicalVQVAE",
     "HierarchicalVQVAEConfig",

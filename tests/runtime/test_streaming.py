@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import StreamingCoder
 from tests.models.probes import assert_equal_within_rounding, wrong_tensors
+from tests.models.stft_vae.test_modeling_stft_vae import TestCausalSTFTVAE, TestSTFTVAE
 from tests.models.waveform_vae.test_modeling_waveform_vae import TestCausalWaveformVAE, TestWaveformVAE
 from tests.models.waveform_vqvae.test_modeling_waveform_vqvae import (
     LIKE_ENCODEC,
@@ -28,10 +29,12 @@ KINDS: list[Kind] = [
     TestWaveformVQVAELikeEncodec,
     TestMirroredWaveformVQVAE,
     TestFiniteScalarWaveformVQVAE,
+    TestSTFTVAE,
+    TestCausalSTFTVAE,
 ]
 # Not by those names: pytest would collect their tests here, too.
 del TestWaveformVAE, TestCausalWaveformVAE, TestWaveformVQVAELikeDac, TestWaveformVQVAELikeEncodec
-del TestMirroredWaveformVQVAE, TestFiniteScalarWaveformVQVAE
+del TestSTFTVAE, TestCausalSTFTVAE, TestMirroredWaveformVQVAE, TestFiniteScalarWaveformVQVAE
 
 every_kind = pytest.mark.parametrize("kind", [kind() for kind in KINDS], ids=lambda kind: type(kind).__name__[4:])
 
@@ -52,7 +55,7 @@ def streamed(coder: StreamingCoder[Any], x: Tensor, sizes: list[int]) -> Tensor:
 
 @torch.no_grad()
 def whole(model: Any, x: Tensor) -> tuple[DiagonalGaussian | Tensor, Tensor]:
-    if isinstance(model, WaveformVAE):
+    if not model.codebook_sizes:
         posterior = model.encode(x).latent_dist
         return posterior, model.decode(posterior.mode()).sample
     codes = model.encode(x).audio_codes

@@ -9,8 +9,10 @@ from pathlib import Path
 import datasets
 import pytest
 import soundfile
+import torch
 import yaml
 
+from hf_audio_vae.audio import resample
 from hf_audio_vae.audio.io import read_audio, write_audio
 from hf_audio_vae.data import load_audio_stream
 from hf_audio_vae.data.corpus import Sound, write_corpus
@@ -100,6 +102,18 @@ def test_excerpts_take_the_same_time_from_each_source_and_sound_like_their_origi
     assert 9 <= sum(seconds.values()) < 11
     assert max(degradation.mel_distance) < 1, "44 kbit/s"
     assert sum(len(excerpt.read()) for excerpt in excerpts) < 1.5e5
+
+
+def test_whole_files_are_cut_into_consecutive_excerpts() -> None:
+    options = CompactOptions(hours=1, megabytes=20, excerpt_seconds=1, whole_files=True)
+    excerpts = list(opus_excerpts({"speech": [sound(SPEECH, "speech")]}, 3600.0, options, Degradation()))
+    original, rate = read_audio(SPEECH)
+    whole = resample(original.mean(dim=0, keepdim=True), rate, options.sampling_rate)[0]
+    decoded = [read_audio(excerpt.read())[0][0] for excerpt in excerpts]
+    assert len({excerpt.path for excerpt in excerpts}) == len(excerpts) == round(len(whole) / 24000)
+    assert {len(piece) for piece in decoded[:-1]} == {24000}
+    joined = torch.cat(decoded)
+    assert torch.corrcoef(torch.stack((joined, whole[: len(joined)])))[0, 1] > 0.9
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")

@@ -7,9 +7,11 @@ factor 1/2.
 
 from hf_audio_vae.losses.adversarial import AdversarialLoss, HingeLoss, LeastSquaresLoss, feature_matching
 from hf_audio_vae.losses.balancing import GradientBalancer
+from hf_audio_vae.losses.complex_spectral import ComplexSTFTLoss, PhaseDerivativeLoss
 from hf_audio_vae.losses.kl import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
 from hf_audio_vae.losses.kl_control import CapacityAnnealing, FreeBits, KLControl, TargetRate
 from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelLoss
+from hf_audio_vae.losses.stereo import StereoCorrelationLoss
 from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
 from hf_audio_vae.losses.weighting import weighted_sum
 
@@ -19,6 +21,9 @@ RECONSTRUCTION_LOSSES = {
     "waveform_mse": WaveformMSELoss,
     "multi_resolution_stft": MultiResolutionSTFTLoss,
     "multi_scale_mel": MultiScaleMelLoss,
+    "complex_stft": ComplexSTFTLoss,
+    "phase_derivatives": PhaseDerivativeLoss,
+    "stereo_correlation": StereoCorrelationLoss,
 }
 ADVERSARIAL_LOSSES: dict[str, type[AdversarialLoss]] = {"hinge": HingeLoss, "least_squares": LeastSquaresLoss}
 SCHEDULES: dict[str, type[LinearAnnealing | CosineAnnealing | CyclicalAnnealing]] = {
@@ -33,6 +38,7 @@ __all__ = [
     "SCHEDULES",
     "AdversarialLoss",
     "CapacityAnnealing",
+    "ComplexSTFTLoss",
     "CosineAnnealing",
     "CyclicalAnnealing",
     "FreeBits",
@@ -43,7 +49,9 @@ __all__ = [
     "LinearAnnealing",
     "MultiResolutionSTFTLoss",
     "MultiScaleMelLoss",
+    "PhaseDerivativeLoss",
     "Schedule",
+    "StereoCorrelationLoss",
     "TargetRate",
     "WaveformL1Loss",
     "WaveformMSELoss",

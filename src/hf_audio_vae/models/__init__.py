@@ -13,6 +13,7 @@ from hf_audio_vae.models.registry import (
     saved_class,
     saved_config,
 )
+from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -21,6 +22,7 @@ from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformV
 
 __all__ = [
     "FAMILIES",
+    "STFTVAE",
     "AutoencoderModel",
     "HierarchicalVQVAE",
     "HierarchicalVQVAEConfig",

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, reflect
+from hf_audio_vae.modules.convnext import ChannelNorm, ChannelScale, DepthwiseConv1d, PointwiseConv1d
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.seanet import SkipLSTM
+from hf_audio_vae.modules.short_time import STFT, InverseSTFT
 from hf_audio_vae.modules.stack import Residual, layers_of
 
 # For at most this many outputs, a convolution on one core is faster as a product of its weight and windows of the
@@ -74,14 +76,20 @@ class Pointwise(Stream):
         """Do nothing: there is no state."""
 
 
-class _Convolution(Stream):
+class _Windowed(Stream):
     """Keeps the inputs that later outputs read; initially the left padding."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, alignment: Alignment) -> None:
-        self.weight = _copied(weight)
-        self.bias = weight.new_zeros(len(weight)) if bias is None else _copied(bias)
+    def __init__(self, alignment: Alignment) -> None:
         self.alignment = alignment
         self.reset()
+
+    @abstractmethod
+    def compute(self, x: Tensor, count: int) -> Tensor:
+        """Return the outputs that `x` determines, `count` of them; (batch, in, n) -> (batch, out, count)."""
+
+    def empty(self, x: Tensor) -> Tensor:
+        """(batch, in, n) -> (batch, out, 0)."""
+        return self.compute(x.new_zeros(*x.shape[:2], self.alignment.reach), 1)[..., :0]
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
@@ -98,7 +106,7 @@ class _Convolution(Stream):
         count = 0 if waits else (x.shape[-1] - reach) // stride + 1
         if reach > 1:
             self.kept = x[..., count * stride :].clone()  # a view would keep all of `x` in memory
-        return self._convolve(x, count) if count else x.new_empty(x.shape[0], self.weight.shape[0], 0)
+        return self.compute(x, count) if count else self.empty(x)
 
     def _padded(self, x: Tensor, last: bool) -> Tensor:
         left, right = self.alignment.left, self.alignment.right if last else 0
@@ -107,7 +115,19 @@ class _Convolution(Stream):
             return reflect(x, left, right)
         return F.pad(x, (0, right), mode="reflect" if self.alignment.mirrored else "constant") if right else x
 
-    def _convolve(self, x: Tensor, count: int) -> Tensor:
+
+class _Convolution(_Windowed):
+    """Convolution."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, alignment: Alignment) -> None:
+        super().__init__(alignment)
+        self.weight = _copied(weight)
+        self.bias = weight.new_zeros(len(weight)) if bias is None else _copied(bias)
+
+    def empty(self, x: Tensor) -> Tensor:
+        return x.new_empty(x.shape[0], self.weight.shape[0], 0)
+
+    def compute(self, x: Tensor, count: int) -> Tensor:
         stride, dilation = self.alignment.stride, self.alignment.dilation
         if count > MANY:
             return F.conv1d(x, self.weight, self.bias, stride, 0, dilation)
@@ -120,6 +140,45 @@ class _Convolution(Stream):
         windows = x.as_strided((batch, count, channels, taps), (by_item, step, by_channel, tap_step))
         y = torch.addmm(self.bias, windows.reshape(batch * count, channels * taps), weight.T)
         return y.view(batch, count, -1).transpose(1, 2).contiguous()
+
+
+class _Layer(_Windowed):
+    """A layer that computes the outputs of a padded signal."""
+
+    def __init__(self, padded_forward: Callable[[Tensor], Tensor], alignment: Alignment) -> None:
+        super().__init__(alignment)
+        self.padded_forward = padded_forward
+
+    def compute(self, x: Tensor, count: int) -> Tensor:
+        return self.padded_forward(x)
+
+
+class _InverseSTFT(Stream):
+    """Keeps the contributions of the last frames to the next samples."""
+
+    def __init__(self, layer: InverseSTFT) -> None:
+        self.layer = layer
+        self.reset()
+
+    def reset(self) -> None:
+        self.kept: tuple[Tensor, Tensor] | None = None
+        self.cut = self.layer.alignment.left  # samples still to cut
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        frames, alignment = x.shape[-1], self.layer.alignment
+        overlap = alignment.kernel_size - alignment.stride
+        sums = self.layer.overlap_add(x if frames else F.pad(x, (0, 1)))
+        if not frames:
+            sums = tuple(part[..., :overlap].zero_() for part in sums)
+        if self.kept is not None:
+            for part, kept in zip(sums, self.kept, strict=True):
+                part[..., :overlap] += kept
+        determined = frames * alignment.stride
+        self.kept = tuple(part[..., determined:].clone() for part in sums)
+        stop = determined + (alignment.left if last else 0)
+        signal, weight = (part[..., self.cut : stop] for part in sums)
+        self.cut = max(self.cut - determined, 0)
+        return (signal / weight).to(x.dtype)
 
 
 class _Upsampling(Stream):
@@ -227,8 +286,28 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Identity) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.GELU | nn.Identity) -> Stream:
     return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: PointwiseConv1d | ChannelNorm | ChannelScale) -> Stream:
+    return Pointwise(copy.deepcopy(layer))
+
+
+@stream_of.register
+def _(layer: DepthwiseConv1d) -> Stream:
+    return _Layer(copy.deepcopy(layer).convolve, layer.alignment)
+
+
+@stream_of.register
+def _(layer: STFT) -> Stream:
+    return _Layer(layer.transform, layer.alignment)
+
+
+@stream_of.register
+def _(layer: InverseSTFT) -> Stream:
+    return _InverseSTFT(layer)
 
 
 @stream_of.register

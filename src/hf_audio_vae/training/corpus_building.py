@@ -31,8 +31,9 @@ class CompactOptions(Section):
 
     hours: float = Field(2.0, gt=0, description="total length of all splits")
     megabytes: float = Field(40.0, gt=0, description="target for the maximum size; the bitrate is variable")
-    excerpt_seconds: float = Field(
-        60.0, gt=0, description="maximum length of an excerpt, cut from the middle of a file"
+    excerpt_seconds: float = Field(60.0, gt=0, description="maximum length of an excerpt")
+    whole_files: bool = Field(
+        False, description="cut whole files into excerpts; otherwise, take one from the middle of each file"
     )
     sampling_rate: int = Field(24000, description="8000, 12000, 16000, 24000 or 48000 Hz")
 
@@ -130,14 +131,14 @@ def opus_excerpts(
             del remaining[source]
             continue
         try:
-            excerpt = _excerpt(sound.read(), options)  # (1, time)
+            for number, excerpt in enumerate(_excerpts(sound.read(), options)):  # (1, time)
+                encoded = encode_opus(excerpt, options)
+                degradation.add(excerpt, read_audio(encoded)[0], options.sampling_rate)
+                taken[source] += excerpt.shape[-1] / options.sampling_rate
+                suffix = f".{number:04d}.opus" if options.whole_files else ".opus"
+                yield replace(sound, path=str(PurePath(sound.path).with_suffix(suffix)), read=partial(bytes, encoded))
         except AudioDecodeError as error:
             yield replace(sound, read=partial(_raise, error))  # the writer skips it and reports the reason
-            continue
-        encoded = encode_opus(excerpt, options)
-        degradation.add(excerpt, read_audio(encoded)[0], options.sampling_rate)
-        taken[source] += excerpt.shape[-1] / options.sampling_rate
-        yield replace(sound, path=str(PurePath(sound.path).with_suffix(".opus")), read=partial(bytes, encoded))
 
 
 def encode_opus(waveform: Tensor, options: CompactOptions) -> bytes:
@@ -157,9 +158,12 @@ def _raise(error: AudioDecodeError) -> bytes:
     raise error
 
 
-def _excerpt(encoded: bytes, options: CompactOptions) -> Tensor:
+def _excerpts(encoded: bytes, options: CompactOptions) -> Iterator[Tensor]:
     with open_audio(encoded) as reader:
         time = resampled_length(reader, options.sampling_rate)
         count = min(time, round(options.excerpt_seconds * options.sampling_rate))
-        start = (time - count) // 2
-        return read_checked_crop(reader, start, count, sampling_rate=options.sampling_rate, audio_channels=1)
+        # A remainder shorter than half an excerpt is left out.
+        starts = range(0, max(time - count // 2, 1), max(count, 1)) if options.whole_files else [(time - count) // 2]
+        for start in starts:
+            length = min(count, time - start)
+            yield read_checked_crop(reader, start, length, sampling_rate=options.sampling_rate, audio_channels=1)

@@ -1,0 +1,128 @@
+"""VAE on STFT frames: ConvNeXt blocks over complex spectra, and an inverse STFT."""
+
+import math
+
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.vae import AutoencoderMixin
+
+from hf_audio_vae.models.inputs import check_layers, check_product, check_size_lists, check_sizes
+from hf_audio_vae.models.normalization import check_statistics
+from hf_audio_vae.models.variational import VariationalAutoencoderMixin
+from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder, ShortTimeEncoder
+
+
+class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
+    """VAE on the frames of a short-time Fourier transform: waveform in, waveform out, cheap to train.
+
+    The encoder compresses the magnitude of complex spectra (all channels of a frame together), applies ConvNeXt blocks
+    with strides, and returns the posterior. The decoder mirrors it and ends with an inverse STFT, as Vocos (Siuzdak,
+    arXiv:2306.00814). Most of the work is done at the frame rate, so a step costs a fraction of that of a network on
+    samples.
+
+    Args:
+        downsampling_ratios (`tuple[int, ...]`): Hop of the STFT in samples, then the strides between the stages.
+        hidden_sizes (`tuple[int, ...]`): Channels of each stage of the encoder; the decoder's, reversed. There is one
+            stage after the STFT and one after each stride.
+        num_blocks (`tuple[int, ...]`): ConvNeXt blocks of each stage.
+        latent_channels (`int`): Channels of the latents.
+        audio_channels (`int`): Channels of the waveform.
+        sampling_rate (`int`): Samples per second, in Hz.
+        window_length (`int`): Samples per window of the STFT, two or more whole hops.
+        magnitude_exponent (`float`): Exponent that compresses magnitudes, in (0, 1].
+        kernel_size (`int`): Taps of the depthwise convolutions, in frames.
+        expansion (`float`): Hidden channels of a block, in units of its channels.
+        causal (`bool`): Convolutions read no later frames. The latency is then that of the windows and strides
+            (`algorithmic_latency`).
+        latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
+            `normalize_latents`; measured by `training/encode_latents.py`.
+        latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
+
+    Raises:
+        ValueError: A number is out of range, the stages differ in count, or the statistics do not fit.
+
+    Example:
+        >>> model = STFTVAE((64, 2), (16, 24), (1, 1), 4, window_length=256)
+        >>> waveform = torch.randn(1, 1, 1000)
+        >>> latents = model.encode(waveform).latent_dist.mode()
+        >>> latents.shape, model.decode(latents).sample.shape, model(waveform).sample.shape
+        (torch.Size([1, 4, 8]), torch.Size([1, 1, 1024]), torch.Size([1, 1, 1000]))
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["ShortTimeStage", "ConvNeXtBlock"]
+
+    @register_to_config
+    def __init__(
+        self,
+        downsampling_ratios: tuple[int, ...] = (256, 2),
+        hidden_sizes: tuple[int, ...] = (256, 256),
+        num_blocks: tuple[int, ...] = (4, 2),
+        latent_channels: int = 32,
+        audio_channels: int = 1,
+        sampling_rate: int = 24000,
+        window_length: int = 1024,
+        magnitude_exponent: float = 0.35,
+        kernel_size: int = 7,
+        expansion: float = 3.0,
+        causal: bool = False,
+        latents_mean: tuple[float, ...] | None = None,
+        latents_std: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(
+            latent_channels=latent_channels,
+            audio_channels=audio_channels,
+            sampling_rate=sampling_rate,
+            window_length=window_length,
+            kernel_size=kernel_size,
+        )
+        check_size_lists(downsampling_ratios=downsampling_ratios, hidden_sizes=hidden_sizes, num_blocks=num_blocks)
+        stages = (tuple(downsampling_ratios), tuple(hidden_sizes), tuple(num_blocks))
+        if len({len(stage) for stage in stages}) > 1:
+            raise ValueError(
+                f"`downsampling_ratios` {stages[0]}, `hidden_sizes` {stages[1]} and `num_blocks` {stages[2]} have to "
+                f"name the same stages: give one of each per stage."
+            )
+        check_product("hop length", stages[0])
+        check_product("number of channels of the spectra", (2 * audio_channels, window_length // 2 + 1))
+        check_product("width of the widest block", (max(stages[1]), expansion))
+        if round(expansion * min(stages[1])) < 1:
+            raise ValueError(
+                f"`expansion` is {expansion}, which leaves blocks without hidden channels; use 1 or more."
+            )
+        check_layers(num_blocks=sum(stages[2]))
+        if not isinstance(causal, bool):
+            raise ValueError(f"`causal` is {causal!r}; it has to be true or false.")
+        check_statistics(latents_mean, latents_std, latent_channels)
+        options = {
+            "audio_channels": audio_channels,
+            "window_length": window_length,
+            "exponent": magnitude_exponent,
+            "kernel_size": kernel_size,
+            "expansion": expansion,
+            "causal": causal,
+        }
+        self.encoder = ShortTimeEncoder(*stages, out_channels=2 * latent_channels, **options)
+        self.decoder = ShortTimeDecoder(*stages, in_channels=latent_channels, **options)
+        self.coder = self.new_coder()
+
+    def register_to_config(self, **arguments: object) -> None:
+        """Register the arguments, and the latent channels by the name that `StableAudio3Pipeline` reads."""
+        super().register_to_config(**arguments)
+        self.config.latent_dim = self.latent_channels  # an attribute, not a config key: it is not saved
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return math.prod(self.config.downsampling_ratios)
+
+    @property
+    def downsampling_ratio(self) -> int:
+        """`hop_length`, by the name that `StableAudio3Pipeline` reads."""
+        return self.hop_length
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return self.config.latent_channels
