@@ -4,6 +4,8 @@
 which there is one more, and refuses windows whose squares overlap incompletely at the ends of the signal.
 """
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -108,7 +110,8 @@ class InverseSTFT(ShortTimeLayer):
         """(..., frames, window_length) -> (..., (frames - 1) * hop_length + window_length)."""
         hops = frames.unflatten(-1, (-1, self.alignment.stride)).unbind(-2)  # each (..., frames, hop_length)
         last = len(hops) - 1
-        return sum(F.pad(hop, (0, 0, delay, last - delay)) for delay, hop in enumerate(hops)).flatten(-2)
+        delayed = (F.pad(hop, (0, 0, delay, last - delay)) for delay, hop in enumerate(hops))
+        return reduce(torch.add, delayed).flatten(-2)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         hop, left, reach = self.alignment.stride, self.alignment.left, self.alignment.reach

@@ -1,5 +1,7 @@
 """Encoder and decoder between waveforms and latents, with ConvNeXt blocks on the frames of an STFT."""
 
+from typing import Any
+
 from torch import nn
 
 from hf_audio_vae.modules.convnext import ChannelNorm, ConvNeXtBlock, PointwiseConv1d
@@ -60,7 +62,7 @@ class ShortTimeEncoder(CheckpointedStack):
         firsts: list[nn.Module] = [PointwiseConv1d(inputs, widths[0])]
         for before, after, stride in zip(widths, widths[1:], ratios[1:], strict=False):
             firsts.append(WeightNormConv1d(before, after, 2 * stride, stride=stride, causal=causal))
-        options = {"kernel_size": kernel_size, "expansion": expansion, "causal": causal}
+        options: dict[str, Any] = {"kernel_size": kernel_size, "expansion": expansion, "causal": causal}
         self.stages = nn.ModuleList(map(lambda *parts: ShortTimeStage(*parts, **options), firsts, widths, blocks))
         self.norm = ChannelNorm(widths[-1])
         self.project = PointwiseConv1d(widths[-1], out_channels)
@@ -92,7 +94,7 @@ class ShortTimeDecoder(CheckpointedStack):
         firsts: list[nn.Module] = [PointwiseConv1d(in_channels, widths[0])]
         for before, after, stride in zip(widths, widths[1:], strides, strict=False):
             firsts.append(WeightNormConvTranspose1d(before, after, stride=stride, causal=causal))
-        options = {"kernel_size": kernel_size, "expansion": expansion, "causal": causal}
+        options: dict[str, Any] = {"kernel_size": kernel_size, "expansion": expansion, "causal": causal}
         self.stages = nn.ModuleList(
             map(lambda *parts: ShortTimeStage(*parts, **options), firsts, widths, blocks[::-1])
         )

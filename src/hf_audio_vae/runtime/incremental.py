@@ -161,13 +161,13 @@ class _InverseSTFT(Stream):
         self.reset()
 
     def reset(self) -> None:
-        self.kept: tuple[Tensor, Tensor] | None = None
+        self.kept: tuple[Tensor, ...] | None = None
         self.cut = self.layer.alignment.left  # samples still to cut
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         frames, alignment = x.shape[-1], self.layer.alignment
         overlap = alignment.kernel_size - alignment.stride
-        sums = self.layer.overlap_add(x if frames else F.pad(x, (0, 1)))
+        sums: tuple[Tensor, ...] = self.layer.overlap_add(x if frames else F.pad(x, (0, 1)))
         if not frames:
             sums = tuple(part[..., :overlap].zero_() for part in sums)
         if self.kept is not None:

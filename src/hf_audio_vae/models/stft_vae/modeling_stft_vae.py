@@ -1,6 +1,7 @@
 """VAE on STFT frames: ConvNeXt blocks over complex spectra, and an inverse STFT."""
 
 import math
+from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -95,7 +96,7 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
         if not isinstance(causal, bool):
             raise ValueError(f"`causal` is {causal!r}; it has to be true or false.")
         check_statistics(latents_mean, latents_std, latent_channels)
-        options = {
+        options: dict[str, Any] = {
             "audio_channels": audio_channels,
             "window_length": window_length,
             "exponent": magnitude_exponent,
