@@ -140,7 +140,7 @@ def test_statistics_are_kept_where_there_is_a_place_for_them(
         ("causal", "hf_audio_vae oobleck", [], "`causal=True` cannot be written as an AutoencoderOobleck"),
         ("odd", "hf_audio_vae stable-audio-tools", [], "odd strides [5] cannot be written as a stable-audio-tools"),
         ("tanh", "stable-audio-tools hf_audio_vae", [], "`decoder.config.final_tanh` is True"),
-        ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json to describe the checkpoint"),
+        ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json for the checkpoint"),
         ("oobleck", "dac hf_audio_vae", [], "holds AutoencoderOobleck, not DacModel"),
         ("oobleck", "encodec hf_audio_vae", [], "holds AutoencoderOobleck, not EncodecModel"),
         ("oobleck", "oobleck dac", [], "is a WaveformVAE, and dac supports only WaveformVQVAE models"),

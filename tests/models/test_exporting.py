@@ -243,5 +243,5 @@ def test_silence_is_no_difference(tmp_path):
 
 
 def test_an_lstm_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="torch.export fixes an LSTM to the length"):
+    with pytest.raises(ValueError, match="torch.export fixes the length of an LSTM"):
         export_model(codec(downsampling_ratios=(2,), num_lstm_layers=1), tmp_path, file_format=ONNX)
