@@ -208,6 +208,7 @@ CODECS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 def test_codecs_go_to_files_and_folders_of_their_libraries_and_come_back(name: str, tmp_path: Path) -> None:
     model_class, config, file_name, their_class = CODECS[name]

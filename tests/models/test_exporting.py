@@ -233,6 +233,7 @@ def test_a_file_that_computes_something_else_is_refused_and_leaves_what_was_ther
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
+@pytest.mark.slow
 def test_silence_is_no_difference(tmp_path):
     model = vae(2)
     model.decoder.conv2.weight_g.data.zero_()
