@@ -147,7 +147,7 @@ def test_what_cannot_be_cut_is_coded_as_a_whole_and_told(
     folders: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["encode", str(SPEECH), "--model", folders["normalized"], "--output_dir", str(tmp_path)]) == 0
-    assert "coded as a whole" in capsys.readouterr().err
+    assert "processed as a whole" in capsys.readouterr().err
     assert main(["encode", str(SPEECH), "--model", folders["residual"], "--output_dir", str(tmp_path)]) == 0
     assert "as a whole" not in capsys.readouterr().err
 

@@ -140,7 +140,7 @@ def test_statistics_are_kept_where_there_is_a_place_for_them(
         ("causal", "hf_audio_vae oobleck", [], "`causal=True` cannot be written as an AutoencoderOobleck"),
         ("odd", "hf_audio_vae stable-audio-tools", [], "odd strides [5] cannot be written as a stable-audio-tools"),
         ("tanh", "stable-audio-tools hf_audio_vae", [], "`decoder.config.final_tanh` is True"),
-        ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json to describe the checkpoint"),
+        ("bare", "stable-audio-tools hf_audio_vae", [], "model_config.json for the checkpoint"),
         ("oobleck", "dac hf_audio_vae", [], "holds AutoencoderOobleck, not DacModel"),
         ("oobleck", "encodec hf_audio_vae", [], "holds AutoencoderOobleck, not EncodecModel"),
         ("oobleck", "oobleck dac", [], "is a WaveformVAE, and dac supports only WaveformVQVAE models"),
@@ -208,6 +208,7 @@ CODECS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 def test_codecs_go_to_files_and_folders_of_their_libraries_and_come_back(name: str, tmp_path: Path) -> None:
     model_class, config, file_name, their_class = CODECS[name]

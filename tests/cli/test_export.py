@@ -58,7 +58,7 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path: Path, capsys: pytes
     )
     WaveformVQVAE(config).save_pretrained(tmp_path / "lstm")
     for name, message in (
-        (tmp_path / "lstm", "export a model without one"),
+        (tmp_path / "lstm", "export a model without an LSTM"),
         ("/nowhere", "no model can be loaded from"),
     ):
         assert main(["export", str(name), "--output_dir", str(tmp_path / "out")]) == 2

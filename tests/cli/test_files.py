@@ -443,7 +443,7 @@ def test_a_peak_beyond_full_scale_is_kept_and_said(
     write_audio(tmp_path / "loud.wav", noise(4000) * 50, RATE)
     assert main(["reconstruct", str(tmp_path / "loud.wav"), "--model", model, "--output_dir", str(tmp_path)]) == 0
     peak = (noise(4000) * 50).abs().max()
-    assert f"loud.wav: peaks at {peak:.2f}, beyond full scale; kept" in capsys.readouterr().err
+    assert f"loud.wav: the peak is {peak:.2f}, beyond full scale; it is not clipped" in capsys.readouterr().err
     assert torch.equal(read_audio(tmp_path / "loud.original.wav")[0], noise(4000) * 50)
 
 

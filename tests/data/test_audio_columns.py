@@ -132,7 +132,7 @@ def test_a_parquet_file_that_breaks_off_is_named_before_the_first_row(tmp_path: 
         pyarrow.parquet.write_table(pa.table({"a": [encoded(0.5)]}), tmp_path / name)
     whole = (tmp_path / "b.parquet").read_bytes()
     (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"b\.parquet is no whole parquet file"):
+    with pytest.raises(ValueError, match=r"b\.parquet is not a complete parquet file"):
         load_audio_stream(str(tmp_path), audio_column="a")
 
 
@@ -191,5 +191,5 @@ def test_null_and_unreadable_cells_of_a_validation_set_are_refused_or_collected(
     assert len(clips) == 1
     assert [reason.split(":")[0] for reason in skipped.values()] == [
         "it has neither bytes nor a path.",
-        "cannot be decoded",
+        "the audio cannot be decoded",
     ]

@@ -113,7 +113,7 @@ def test_sub_folders_named_like_splits_are_splits_only_if_they_hold_all_audio(tm
     assert len(streamed(folder, split="all")) == 4
     write(folder, ["extra/e.wav"])
     assert len(streamed(folder)) == 5
-    with pytest.raises(ValueError, match="no split 'test'.* name the folder to use"):
+    with pytest.raises(ValueError, match="no split 'test'.* choose a split that it has"):
         load_audio_stream(str(folder), split="test")
 
 

@@ -177,7 +177,7 @@ def test_another_number_of_workers_begins_an_epoch_where_batches_would_differ(
     second = StreamLoader(stream_of(source, batch_size=1), num_workers=3)
     with caplog.at_level(logging.WARNING):
         second.load_state_dict(state)
-    assert caplog.messages == ["other dataloader_num_workers than in the checkpoint: a new epoch of the data begins"]
+    assert caplog.messages == ["different from the checkpoint: dataloader_num_workers; a new epoch of the data begins"]
     order = [item for waveform in read(second, FILES) for item in items_of(waveform)]
     assert sorted(order) == list(range(FILES))
 

@@ -109,6 +109,7 @@ def test_a_short_waveform_that_needs_gradients_is_drawn(time):
     assert len(panels(reconstruction_figure(waveform, waveform.bfloat16(), 8000))) == 3
 
 
+@pytest.mark.slow
 def test_pixels_are_the_picture():
     figure = reconstruction_figure(*pair("speech_en_0890.flac"))
     pixels = figure_pixels(figure)

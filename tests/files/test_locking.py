@@ -29,7 +29,7 @@ def held_elsewhere(folder: Path) -> Iterator[int]:
 def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     with (
         held_elsewhere(tmp_path) as child,
-        pytest.raises(ValueError, match=f"in use by process {child} on .*; wait for its end, or choose another"),
+        pytest.raises(ValueError, match=f"in use by process {child} on .*; wait until it ends, or choose another"),
         exclusive(tmp_path),
     ):
         pass

@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str], str]] = {
     "levels that differ": (LEVELS | {"codes_0": codes(16, frames=99)}, {}, r"levels have \[99, 50\] frames"),
     "a scale of 0": (CODES | {"scales": torch.zeros(1)}, {}, "expected one positive number"),
     "two scales": (CODES | {"scales": torch.ones(2)}, {}, "expected one positive number"),
-    "lost codebooks": (CODES, {"codebooks": "3"}, "not the 3 codebooks"),
+    "lost codebooks": (CODES, {"codebooks": "3"}, "not have the 3 codebooks"),
 }
 
 

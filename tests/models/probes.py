@@ -112,8 +112,8 @@ def wrong_tensors(right: Tensor) -> list[tuple[Tensor, str, str]]:
         (torch.cat([right, right[:, :1]], dim=1), f"{channels} channels", f"load a {channels}-channel model"),
         ((100 * right).to(torch.int16), "torch.int16", "convert"),
         (right.to(torch.complex64), "torch.complex64", "convert"),
-        (right[..., :0], str((*right.shape[:2], 0)), "pass at least one"),
-        (right[:0], str((0, *right.shape[1:])), "pass at least one"),
+        (right[..., :0], str((*right.shape[:2], 0)), "every dimension has to be 1 or more"),
+        (right[:0], str((0, *right.shape[1:])), "every dimension has to be 1 or more"),
         (nan, f"{nan.isnan().sum()} values", "repair"),
         (infinite, f"{infinite.isinf().sum()} values", "repair"),
     ]

@@ -119,7 +119,7 @@ class SavedContract:
             file.write_bytes(content)
             self.refused(tmp_path, file.name, "damaged")
         torch.save(self.tiny_model().state_dict(), file)
-        self.refused(tmp_path, file.name, "no safetensors file")
+        self.refused(tmp_path, file.name, "not a safetensors file")
 
     def test_pickles_are_not_read(self, tmp_path: Path):
         model = self.tiny_model()

@@ -66,11 +66,13 @@ def test_a_new_model_takes_only_what_its_class_takes():
         "WaveformVAE", {"encoder_hidden_size": 4, "downsampling_ratios": (2,), "channel_multiples": (1,)}
     )
     assert model.hop_length == 2
-    with pytest.raises(ValueError, match="takes no hop_length; it takes encoder_hidden_size"):
+    with pytest.raises(ValueError, match="has no argument hop_length; use encoder_hidden_size"):
         new_autoencoder("WaveformVAE", {"hop_length": 4})
-    with pytest.raises(ValueError, match="takes no hop_length; it takes audio_channels"):
+    with pytest.raises(ValueError, match="has no argument hop_length; use audio_channels"):
         new_autoencoder("WaveformVQVAE", {"hop_length": 4})
-    with pytest.raises(ValueError, match=r"'Vae' is none of \['HierarchicalVQVAE', 'WaveformVAE', 'WaveformVQVAE'\]"):
+    with pytest.raises(
+        ValueError, match=r"'Vae' is unknown; use one of \['HierarchicalVQVAE', 'WaveformVAE', 'WaveformVQVAE'\]"
+    ):
         new_autoencoder("Vae", {})
 
 

@@ -58,7 +58,7 @@ def test_a_signal_shorter_than_its_padding_is_continued_with_zeros_before_it_is_
 
 
 def test_an_unknown_padding_is_refused():
-    with pytest.raises(ValueError, match=r"`pad_mode` 'same' is none of"):
+    with pytest.raises(ValueError, match=r"`pad_mode` 'same' is unknown; use one of"):
         WeightNormConv1d(1, 1, 3, pad_mode="same")
 
 

@@ -158,6 +158,7 @@ def test_a_checkpoint_gives_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(again, gradients(snake, tensors, grad), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Snake1d, LinearSnake1d])
 def test_compiles_as_one_graph_to_the_same_gradients(kind):
     layer = kind(3).double()

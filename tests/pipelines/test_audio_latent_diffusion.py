@@ -418,7 +418,7 @@ WRONG = [
         r"shape \(1, 2, 7\).*\(1, 2, 20\)",
     ),
     ({"callback_on_step_end": lambda *_: {"latents": None}}, "latents that are a NoneType"),
-    ({"output_type": "wav"}, "`output_type` is 'wav', none of"),
+    ({"output_type": "wav"}, "`output_type` is 'wav'; use one of"),
     ({"mask": (0.1, 0.2)}, "`mask` is given without `init_audio`"),
     ({"mask": (0.3, 0.2), "init_audio": torch.zeros(1, 120)}, r"holds \(0.3, 0.2\)"),
     ({"mask": (0.3, 1.2), "init_audio": torch.zeros(1, 120)}, "within 0 to 1 s"),

@@ -187,7 +187,7 @@ def test_codes_that_are_none_are_refused(codes: Tensor, message: str) -> None:
 
 
 def test_orders_and_sizes_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(ValueError, match="'parallel', none of flattened, delayed, coarse_to_fine"):
+    with pytest.raises(ValueError, match="'parallel'; use one of flattened, delayed, coarse_to_fine"):
         CodeTokens((4,), "parallel")  # type: ignore[arg-type]
     for sizes in ((), (4, 0)):
         with pytest.raises(ValueError, match="`codebook_sizes`"):

@@ -142,7 +142,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_newest_whole_one(
     assert checkpoints.read_state(found) == {"step": 2}
     (line,) = caplog.messages
     assert str(tmp_path / "checkpoint-3") in line
-    assert "checkpoint-2 is used; checkpoint-3 is now damaged-checkpoint-3" in line
+    assert "Resuming from checkpoint-2; checkpoint-3 is renamed to damaged-checkpoint-3" in line
     save(checkpoints, 3)
     assert checkpoints.find("latest") == tmp_path / "checkpoint-3"
 
@@ -152,7 +152,7 @@ def test_no_whole_checkpoint_is_an_error_and_no_new_run(accelerator: Accelerator
     save(checkpoints, 1)
     cut(tmp_path / "checkpoint-1/weights")
     with pytest.raises(
-        ValueError, match="no checkpoint in .* is whole; the newest: .*checkpoint-1/weights is damaged"
+        ValueError, match="all checkpoints in .* are damaged; the newest: .*checkpoint-1/weights is damaged"
     ):
         checkpoints.find("latest")
     assert (tmp_path / "checkpoint-1").is_dir()
@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_else(accelerator: A
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, before[1]))  # fails like a full disk, in the middle of a file
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(OSError, match="checkpoint-2 cannot be written: .*checkpoint-1 is whole: continue with"):
+        with pytest.raises(OSError, match="checkpoint-2 cannot be written: .*checkpoint-1 is complete: continue with"):
             checkpoints.save(2, {}, lambda folder: save_file(weights, folder / "model.safetensors"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

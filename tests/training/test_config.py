@@ -144,8 +144,8 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
     [
         (["--max_train_steps", "five"], "max_train_steps: .*got 'five'"),
         (["--nonsense", "1"], "nonsense: Extra inputs"),
-        (["--learning_rate"], "learning_rate: .*needs a number, got True"),
-        (["--weights.kl"], "weights.kl.number: .*needs a number, got True"),
+        (["--learning_rate"], "learning_rate: .*must be a number, got True"),
+        (["--weights.kl"], "weights.kl.number: .*must be a number, got True"),
         (["--max_grad_norm", ".inf"], "max_grad_norm: .*finite"),
         (["--losses.multi_resolution_stft.window_lengths", "[]"], "window_lengths: .*at least 1"),
         (["--losses.multi_resolution_stft.window_lengths", "[64, 0]"], "window_lengths.1: .*greater than 0"),
@@ -160,8 +160,8 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
             "'adversarial', 'feature_matching'. have no entry in `weights`",
         ),
         (["--weights.kl", "{schedule: linear, weight: 1, steps: 0}"], "weights.kl.schedule.steps: .*greater than 0"),
-        (["--weights.kl", "{free_bits: 1, weight: true}"], "weights.kl.free_bits.weight.*needs a number"),
-        (["--weights.adversarial", "1"], r"no section `adversarial`$"),
+        (["--weights.kl", "{free_bits: 1, weight: true}"], "weights.kl.free_bits.weight.*must be a number"),
+        (["--weights.adversarial", "1"], r"no section `adversarial`; add it"),
         (["--weights.kl", "-1"], "weights.kl.number: .*greater than or equal to 0"),
         (["--weights.waveform_l1", "{free_bits: 1, weight: 1}"], "only `kl` can"),
         (["--weights.kl", "much"], "weights.kl.number: .*got 'much'"),
@@ -169,8 +169,8 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
             ["--weights.kl", "{free_bits: 1}"],
             r"invalid:\n  weights.kl.free_bits.weight: Field required, got {'free_bits': 1}$",
         ),
-        (["--adversarial.loss", "3"], "adversarial.loss: .*none of hinge, least_squares"),
-        (["--weights.kl", "{schedule: [linear], weight: 1, steps: 1}"], "none of linear, cosine, cyclical"),
+        (["--adversarial.loss", "3"], "adversarial.loss: .*must be one of hinge, least_squares"),
+        (["--weights.kl", "{schedule: [linear], weight: 1, steps: 1}"], "must be one of linear, cosine, cyclical"),
         (["--balancer.decay", "2"], "balancer: .*`decay` is 2"),
         (["--balancer", "{}", "--mixed_precision", "fp16"], "use `mixed_precision: bf16`"),
         (
@@ -199,14 +199,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: s
     [
         (["--model.causal", "true", "--pretrained_model_name_or_path", "x"], "`--model.causal` .*`pretrained_model"),
         (["--pretrained_model_name_or_path", "x", "--family", "WaveformVAE"], "`--family` has no effect with"),
-        (["--pretrained_subfolder", "ema"], "`--pretrained_subfolder` has no effect with no `pretrained_model_name"),
+        (["--pretrained_subfolder", "ema"], "`--pretrained_subfolder` has no effect without `pretrained_model_name"),
         (
             ["--adversarial.pretrained_model_name_or_path", "x", "--adversarial.discriminators.multi_period", "{}"],
             "`--adversarial.discriminators.multi_period` has no effect with `adversarial.pretrained_model_name",
         ),
         (["--lr_scheduler", "constant", "--lr_warmup_steps", "5"], "`--lr_warmup_steps` .*`lr_scheduler` constant"),
-        (["--hub_private_repo"], "`--hub_private_repo` has no effect with no `push_to_hub`"),
-        (["--accept_changes"], "`--accept_changes` has no effect with no `resume_from_checkpoint`"),
+        (["--hub_private_repo"], "`--hub_private_repo` has no effect without `push_to_hub`"),
+        (["--accept_changes"], "`--accept_changes` has no effect without `resume_from_checkpoint`"),
     ],
 )
 def test_an_option_without_effect_is_named_with_its_reason(tmp_path: Path, arguments: list[str], message: str) -> None:

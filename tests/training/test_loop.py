@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_names_the_items(
 
 def test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint(folder: Path, tmp_path: Path) -> None:
     run = start(folder, tmp_path / "out", lambda loss, step: loss if step < 5 else loss * float("nan"))
-    with pytest.raises(NonFiniteLossError, match="3 steps in a row.*checkpoint-5"):
+    with pytest.raises(NonFiniteLossError, match="3 consecutive steps.*checkpoint-5"):
         fit(run, timing=TIMING, validate=lambda step: {})
     checkpoint = tmp_path / "out/checkpoint-5"
     assert finite(WaveformVAE.from_pretrained(checkpoint, subfolder="ema"))
@@ -154,7 +154,7 @@ def test_a_data_set_may_move_but_not_be_another(
     moved.recipe["dataset_name"] = "a"
     with caplog.at_level(logging.WARNING):
         moved.resume(checkpoint)
-    assert f"the content of `dataset_name` has changed since {checkpoint}" in caplog.text
+    assert f"the files of `dataset_name` have changed since {checkpoint}" in caplog.text
 
 
 def test_the_progress_bar_of_a_resumed_run_starts_at_its_step(
@@ -276,7 +276,7 @@ def test_a_run_stops_when_its_time_is_up(folder: Path, tmp_path: Path, caplog: p
     timing = Timing(10**9, 10**9, 10**9, 10**9, 1.0, 3, max_train_minutes=0.02)
     with caplog.at_level(logging.INFO):
         fit(run, timing=timing, validate=lambda step: {"si_sdr_db": 1.0})
-    assert "time is up after 0.02 min" in caplog.text
+    assert "`max_train_minutes` 0.02 is reached" in caplog.text
     assert 0 < run.progress.step < 10**9
     assert [row["step"] for row in run.progress.history] == [0, run.progress.step]
     assert (tmp_path / f"out/checkpoint-{run.progress.step}").is_dir()

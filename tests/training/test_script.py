@@ -223,6 +223,7 @@ def test_an_empty_data_set_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_a_script_without_an_error() -> None:
     command = f"{sys.executable} {REPO / 'training/train_autoencoder.py'} --help | head -1; echo ${{PIPESTATUS[0]}}"
     finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

@@ -41,7 +41,7 @@ class Alignment:
             ValueError: `pad_mode` is neither `"constant"` nor `"reflect"`.
         """
         if pad_mode not in PAD_MODES:
-            raise ValueError(f"`pad_mode` {pad_mode!r} is none of {PAD_MODES}.")
+            raise ValueError(f"`pad_mode` {pad_mode!r} is unknown; use one of {PAD_MODES}.")
         padding = dilation * (kernel_size - 1) + 1 - stride
         left = padding if causal else math.ceil(padding / 2)
         return cls(kernel_size, stride, dilation, left, mirrored=pad_mode == "reflect" and padding > 0)

@@ -234,7 +234,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         if strength is not None and not 0 < finite("strength", strength) <= 1:
             raise ValueError(f"`strength` is {strength}; it must be more than 0, and at most 1.")
         if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"`output_type` is {output_type!r}, none of {OUTPUT_TYPES}.")
+            raise ValueError(f"`output_type` is {output_type!r}; use one of {OUTPUT_TYPES}.")
         if unknown := set(callback_inputs) - set(self._callback_tensor_inputs):
             raise ValueError(f"the callback cannot get {sorted(unknown)}, only {self._callback_tensor_inputs}.")
 

@@ -54,7 +54,7 @@ class CodeTokens:
                 f"`codebook_sizes` is {self.codebook_sizes}; give a size of at least 1 for each codebook."
             )
         if self.order not in get_args(Order):
-            raise ValueError(f"`order` is {self.order!r}, none of {', '.join(get_args(Order))}.")
+            raise ValueError(f"`order` is {self.order!r}; use one of {', '.join(get_args(Order))}.")
         if self.first_id < FIRST_CODE:
             raise ValueError(f"`first_id` is {self.first_id}; the special tokens use 0 to {FIRST_CODE - 1}.")
 

@@ -109,7 +109,7 @@ def test_files_of_the_original_package(tmp_path):
 def test_a_file_that_is_no_dac_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
     for content, message in (
-        ({"state_dict": {}}, "is no DAC"),
+        ({"state_dict": {}}, "is not a DAC"),
         ([1], "holds a list"),
         ({"state_dict": {}, "metadata": {"kwargs": {"codebook_dim": [8, 4]}}}, "one dimension for all"),
         ({"state_dict": {}, "metadata": {"kwargs": {"encoder_rates": [2]}}}, "`decoder_rates`"),

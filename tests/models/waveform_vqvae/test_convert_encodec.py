@@ -134,7 +134,7 @@ def test_the_gradient_reaches_the_encoder():
 
 def test_segments_are_refused_and_so_are_other_ways_to_cut():
     for changes, message in (
-        ({"chunk_length_s": 1.0, "overlap": 0.01}, "`chunk_length_s` 1.0.*one piece"),
+        ({"chunk_length_s": 1.0, "overlap": 0.01}, "`chunk_length_s` 1.0.*segments are not supported"),
         ({"trim_right_ratio": 0.5}, "`trim_right_ratio` 0.5"),
         ({"codebook_dim": 4}, "`codebook_dim` 4"),
     ):

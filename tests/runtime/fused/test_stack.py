@@ -110,6 +110,7 @@ def test_no_row_is_made_twice(monkeypatch):
         assert length <= made[step] <= length + reach
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_memory_does_not_grow_with_the_signal():
     stack = FusedStack(decoder((4, 4), causal=False), KERNELS)

@@ -158,7 +158,13 @@ def test_the_generators_terms_do_not_depend_on_whether_the_discriminator_learns(
         torch.testing.assert_close(value, without[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [HingeLoss(), LeastSquaresLoss()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(HingeLoss(), id="hinge"),
+        pytest.param(LeastSquaresLoss(), id="least_squares", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     "kind",
     [

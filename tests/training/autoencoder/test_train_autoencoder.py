@@ -89,6 +89,7 @@ def test_trackers_get_numbers_sound_and_pictures(straight: tuple[Path, Path]) ->
     assert "latents" in tags["images"]
 
 
+@pytest.mark.slow
 def test_the_health_of_both_networks_is_logged(game: tuple[Path, Path]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -145,6 +146,7 @@ def test_a_frozen_encoder_keeps_its_weights_while_the_decoder_learns(tmp_path: P
         assert torch.equal(weight, after[name]) == name.startswith("encoder."), name
 
 
+@pytest.mark.slow
 def test_bf16_trains_both_networks(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, **GAME, mixed_precision="bf16")
     finished = run(command(recipe, tmp_path / "out"))

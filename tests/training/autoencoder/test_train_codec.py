@@ -97,6 +97,7 @@ def test_resume_after_a_kill_is_bit_equal_codebooks_included(straight: tuple[Pat
     assert updates == 9  # the start and eight steps
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_leaves_codes_as_they_are(straight: tuple[Path, Path], tmp_path: Path) -> None:
     finished = run(command(straight[0], tmp_path, "--decoder_only_from_step", "4", "--adam_weight_decay", "0.1"))
     assert finished.returncode == 0, finished.stderr

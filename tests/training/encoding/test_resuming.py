@@ -210,7 +210,7 @@ def test_training_names_a_damaged_file(sounds: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{path} is damaged: "):
         encoded.check_weights("0" * 64, str(tmp_path / "out"))
     path.unlink()
-    with pytest.raises(ValueError, match="has 10 rows in its files, and 14 by its latents.json: files were removed"):
+    with pytest.raises(ValueError, match="has 10 rows in its files, but latents.json has 14: files were removed"):
         encoded.check_weights("0" * 64, str(tmp_path / "out"))
 
 

@@ -145,9 +145,9 @@ def test_the_order_is_seen_only_as_far_as_it_is_written() -> None:
     ("model_type", "options", "message"),
     [
         ("gpt", {}, "`model_type` 'gpt' is unknown"),
-        ("t5", {}, "`model_type` 't5' is no causal language model"),
+        ("t5", {}, "`model_type` 't5' is not a causal language model"),
         ("bert", TINY_BERT | {"is_decoder": False}, "a bert with this configuration is not causal"),
-        ("gpt2", {"layers": 3}, "a gpt2 takes no layers; it takes .*n_layer"),
+        ("gpt2", {"layers": 3}, "gpt2 has no option layers; use .*n_layer"),
         ("gpt2", {"n_positions": 10}, "is 10 tokens, but a crop has 20"),
         ("llama", {"max_position_embeddings": 10}, "is 10 tokens, but a crop has 20"),
     ],
