@@ -48,7 +48,7 @@ class TestCausalSTFTVAE(AutoencoderContract):
         **TestSTFTVAE.config,
         "downsampling_ratios": (5, 2, 1),
         "hidden_sizes": (4, 4, 4),
-        "num_blocks": (1, 0, 1),
+        "num_blocks": (1, 1, 1),
     }
     config |= {"window_length": 10, "audio_channels": 1, "causal": True, "magnitude_exponent": 1.0}
     other_values = {**TestSTFTVAE.other_values, "downsampling_ratios": (2, 1, 2), "hidden_sizes": (3, 2, 3)}
