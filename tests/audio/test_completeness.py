@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from hf_audio_vae.audio import AudioDecodeError, open_audio, read_audio
+from hf_audio_vae.audio import AudioDecodeError, open_audio, read_audio, write_audio
 from hf_audio_vae.audio.completeness import missing_part
 
 REPO = Path(__file__).parents[2]
@@ -68,6 +68,29 @@ def test_a_cut_file_is_refused_when_it_is_opened(name: str, share: float) -> Non
     content = encoded(name)
     with pytest.raises(AudioDecodeError, match="is incomplete"), open_audio(content[: round(share * len(content))]):
         pass
+
+
+@pytest.mark.parametrize("container", ["NIST", "VOC", "SVX", "AVR", "MPC2K", "MAT5"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_rarer_format_is_whole_or_refused(container: str, channels: int) -> None:
+    if (container, channels) == ("SVX", 2):
+        pytest.skip("libsndfile writes it in mono")
+    samples = np.random.default_rng(0).uniform(-1, 1, (5000, channels))
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 16000, format=container, subtype="PCM_16")
+    content = stream.getvalue()
+    assert read_audio(content)[0].shape == (channels, 5000)
+    for length in (len(content) - 16, len(content) // 2, 400):
+        with pytest.raises(AudioDecodeError, match="incomplete"):
+            read_audio(content[:length])
+
+
+def test_a_raw_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "sound.raw").write_bytes(bytes(4000))
+    with pytest.raises(AudioDecodeError, match="convert it to WAV"):
+        read_audio(tmp_path / "sound.raw")
+    with pytest.raises(ValueError, match="cannot be written"):
+        write_audio(tmp_path / "other.raw", torch.zeros(1, 10), 8000)
 
 
 @pytest.mark.parametrize("name", FORMATS)

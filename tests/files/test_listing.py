@@ -38,3 +38,9 @@ def test_names_and_sizes_count(folder: Path) -> None:
 @pytest.mark.parametrize("location", [None, "somebody/dataset", ["train/*.tar"]])
 def test_what_is_not_here_has_none(location: str | list[str] | None) -> None:
     assert listing_checksum(location) is None
+
+
+def test_content_is_not_read(folder: Path) -> None:
+    checksum = listing_checksum(str(folder))
+    (folder / "1.wav").write_text("other")  # as long as before
+    assert listing_checksum(str(folder)) == checksum

@@ -123,6 +123,20 @@ def test_a_file_whose_content_contradicts_itself_is_refused(name: str, tmp_path:
         load(tmp_path / "a")
 
 
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    mean = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    save_latents(tmp_path / "latents", mean, mean.abs(), INFO)
+    save_codes(tmp_path / "codes", codes(16, 16, frames=50), INFO, codebook_sizes=(16, 16))
+    for name, load in (("latents", load_latents), ("codes", load_codes)):
+        content = (tmp_path / name).read_bytes()
+        for position in random.Random(0).sample(range(len(content)), 100):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << position % 8
+            (tmp_path / name).write_bytes(damaged)
+            with pytest.raises(ValueError, match=name):
+                load(tmp_path / name)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_latents_of_any_float_type_are_taken(dtype: torch.dtype, tmp_path: Path) -> None:
     save_latents(tmp_path / "a", *(values.to(dtype) for values in LATENTS.values()), INFO)

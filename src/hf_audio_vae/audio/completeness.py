@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from hf_audio_vae.audio.stated_lengths import stated_end
+
 MAX_PAGE = 27 + 255 + 255 * 255  # bytes of the longest Ogg page
 LAST_PAGE, OGG_CRC = 4, slice(22, 26)
 MAX_CHUNKS = 10_000  # zeros would be read as empty chunks
@@ -20,6 +22,7 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
     - WAV, RF64, W64, AIFF, AU and MP4: a chunk is longer than the rest of the file. A WAV from a pipe has no length:
       its size is 0, or just below 2 or 4 GiB.
     - Ogg: the file ends inside of a page. Thorough: a page is missing, or its checksum is wrong.
+    - NIST SPHERE, VOC, 8SVX, AVR, MPC2000 and MATLAB 5: the header states a greater length.
     - MP3: the Xing header counts more bytes than the file has. Thorough: frames are missing, or do not follow each
       other. Damage inside a frame has no checksum.
 
@@ -33,7 +36,7 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
     """
     size = stream.seek(0, 2)
     head = _read(stream, 0, 16)
-    if layout := CHUNKED.get(head[:4]):
+    if layout := IFF_SOUND if head[:4] == b"FORM" and head[8:12] in IFF_TYPES else CHUNKED.get(head[:4]):
         return _short_chunk(stream, size, layout)
     if head[:4] == b"OggS":
         return _damaged_page(stream, size) if thorough else _cut_page(stream, size)
@@ -44,7 +47,8 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
         return _short_box(stream, size)
     if head[:3] == b"ID3" or head[:1] == b"\xff":
         return _missing_frames(stream, size, thorough)
-    return None
+    end = stated_end(stream)
+    return None if end is None or end <= size else f"its header promises {end} bytes, and it has {size}"
 
 
 def lacks_end_mark(stream: BinaryIO) -> bool:
@@ -97,6 +101,8 @@ CHUNKED = {
     b"FORM": ChunkLayout(12, ">4sI", b"SSND"),
     b"riff": ChunkLayout(40, "<16sQ", W64_DATA, alignment=8, counts_header=True),
 }
+IFF_TYPES = (b"8SVX", b"16SV")
+IFF_SOUND = ChunkLayout(12, ">4sI", b"BODY")
 
 
 def _chunks(stream: BinaryIO, size: int, layout: ChunkLayout) -> Iterator[tuple[bytes, int, int]]:

@@ -112,7 +112,7 @@ def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
         OSError: The file cannot be written.
     """
     path = Path(path)
-    if path.suffix[1:].upper() not in soundfile.available_formats():
+    if path.suffix[1:].upper() not in soundfile.available_formats() or path.suffix.lower() == ".raw":
         raise ValueError(f"{path} has an extension that cannot be written; use .wav, .flac, .ogg or .mp3.")
     with replacing(path) as hidden:
         write_audio_blocks(hidden, [waveform], waveform.shape[-1], sampling_rate)
@@ -172,7 +172,10 @@ def _open_reader(stream: BinaryIO) -> AudioReader:
 class _SoundFileReader:
     def __init__(self, stream: BinaryIO) -> None:
         source = with_length(stream)
-        self._file = soundfile.SoundFile(source)
+        try:
+            self._file = soundfile.SoundFile(source)
+        except TypeError as error:  # the name ends with .raw
+            raise AudioDecodeError("the audio is raw and states no sampling rate; convert it to WAV.") from error
         if self._file.format == "FLAC" and self._file.frames and lacks_sample(source, self._file.frames - 1):
             raise AudioDecodeError(f"the audio is incomplete: the last of its {self._file.frames} samples is missing.")
         self._preroll = PREROLL.get(self._file.subtype, 0)

@@ -1,5 +1,6 @@
 """Latents or codes in a `.safetensors` file, with the metadata that decoding needs."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from hf_audio_vae.files import replacing
 
 LATENTS_FORMAT = "hf_audio_vae.latents.v1"
 CODES_FORMAT = "hf_audio_vae.codes.v1"
+CHECKSUM = "sha256"  # key of the metadata
 
 NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
 CODE_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -232,8 +234,18 @@ def _save(
     path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo, others: Mapping[str, str] | None = None
 ) -> None:
     metadata = {"format": kind} | {name: str(value) for name, value in asdict(info).items()} | dict(others or {})
+    tensors = {name: values.contiguous().cpu() for name, values in tensors.items()}
     with replacing(path) as file:
-        save_file({name: values.contiguous().cpu() for name, values in tensors.items()}, str(file), metadata)
+        save_file(tensors, str(file), metadata | {CHECKSUM: _checksum(tensors, metadata)})
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of all tensors and of the other metadata."""
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.contiguous().view(-1).view(torch.uint8).numpy().data if values.numel() else b"")
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -253,6 +265,9 @@ def _load(
         if metadata.get("format") != kind:
             raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    written = metadata.pop(CHECKSUM, None)  # files of version 0.1 have none
+    if written is not None and written != _checksum(tensors, metadata):
+        raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; encode it again.")
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
         raise ValueError(f"{path} has no metadata {', '.join(missing)}; encode it again.")
