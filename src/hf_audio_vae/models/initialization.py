@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from hf_audio_vae.modules.activations import LinearSnake1d
+from hf_audio_vae.modules.convnext import ChannelScale
 from hf_audio_vae.modules.convolution import (
     GroupNormConv1d,
     GroupNormConvTranspose1d,
@@ -23,8 +24,10 @@ def initialize_weights(module: nn.Module) -> None:
         init.copy_(module.weight_g, torch.linalg.vector_norm(module.weight_v, dim=(1, 2), keepdim=True))
     elif isinstance(module, GroupNormConv1d | GroupNormConvTranspose1d):
         _init_convolution(module.weight, module.bias)
-    elif isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.GroupNorm | nn.LSTM):
+    elif isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.LSTM):
         module.reset_parameters()
+    elif isinstance(module, ChannelScale):
+        init.constant_(module.weight, module.initial)
     elif isinstance(module, LinearSnake1d):
         init.ones_(module.alpha)
     elif isinstance(module, Codebook):

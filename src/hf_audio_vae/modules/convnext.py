@@ -50,6 +50,7 @@ class ChannelScale(nn.Module):
 
     def __init__(self, channels: int, initial: float) -> None:
         super().__init__()
+        self.initial = initial
         self.weight = nn.Parameter(torch.full((channels,), initial))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class TestCausalSTFTVAE(AutoencoderContract):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_blocks": (1,)}, r"`num_blocks` \(1,\) have to name the same stages"),
+        ({"num_blocks": (1,)}, r"`num_blocks` \(1,\) differ in length"),
         ({"downsampling_ratios": (), "hidden_sizes": (), "num_blocks": ()}, "at least 1 and at most"),
         ({"hidden_sizes": (0, 4)}, r"`hidden_sizes` is \(0, 4\)"),
         ({"expansion": 0.01}, "`expansion` is 0.01"),

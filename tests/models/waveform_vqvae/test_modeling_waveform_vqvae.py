@@ -46,6 +46,7 @@ LIKE_DAC = {
     "fsq_levels": None,
     "quantizer": None,
     "quantizer_options": None,
+    "stft_options": None,
 }
 LIKE_ENCODEC = {
     **LIKE_DAC,
@@ -103,7 +104,7 @@ class _WaveformVQVAE(CodecContract):
         for count in range(1, model.num_codebooks + 1):
             assert torch.equal(model.encode(x, num_codebooks=count).audio_codes, codes[:, :count])
             output = model(x, num_codebooks=count)
-            assert torch.equal(output.audio_values, model.decode(codes[:, :count]).audio_values)
+            assert_equal_within_rounding(output.audio_values, model.decode(codes[:, :count]).audio_values)
         for count in (0, model.num_codebooks + 1):
             with pytest.raises(ValueError, match=f"`num_codebooks` is {count}"):
                 model.encode(x, num_codebooks=count)
@@ -148,6 +149,21 @@ class TestMirroredWaveformVQVAE(_WaveformVQVAE):
     config = {**LIKE_DAC, "downsampling_ratios": (3, 2), "pad_mode": "reflect", "rotation_trick": True}
     config |= {"residual_dilations": (1,), "num_codebooks": 3}
     shortest_export = 5
+
+
+class TestShortTimeWaveformVQVAE(_WaveformVQVAE):
+    fixed = {
+        "downsampling_ratios": (4, 3),
+        "stft_options": {"hidden_sizes": [6, 8], "num_blocks": [2, 1], "window_length": 16, "expansion": 2.0},
+    }
+    config = LIKE_DAC | fixed
+
+    def tiny_model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> WaveformVQVAE:
+        model = CodecContract.tiny_model(self, dtype, **changes)
+        last = model.encoder.project
+        x = self.waveform(100 * model.hop_length, dtype=dtype)
+        spread_latents(model.encoder, last.weight.data[..., None], last.bias.data, x)
+        return model
 
 
 class TestFiniteScalarWaveformVQVAE(_WaveformVQVAE):
@@ -295,6 +311,7 @@ OTHER_VALUES = {
     "fsq_levels": (3, 4),
     "quantizer": "residual_vector",
     "quantizer_options": {"num_codebooks": 3, "codebook_size": 16},
+    "stft_options": {"hidden_sizes": [4, 4], "num_blocks": [1, 1], "window_length": 8},
 }
 
 
@@ -376,6 +393,8 @@ def test_every_key_changes_behaviour():
         ({"num_lstm_layers": -1}, "`num_lstm_layers` is -1"),
         ({"decoder_hidden_size": 3}, "`decoder_hidden_size` 3 leaves 0"),
         ({"residual_compression": 5}, "`residual_compression` of 5"),
+        ({"stft_options": {"hidden_size": 4}}, "`stft_options` are .*'hidden_size'"),
+        ({"stft_options": {"hidden_sizes": [4], "num_blocks": [1]}}, "differ in length"),
         ({"activation": "relu"}, "'relu'; use one of"),
         ({"norm": "time_group_norm", "causal": True}, "cannot be `causal`"),
         ({"quantizer_dropout": 1.5}, "between 0 and 1"),

@@ -1,16 +1,15 @@
 """VAE on STFT frames: ConvNeXt blocks over complex spectra, and an inverse STFT."""
 
 import math
-from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import AutoencoderMixin
 
-from hf_audio_vae.models.inputs import check_layers, check_product, check_size_lists, check_sizes
+from hf_audio_vae.models.inputs import check_sizes
 from hf_audio_vae.models.normalization import check_statistics
+from hf_audio_vae.models.short_time import ShortTimeStages
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
-from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder, ShortTimeEncoder
 
 
 class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
@@ -71,41 +70,21 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(
-            latent_channels=latent_channels,
-            audio_channels=audio_channels,
-            sampling_rate=sampling_rate,
-            window_length=window_length,
-            kernel_size=kernel_size,
+        check_sizes(latent_channels=latent_channels, sampling_rate=sampling_rate)
+        stages = ShortTimeStages(
+            downsampling_ratios,
+            hidden_sizes,
+            num_blocks,
+            audio_channels,
+            window_length,
+            magnitude_exponent,
+            kernel_size,
+            expansion,
+            causal,
         )
-        check_size_lists(downsampling_ratios=downsampling_ratios, hidden_sizes=hidden_sizes, num_blocks=num_blocks)
-        stages = (tuple(downsampling_ratios), tuple(hidden_sizes), tuple(num_blocks))
-        if len({len(stage) for stage in stages}) > 1:
-            raise ValueError(
-                f"`downsampling_ratios` {stages[0]}, `hidden_sizes` {stages[1]} and `num_blocks` {stages[2]} have to "
-                f"name the same stages: give one of each per stage."
-            )
-        check_product("hop length", stages[0])
-        check_product("number of channels of the spectra", (2 * audio_channels, window_length // 2 + 1))
-        check_product("width of the widest block", (max(stages[1]), expansion))
-        if round(expansion * min(stages[1])) < 1:
-            raise ValueError(
-                f"`expansion` is {expansion}, which leaves blocks without hidden channels; use 1 or more."
-            )
-        check_layers(num_blocks=sum(stages[2]))
-        if not isinstance(causal, bool):
-            raise ValueError(f"`causal` is {causal!r}; it has to be true or false.")
         check_statistics(latents_mean, latents_std, latent_channels)
-        options: dict[str, Any] = {
-            "audio_channels": audio_channels,
-            "window_length": window_length,
-            "exponent": magnitude_exponent,
-            "kernel_size": kernel_size,
-            "expansion": expansion,
-            "causal": causal,
-        }
-        self.encoder = ShortTimeEncoder(*stages, out_channels=2 * latent_channels, **options)
-        self.decoder = ShortTimeDecoder(*stages, in_channels=latent_channels, **options)
+        self.encoder = stages.encoder(2 * latent_channels)
+        self.decoder = stages.decoder(latent_channels)
         self.coder = self.new_coder()
 
     def register_to_config(self, **arguments: object) -> None:

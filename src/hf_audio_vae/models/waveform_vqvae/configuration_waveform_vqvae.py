@@ -1,9 +1,11 @@
 import math
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from hf_audio_vae.models.inputs import check_codebook, check_layers, check_product, check_size_lists, check_sizes
+from hf_audio_vae.models.short_time import ShortTimeStages
 from hf_audio_vae.modules.quantization import QUANTIZERS
 
 
@@ -52,6 +54,10 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         quantizer (`str`, *optional*): A name in `QUANTIZERS`, to use that quantizer instead of the two that the keys
             from `num_codebooks` to `fsq_levels` describe; these are then ignored.
         quantizer_options (`dict`, *optional*): Arguments of that quantizer, except the latent channels.
+        stft_options (`dict`, *optional*): Encoder and decoder on STFT frames, as those of `STFTVAE`, instead of
+            convolutions on samples: its `hidden_sizes`, `num_blocks`, `window_length`, `magnitude_exponent`,
+            `kernel_size` and `expansion`. The first of `downsampling_ratios` is then the hop of the STFT, and the keys
+            from `encoder_hidden_size` to `final_tanh`, except `hidden_size` and `causal`, are ignored.
 
     Raises:
         ValueError: A number is out of range, a name unknown, or two keys contradict each other.
@@ -97,6 +103,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
     fsq_levels: list[int] | tuple[int, ...] | None = None
     quantizer: str | None = None
     quantizer_options: dict[str, object] | None = None
+    stft_options: dict[str, object] | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         """Convert JSON's lists to tuples, then check values beyond their types."""
@@ -107,6 +114,20 @@ class WaveformVQVAEConfig(PreTrainedConfig):
         self._check_numbers()
         self._check_names()
         self._check_quantizer()
+        _ = self.short_time_stages
+
+    @property
+    def short_time_stages(self) -> ShortTimeStages | None:
+        """Encoder and decoder on STFT frames, if `stft_options` are given."""
+        if self.stft_options is None:
+            return None
+        options: dict[str, Any] = self.stft_options
+        try:
+            return ShortTimeStages(
+                tuple(self.downsampling_ratios), audio_channels=self.audio_channels, causal=self.causal, **options
+            )
+        except TypeError as error:
+            raise ValueError(f"`stft_options` are {options}: {error}.") from error
 
     @property
     def hop_length(self) -> int:

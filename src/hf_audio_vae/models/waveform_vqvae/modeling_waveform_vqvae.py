@@ -22,11 +22,10 @@ from hf_audio_vae.models.waveform_vqvae.outputs import (
     WaveformVQVAEEncoderOutput,
     WaveformVQVAEOutput,
 )
-from hf_audio_vae.models.waveform_vqvae.parts import new_quantizer, seanet_layers
+from hf_audio_vae.models.waveform_vqvae.parts import new_decoder, new_encoder, new_quantizer
 from hf_audio_vae.modules.deferral import deferring_checks, require
 from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.quantization import Quantizer
-from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder
 from hf_audio_vae.runtime.coders import Coding, identity
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
 
@@ -34,7 +33,8 @@ from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latenc
 class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
-    DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. It
+    DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. With
+    `stft_options`, its networks are those of `STFTVAE`, which train several times as fast. It
     also keeps every sample at odd strides, trains through any of its quantizers, codes long signals exactly in chunks,
     and gives an item the same codes with any padding in a batch.
 
@@ -59,34 +59,20 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     main_input_name = "input_values"
     input_modalities = "audio"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["SEANetEncoderBlock", "SEANetDecoderBlock", "SkipLSTM", "VectorQuantizer"]
+    _no_split_modules = [
+        "SEANetEncoderBlock",
+        "SEANetDecoderBlock",
+        "SkipLSTM",
+        "ShortTimeStage",
+        "ConvNeXtBlock",
+        "VectorQuantizer",
+    ]
 
     def __init__(self, config: WaveformVQVAEConfig) -> None:
         super().__init__(config)
-        strides = tuple(config.downsampling_ratios)
-        layers = seanet_layers(config)
-        self.encoder = SEANetEncoder(
-            config.audio_channels,
-            config.hidden_size,
-            config.encoder_hidden_size,
-            strides,
-            layers,
-            kernel_size=config.kernel_size,
-            last_kernel_size=config.encoder_last_kernel_size,
-            num_lstm_layers=config.num_lstm_layers,
-        )
+        self.encoder = new_encoder(config)
         self.quantizer: Quantizer = new_quantizer(config)
-        self.decoder = SEANetDecoder(
-            config.audio_channels,
-            config.hidden_size,
-            config.decoder_hidden_size,
-            strides[::-1],
-            layers,
-            kernel_size=config.kernel_size,
-            last_kernel_size=config.decoder_last_kernel_size,
-            num_lstm_layers=config.num_lstm_layers,
-            final_tanh=config.final_tanh,
-        )
+        self.decoder = new_decoder(config)
         self.coder = self.new_coder()
         self.post_init()
 

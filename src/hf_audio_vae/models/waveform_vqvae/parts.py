@@ -13,13 +13,13 @@ from hf_audio_vae.modules.quantization import (
     Quantizer,
     residual_vector_quantizer,
 )
-from hf_audio_vae.modules.seanet import SEANetLayers
+from hf_audio_vae.modules.seanet import SEANetDecoder, SEANetEncoder, SEANetLayers
+from hf_audio_vae.modules.stack import Stack
 
 ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {"snake": LinearSnake1d, "elu": lambda channels: nn.ELU()}
 
 
-def seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
-    """Return the layer options of encoder and decoder."""
+def _seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
     return SEANetLayers(
         activation=ACTIVATIONS[config.activation],
         group_norm=config.norm == "time_group_norm",
@@ -29,6 +29,39 @@ def seanet_layers(config: WaveformVQVAEConfig) -> SEANetLayers:
         residual_dilations=tuple(config.residual_dilations),
         residual_compression=config.residual_compression,
         residual_shortcut=config.residual_shortcut,
+    )
+
+
+def new_encoder(config: WaveformVQVAEConfig) -> Stack:
+    """Make the encoder that a configuration describes."""
+    if (stages := config.short_time_stages) is not None:
+        return stages.encoder(config.hidden_size)
+    return SEANetEncoder(
+        config.audio_channels,
+        config.hidden_size,
+        config.encoder_hidden_size,
+        tuple(config.downsampling_ratios),
+        _seanet_layers(config),
+        kernel_size=config.kernel_size,
+        last_kernel_size=config.encoder_last_kernel_size,
+        num_lstm_layers=config.num_lstm_layers,
+    )
+
+
+def new_decoder(config: WaveformVQVAEConfig) -> Stack:
+    """Make the decoder that a configuration describes."""
+    if (stages := config.short_time_stages) is not None:
+        return stages.decoder(config.hidden_size)
+    return SEANetDecoder(
+        config.audio_channels,
+        config.hidden_size,
+        config.decoder_hidden_size,
+        tuple(config.downsampling_ratios)[::-1],
+        _seanet_layers(config),
+        kernel_size=config.kernel_size,
+        last_kernel_size=config.decoder_last_kernel_size,
+        num_lstm_layers=config.num_lstm_layers,
+        final_tanh=config.final_tanh,
     )
 
 
