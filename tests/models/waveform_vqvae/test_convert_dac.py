@@ -125,6 +125,8 @@ def test_a_file_that_is_no_dac_is_refused(tmp_path):
     [
         ({"audio_channels": 2}, "`audio_channels` 2 .* which has 1"),
         ({"causal": True}, "`causal` True"),
+        ({"stft_options": {"hidden_sizes": [8, 8], "num_blocks": [1, 1]}}, "`stft_options` .* which has None"),
+        ({"quantizer": "residual_vector"}, "`quantizer` 'residual_vector' .* which has None"),
         ({"hidden_size": 7}, "`hidden_size` 7 .* which has 8"),
         ({"codebook_dim": None}, "`codebook_dim` None"),
         ({"codebook_size": 6}, "power of 2"),

@@ -54,7 +54,7 @@ def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> None:
     """Raise `ValueError` for the first configuration value that differs from the fixed one of another codec."""
-    for key, value in needed.items():
+    for key, value in {"stft_options": None, "quantizer": None, **needed}.items():
         if getattr(model.config, key) != value:
             raise ValueError(
                 f"`{key}` {getattr(model.config, key)!r} cannot be written as {target}, which has {value!r}."
