@@ -27,7 +27,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from hf_audio_vae import WaveformVAE
+from hf_audio_vae import STFTVAE, WaveformVAE
 
 LATENT_CHANNELS, FRAMES, RATE = 4, 12, 150
 WIDTH = 8
@@ -64,6 +64,23 @@ def vae(strides: tuple[int, int], *, causal: bool) -> WaveformVAE:
         causal=causal,
     )
     return with_random_parameters(model)
+
+
+def stft_vae() -> STFTVAE:
+    """A model on STFT frames."""
+    model = STFTVAE(
+        (4, 2), (8, 8), (1, 1), LATENT_CHANNELS, audio_channels=2, sampling_rate=RATE, window_length=8, causal=True
+    )
+    return with_random_parameters(model)
+
+
+def negate_left(vae: WaveformVAE | STFTVAE) -> None:
+    """Negate the left channel of whatever a model decodes."""
+    if isinstance(vae, WaveformVAE):
+        vae.decoder.conv2.weight_v.data[0].neg_()
+        return
+    for parameter in vae.decoder.project.parameters():
+        parameter.data[: len(parameter) // 2].neg_()
 
 
 def sound(seconds: float, seed: int = 0) -> Tensor:
