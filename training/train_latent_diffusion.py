@@ -169,7 +169,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with training_session(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+    with training_session(parse_config(LatentDiffusionTrainingConfig, argv), PIPELINE_FILES) as run:
         train_latent_diffusion(*run)
 
 
