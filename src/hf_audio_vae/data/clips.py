@@ -36,6 +36,11 @@ def open_item(item: EncodedItem | None, *, thorough: bool = False) -> AbstractCo
     return open_audio(item_source(item), thorough=thorough)
 
 
+def is_url(path: str) -> bool:
+    """Whether fsspec opens a path, such as `hf://`, rather than the file system."""
+    return "://" in path
+
+
 def item_source(item: EncodedItem | None) -> bytes | str:
     """Return the encoded bytes of an item, or else its path; raises `AudioDecodeError` if it has neither."""
     source = None if item is None else item["bytes"] if item["bytes"] is not None else item["path"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -131,6 +132,24 @@ def parquet_source(folder: Path, shards: list[list[int]]) -> datasets.IterableDa
         table.to_parquet(folder / f"train-{number:03d}.parquet")
     (folder / "sound.wav").unlink()
     return load_audio_stream(str(folder), audio_column="audio", keep_columns=True)
+
+
+def test_rows_without_readable_audio_are_skipped_counted_and_tried_again(sounds: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    paths = [str(sounds / "b.wav"), None, str(sounds / "x.wav"), str(sounds / "c.wav")]
+    pq.write_table(pa.table({"audio": paths}), tmp_path / "lists/train.parquet")
+    source = load_audio_stream(str(tmp_path / "lists"), audio_column="audio", keep_columns=True)
+    first = encode(tmp_path / "out", source)
+    total = tally(tmp_path / "out")
+    assert (total.items, total.bad_items) == (2, 2)
+    assert total.skipped == {
+        "row without audio": "it has neither bytes nor a path.",
+        paths[2]: f"{paths[2]} cannot be read: No such file or directory",
+    }
+    assert encode(tmp_path / "out", source) == first
+    write_sound(sounds / "x.wav", 30)
+    assert encode(tmp_path / "out", source) != first
+    assert tally(tmp_path / "out").items == 3
 
 
 @pytest.mark.parametrize("shards", [[[0, 1, 2], [3, 4]], [[0, 1, 2], [], [5, 6, 7]], [[3, 4], [0, 1, 2], [5, 6, 7]]])
