@@ -106,6 +106,14 @@ def test_every_tar_is_a_shard_and_names_do_not_choose_among_them(tmp_path: Path)
     assert len(list(stream)) == 3
 
 
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    write_tar(tmp_path / "caf\udce9.tar", {"d\udce9j\udce0.wav": sound(1), "d\udce9j\udce0.\udce9": b""})
+    (row,) = rows(tmp_path)
+    texts = [row["__key__"], row["__url__"], *row]
+    assert all(text.encode() for text in texts)
+    assert row["__key__"] == "d\\udce9j\\udce0"
+
+
 def test_a_compressed_tar_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar.gz", {"a.wav": sound(1)}, "w:gz")
     assert rows(tmp_path)[0]["audio"]["bytes"] == sound(1)

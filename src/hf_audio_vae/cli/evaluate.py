@@ -66,6 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
             material=material,
         )
         with replacing(arguments.card) as hidden:
-            hidden.write_text(card)
+            hidden.write_text(card, errors="backslashreplace")  # names may be no UTF-8
         print(f"the card is {arguments.card}")
     return code

@@ -17,6 +17,7 @@ from datasets.data_files import DataFilesList
 from huggingface_hub.repocard import metadata_load
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
+from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.folders import (
     SPLIT_OF_WORD,
     AudioFolder,
@@ -166,7 +167,7 @@ def _first(names: Sequence[str]) -> str:
 
 def _stream_of_files(files: AudioFolder, with_labels: bool) -> datasets.IterableDataset:
     features = datasets.Features({"audio": EncodedAudio()})
-    labels = sorted({os.path.basename(os.path.dirname(path)) for path in files.paths})
+    labels = sorted(set(map(_label, files.paths)))
     if with_labels and len(labels) > 1 and len({path.count("/") for path in files.audio}) == 1:
         features["label"] = datasets.ClassLabel(names=labels)
     # A tuple, since a list would make each file a shard.
@@ -177,8 +178,12 @@ def _stream_of_files(files: AudioFolder, with_labels: bool) -> datasets.Iterable
 
 def _rows_of_files(paths: Sequence[str], with_labels: bool) -> Iterator[dict[str, Any]]:
     for path in paths:
-        label = {"label": os.path.basename(os.path.dirname(path))} if with_labels else {}
+        label = {"label": _label(path)} if with_labels else {}
         yield {"audio": {"bytes": None, "path": path}} | label
+
+
+def _label(path: str) -> str:
+    return as_utf8(os.path.basename(os.path.dirname(path)))
 
 
 def _stream_of_rows(root: Path, metadata: FolderMetadata) -> datasets.IterableDataset:

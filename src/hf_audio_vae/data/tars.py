@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
+from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.folders import is_audio_name
 
 JSON_BATCH = 1000  # objects whose types are inferred together
@@ -116,7 +117,7 @@ def _is_json(name: str) -> bool:
 
 def _field(name: str, by_column: bool) -> tuple[str, str]:
     """Return the name of the sample and the column of a member."""
-    path = PurePosixPath(name)
+    path = PurePosixPath(as_utf8(name))
     if by_column:
         stem, _, column = path.name.partition(".")
         return str(path.with_name(stem)), column
@@ -139,7 +140,11 @@ def _rows(paths: Sequence[str], by_column: bool) -> Iterator[dict[str, Any]]:
                     yield row
                     row = {}
                 file = archive.extractfile(member)
-                row |= {"__key__": key, "__url__": path, column: _decoded(member.name, file.read() if file else b"")}
+                row |= {
+                    "__key__": key,
+                    "__url__": as_utf8(path),
+                    column: _decoded(member.name, file.read() if file else b""),
+                }
         if row:
             yield row
 

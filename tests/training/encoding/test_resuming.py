@@ -1,5 +1,6 @@
 """A second run of the encoder on a source, or on files, that have changed since the first."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -27,7 +28,7 @@ TEXTS = {f"{name}.wav": f"the sound {name}" for name in "bcdefgh"}
 
 def write_sound(path: Path, seed: int, samples: int = 777) -> None:
     noise = np.random.default_rng(seed).normal(0, 0.1, samples)
-    soundfile.write(path, noise.astype(np.float32), RATE, "PCM_16")  # a header of FLOAT holds the time
+    soundfile.write(os.fsencode(path), noise.astype(np.float32), RATE, "PCM_16")  # a header of FLOAT holds the time
 
 
 def write_texts(folder: Path, texts: dict[str, str]) -> None:
@@ -150,6 +151,19 @@ def test_rows_without_readable_audio_are_skipped_counted_and_tried_again(sounds:
     write_sound(sounds / "x.wav", 30)
     assert encode(tmp_path / "out", source) != first
     assert tally(tmp_path / "out").items == 3
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    for folder in ("caf\udce9", "bar"):
+        (tmp_path / "sounds" / folder).mkdir(parents=True)
+        write_sound(tmp_path / "sounds" / folder / "d\udce9j\udce0.wav", 0)
+    (tmp_path / "sounds/bar/x\udce9.wav").touch()
+    first = encode(tmp_path / "out", tmp_path / "sounds")
+    assert set(by_item(tmp_path / "out")) == {"bar/d\\udce9j\\udce0.wav", "caf\\udce9/d\\udce9j\\udce0.wav"}
+    assert list(tally(tmp_path / "out").skipped) == ["bar/x\\udce9.wav"]
+    rows = list(load_latent_stream(str(tmp_path / "out")))
+    assert {int(row["label"]) for row in rows} == {0, 1}
+    assert encode(tmp_path / "out", tmp_path / "sounds") == first
 
 
 @pytest.mark.parametrize("shards", [[[0, 1, 2], [3, 4]], [[0, 1, 2], [], [5, 6, 7]], [[3, 4], [0, 1, 2], [5, 6, 7]]])

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from datasets.fingerprint import Hasher
 
 from hf_audio_vae.audio.io import open_binary
-from hf_audio_vae.data.clips import EncodedItem, is_url, item_name
+from hf_audio_vae.data.clips import EncodedItem, as_utf8, is_url, item_name
 from hf_audio_vae.data.encoded_files import check_file, data_files, has_columns, read_footer
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.training.encoding.tallies import Item, Tally
@@ -48,7 +48,7 @@ def identify(example: Mapping[str, Any], root: str) -> Item:
     name = item_name(audio)
     if path is not None and Path(root).is_dir():
         with suppress(ValueError):  # a list may name files elsewhere
-            name = Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
+            name = as_utf8(Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix())
     return Item(name, _checksum(audio), hashlib.sha256(columns.encode()).hexdigest())
 
 
