@@ -83,8 +83,8 @@ def _one_line_for_threads(folder: Path) -> Iterator[None]:
     """Log an `OSError` of a background thread in one line: trackers write from threads, and the disk may be full."""
 
     def log_or_print(thread_error: threading.ExceptHookArgs) -> None:
-        if isinstance(thread_error.exc_value, OSError):
-            logger.error("the logs in %s cannot be written: %s", folder, thread_error.exc_value.strerror)
+        if isinstance(error := thread_error.exc_value, OSError):
+            logger.error("the logs in %s cannot be written: %s", folder, error.strerror or error)
         else:
             before(thread_error)
 
