@@ -9,7 +9,7 @@ import yaml
 class _Loader(yaml.SafeLoader):
     """Rejects a key that a mapping has twice; YAML forbids it, and PyYAML takes the last value."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:

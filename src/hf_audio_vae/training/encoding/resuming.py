@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,16 @@ def identify(example: Mapping[str, Any], root: str) -> Item:
 
 
 def _checksum(audio: EncodedItem) -> str:
-    if audio["bytes"] is not None:
-        return hashlib.sha256(audio["bytes"]).hexdigest()
-    with suppress(OSError):
-        if audio["path"] is not None and not is_url(audio["path"]):
-            with open_binary(audio["path"]) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256().hexdigest()
+    content, path, digest = audio["bytes"], audio["path"], hashlib.sha256()
+    if content is None and (path is None or is_url(path)):
+        return digest.hexdigest()
+    try:
+        with open_binary(path or "" if content is None else content) as file:
+            for block in iter(partial(file.read, 1 << 20), b""):
+                digest.update(block)
+    except OSError:
+        return hashlib.sha256().hexdigest()
+    return digest.hexdigest()
 
 
 def shard_name(shard: int) -> str:
