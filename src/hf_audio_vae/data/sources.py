@@ -33,6 +33,7 @@ from hf_audio_vae.data.tars import open_tars
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 LISTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
+READ_ROWS = 100  # of parquet files with an empty row group
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".lz4"}
 BUILDERS = {"audiofolder", *CONTAINERS.values(), *LISTS.values()}
 
@@ -154,6 +155,8 @@ def _description_of_listed(files: AudioFolder, metadata: FolderMetadata) -> str:
     unlisted = [path for path in files.audio if path not in listed]
     absent = [path for path in sorted(listed - set(files.audio)) if not (files.root / path).is_file()]
     text = f"{used.description()}; listed in {', '.join(metadata.files)}"
+    if repeated := metadata.repeated:
+        text += f"; {counted(repeated, 'row')} {'names' if repeated == 1 else 'name'} a file that an earlier row names"
     if unlisted:
         text += f"; {counted(len(unlisted), 'audio file')} not listed there and not used ({_first(unlisted)})"
     if absent:
@@ -270,9 +273,11 @@ def _built_stream(kind: str, paths: Sequence[str], **options: object) -> dataset
         return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
     for path in paths if kind == "parquet" else ():
         try:
-            pq.read_metadata(path)
+            metadata = pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
             raise ValueError(f"{path} is not a complete parquet file ({error}); use an intact copy.") from error
+        if not all(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
+            options["batch_size"] = READ_ROWS  # by default the rows of the first row group, even if they are none
     builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
     return _with_features(builder.as_streaming_dataset(split="train"))
 
