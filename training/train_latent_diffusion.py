@@ -78,7 +78,7 @@ def build_streams(
         frame_rate=vae.frame_rate,
         segment_frames=segment_frames,
         label_column=config.label_column,
-        class_names=class_names(source, config.label_column),
+        class_names=class_names(source, config.label_column, dataset_name=config.dataset_name),
         text_column=config.text_column,
         batch_size=config.train_batch_size,
         seed=config.seed,
@@ -86,8 +86,13 @@ def build_streams(
         world_size=accelerator.num_processes,
         max_bad_share=config.max_bad_share,
     )
-    train = stream(source, max_items=config.max_train_samples, shuffle_buffer_size=config.shuffle_buffer_size)
-    return train, stream(held_out, shuffle_buffer_size=1)
+    train = stream(
+        source,
+        dataset_name=config.dataset_name,
+        max_items=config.max_train_samples,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+    )
+    return train, stream(held_out, dataset_name=config.validation_dataset_name, shuffle_buffer_size=1)
 
 
 def build_denoiser(
@@ -169,7 +174,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with training_session(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+    with training_session(parse_config(LatentDiffusionTrainingConfig, argv), PIPELINE_FILES) as run:
         train_latent_diffusion(*run)
 
 
