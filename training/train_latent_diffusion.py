@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from hf_audio_vae.data import LatentStream, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
 from hf_audio_vae.models.fingerprint import weights_fingerprint
@@ -54,9 +55,9 @@ def load_text_encoder(
     if config.text_encoder_name_or_path is None:
         return None, None
     name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
-    encoder = T5EncoderModel.from_pretrained(name, revision=revision, use_safetensors=True)
-    encoder.eval().requires_grad_(False)
-    encoder.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
+    encoder = load_checked(T5EncoderModel, name, unused=r"^lm_head\.", revision=revision)
+    encoder.requires_grad_(False)
+    encoder.to(device)
     return encoder, AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
 
 

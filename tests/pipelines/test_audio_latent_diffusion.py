@@ -18,6 +18,7 @@ from diffusers import (
     FlowMatchHeunDiscreteScheduler,
     PNDMScheduler,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hf_audio_vae import AudioLatentDiffusionPipeline
@@ -182,6 +183,24 @@ def test_strength_is_the_share_of_the_steps_rounded_up(strength: float, steps: i
     init = torch.zeros(1, RATE)
     audio_of(latent_diffusion(), init_audio=init, strength=strength, num_inference_steps=steps, **count)
     assert len(seen) == expected
+
+
+@pytest.mark.parametrize("component", ["transformer", "text_encoder"])
+def test_a_component_without_exactly_its_weights_is_refused(component: str, tmp_path: Path) -> None:
+    latent_diffusion(text=True).save_pretrained(tmp_path)
+    (file,) = (tmp_path / component).glob("*.safetensors")
+    weights = load_file(file)
+    key = min(weights)
+    for changed, message in (
+        ({other: weights[other] for other in weights.keys() - {key}}, f"1 missing: {key}"),
+        (weights | {"other": torch.zeros(1)}, "1 unknown: other"),
+        (weights | {key: torch.zeros(77)}, f"1 different: {key}"),
+    ):
+        save_file(changed, file, metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=f"the weights in .*{component} .*{message}"):
+            AudioLatentDiffusionPipeline.from_pretrained(tmp_path)
+    given = {component: getattr(latent_diffusion(text=True), component)}
+    AudioLatentDiffusionPipeline.from_pretrained(tmp_path, **given)  # the files are not read
 
 
 def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -5,12 +6,15 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin, StableAudioDiTModel
+from diffusers import AudioPipelineOutput, DiffusionPipeline, ModelMixin, SchedulerMixin, StableAudioDiTModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
 from hf_audio_vae.models.fingerprint import weights_fingerprint
@@ -26,7 +30,8 @@ from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_rang
 ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
 OUTPUT_TYPES = ("pt", "np", "latent")
-LIBRARIES = ("diffusers", "transformers", "hf_audio_vae")  # that components are loaded from
+CHECKED_LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
@@ -90,9 +95,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             options: Arguments of `DiffusionPipeline.from_pretrained`.
 
         Raises:
-            ValueError: The index names a component of an unexpected library, which would be imported.
+            ValueError: The index names a component of an unexpected library, which would be imported; or see
+                `load_checked`.
             OSError: There is no such folder or repository, or it has no safetensors files.
         """
+        check_revision(pretrained_model_name_or_path, options.get("revision"))
         location = {
             name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
         }
@@ -105,7 +112,13 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                     f"{pretrained_model_name_or_path} has a `{component}` of the library {library!r}, none of "
                     f"{', '.join(LIBRARIES)}; if you trust its code, pass `trust_remote_code=True`."
                 )
-        return super().from_pretrained(pretrained_model_name_or_path, **{"use_safetensors": True} | options)
+        options = {"use_safetensors": True} | options
+        name = str(pretrained_model_name_or_path)
+        folder = Path(name if Path(name).is_dir() else cls.download(name, **options))
+        for component, entry in index.items():
+            if isinstance(entry, list) and component not in options:
+                _check_component(folder / component, *entry, variant=options.get("variant"))
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @property
     def sampling_rate(self) -> int:
@@ -362,6 +375,17 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         if not bool(latents.isfinite().all()):
             raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
         return latents.float().cpu().numpy() if output_type == "np" else latents
+
+
+def _check_component(folder: Path, library: str | None, class_name: str, *, variant: str | None) -> None:
+    """Check the files of a model of diffusers or transformers, see `load_checked`; models of this package do so."""
+    model_class = getattr(importlib.import_module(library), class_name, None) if library in CHECKED_LIBRARIES else None
+    if not isinstance(model_class, type) or not issubclass(model_class, ModelMixin | PreTrainedModel):
+        return
+    if "quantization_config" in read_config(str(folder))[0]:  # its weights have other names and shapes
+        return
+    has_variant = variant is not None and any(folder.glob(f"*.{variant}*"))
+    load_checked(model_class, folder, variant=variant if has_variant else None, device_map={"": "meta"})
 
 
 def _described(vae: AutoencoderModel) -> str | None:

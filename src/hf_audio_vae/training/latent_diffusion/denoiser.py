@@ -1,11 +1,13 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableAudioDiTModel
 from torch import Tensor, nn
 
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.denoising import denoise
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
 from hf_audio_vae.training.sections import options_of
@@ -65,9 +67,9 @@ class Denoiser(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, subfolder: str = "", revision: str | None = None) -> "Denoiser":
         """Load the networks from a `save_pretrained` folder or a pipeline. `folder` may be a Hub id."""
-        options = {"torch_dtype": torch.float32, "revision": revision, "use_safetensors": True}
+        options: dict[str, Any] = {"torch_dtype": torch.float32, "revision": revision}
         return cls(
-            StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
+            load_checked(StableAudioDiTModel, folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
             LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **options),
         )
 
