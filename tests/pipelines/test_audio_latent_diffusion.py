@@ -222,6 +222,19 @@ def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Pa
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=latent_diffusion().vae)
 
 
+def test_an_autoencoder_with_an_edited_configuration_is_refused(tmp_path: Path) -> None:
+    latent_diffusion().save_pretrained(tmp_path)
+    config = tmp_path / "vae/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"causal": True}))
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(ValueError, match="the `vae` has other configuration values than"):
+            AudioLatentDiffusionPipeline.from_pretrained(tmp_path, torch_dtype=dtype)
+    index = tmp_path / "model_index.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps(content | {"vae_weights": content["vae_weights"].partition("-")[0]}))
+    AudioLatentDiffusionPipeline.from_pretrained(tmp_path)  # an earlier version did not record the configuration
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_pipeline_of_half_precision_is_saved_and_loaded_in_any(dtype: torch.dtype, tmp_path: Path) -> None:
     latent_diffusion().save_pretrained(tmp_path / "whole")

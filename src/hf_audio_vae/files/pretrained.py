@@ -46,10 +46,15 @@ class CheckedPretrainedMixin:
     _keys_to_ignore_on_load_missing: ClassVar[Any] = None
 
     @classmethod
+    def argument_defaults(cls) -> dict[str, object]:
+        """Return the arguments that describe a model, with their defaults."""
+        signature: Callable[..., object] = cls.__init__
+        return {name: value.default for name, value in list(inspect.signature(signature).parameters.items())[1:]}
+
+    @classmethod
     def argument_names(cls) -> list[str]:
         """Return the names of the arguments that describe a model."""
-        signature: Callable[..., object] = cls.__init__
-        return list(inspect.signature(signature).parameters)[1:]
+        return list(cls.argument_defaults())
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:

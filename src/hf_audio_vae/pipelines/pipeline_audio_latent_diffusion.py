@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditioner,
@@ -46,11 +47,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         conditioner (`LatentConditioner`): Conditioner of the denoiser.
         text_encoder (`PreTrainedModel`, *optional*): Text encoder, such as `T5EncoderModel`.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Tokenizer of the text encoder.
-        vae_weights (`str`, *optional*): Data type and fingerprint of the weights of the autoencoder that the denoiser
-            was trained with; default: those of `vae`. It is saved with the pipeline.
+        vae_weights (`str`, *optional*): Data type and fingerprint of the autoencoder that the denoiser was trained
+            with; default: those of `vae`. It is saved with the pipeline.
 
     Raises:
-        ValueError: `vae` has other weights than `vae_weights` says.
+        ValueError: `vae` has other weights or configuration values than `vae_weights` says.
     """
 
     model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
@@ -235,9 +236,10 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         saved = self.config.vae_weights
         if saved is None and self._known_vae is None:
             self.register_to_config(vae_weights=_described(self.vae))
-        elif saved is not None and not _has_weights(self.vae, saved):
+        elif saved is not None and (differing := _differences(self.vae, saved)):
             raise ValueError(
-                "the `vae` has other weights than the autoencoder that the denoiser was trained with; use that one. "
+                f"the `vae` has other {' and '.join(differing)} than the autoencoder that the denoiser was trained "
+                "with; use that one. "
                 "If only its decoder was trained further, load the pipeline with its own, call "
                 "`pipeline.register_to_config(vae_weights=None)`, and set `pipeline.vae`."
             )
@@ -392,15 +394,16 @@ def _described(vae: AutoencoderModel) -> str | None:
     """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
     if any(tensor.is_meta for tensor in vae.parameters()):
         return None
-    return f"{str(vae.dtype).removeprefix('torch.')} {weights_fingerprint(vae, as_float32=True)}"
+    return f"{str(vae.dtype).removeprefix('torch.')} {model_fingerprint(vae, dtype=torch.float32)}"
 
 
-def _has_weights(vae: AutoencoderModel, described: str) -> bool:
-    """Whether an autoencoder has these weights, or may have: a conversion to half precision has rounded them."""
-    dtype, fingerprint = described.split()
+def _differences(vae: AutoencoderModel, described: str) -> list[str]:
+    """Return what differs for certain; a conversion to half precision rounds weights, which are then not compared."""
+    dtype, recorded = described.split()
+    present = _described(vae)
+    differing = [] if present is None else fingerprint_differences(recorded, present.split()[1])
     exact = str(vae.dtype) in ("torch.float32", f"torch.{dtype}")
-    present = _described(vae) if exact else None
-    return present is None or present.split()[1] == fingerprint
+    return [part for part in differing if exact or part != "weights"]
 
 
 def _tensor(name: str, values: Tensor | np.ndarray | None) -> Tensor | None:

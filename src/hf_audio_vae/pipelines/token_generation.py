@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
@@ -224,7 +225,7 @@ def generate_hierarchy(
         raise ValueError(
             f"the models have the levels {chain}; give the model of the coarsest level, then each finer one down to 0."
         )
-    if len({prior.info.weights for prior in priors}) > 1:
+    if any(fingerprint_differences(a.info.weights, b.info.weights) for a, b in pairwise(priors)):
         raise ValueError(
             "the models were trained on codes of different autoencoders; train them with the same autoencoder."
         )

@@ -24,7 +24,7 @@ class CodesInfo:
 
     Args:
         model (`str`): Absolute path or Hub id of the autoencoder that encoded the codes.
-        weights (`str`): Fingerprint of its weights.
+        weights (`str`): Fingerprint of that model.
         levels (`tuple[int, ...]`): Modelled levels of a hierarchy, coarse to fine; empty without levels.
         frame_rates (`tuple[float, ...]`): Frames per second of each part: one, or coarse and fine level.
         segment_units (`int`): Length of the training crops in units of the tokens. A unit is a frame, or for
