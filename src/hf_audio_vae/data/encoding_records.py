@@ -11,6 +11,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from hf_audio_vae.data.encoded_files import count_rows
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.location import check_revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +140,10 @@ tags: [audio, {self.noun}, hf-audio-vae]
             revision (`str`, *optional*): Revision of a Hub data set.
 
         Raises:
-            ValueError: It has no valid record.
+            ValueError: It has no valid record, or a revision of a folder is given.
             OSError: It cannot be reached.
         """
+        check_revision(dataset_name, revision)
         path = Path(dataset_name) / cls.file
         if not Path(dataset_name).is_dir():
             with contextlib.suppress(RemoteEntryNotFoundError):

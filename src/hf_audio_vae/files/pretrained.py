@@ -62,6 +62,24 @@ class CheckedPretrainedMixin:
         return cls(**arguments)
 
     @classmethod
+    def from_config(cls, config: Any, return_unused_kwargs: bool = False, **arguments: Any) -> Any:
+        """Make a model of diffusers with random weights from a configuration; `arguments` replace its values.
+
+        `from_pretrained` calls this with the options that diffusers does not use, and would ignore unknown ones.
+
+        Raises:
+            ValueError: The model has no such argument, or refuses its value.
+        """
+        known = cls.argument_names()
+        if unknown := sorted(arguments.keys() - set(known)):
+            raise ValueError(
+                f"a {cls.__name__} has no option {', '.join(unknown)}; use {', '.join(known)}, or options of its "
+                f"library."
+            )
+        library: Any = super()
+        return library.from_config(config, return_unused_kwargs, **arguments)
+
+    @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **options: Any) -> Any:
         """Load a model from a folder or a Hub id, in evaluation mode; the options are those of the library.
 
