@@ -203,6 +203,16 @@ def test_a_component_without_exactly_its_weights_is_refused(component: str, tmp_
     AudioLatentDiffusionPipeline.from_pretrained(tmp_path, **given)  # the files are not read
 
 
+@pytest.mark.parametrize("component", ["transformer", "conditioner", "text_encoder"])
+def test_a_weight_that_is_not_finite_is_named(component: str) -> None:
+    pipeline = latent_diffusion(text=True)
+    name, weight = next(iter(getattr(pipeline, component).named_parameters()))
+    weight.data.fill_(torch.nan)
+    for output_type in ("pt", "latent"):
+        with pytest.raises(ValueError, match=f"the `{component}`: its weight `{name}` has NaN or infinite values"):
+            audio_of(pipeline, "a drum", output_type=output_type)
+
+
 def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Path) -> None:
     latent_diffusion().save_pretrained(tmp_path)
     other = latent_diffusion().vae

@@ -16,6 +16,7 @@ from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.files.pretrained import read_config
+from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -30,6 +31,7 @@ from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_rang
 
 ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
+MAX_INFERENCE_STEPS = 10_000  # more is a mistake, and would run for days
 OUTPUT_TYPES = ("pt", "np", "latent")
 CHECKED_LIBRARIES = ("diffusers", "transformers")
 LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
@@ -104,7 +106,13 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         location = {
             name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
         }
-        index = cls.load_config(pretrained_model_name_or_path, **location)
+        try:
+            index = cls.load_config(pretrained_model_name_or_path, **location)
+        except OSError as error:
+            raise OSError(
+                f"no pipeline can be loaded from {str(pretrained_model_name_or_path)!r}; name a folder or a Hub id "
+                f"with a `model_index.json`. {error}"
+            ) from error
         for component, entry in index.items():
             library = entry[0] if isinstance(entry, list) and component not in options else None
             known = library is None or str(library).partition(".")[0] in LIBRARIES
@@ -159,7 +167,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for a model with classes.
             audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`. Default: duration of
                 `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
-            num_inference_steps (`int`): Number of denoising steps.
+            num_inference_steps (`int`): Number of denoising steps, at most 10000.
             guidance_scale (`float`): Scale of classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598). 1 is
                 no guidance. It has no effect without class and text.
             num_waveforms_per_prompt (`int`): Waveforms per text or class, or per `init_audio`, or in total.
@@ -190,10 +198,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                 finite.
         """
         self._check_vae()
-        num_inference_steps = count("num_inference_steps", num_inference_steps)
+        num_inference_steps = count("num_inference_steps", num_inference_steps, most=MAX_INFERENCE_STEPS)
         num_waveforms_per_prompt = count("num_waveforms_per_prompt", num_waveforms_per_prompt)
         guidance_scale = finite("guidance_scale", guidance_scale)
         self._check(strength, output_type, callback_on_step_end_tensor_inputs)
+        if init_audio is None:
+            _refuse_without_init_audio(strength=strength, init_audio_sampling_rate=init_audio_sampling_rate, mask=mask)
         prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
         latents, waveform = _tensor("latents", latents), _tensor("init_audio", init_audio)
         waveform = waveform[None] if waveform is not None and waveform.ndim == 2 else waveform
@@ -300,8 +310,6 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         """Encode and normalize the waveform to start from, padded with silence, for each waveform of the batch."""
         check_sampling_rate(sampling_rate, self.sampling_rate)
         if waveform is None:
-            if ranges:
-                raise ValueError("`mask` is given without `init_audio`; there is nothing around it to keep.")
             return None
         check_waveform(waveform, self.vae.config.audio_channels)
         if batch % len(waveform):
@@ -371,12 +379,21 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         return unconditional + guidance_scale * (conditional - unconditional)
 
     def _decode(self, latents: Tensor, time: int, output_type: str) -> Tensor | np.ndarray:
+        self._check_finite(latents)  # before the vae, whose error would name its input
         if output_type != "latent":
             latents = self.vae.denormalize_latents(latents.to(self.vae.dtype))
             latents = self.vae.decode(latents).sample[..., :time]
-        if not bool(latents.isfinite().all()):
-            raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
+        self._check_finite(latents)
         return latents.float().cpu().numpy() if output_type == "np" else latents
+
+    def _check_finite(self, result: Tensor) -> None:
+        """Raise `ValueError` for a result that is not finite; it names the weight that is not, if there is one."""
+        if bool(result.isfinite().all()):
+            return
+        for name, component in self.components.items():
+            if isinstance(component, torch.nn.Module):
+                check_finite_weights(f"the `{name}`", component)
+        raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
 
 
 def _check_component(folder: Path, library: str | None, class_name: str, *, variant: str | None) -> None:
@@ -404,6 +421,11 @@ def _differences(vae: AutoencoderModel, described: str) -> list[str]:
     differing = [] if present is None else fingerprint_differences(recorded, present.split()[1])
     exact = str(vae.dtype) in ("torch.float32", f"torch.{dtype}")
     return [part for part in differing if exact or part != "weights"]
+
+
+def _refuse_without_init_audio(**arguments: object) -> None:
+    if given := [f"`{name}`" for name, value in arguments.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)} is given without `init_audio` and has no effect; leave it out.")
 
 
 def _tensor(name: str, values: Tensor | np.ndarray | None) -> Tensor | None:
