@@ -18,7 +18,7 @@ from torch.export import Dim
 
 from hf_audio_vae.files import as_write_error
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
 from hf_audio_vae.models.graph_parts import GraphPart, Signal
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, fold_weight_norm
@@ -122,7 +122,7 @@ def _facts(model: AudioAutoencoderMixin, shortest: int) -> dict[str, object]:
     """Return the metadata of all graphs of a model."""
     return {
         "model_class": type(model).__name__,
-        "weights": weights_fingerprint(model),
+        "weights": model_fingerprint(model),
         "hf_audio_vae_version": __version__,
         "sampling_rate": model.sampling_rate,
         "audio_channels": model.config.audio_channels,
