@@ -47,7 +47,17 @@ def variants(recipe: dict[str, Any], bits_per_second: float) -> dict[str, dict[s
 def usage_of(folder: Path) -> list[float]:
     """Return the share of used codes of each codebook on the held-out audio."""
     with contextlib.redirect_stdout(io.StringIO()):
-        cli(["inspect", str(folder), "--dataset_name", str(REPO / "data/held_out"), "--output_dir", str(folder)])
+        cli(
+            [
+                "inspect",
+                str(folder),
+                "--dataset_name",
+                str(REPO / "data/held_out"),
+                "--output_dir",
+                str(folder),
+                "--overwrite",
+            ]
+        )
     return json.loads((folder / "codes.json").read_text())["codebooks"]["usage"]
 
 

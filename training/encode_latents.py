@@ -23,7 +23,7 @@ from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.files import exclusive
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.encoding.config import EncodingConfig
@@ -51,7 +51,7 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
 
 def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """Return the record of the data set before encoding."""
-    settings = {"weights": weights_fingerprint(model), "source": config.source(), **config.location()}
+    settings = {"weights": model_fingerprint(model), "source": config.source(), **config.location()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
     )
@@ -64,7 +64,7 @@ def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source:
         previous = type(record).read(folder)
         if differing := previous.differences(record):
             raise ValueError(
-                f"{folder} holds {record.noun} made with other values of {', '.join(differing)}; choose another "
+                f"{folder} holds {record.noun} made with other settings: {', '.join(differing)}; choose another "
                 f"`--output_dir`."
             )
         set_aside(source, folder, record, features, moved=previous.source != record.source)

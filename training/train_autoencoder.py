@@ -149,7 +149,8 @@ def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
     config = parse_config(AutoencoderTrainingConfig, argv)
     # A frozen encoder has no gradients to synchronize.
-    with training_session(config, find_unused_parameters=config.decoder_only_from_step is not None) as run:
+    frozen = config.decoder_only_from_step is not None
+    with training_session(config, MODEL_FILES, find_unused_parameters=frozen) as run:
         train_autoencoder(*run)
 
 

@@ -14,9 +14,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from hf_audio_vae.data import LatentStream, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
@@ -37,11 +38,11 @@ logger = get_logger(__name__)
 def load_encoder(config: LatentDiffusionTrainingConfig) -> VariationalAutoencoderMixin:
     """Return the autoencoder of the latents, with their statistics."""
     vae = load_vae(config.vae_name_or_path, subfolder=config.vae_subfolder, revision=config.vae_revision)
-    weights = weights_fingerprint(vae)
+    fingerprint = model_fingerprint(vae)
     record = read_record(config.dataset_name, config.dataset_revision)
-    record.check_weights(weights, config.dataset_name)
+    record.check_weights(fingerprint, config.dataset_name)
     held_out = config.validation_dataset_name
-    read_record(held_out, config.validation_dataset_revision).check_weights(weights, held_out)
+    read_record(held_out, config.validation_dataset_revision).check_weights(fingerprint, held_out)
     if vae.config.latents_mean is None:
         vae.register_to_config(latents_mean=record.latents_mean, latents_std=record.latents_std)
     return vae.eval().requires_grad_(False)
@@ -54,9 +55,9 @@ def load_text_encoder(
     if config.text_encoder_name_or_path is None:
         return None, None
     name, revision = config.text_encoder_name_or_path, config.text_encoder_revision or "main"
-    encoder = T5EncoderModel.from_pretrained(name, revision=revision, use_safetensors=True)
-    encoder.eval().requires_grad_(False)
-    encoder.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
+    encoder = load_checked(T5EncoderModel, name, unused=r"^lm_head\.", revision=revision)
+    encoder.requires_grad_(False)
+    encoder.to(device)
     return encoder, AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
 
 
@@ -78,7 +79,7 @@ def build_streams(
         frame_rate=vae.frame_rate,
         segment_frames=segment_frames,
         label_column=config.label_column,
-        class_names=class_names(source, config.label_column),
+        class_names=class_names(source, config.label_column, dataset_name=config.dataset_name),
         text_column=config.text_column,
         batch_size=config.train_batch_size,
         seed=config.seed,
@@ -86,8 +87,13 @@ def build_streams(
         world_size=accelerator.num_processes,
         max_bad_share=config.max_bad_share,
     )
-    train = stream(source, max_items=config.max_train_samples, shuffle_buffer_size=config.shuffle_buffer_size)
-    return train, stream(held_out, shuffle_buffer_size=1)
+    train = stream(
+        source,
+        dataset_name=config.dataset_name,
+        max_items=config.max_train_samples,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+    )
+    return train, stream(held_out, dataset_name=config.validation_dataset_name, shuffle_buffer_size=1)
 
 
 def build_denoiser(
@@ -169,7 +175,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with training_session(parse_config(LatentDiffusionTrainingConfig, argv)) as run:
+    with training_session(parse_config(LatentDiffusionTrainingConfig, argv), PIPELINE_FILES) as run:
         train_latent_diffusion(*run)
 
 

@@ -134,7 +134,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
 
 def main(argv: Sequence[str]) -> None:
     """Read the recipe and train."""
-    with training_session(parse_config(TokenPriorTrainingConfig, argv)) as run:
+    with training_session(parse_config(TokenPriorTrainingConfig, argv), PRIOR_FILES) as run:
         train_token_prior(*run)
 
 

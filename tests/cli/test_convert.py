@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderOobleck
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import AutoFeatureExtractor
 
 from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.cli.main import main
@@ -17,6 +19,7 @@ from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     save_stable_audio_tools,
 )
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
+from hf_audio_vae.models.waveform_vqvae.convert_dac import to_dac
 
 FORMATS = ("hf_audio_vae", "oobleck", "stable-audio-tools")
 LOADERS = {
@@ -229,9 +232,43 @@ def test_codecs_go_to_files_and_folders_of_their_libraries_and_come_back(name: s
         assert main(["convert", str(tmp_path / place), str(tmp_path / f"{place}-back"), *back]) == 0
         with torch.no_grad():
             again = model_class.from_pretrained(tmp_path / f"{place}-back")(x).audio_values
+        extractor = AutoFeatureExtractor.from_pretrained(tmp_path / f"{place}-back")
+        assert extractor.sampling_rate == model.sampling_rate
         torch.testing.assert_close(again, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
     if their_class:
         assert json.loads((tmp_path / "theirs/config.json").read_text())["architectures"] == [their_class]
+
+
+def test_a_codec_without_exactly_its_weights_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to_dac(WaveformVQVAE(WaveformVQVAEConfig(**DAC_LIKE))).save_pretrained(tmp_path / "dac")
+    file = tmp_path / "dac/model.safetensors"
+    weights = load_file(file)
+    key, value = next((key, value) for key, value in weights.items() if key.endswith("bias"))
+    for changed, message in (
+        ({other: weights[other] for other in weights.keys() - {key}}, f"1 missing: {key}"),
+        (weights | {"other": torch.zeros(1)}, "1 unknown: other"),
+        (weights | {key: torch.zeros(77)}, f"1 different: {key}"),
+        (weights | {key: value / 0}, "has NaN or infinite values"),
+    ):
+        save_file(changed, file, metadata={"format": "pt"})
+        capsys.readouterr()
+        directions = ["--from", "dac", "--to", "hf_audio_vae"]
+        assert main(["convert", str(file.parent), str(tmp_path / "new"), *directions]) == 2
+        (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae convert: ")]
+        assert message in error
+        assert not (tmp_path / "new").exists()
+
+
+def test_no_format_hides_a_weight_that_is_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_of()
+    with torch.no_grad():
+        model.decoder.conv1.bias.fill_(torch.nan)
+    to_oobleck(model).save_pretrained(tmp_path / "oobleck")
+    save_stable_audio_tools(model, tmp_path / "stable-audio-tools")
+    for name in ("oobleck", "stable-audio-tools"):
+        directions = ["--from", name, "--to", "hf_audio_vae"]
+        assert main(["convert", str(tmp_path / name), str(tmp_path / "new"), *directions]) == 2
+        assert "`decoder.conv1.bias` has NaN or infinite values" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("destination", ["taken", "taken/file"])

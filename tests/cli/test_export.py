@@ -66,6 +66,25 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_another_model_are_replaced_only_if_asked(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "decoder.pt2"
+    file.write_text("of another model")
+    arguments = ["export", str(model_folder), "--format", "torch", "--output_dir", str(tmp_path)]
+    assert main(arguments) == 2
+    assert f"{file} exists; name another --output_dir, or give --overwrite." in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(file.name, "of another model")]
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["export", str(model_folder), "--format", "torch", "--output_dir", str(tmp_path / "file")]) == 2
+    assert f"{tmp_path}/file cannot be written: File exists" in capsys.readouterr().err
+
+
 def test_a_missing_library_is_told_before_anything_is_written(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from hf_audio_vae import AudioLatentDiffusionPipeline, WaveformVAE, WaveformVQVA
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.evaluation.plots import spectrogram_figure
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, save_tokens
 from tests.pipelines.latent_parts import RATE, latent_diffusion
 
@@ -130,7 +130,7 @@ def test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed(
     size = {"n_positions": tokens.length(20), "n_embd": 8, "n_layer": 1, "n_head": 1}
     prior = GPT2LMHeadModel(GPT2Config(vocab_size=tokens.vocab_size, **size))
     prior.save_pretrained(tmp_path / "prior")
-    info = CodesInfo(str(tmp_path / "codec"), weights_fingerprint(codec), (), (100.0,), 20)
+    info = CodesInfo(str(tmp_path / "codec"), model_fingerprint(codec), (), (100.0,), 20)
     save_tokens(tmp_path / "prior", tokens, info)
     out = ["--seconds", "0.105", "--num_waveforms", "2", "--output_dir", str(tmp_path / "out")]
     assert main(["generate", str(tmp_path / "prior"), *out]) == 0

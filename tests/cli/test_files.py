@@ -393,7 +393,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_torn_file(verb: str, model: str, 
     assert in_child(run, tmp_path / "err") == 2, (tmp_path / "err").read_text()
     told = [line for line in (tmp_path / "err").read_text().splitlines() if line]
     assert len(told) == 1
-    assert "cannot be written" in told[0]
+    assert told[0].count("cannot be written: ") == 1
+    assert "File too large" in told[0]
     assert list(out.iterdir()) == []
 
 

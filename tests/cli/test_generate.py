@@ -66,7 +66,9 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
         (("--prompt", "a drum"), "trained without texts"),
         (("--class_label", "piano"), "the classes are ['drum', 'voice']"),
         (("--seconds", "9"), "the model generates at least one sample and at most 2 s"),
-        (("--mask", "0.1", "0.2"), "without `init_audio`"),
+        (("--mask", "0.1", "0.2"), "`mask` is given without `init_audio`"),
+        (("--strength", "0.5"), "`strength` is given without `init_audio` and has no effect"),
+        (("--guidance_scale", "3"), "--guidance_scale has no effect without --prompt or --class_label"),
         (("--seconds", "0"), "--seconds is 0.0; give a length above 0"),
         (("--seconds", "inf"), "--seconds is inf"),
         (("--seconds", "nan"), "--seconds is nan"),
@@ -74,7 +76,7 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
         (("--seconds", "1e9"), "1 sound(s) of 1000000000.0 s are requested; give at most"),
         (("--num_waveforms", "1000000000"), "1000000000 sound(s) of the default length are requested"),
         (("--num_inference_steps", "0"), "--num_inference_steps is 0"),
-        (("--guidance_scale", "nan"), "--guidance_scale is nan"),
+        (("--class_label", "drum", "--guidance_scale", "nan"), "--guidance_scale is nan"),
         (("--strength", "1.5"), "--strength is 1.5"),
         (("--seed", "-1"), "--seed is -1"),
         (("--seed", str(2**64)), "--seed is 18446744073709551616"),
@@ -91,6 +93,19 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     assert generate(folder, tmp_path / "out", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
     assert message in line
+
+
+def test_steps_without_bound_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate(folder, tmp_path, "--num_inference_steps", "100000000") == 2
+    assert "`num_inference_steps` is 100000000; give at most 10000" in capsys.readouterr().err
+
+
+def test_a_model_that_is_no_pipeline_is_one_line_with_a_remedy(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(folder / "vae", tmp_path) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
+    assert f"no pipeline can be loaded from '{folder / 'vae'}'; name a folder or a Hub id with a `model_index" in line
 
 
 def test_existing_sounds_are_replaced_only_if_it_is_asked_for(

@@ -97,6 +97,19 @@ def test_the_tables_tell_what_the_file_holds(
     assert "warning" not in printed
 
 
+@pytest.mark.parametrize("name", ["latents.json", "latents.png"])
+def test_a_record_of_latents_and_other_files_are_replaced_only_if_asked(
+    name: str, lively: str, speech: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("{}")
+    arguments = ["inspect", lively, "--dataset_name", speech, *SHORT, "--output_dir", str(tmp_path)]
+    assert main(arguments) == 2
+    assert f"{tmp_path / name} exists; name another --output_dir, or give --overwrite." in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (tmp_path / name).stat().st_size > 100
+
+
 def test_a_collapse_is_a_warning_and_no_error(collapsed: str, speech: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", collapsed, "--dataset_name", speech, *SHORT]) == 0
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]

@@ -1,7 +1,11 @@
 """`decode` of files whose content is not that of the model that they name."""
 
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -9,8 +13,8 @@ import torch
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.latents import LatentsInfo, save_codes, save_latents
-from hf_audio_vae.models import WaveformVQVAE, WaveformVQVAEConfig
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models import WaveformVQVAE, WaveformVQVAEConfig, load_autoencoder
+from hf_audio_vae.models.fingerprint import model_fingerprint
 
 RATE, HOP, FRAMES = 8000, 40, 5
 MEAN = torch.zeros(2, FRAMES)
@@ -29,9 +33,57 @@ def infos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LatentsInfo]:
     infos = {}
     for kind, model in models.items():
         model.save_pretrained(folder / kind)
-        weights = weights_fingerprint(model)
+        weights = model_fingerprint(model)
         infos[kind] = LatentsInfo(str(folder / kind), weights, RATE, FRAMES * HOP, audio_channels=1, hop_length=HOP)
     return infos
+
+
+def decode_error(model: str, path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    out = ["--output_dir", str(path.parent / "out"), "--overwrite"]
+    if main(["decode", str(path), "--model", model, *out, *options]) == 0:
+        return ""
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
+    return line
+
+
+@pytest.mark.parametrize("kind", ["latents", "codes"])
+def test_an_edited_configuration_is_another_model(
+    kind: str, infos: dict[str, LatentsInfo], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights have no trace of `causal`."""
+    model = shutil.copytree(infos[kind].model, tmp_path / "model")
+    config = model / "config.json"
+    path = tmp_path / "a.safetensors"
+    save(kind, path, infos[kind])
+    assert decode_error(str(model), path, capsys) == ""
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"causal": True}))
+    assert "encoded with other configuration values than" in decode_error(str(model), path, capsys)
+    save(kind, path, replace(infos[kind], weights=infos[kind].weights.partition("-")[0]))
+    assert decode_error(str(model), path, capsys) == "", "a file of an earlier version has only the weights"
+
+
+def test_another_dtype_of_the_same_weights_is_named(
+    infos: dict[str, LatentsInfo], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info, path = infos["latents"], tmp_path / "a.safetensors"
+    for dtype in ("bfloat16", "float64"):
+        encoder = load_autoencoder(info.model, torch_dtype=dtype)
+        save("latents", path, replace(info, weights=model_fingerprint(encoder)))
+        assert f"add --torch_dtype {dtype}" in decode_error(info.model, path, capsys)
+        assert decode_error(info.model, path, capsys, "--torch_dtype", dtype) == ""
+    save("latents", path, info)
+    error = decode_error(info.model, path, capsys, "--torch_dtype", "bfloat16")
+    assert "with --model, or leave out --torch_dtype" in error
+
+
+def save(kind: str, path: Path, info: LatentsInfo, tensors: Mapping[str, torch.Tensor] = MappingProxyType({})) -> None:
+    if kind == "latents":
+        mean = tensors.get("latents", MEAN)
+        save_latents(path, mean, torch.ones_like(mean), info)
+    else:
+        values = tensors.get("codes", CODES)
+        save_codes(path, values, info, codebook_sizes=(16,) * len(values))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +115,7 @@ def test_a_file_that_does_not_fit_the_model_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path, info = tmp_path / "a.safetensors", replace(infos[kind], **changes)
-    if kind == "latents":
-        mean = tensors.get("latents", MEAN)
-        save_latents(path, mean, torch.ones_like(mean), info)
-    else:
-        values = tensors.get("codes", CODES)
-        save_codes(path, values, info, codebook_sizes=(16,) * len(values))
+    save(kind, path, info, tensors)
     assert main(["decode", str(path), "--output_dir", str(tmp_path / "out")]) == (2 if message else 0)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
     if message:

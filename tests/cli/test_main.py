@@ -74,6 +74,16 @@ def test_evaluate_writes_a_card_with_the_table_it_printed(
     assert float(value) > 0
     assert value in card.read_text()
     assert "12 items" in card.read_text()
+    assert main(["evaluate", "--model", model_folder, *arguments]) == 0, "a card replaces a card"
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"{}", b"---\ntags: [mine]\n---\n# Notes\n"])
+def test_a_card_replaces_no_other_file(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    assert main(["evaluate", "--model", "/nowhere", "--dataset_name", "/nowhere", "--card", str(file)]) == 2
+    assert f"--card {file} exists and is not a model card; pass another file." in capsys.readouterr().err
+    assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize(

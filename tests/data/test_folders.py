@@ -144,6 +144,16 @@ def test_metadata_beside_the_audio_is_followed_and_named(tmp_path: Path) -> None
     )
 
 
+def test_rows_that_repeat_a_file_are_counted(tmp_path: Path) -> None:
+    folder = write(tmp_path, ["a.wav", "b.wav"])
+    (folder / "metadata.csv").write_text("file_name,text\na.wav,x\nb.wav,y\na.wav,z\n")
+    assert "2 audio files, " in line(folder)
+    assert line(folder).endswith("listed in metadata.csv; 1 row names a file that an earlier row names")
+    (folder / "metadata.jsonl").write_text('{"file_name": "b.wav"}\n')
+    assert line(folder).endswith("; 2 rows name a file that an earlier row names")
+    assert len(streamed(folder)) == 4
+
+
 def test_metadata_of_a_folder_with_splits_is_that_of_the_split(tmp_path: Path) -> None:
     folder = write(tmp_path, ["train/a.wav", "dev/b.wav"])
     (folder / "metadata.csv").write_text("file_name,label\ntrain/a.wav,1\ndev/b.wav,2\n")

@@ -25,6 +25,15 @@ def test_records_differ_by_how_latents_were_made_not_by_what_came_of_it() -> Non
     assert record().differences(other) == ["items_per_file", "weights"]
 
 
+def test_a_record_of_an_earlier_version_is_compared_by_its_weights(tmp_path: Path) -> None:
+    before, after = record(weights="1a", rows=0), record(weights="1a-2b", rows=0)
+    assert before.differences(after) == []
+    assert after.differences(replace(after, weights="1a-3c")) == ["configuration values"]
+    before.check_weights("1a-2b", "latents of the Hub")
+    with pytest.raises(ValueError, match="encoded by .*, with other configuration values than the given autoencoder"):
+        after.check_weights("1a-3c", "latents of the Hub")
+
+
 def test_a_folder_without_latents_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no latents\.json"):
         read_record(tmp_path)

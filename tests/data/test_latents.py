@@ -98,10 +98,10 @@ def test_held_out_classes_that_are_numbered_otherwise_keep_their_names(tmp_path:
 
 def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = write_latents(tmp_path / "latents", [5])
-    with pytest.raises(ValueError, match="`text_column` 'txt' is not a column"):
+    with pytest.raises(ValueError, match="`text_column` 'txt' is not a column of the data set"):
         stream_of(folder, text_column="txt")
-    with pytest.raises(ValueError, match="'kind' is not a column; the columns are.*'mean'"):
-        class_names(load_latent_stream(str(folder)), "kind")
+    with pytest.raises(ValueError, match="'kind' is not a column of held-out; its columns are.*'mean'"):
+        class_names(load_latent_stream(str(folder)), "kind", dataset_name="held-out")
 
 
 def test_an_item_of_an_unknown_class_is_named(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_number_of_items_without_a_class_is_said(tmp_path: Path, caplog: pyt
         class_names(load_latent_stream(str(folder)), "label")
     assert "2 of 3 rows have no `label` and train without a class" in caplog.text
     folder = write_latents(tmp_path / "none", [5], {"label": (datasets.Value("string"), [None])})
-    with pytest.raises(ValueError, match="'label' holds no classes; leave the option out"):
+    with pytest.raises(ValueError, match="'label' of the data set holds no classes; leave the option out"):
         class_names(load_latent_stream(str(folder)), "label")
 
 

@@ -42,6 +42,18 @@ def test_folder_streams_every_file() -> None:
     assert {Path(example["audio"]["path"]).name for example in stream} == files
 
 
+def test_parquet_files_without_rows_have_no_items(tmp_path: Path, expected: list[int]) -> None:
+    audio = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    empty = pyarrow.table({"audio": pyarrow.array([], audio)})
+    pyarrow.parquet.write_table(empty, tmp_path / "a.parquet")
+    assert samples_in(load_audio_stream(str(tmp_path), audio_column="audio")) == []
+    rows = pyarrow.table({"audio": pyarrow.array([{"bytes": CLIPS[0].read_bytes(), "path": None}], audio)})
+    with pyarrow.parquet.ParquetWriter(tmp_path / "b.parquet", rows.schema) as writer:
+        for table in (empty, rows):
+            writer.write_table(table)
+    assert samples_in(load_audio_stream(str(tmp_path), audio_column="audio")) == expected[:1]
+
+
 def test_parquet_streams_the_same_sound(tmp_path: Path, expected: list[int]) -> None:
     write_parquet(tmp_path / "train.parquet")
     stream = load_audio_stream(str(tmp_path), audio_column="audio")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_audio_vae.data import load_audio_stream
+from hf_audio_vae.data import load_audio_stream, tars
 from tests.data.sounds import encoded
 
 
@@ -68,12 +68,50 @@ def test_a_sample_without_audio_is_a_gap(tmp_path: Path) -> None:
     assert [row["txt"] for row in rows(tmp_path)] == ["orphan", "b", None]
 
 
+def test_no_column_is_lost_however_late_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "JSON_BATCH", 2)
+    members = {f"{i:03}.wav": sound(1) for i in range(150)} | {"150.wav": sound(1), "150.txt": b"late"}
+    write_tar(tmp_path / "a.tar", members | {"151.wav": sound(1), "151.json": b'{"n": 1}'})
+    late = {f"{i}.json": value for i, value in enumerate((b'{"n": 2}', b'{"n": 3}', b'{"n": 2.5, "m": "x"}', b"no"))}
+    write_tar(tmp_path / "b.tar", {"x.wav": sound(1), "x.cls": b"7", "y.cls": b"9" * 30} | late)
+    found = rows(tmp_path)
+    assert [row["txt"] for row in found if row["txt"]] == ["late"]
+    assert [row["cls"] for row in found if row["cls"]] == [7]
+    assert [row["json"] for row in found if row["json"]] == [
+        {"n": 1, "m": None},
+        {"n": 2, "m": None},
+        {"n": 3, "m": None},
+        {"n": 2.5, "m": "x"},
+    ]
+
+
+def test_no_audio_is_lost_if_tars_have_different_formats(tmp_path: Path) -> None:
+    for name, suffix in (("a.tar", "wav"), ("b.tar", "flac")):
+        write_tar(tmp_path / name, {f"{i}.{suffix}": sound(i) for i in range(2)})
+    assert [row["audio"]["path"] for row in rows(tmp_path)] == ["0.wav", "1.wav", "0.flac", "1.flac"]
+
+
+def test_values_of_different_types_are_named_at_the_start(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.wav": sound(0), "0.json": b'{"n": 1}'})
+    write_tar(tmp_path / "b.tar", {"1.wav": sound(0), "1.json": b'{"n": "x"}'})
+    with pytest.raises(ValueError, match=r"b\.tar hold values of different types"):
+        rows(tmp_path)
+
+
 def test_every_tar_is_a_shard_and_names_do_not_choose_among_them(tmp_path: Path) -> None:
     for i, name in enumerate(("drums.tar", "train_horn.tar", "x::y [1].tar")):
         write_tar(tmp_path / name, {f"{i}.wav": sound(i)})
     stream = load_audio_stream(str(tmp_path))
     assert stream.num_shards == 3
     assert len(list(stream)) == 3
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    write_tar(tmp_path / "caf\udce9.tar", {"d\udce9j\udce0.wav": sound(1), "d\udce9j\udce0.\udce9": b""})
+    (row,) = rows(tmp_path)
+    texts = [row["__key__"], row["__url__"], *row]
+    assert all(text.encode() for text in texts)
+    assert row["__key__"] == "d\\udce9j\\udce0"
 
 
 def test_a_compressed_tar_is_read(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import errno
 import os
+import pickle
 import resource
 import signal
 from collections.abc import Iterator
@@ -35,6 +37,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, err
         raise error
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "old"
+
+
+def test_an_error_in_nested_blocks_is_told_once(tmp_path: Path) -> None:
+    message = f"^{tmp_path}/a cannot be written: No space left on device$"
+    with pytest.raises(OSError, match=message) as caught, replacing(tmp_path / "a"), replacing(tmp_path / "b"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # is sent between processes
 
 
 def test_a_symbolic_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:

@@ -122,6 +122,21 @@ class InputsContract:
                     call(model)
         assert not model(x).sample.isfinite().all()  # training has to see it
 
+    def test_inputs_without_values_are_refused(self):
+        model = self.tiny_model()
+        x, coded = self.waveform(20 * model.hop_length), self.coded(model, 3)
+        without = [codes.to("meta") for codes in coded] if isinstance(coded, list | tuple) else coded.to("meta")
+        for is_fused in (False, True):
+            if is_fused:
+                model.fuse()
+            for call in (
+                lambda: model.encode(x.to("meta")),
+                lambda: model.decode(without),
+                lambda: model(x.to("meta")),
+            ):
+                with pytest.raises(ValueError, match="the input is on the device meta, which holds no values"):
+                    call()
+
     def test_a_stream_of_weights_that_are_not_finite_is_an_error(self):
         model = self.tiny_model()
         if not streams(model):

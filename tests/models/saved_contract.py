@@ -108,6 +108,16 @@ class SavedContract:
         _, info = self.model_class.from_pretrained(tmp_path, output_loading_info=True)
         assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
 
+    def test_an_unknown_option_is_named(self, tmp_path: Path):
+        self.tiny_model().save_pretrained(tmp_path)
+        with pytest.raises((ValueError, TypeError), match="sampling_rat"):  # transformers raises a `TypeError`
+            self.model_class.from_pretrained(tmp_path, sampling_rat=8000)
+
+    def test_a_revision_of_a_folder_is_refused(self, tmp_path: Path):
+        self.tiny_model().save_pretrained(tmp_path)
+        self.model_class.from_pretrained(tmp_path, revision="main")
+        self.refused(tmp_path, "`revision` 'abc' has no effect on the local folder", revision="abc")
+
     # Files
 
     def test_damaged_weights_are_named(self, tmp_path: Path):

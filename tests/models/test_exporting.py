@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_audio_vae import HierarchicalVQVAE, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig, __version__
 from hf_audio_vae.models.exporting import export_model
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.graph_files import ONNX, TORCH, Graph, GraphFormat
 from tests.models.hierarchical_vqvae.tiny import model_of as hierarchy
 from tests.models.probes import seeded
@@ -77,7 +77,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     model.enable_tiling(1)  # a graph has no tiles
     if request.param == "causal vae":
         model.fuse()  # nor kernels of ours
-    weights = weights_fingerprint(model)
+    weights = model_fingerprint(model)
     _, file_format, shortest = CASES[request.param]
     folder = tmp_path_factory.mktemp("exported") / "new"
     differences = export_model(model, folder, file_format=file_format)
@@ -203,7 +203,7 @@ def test_a_file_tells_nothing_of_the_machine_it_was_made_on(exported):
 
 
 def test_the_exported_model_stays_as_it_was(exported):
-    assert weights_fingerprint(exported.model) == exported.weights
+    assert model_fingerprint(exported.model) == exported.weights
     assert exported.model.use_tiling
 
 

@@ -1,8 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.models import AutoencoderModel, WaveformVAE, load_autoencoder, new_autoencoder
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.fingerprint import model_fingerprint, weights_fingerprint
+from hf_audio_vae.models.registry import FAMILIES
 
 
 def model_of(**weights: torch.Tensor) -> nn.ParameterDict:
@@ -28,3 +34,68 @@ def test_equal_models_have_equal_fingerprints_wherever_their_weights_lie() -> No
 )
 def test_another_name_shape_type_or_value_is_another_model(other: dict[str, torch.Tensor]) -> None:
     assert weights_fingerprint(model_of(a=torch.zeros(2, 3))) != weights_fingerprint(model_of(**other))
+
+
+CODEC = {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": (2, 4), "hidden_size": 8}
+CODEC |= {"num_codebooks": 2, "codebook_size": 8, "codebook_dim": 2}
+
+
+def model_with(family: str, **changes: object) -> AutoencoderModel:
+    settings = {
+        "WaveformVAE": {"encoder_hidden_size": 4, "downsampling_ratios": (2, 4), "channel_multiples": (1, 1)},
+        "WaveformVQVAE": CODEC,
+        "HierarchicalVQVAE": {"width": 8, "depth": 1, "hidden_size": 4, "codebook_size": 16},
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return new_autoencoder(family, settings[family] | changes)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "differing"),
+    [
+        ("WaveformVAE", {"causal": True}, ["configuration values"]),
+        ("WaveformVAE", {"sampling_rate": 8000}, ["configuration values"]),
+        ("WaveformVAE", {"latents_mean": (1.0,) * 64, "latents_std": (1.0,) * 64}, []),
+        ("WaveformVQVAE", {"causal": True}, ["configuration values"]),
+        ("WaveformVQVAE", {"pad_mode": "reflect"}, ["configuration values"]),
+        ("WaveformVQVAE", {"residual_dilations": (1, 2, 3)}, ["configuration values"]),
+        ("WaveformVQVAE", {"restart_share": None, "quantizer_dropout": 0.0, "ema_decay": 0.5}, []),
+        ("HierarchicalVQVAE", {"dilation_growth": 2}, ["configuration values"]),
+        ("HierarchicalVQVAE", {"restart_share": None, "rotation_trick": True}, []),
+    ],
+)
+def test_values_that_define_the_function_are_part_of_the_fingerprint(
+    family: str, changes: dict[str, object], differing: list[str]
+) -> None:
+    before, after = model_with(family), model_with(family, **changes)
+    after.load_state_dict(before.state_dict())
+    assert fingerprint_differences(model_fingerprint(before), model_fingerprint(after)) == differing
+
+
+def test_the_order_of_the_levels_is_part_of_the_fingerprint() -> None:
+    shapes = {"num_codebooks": 1, "codebook_size": 15}
+    before, after = (model_with("WaveformVQVAE", fsq_levels=levels, **shapes) for levels in ((3, 5), (5, 3)))
+    assert model_fingerprint(before) != model_fingerprint(after)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_model_keeps_its_fingerprint(family: str, tmp_path: Path) -> None:
+    model = model_with(family)
+    model.save_pretrained(tmp_path)
+    assert model_fingerprint(load_autoencoder(tmp_path)) == model_fingerprint(model)
+
+
+def test_a_new_argument_with_a_default_keeps_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_with("WaveformVAE")
+    before = model_fingerprint(model)
+    defaults = WaveformVAE.argument_defaults()
+    monkeypatch.setattr(WaveformVAE, "argument_defaults", classmethod(lambda cls: defaults | {"new": 1}))
+    model.register_to_config(new=1)
+    assert model_fingerprint(model) == before
+
+
+def test_code_of_an_earlier_version_gives_a_fingerprint_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(AudioAutoencoderMixin, "function_config")
+    model = model_with("WaveformVAE")
+    assert model_fingerprint(model) == weights_fingerprint(model)

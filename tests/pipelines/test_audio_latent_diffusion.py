@@ -18,6 +18,7 @@ from diffusers import (
     FlowMatchHeunDiscreteScheduler,
     PNDMScheduler,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hf_audio_vae import AudioLatentDiffusionPipeline
@@ -184,6 +185,34 @@ def test_strength_is_the_share_of_the_steps_rounded_up(strength: float, steps: i
     assert len(seen) == expected
 
 
+@pytest.mark.parametrize("component", ["transformer", "text_encoder"])
+def test_a_component_without_exactly_its_weights_is_refused(component: str, tmp_path: Path) -> None:
+    latent_diffusion(text=True).save_pretrained(tmp_path)
+    (file,) = (tmp_path / component).glob("*.safetensors")
+    weights = load_file(file)
+    key = min(weights)
+    for changed, message in (
+        ({other: weights[other] for other in weights.keys() - {key}}, f"1 missing: {key}"),
+        (weights | {"other": torch.zeros(1)}, "1 unknown: other"),
+        (weights | {key: torch.zeros(77)}, f"1 different: {key}"),
+    ):
+        save_file(changed, file, metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=f"the weights in .*{component} .*{message}"):
+            AudioLatentDiffusionPipeline.from_pretrained(tmp_path)
+    given = {component: getattr(latent_diffusion(text=True), component)}
+    AudioLatentDiffusionPipeline.from_pretrained(tmp_path, **given)  # the files are not read
+
+
+@pytest.mark.parametrize("component", ["transformer", "conditioner", "text_encoder"])
+def test_a_weight_that_is_not_finite_is_named(component: str) -> None:
+    pipeline = latent_diffusion(text=True)
+    name, weight = next(iter(getattr(pipeline, component).named_parameters()))
+    weight.data.fill_(torch.nan)
+    for output_type in ("pt", "latent"):
+        with pytest.raises(ValueError, match=f"the `{component}`: its weight `{name}` has NaN or infinite values"):
+            audio_of(pipeline, "a drum", output_type=output_type)
+
+
 def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Path) -> None:
     latent_diffusion().save_pretrained(tmp_path)
     other = latent_diffusion().vae
@@ -201,6 +230,19 @@ def test_an_autoencoder_of_equal_shape_and_other_weights_is_refused(tmp_path: Pa
     assert AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=other).vae is other
     with pytest.raises(ValueError, match="the `vae` has other weights than"):
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "fine-tuned", vae=latent_diffusion().vae)
+
+
+def test_an_autoencoder_with_an_edited_configuration_is_refused(tmp_path: Path) -> None:
+    latent_diffusion().save_pretrained(tmp_path)
+    config = tmp_path / "vae/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"causal": True}))
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(ValueError, match="the `vae` has other configuration values than"):
+            AudioLatentDiffusionPipeline.from_pretrained(tmp_path, torch_dtype=dtype)
+    index = tmp_path / "model_index.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps(content | {"vae_weights": content["vae_weights"].partition("-")[0]}))
+    AudioLatentDiffusionPipeline.from_pretrained(tmp_path)  # an earlier version did not record the configuration
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -106,6 +106,18 @@ def test_starting_anew_over_an_earlier_run_is_refused(accelerator: Accelerator, 
         checkpoints.find(None)
 
 
+def test_resuming_a_checkpoint_of_another_folder_over_an_earlier_run_is_refused(
+    accelerator: Accelerator, tmp_path: Path
+) -> None:
+    checkpoint = save(Checkpoints(accelerator, tmp_path / "other"), 1)
+    checkpoints = Checkpoints(accelerator, tmp_path / "out")
+    assert checkpoints.find(str(checkpoint)) == checkpoint
+    assert checkpoints.read_state(checkpoint) == {"step": 1}
+    save(checkpoints, 1)
+    with pytest.raises(ValueError, match="checkpoints of an earlier run"):
+        checkpoints.find(str(checkpoint))
+
+
 def test_a_limit_below_one_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep at least 1"):
         Checkpoints(accelerator, tmp_path, limit=0)

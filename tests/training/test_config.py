@@ -222,11 +222,68 @@ def test_a_recipe_file_may_have_options_that_the_command_line_overrides(tmp_path
     assert config.model == RECIPE["model"]
 
 
-def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"seed: 0\n\tmodel: {}\n", "recipe.yaml is not YAML: .*line 2"),
+        (
+            b"seed: 0\nmodel: {causal: true, causal: false}\n",
+            "recipe.yaml is not .*'causal' is in line 2 and again in",
+        ),
+        (
+            b"seed: 0\nmodel:\n  a: 1\nseed: 1\n",
+            "recipe.yaml is not YAML: the key 'seed' is in line 1 and again in line 4$",
+        ),
+        (b"output_dir: caf\xe9\n", "recipe.yaml is not YAML: unacceptable character #x00e9"),
+        (b"seed: 2001-99-99\n", "recipe.yaml is not YAML: month must be in 1..12"),
+        (b"[" * 5000, "recipe.yaml is not YAML: maximum recursion"),
+        (b"- seed\n", "recipe.yaml holds a list, not options; write lines of the form"),
+        (b"[]", "recipe.yaml holds a list"),
+        (b"seed", "recipe.yaml holds a str"),
+    ],
+    ids=["tab", "twice in a section", "twice", "latin-1", "date", "deep", "list", "empty list", "text"],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("seed: 0\n\tmodel: {}\n")
-    with pytest.raises(ValueError, match="recipe.yaml is not YAML: .*line 2"):
+    recipe.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
         parse(recipe)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_recipe_may_merge_keys_and_be_empty(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(f"x: &x {{audio_channels: 1, causal: true}}\n{recipe.read_text()}")
+    recipe.write_text(
+        recipe.read_text().replace("x: &x", "model: &x", 1).replace("\nmodel:", "\n_model:\n  <<: *x", 1)
+    )
+    with pytest.raises(ValueError, match="invalid:\n  _model: Extra inputs"):
+        parse(recipe)
+    recipe.write_text("# nothing\n")
+    with pytest.raises(ValueError, match="dataset_name: Field required"):
+        parse(recipe)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning_rate", "["], r"`--learning_rate \[` is not YAML: "),
+        (["--model", "{causal: true, causal: false}"], "the key 'causal' is in line 1 and again in line 1"),
+    ],
+)
+def test_a_value_that_is_no_yaml_is_named(tmp_path: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(write_recipe(tmp_path), *arguments)
+
+
+def test_a_section_of_any_keys_is_read_as_yaml(tmp_path: Path) -> None:
+    options = ("--model", "{sampling_rate: 16000}", "--weights", "{waveform_l1: 1, multi_resolution_stft: 1, kl: 0.5}")
+    config = parse(write_recipe(tmp_path), *options)
+    assert config.model == {"sampling_rate": 16000}
+    assert config.weights["kl"] == 0.5
+    assert parse(write_recipe(tmp_path), "--dataset_name", "{a}").dataset_name == "{a}"
+    assert parse(write_recipe(tmp_path), "--data_files", "[a, b]").data_files == ["a", "b"]
+    assert parse(write_recipe(tmp_path), "--data_files", "[a").data_files == "[a"
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

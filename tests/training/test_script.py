@@ -1,5 +1,7 @@
 """How runs start and end: one line and a code for each."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -13,6 +15,10 @@ from huggingface_hub import constants
 
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.files import exclusive
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.publishing import check_output_folder, publish
 from tests.hub import MockHub, mock_hub
 from tests.training.runs import (
     REPO,
@@ -53,6 +59,63 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_opened(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     assert f"{tmp_path}/out cannot be written: " in refusal(write_recipe(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "recipe.yaml",
+        "metrics.json",
+        "config.json",
+        "model.safetensors",
+        "diffusion_pytorch_model-00001-of-00002.safetensors",
+        "discriminator/config.json",
+    ],
+)
+def test_a_run_replaces_no_file_of_another_origin(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    for options in ((), ("--resume_from_checkpoint", "latest")):
+        line = refusal(write_recipe(tmp_path), tmp_path / "out", *options)
+        assert f"{tmp_path}/out holds {name.split('/')[0]}, which the run would replace; choose another" in line
+    (tmp_path / "out/checkpoint-1").mkdir()
+    line = refusal(write_recipe(tmp_path), tmp_path / "out", "--resume_from_checkpoint", "latest")
+    assert ("would replace" in line) == (name != "recipe.yaml")  # which marks a folder that a run has published
+
+
+def test_a_resumed_run_replaces_its_own_files_after_a_kill_between_any_two_of_them(tmp_path: Path) -> None:
+    config = parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", "out"])
+    config = config.model_copy(update={"output_dir": tmp_path / "out", "resume_from_checkpoint": "latest"})
+    names = ["README.md", "config.json", "recipe.yaml", "metrics.json"]
+    for killed_at in range(len(names) + 1):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        (tmp_path / "out/checkpoint-1").mkdir(parents=True)
+        moves = itertools.count()
+
+        def move(source: Path, target: Path, *, moves=moves, killed_at=killed_at) -> None:
+            if next(moves) == killed_at:
+                raise KeyboardInterrupt
+            Path(source).rename(target)
+
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(os, "replace", move)
+            publish(
+                lambda folder, title: [(folder / name).touch() for name in names],
+                config,
+                [{"step": 1}],
+                MODEL_FILES,
+                tabulate=str,
+            )
+        assert len([path for path in (tmp_path / "out").iterdir() if path.is_file()]) == killed_at
+        check_output_folder(config, MODEL_FILES)
+
+
+def test_other_files_of_an_output_folder_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "out/logs").mkdir(parents=True)
+    (tmp_path / "out/train.log").touch()
+    assert "nowhere/at-all" in refusal(write_recipe(tmp_path), tmp_path / "out")
 
 
 def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, s
                 for start in range(0, len(samples), WRITE_BLOCK):
                     file.write(samples[start : start + WRITE_BLOCK])
     except soundfile.LibsndfileError as error:
+        with open(path, "ab") as file:  # libsndfile says "System error"; this write fails with the reason
+            file.write(bytes(WRITE_BLOCK))
         raise OSError(error.error_string) from error
 
 

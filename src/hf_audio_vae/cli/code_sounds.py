@@ -2,13 +2,15 @@
 
 import argparse
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.cli.sound import load_coder
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
 from hf_audio_vae.tokens import CodesInfo
 
@@ -54,13 +56,13 @@ def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Autoencode
     """Load the autoencoder of a language model, from --autoencoder or from its path in the model's metadata.
 
     Raises:
-        ValueError: The autoencoder is missing, or has other weights.
+        ValueError: The autoencoder is missing, or has other weights or configuration values.
     """
     name = arguments.autoencoder or info.model
     moved = arguments.autoencoder is not None
     location = argparse.Namespace(
         subfolder=None if moved else info.subfolder,
-        revision=None if moved else info.revision,
+        revision=None if moved or Path(name).is_dir() else info.revision,
         variant=None,
         torch_dtype=None,
     )
@@ -68,8 +70,9 @@ def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> Autoencode
         autoencoder = load_coder(name, location)
     except ValueError as error:
         raise ValueError(f"the autoencoder of {arguments.model}: {error} Name it with --autoencoder.") from error
-    if weights_fingerprint(autoencoder) != info.weights:
+    if differing := fingerprint_differences(info.weights, model_fingerprint(autoencoder)):
         raise ValueError(
-            f"{name} has other weights than the autoencoder of {arguments.model}; name that one with --autoencoder."
+            f"{name} has other {' and '.join(differing)} than the autoencoder of {arguments.model}; name "
+            f"that one with --autoencoder."
         )
     return autoencoder

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
+from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
     FAMILIES,
     AutoencoderModel,
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{destination} exists and is not empty; name another destination.")
     check_model_files(arguments.source, arguments.subfolder)
     model = source.read(arguments)
+    check_finite_weights(arguments.source, model)
     if target.family and not isinstance(model, target.family):
         raise ValueError(
             f"{arguments.source} is a {type(model).__name__}, and {arguments.target_format} supports only "
@@ -155,7 +157,7 @@ def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
 
 LOCATION = frozenset({"subfolder", "revision"})
 FORMATS = {
-    "hf_audio_vae": Format(read_own, lambda model, path: model.save_pretrained(path), LOCATION),
+    "hf_audio_vae": Format(read_own, lambda model, path: model.save_published(path), LOCATION),
     "oobleck": Format(
         read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), LOCATION, family=WaveformVAE
     ),

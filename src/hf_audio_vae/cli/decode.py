@@ -1,11 +1,12 @@
 """Decode latents or codes written by `encode` to sound files.
 
-The model is the one named in the file, unless --model is given. Its weights must be those that encoded the file.
+The model is the one named in the file, unless --model is given. Its weights and its configuration
+must be those that encoded the file.
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from hf_audio_vae.cli.sound import (
     process_files,
 )
 from hf_audio_vae.files import check_regular_file
+from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.pretrained import DTYPES
 from hf_audio_vae.latents.storage import LatentsInfo, StoredCodes, holds_codes, load_codes, load_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import decode_blocks
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.runtime.chunking import Frames
 
 
@@ -60,12 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
         )
     name = names.pop()
     model = load_coder(name, arguments)
-    fingerprint = weights_fingerprint(model)
+    fingerprint = model_fingerprint(model)
+
+    @cache
+    def remedy(recorded: str) -> str:
+        """Name the dtype if only a conversion of the weights differs, else the model."""
+        for dtype, torch_dtype in DTYPES.items():
+            if not fingerprint_differences(recorded, model_fingerprint(model, dtype=torch_dtype)):
+                return f"its weights in {dtype} are the right ones: add --torch_dtype {dtype}"
+        return "name the right model with --model" + (", or leave out --torch_dtype" if arguments.torch_dtype else "")
 
     def process(path: Path) -> None:
-        if infos[path].weights != fingerprint:
+        if differing := fingerprint_differences(infos[path].weights, fingerprint):
             raise UnusableFileError(
-                f"{path} was encoded with other weights than {name} has; name the right model with --model."
+                f"{path} was encoded with other {' and '.join(differing)} than {name} has; "
+                f"{remedy(infos[path].weights)}."
             )
         with errors_with_path(path):
             infos[path].check_model(

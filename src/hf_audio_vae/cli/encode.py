@@ -2,7 +2,8 @@
 
 A file has the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes` of shape (num_codebooks,
 frames), integers of 16 or 32 bits. For a hierarchy, each level has its own tensor: `codes_0`, `codes_1` and so on. The
-metadata has the model, a fingerprint of its weights, and the sampling rate, channels and length of the waveform.
+metadata has the model, its fingerprint (of weights and configuration), and the sampling rate, channels and length of
+the waveform.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from hf_audio_vae.cli.sound import (
 from hf_audio_vae.latents.storage import LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     outputs = Outputs(arguments.files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments)
-    fingerprint = weights_fingerprint(model)
+    fingerprint = model_fingerprint(model)
 
     def process(path: Path) -> None:
         with open_sound(model, path) as sound, outputs.writing(path) as (target,):

@@ -1,6 +1,7 @@
 """Evaluate a model on a data set, print a table, optionally write a model card."""
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hf_audio_vae.cli.sound import (
 )
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
-from hf_audio_vae.evaluation.reports import metrics_table, model_card, model_summary
+from hf_audio_vae.evaluation.reports import is_model_card, metrics_table, model_card, model_summary
 from hf_audio_vae.files import replacing
 
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_model_arguments(parser)
     add_dataset_arguments(parser)
-    parser.add_argument("--card", type=Path, help="file to write a model card to")
+    parser.add_argument("--card", type=Path, help="file to write a model card to; replaces only a model card")
 
 
 @torch.no_grad()
@@ -34,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"--card {arguments.card} is a folder, or its parent folder does not exist; pass a file in a folder."
         )
+    if arguments.card and os.path.lexists(arguments.card) and not is_model_card(arguments.card):
+        raise ValueError(f"--card {arguments.card} exists and is not a model card; pass another file.")
     check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
     skipped: dict[str, str] = {}
@@ -63,6 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
             material=material,
         )
         with replacing(arguments.card) as hidden:
-            hidden.write_text(card)
+            hidden.write_text(card, errors="backslashreplace")  # names may be no UTF-8
         print(f"the card is {arguments.card}")
     return code

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the files; default onnx")
     parser.add_argument("--output_dir", type=Path, default=Path("exported"))
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
     add_location_arguments(parser)
 
 
@@ -30,6 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides a warning about missing torchvision
     model = load_model(arguments.model, arguments)
-    for path, differences in export_model(model, arguments.output_dir, file_format=FORMATS[arguments.format]).items():
+    files = export_model(
+        model, arguments.output_dir, file_format=FORMATS[arguments.format], overwrite=arguments.overwrite
+    )
+    for path, differences in files.items():
         summary = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, difference from the model: {summary}")

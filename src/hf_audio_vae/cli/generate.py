@@ -77,6 +77,8 @@ def check(arguments: argparse.Namespace) -> None:
     ):
         if value is not None and value < 1:
             raise ValueError(f"--{name} is {value}; give 1 or more.")
+    if arguments.guidance_scale is not None and arguments.prompt is None and arguments.class_label is None:
+        raise ValueError("--guidance_scale has no effect without --prompt or --class_label; leave it out.")
     if arguments.guidance_scale is not None and not math.isfinite(arguments.guidance_scale):
         raise ValueError(f"--guidance_scale is {arguments.guidance_scale}; give a finite number.")
     if arguments.strength is not None and not 0 < arguments.strength <= 1:

@@ -2,7 +2,8 @@
 
 For a VAE: information, collapse and distribution of each latent channel. For a codec: usage, entropy and bitrate
 efficiency of each codebook. Prints a summary, a table of channels or codebooks, and a warning if too few channels or
-codes are used. With --output_dir, writes latents.png and latents.json there, or codes.png and codes.json.
+codes are used. With --output_dir, writes latents.png and latents.json there, or codes.png and codes.json. Existing
+files, such as the record of encoded latents, are replaced only with --overwrite.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 
 from hf_audio_vae.cli.clips import check_items, read_clips
-from hf_audio_vae.cli.outputs import check_writable
+from hf_audio_vae.cli.outputs import check_writable, new_files
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_location_arguments,
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="warn below this share of active channels, or of used codes of a codebook, 0 to 1",
     )
     parser.add_argument("--output_dir", type=Path, help="folder for a figure and the statistics")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,8 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output_dir:
         check_writable(arguments.output_dir)
     model = load_coder(arguments.model, arguments)
+    health = health_of(model)
+    if arguments.output_dir:
+        names = [f"{health.name}.json", f"{health.name}.png"]
+        report, picture = new_files(arguments.output_dir, names, overwrite=arguments.overwrite)
     skipped: dict[str, str] = {}
-    health, seconds = encode_clips(model, arguments, skipped)
+    seconds = encode_clips(model, health, arguments, skipped)
     code = check_items(arguments, len(seconds), skipped)
     items = len(seconds)
     print(metrics_table({"value": health.summary()}))
@@ -61,30 +67,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output_dir:
         material = {"dataset_name": arguments.dataset_name, "dataset_split": arguments.dataset_split}
         origin = {"model": arguments.model, **material, "items": items, "seconds": sum(seconds)}
-        write_report(arguments.output_dir, health, origin)
+        write_report(report, health, origin)
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
-        with replacing(arguments.output_dir / f"{health.name}.png") as picture:
-            health.figure(title).savefig(picture, dpi=120)
+        with replacing(picture) as hidden:
+            health.figure(title).savefig(hidden, dpi=120)
         print(f"figure and statistics are in {arguments.output_dir}")
     return code
 
 
 @torch.no_grad()
 def encode_clips(
-    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
-) -> tuple[Health, list[float]]:
-    """Encode the start of each item -> statistics and the encoded seconds of each item."""
-    health, seconds = health_of(model), []
+    model: AutoencoderModel, health: Health, arguments: argparse.Namespace, skipped: dict[str, str]
+) -> list[float]:
+    """Encode the start of each item, add it to the statistics, and return the encoded seconds of each item."""
+    seconds = []
     for name, clip in read_clips(model, arguments, skipped):
         encoded = model.encode(clip[None].to(model.device))
         if not model.codebook_sizes:
             check_finite(name, encoded.latent_dist.mean, encoded.latent_dist.std)
         health.add(encoded)
         seconds.append(clip.shape[-1] / model.sampling_rate)
-    return health, seconds
+    return seconds
 
 
-def write_report(folder: Path, health: Health, origin: Mapping[str, object]) -> None:
-    """Write latents.json or codes.json, with origin and statistics."""
-    with replacing(folder / f"{health.name}.json") as report:
-        report.write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")
+def write_report(path: Path, health: Health, origin: Mapping[str, object]) -> None:
+    """Write origin and statistics as JSON."""
+    with replacing(path) as hidden:
+        hidden.write_text(json.dumps({**origin, **health.numbers()}, indent=2) + "\n")

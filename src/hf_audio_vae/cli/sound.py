@@ -15,6 +15,7 @@ from hf_audio_vae.audio.io import AudioReader
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.files.pretrained import DTYPES
+from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.blocks import needs_whole_signal
 
@@ -77,11 +78,7 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
         )
     except OSError as error:
         raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
-    for parameter, value in model.named_parameters():
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(
-                f"{name}: its weight `{parameter}` has NaN or infinite values; use an earlier checkpoint."
-            )
+    check_finite_weights(name, model)
     return model.eval()
 
 

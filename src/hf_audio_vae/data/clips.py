@@ -27,13 +27,22 @@ def item_name(item: EncodedItem | None) -> str:
     """Name of an item in logs, in UTF-8: its path, or the checksum of its bytes."""
     if item is None or (item["path"] is None and item["bytes"] is None):
         return "row without audio"
-    path = item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}"
-    return path.encode(errors="backslashreplace").decode()  # a file name may be no UTF-8
+    return as_utf8(item["path"] or f"bytes with crc32 {zlib.crc32(item['bytes'] or b''):08x}")
+
+
+def as_utf8(path: str) -> str:
+    """Escape the bytes of a path that are not UTF-8, which logs, tables and JSON cannot hold."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def open_item(item: EncodedItem | None, *, thorough: bool = False) -> AbstractContextManager[AudioReader]:
     """Open the audio of an item; raises like `open_audio`, and `AudioDecodeError` if there is none."""
     return open_audio(item_source(item), thorough=thorough)
+
+
+def is_url(path: str) -> bool:
+    """Whether fsspec opens a path, such as `hf://`, rather than the file system."""
+    return "://" in path
 
 
 def item_source(item: EncodedItem | None) -> bytes | str:

@@ -10,6 +10,8 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.data.encoded_files import count_rows
 from hf_audio_vae.files import replacing
+from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.location import check_revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class EncodingRecord(ABC):
 
     Args:
         model (`str`): Absolute path or Hub id of the encoding model.
-        weights (`str`): Fingerprint of its weights.
+        weights (`str`): Fingerprint of the model: of its weights and configuration.
         family (`str`): Class of the model.
         sampling_rate (`int`): Sampling rate of the encoded sound in Hz.
         audio_channels (`int`): Channels of the encoded sound.
@@ -73,12 +75,12 @@ class EncodingRecord(ABC):
         others: str = "the given autoencoder",
         remedy: str = "use that model",
     ) -> None:
-        """Raise `ValueError` unless all files are there, and were written by a model with these weights.
+        """Raise `ValueError` unless all files are there, and were written by a model with this fingerprint.
 
         Args:
-            weights (`str`): Fingerprint of the weights.
+            weights (`str`): Fingerprint of the model.
             dataset_name (`str`): Name of the data set in the message.
-            others (`str`): Description of the model with these weights, for the message.
+            others (`str`): Description of the model with this fingerprint, for the message.
             remedy (`str`): Advice in the message, as an alternative to encoding again.
         """
         if not self.complete:
@@ -88,21 +90,22 @@ class EncodingRecord(ABC):
                 f"{dataset_name} has {rows} rows in its files, but {self.file} has {self.rows}: files were removed or "
                 f"added; run encode_latents.py again to write the missing files."
             )
-        if self.weights != weights:
+        if differing := fingerprint_differences(self.weights, weights):
             raise ValueError(
-                f"the {self.noun} in {dataset_name} were encoded by {self.model}, whose weights differ from those of "
-                f"{others}; {remedy}, or encode the data set again."
+                f"the {self.noun} in {dataset_name} were encoded by {self.model}, with other "
+                f"{' and '.join(differing)} than {others}; {remedy}, or encode the data set again."
             )
 
     def differences(self, other: "EncodingRecord") -> list[str]:
         """Return the names of the settings in which two records differ.
 
-        The places of the model and of the source may change: the weights identify the model, and the files name the
-        items of the source.
+        The places of the model and of the source may change: the fingerprint identifies the model, and the files name
+        the items of the source.
         """
         location = {"model", "model_subfolder", "model_revision"}
         names = {f.name for f in fields(self)} - self.outcomes - location - {"source"}
-        differing = {name for name in names if getattr(self, name) != getattr(other, name)}
+        differing = {name for name in names - {"weights"} if getattr(self, name) != getattr(other, name)}
+        differing |= set(fingerprint_differences(self.weights, other.weights))
         differing |= {name for name, _ in self.source.items() ^ other.source.items()} - {"dataset_name", "data_files"}
         return sorted(differing)
 
@@ -111,7 +114,7 @@ class EncodingRecord(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / self.file) as file:
             file.write_text(json.dumps({"format": self.format} | asdict(self), indent=2) + "\n")
-        provenance = {"model": self.model, "weights (SHA-256)": self.weights} | self.source
+        provenance = {"model": self.model, "fingerprint (SHA-256)": self.weights} | self.source
         with replacing(folder / "README.md") as file:
             file.write_text(f"""---
 tags: [audio, {self.noun}, hf-audio-vae]
@@ -119,7 +122,7 @@ tags: [audio, {self.noun}, hf-audio-vae]
 
 # {folder.name}
 
-{self.description()} `{self.file}` records the encoding; training requires the same weights.
+{self.description()} `{self.file}` records the encoding; training requires the same model.
 
 {chr(10).join(f"- {name}: `{value}`" for name, value in provenance.items())}
 """)
@@ -137,9 +140,10 @@ tags: [audio, {self.noun}, hf-audio-vae]
             revision (`str`, *optional*): Revision of a Hub data set.
 
         Raises:
-            ValueError: It has no valid record.
+            ValueError: It has no valid record, or a revision of a folder is given.
             OSError: It cannot be reached.
         """
+        check_revision(dataset_name, revision)
         path = Path(dataset_name) / cls.file
         if not Path(dataset_name).is_dir():
             with contextlib.suppress(RemoteEntryNotFoundError):

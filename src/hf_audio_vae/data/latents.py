@@ -113,15 +113,22 @@ def load_latent_stream(
     return stream_files(dataset_name, split=split, revision=revision).with_format("torch")
 
 
-def class_names(stream: datasets.IterableDataset, label_column: str | None) -> tuple[str, ...]:
+def class_names(
+    stream: datasets.IterableDataset, label_column: str | None, *, dataset_name: str = "the data set"
+) -> tuple[str, ...]:
     """Return the classes of a column: the names of a `ClassLabel`, or all its values, sorted, after one pass.
+
+    Args:
+        stream (`datasets.IterableDataset`): From `load_latent_stream`.
+        label_column (`str`, *optional*): Column of classes; without one, there are none.
+        dataset_name (`str`): Name of the data set in messages.
 
     Raises:
         ValueError: The column is missing, or has no values.
     """
     if label_column is None:
         return ()
-    _check_column(stream, label_column, "label_column")
+    _check_column(stream, label_column, "label_column", dataset_name)
     feature = stream.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         return tuple(feature.names)
@@ -129,7 +136,7 @@ def class_names(stream: datasets.IterableDataset, label_column: str | None) -> t
     if missing := names.count(None):
         logger.info("%d of %d rows have no `%s` and train without a class", missing, len(names), label_column)
     if missing == len(names):
-        raise ValueError(f"`label_column` {label_column!r} holds no classes; leave the option out.")
+        raise ValueError(f"`label_column` {label_column!r} of {dataset_name} holds no classes; leave the option out.")
     return tuple(sorted({name for name in names if name is not None}))
 
 
@@ -144,9 +151,11 @@ def class_name(value: object) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _check_column(stream: datasets.IterableDataset, column: str, option: str) -> None:
+def _check_column(stream: datasets.IterableDataset, column: str, option: str, dataset_name: str) -> None:
     if column not in stream.features:
-        raise ValueError(f"`{option}` {column!r} is not a column; the columns are {sorted(stream.features)}.")
+        raise ValueError(
+            f"`{option}` {column!r} is not a column of {dataset_name}; its columns are {sorted(stream.features)}."
+        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -160,6 +169,7 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         label_column (`str`, *optional*): Column of classes. An item without one trains without a class.
         class_names (`tuple[str, ...]`): Classes that `label_column` may contain.
         text_column (`str`, *optional*): Column of texts. An item without one trains without a text.
+        dataset_name (`str`): Name of the data set in messages.
         batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
@@ -171,12 +181,13 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
     label_column: str | None = None
     class_names: tuple[str, ...] = ()
     text_column: str | None = None
+    dataset_name: str = "the data set"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for option, column in (("label_column", self.label_column), ("text_column", self.text_column)):
             if column is not None:
-                _check_column(self.source, column, option)
+                _check_column(self.source, column, option, self.dataset_name)
 
     @property
     def segment_length(self) -> int:

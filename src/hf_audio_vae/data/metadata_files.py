@@ -33,8 +33,13 @@ class FolderMetadata:
     @property
     def listed(self) -> set[str]:
         """Paths that the rows name."""
-        columns = [self.rows[name].to_pylist() for name in self.path_columns]
-        return {path for column in columns for path in column if path is not None}
+        return {path for column in self.path_columns for path in self.rows[column].to_pylist() if path is not None}
+
+    @property
+    def repeated(self) -> int:
+        """Number of rows whose files are those of an earlier row. They are items too."""
+        named = list(zip(*(self.rows[column].to_pylist() for column in self.path_columns), strict=True))
+        return len(named) - len(set(named))
 
     def within(self, split: str) -> "FolderMetadata":
         """Return the rows whose first file is in a folder of a split."""

@@ -17,6 +17,7 @@ from datasets.data_files import DataFilesList
 from huggingface_hub.repocard import metadata_load
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
+from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.folders import (
     SPLIT_OF_WORD,
     AudioFolder,
@@ -32,6 +33,7 @@ from hf_audio_vae.data.tars import open_tars
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 LISTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
+READ_ROWS = 100  # of parquet files with an empty row group
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".lz4"}
 BUILDERS = {"audiofolder", *CONTAINERS.values(), *LISTS.values()}
 
@@ -153,6 +155,8 @@ def _description_of_listed(files: AudioFolder, metadata: FolderMetadata) -> str:
     unlisted = [path for path in files.audio if path not in listed]
     absent = [path for path in sorted(listed - set(files.audio)) if not (files.root / path).is_file()]
     text = f"{used.description()}; listed in {', '.join(metadata.files)}"
+    if repeated := metadata.repeated:
+        text += f"; {counted(repeated, 'row')} {'names' if repeated == 1 else 'name'} a file that an earlier row names"
     if unlisted:
         text += f"; {counted(len(unlisted), 'audio file')} not listed there and not used ({_first(unlisted)})"
     if absent:
@@ -166,7 +170,7 @@ def _first(names: Sequence[str]) -> str:
 
 def _stream_of_files(files: AudioFolder, with_labels: bool) -> datasets.IterableDataset:
     features = datasets.Features({"audio": EncodedAudio()})
-    labels = sorted({os.path.basename(os.path.dirname(path)) for path in files.paths})
+    labels = sorted(set(map(_label, files.paths)))
     if with_labels and len(labels) > 1 and len({path.count("/") for path in files.audio}) == 1:
         features["label"] = datasets.ClassLabel(names=labels)
     # A tuple, since a list would make each file a shard.
@@ -177,8 +181,12 @@ def _stream_of_files(files: AudioFolder, with_labels: bool) -> datasets.Iterable
 
 def _rows_of_files(paths: Sequence[str], with_labels: bool) -> Iterator[dict[str, Any]]:
     for path in paths:
-        label = {"label": os.path.basename(os.path.dirname(path))} if with_labels else {}
+        label = {"label": _label(path)} if with_labels else {}
         yield {"audio": {"bytes": None, "path": path}} | label
+
+
+def _label(path: str) -> str:
+    return as_utf8(os.path.basename(os.path.dirname(path)))
 
 
 def _stream_of_rows(root: Path, metadata: FolderMetadata) -> datasets.IterableDataset:
@@ -265,9 +273,11 @@ def _built_stream(kind: str, paths: Sequence[str], **options: object) -> dataset
         return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
     for path in paths if kind == "parquet" else ():
         try:
-            pq.read_metadata(path)
+            metadata = pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
             raise ValueError(f"{path} is not a complete parquet file ({error}); use an intact copy.") from error
+        if not all(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
+            options["batch_size"] = READ_ROWS  # by default the rows of the first row group, even if they are none
     builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
     return _with_features(builder.as_streaming_dataset(split="train"))
 

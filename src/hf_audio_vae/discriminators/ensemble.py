@@ -10,6 +10,7 @@ from hf_audio_vae.discriminators.multi_period import MultiPeriodDiscriminator
 from hf_audio_vae.discriminators.multi_resolution import MultiResolutionDiscriminator
 from hf_audio_vae.discriminators.multi_scale_stft import MultiScaleSTFTDiscriminator
 from hf_audio_vae.discriminators.output import DiscriminatorOutput
+from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 
 DISCRIMINATOR_FOLDER = "discriminator"  # subfolder of an autoencoder's folder
@@ -80,8 +81,10 @@ def load_discriminators(
         `DiscriminatorEnsemble`: In evaluation mode.
 
     Raises:
+        ValueError: A revision of a folder is given; or see `from_pretrained`.
         OSError: There are no discriminators, or the Hub cannot be reached.
     """
+    check_revision(pretrained_model_name_or_path, revision)
     folder = Path(pretrained_model_name_or_path)
     if not folder.is_dir():
         return DiscriminatorEnsemble.from_pretrained(

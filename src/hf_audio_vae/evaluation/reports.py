@@ -3,12 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from hf_audio_vae.evaluation.codes import Coded, CodeStatistics, codebook_frame_rates, has_codebooks
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
+
+CARD_TAGS = "autoencoder, hf-audio-vae]"  # of the cards of all versions
+CARD_START = 500  # bytes that have the tags
 
 
 class Summarizable(Protocol):
@@ -182,7 +186,7 @@ def model_card(
         library, kind, path = "transformers", "audio-codec", "from its codes, with all codebooks"
     return f"""---
 library_name: {library}
-tags: [audio, {kind}, autoencoder, hf-audio-vae]
+tags: [audio, {kind}, {CARD_TAGS}
 ---
 
 # {title}
@@ -202,6 +206,15 @@ Measured on {material}, one item at a time, reconstructed {path}:
 SI-SDR is computed per channel, then averaged. Multi-resolution STFT is spectral convergence plus natural-log magnitude
 L1 over windows 2048 to 32. Mel distance is DAC's class default (150 and 80 mels, squared, log plus magnitude).
 {_latents_section(metrics)}{_codes_section(metrics)}"""
+
+
+def is_model_card(path: Path) -> bool:
+    """Whether a file is a card of an autoencoder of this package, by its tags."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        start = file.read(CARD_START)
+    return start.startswith(b"---") and CARD_TAGS.encode() in start
 
 
 def _latents_section(metrics: Mapping[str, float]) -> str:

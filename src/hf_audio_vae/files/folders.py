@@ -14,7 +14,7 @@ WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensor
 
 
 @contextmanager
-def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
+def filling(folder: Path, *, first: str | None = None, last: str | None = None) -> Iterator[Path]:
     """Yield a hidden folder to write into, and move its files to `folder` when the block ends.
 
     If the block fails, its files are deleted, and those of `folder` stay. Older weights that the block does not
@@ -22,6 +22,7 @@ def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
 
     Args:
         folder (`Path`): Folder to fill; created if it does not exist.
+        first (`str`, *optional*): Name of the file that is moved before the others.
         last (`str`, *optional*): Name of the file that is moved after the others, such as their index.
 
     Yields:
@@ -38,7 +39,7 @@ def filling(folder: Path, *, last: str | None = None) -> Iterator[Path]:
             yield written
             settle(written)
             names = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
-            names.sort(key=lambda name: str(name) == last)
+            names.sort(key=lambda name: (str(name) == last) - (str(name) == first))
             for name in names:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(written / name, folder / name)

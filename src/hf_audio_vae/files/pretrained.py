@@ -15,17 +15,16 @@ import torch
 from diffusers import ConfigMixin
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from hf_audio_vae.files.folders import filling
+from hf_audio_vae.files.location import check_revision, located
+from hf_audio_vae.files.weights import Shapes, check_keys, first_names, on_one_line, read_shapes
 
-NAMED = 3  # weights that an error names
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
 # Options of transformers that change the names of weights, or take them from elsewhere.
 OTHER_WEIGHTS = ("gguf_file", "key_mapping", "quantization_config")
 DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
-
-Shapes = dict[str, tuple[tuple[int, ...], bool]]  # shape of each weight, and whether its values are floats
 
 
 class _ConfigFile(ConfigMixin):
@@ -47,15 +46,38 @@ class CheckedPretrainedMixin:
     _keys_to_ignore_on_load_missing: ClassVar[Any] = None
 
     @classmethod
+    def argument_defaults(cls) -> dict[str, object]:
+        """Return the arguments that describe a model, with their defaults."""
+        signature: Callable[..., object] = cls.__init__
+        return {name: value.default for name, value in list(inspect.signature(signature).parameters.items())[1:]}
+
+    @classmethod
     def argument_names(cls) -> list[str]:
         """Return the names of the arguments that describe a model."""
-        signature: Callable[..., object] = cls.__init__
-        return list(inspect.signature(signature).parameters)[1:]
+        return list(cls.argument_defaults())
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """Make a model with random weights from its arguments."""
         return cls(**arguments)
+
+    @classmethod
+    def from_config(cls, config: Any, return_unused_kwargs: bool = False, **arguments: Any) -> Any:
+        """Make a model of diffusers with random weights from a configuration; `arguments` replace its values.
+
+        `from_pretrained` calls this with the options that diffusers does not use, and would ignore unknown ones.
+
+        Raises:
+            ValueError: The model has no such argument, or refuses its value.
+        """
+        known = cls.argument_names()
+        if unknown := sorted(arguments.keys() - set(known)):
+            raise ValueError(
+                f"a {cls.__name__} has no option {', '.join(unknown)}; use {', '.join(known)}, or options of its "
+                f"library."
+            )
+        library: Any = super()
+        return library.from_config(config, return_unused_kwargs, **arguments)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **options: Any) -> Any:
@@ -71,13 +93,13 @@ class CheckedPretrainedMixin:
             return library.from_pretrained(None, *args, **options)
         if options.pop("use_safetensors", None) is False:
             raise ValueError("`use_safetensors=False` would read a pickle, which can run code; leave it out.")
-        name, options = _located(str(pretrained_model_name_or_path), _with_dtype(options))
+        name, options = located(str(pretrained_model_name_or_path), _with_dtype(options))
         commit = _check_saved(cls, name, options)
         pinned = {} if commit is None else {"revision": commit}  # all files are of the version that was checked
         try:
             return library.from_pretrained(name, *args, use_safetensors=True, **(options | pinned))
         except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{name} cannot be loaded: {_on_one_line(error)}") from error
+            raise ValueError(f"{name} cannot be loaded: {on_one_line(error)}") from error
 
     def save_pretrained(
         self,
@@ -131,10 +153,11 @@ def read_config(
     """Return the content of a saved model's `config.json`, and the commit that it is of on the Hub.
 
     Raises:
-        ValueError: The file does not hold a dictionary, or `name` is a file.
+        ValueError: The file does not hold a dictionary, `name` is a file, or a revision of a folder is given.
         OSError: There is no such folder or repository, or it has no readable `config.json`.
     """
-    name, location = _located(name, {"subfolder": subfolder})
+    check_revision(name, revision)
+    name, location = located(name, {"subfolder": subfolder})
     folder = Path(name)
     if folder.is_file():
         raise ValueError(f"{name} is a file; name the folder that holds it.")
@@ -158,8 +181,8 @@ def _check_saved(model_class: type[CheckedPretrainedMixin], name: str, options: 
     unknown = [key for key in config if key not in known and key not in model_class.library_keys]
     if unknown := sorted(key for key in unknown if not key.startswith("_")):
         raise ValueError(
-            f"the `config.json` of {name} has keys that a {model_class.__name__} does not know: {_first(unknown)}; "
-            f"load it with its own class, or with the version that wrote it."
+            f"the `config.json` of {name} has keys that a {model_class.__name__} does not know: "
+            f"{first_names(unknown)}; load it with its own class, or with the version that wrote it."
         )
     found = _saved_shapes(model_class, name, options.get("variant"), location | {"revision": commit} | hub)
     if any(options.get(key) is not None for key in OTHER_WEIGHTS) or config.get("quantization_config") is not None:
@@ -171,7 +194,7 @@ def _check_saved(model_class: type[CheckedPretrainedMixin], name: str, options: 
         with torch.device("meta"):
             state: dict[str, Any] = model_class.from_arguments(arguments).state_dict()  # type: ignore[attr-defined]
     except (ValueError, RuntimeError) as error:  # torch: a size overflows
-        raise ValueError(f"the `config.json` of {name} is invalid: {_on_one_line(error)}") from error
+        raise ValueError(f"the `config.json` of {name} is invalid: {on_one_line(error)}") from error
     expected = {key: (tuple(value.shape), value.is_floating_point()) for key, value in state.items()}
     optional = tuple(model_class._keys_to_ignore_on_load_missing or ())
     _compare(expected, found, name, model_class, optional, bool(options.get("ignore_mismatched_sizes")))
@@ -193,12 +216,7 @@ def _compare(
         for key, value in differing.items()
         if value != expected[key]
     ]
-    problems = {"missing": missing, "unknown": found.keys() - expected.keys(), "different": others}
-    if listed := [f"{len(keys)} {kind}: {_first(sorted(keys))}" for kind, keys in problems.items() if keys]:
-        raise ValueError(
-            f"the weights in {name} are not those of the {model_class.__name__} that its `config.json` describes, "
-            f"{'; '.join(listed)}. Use an intact copy, or the `config.json` of these weights."
-        )
+    check_keys(name, model_class, missing=missing, unknown=found.keys() - expected.keys(), different=others)
 
 
 def _saved_shapes(
@@ -214,16 +232,7 @@ def _saved_shapes(
             f"(`.bin`) are not read, since they can run code."
         )
     paths = [found[1]] if found[0] == whole else _shards(name, found[1], location)
-    shapes: Shapes = {}
-    for path in paths:
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118
-                    values = file.get_slice(key)
-                    shapes[key] = tuple(values.get_shape()), values.get_dtype()[0] in "FB"  # F32, BF16
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or not a safetensors file ({error}); use an intact copy.") from error
-    return shapes
+    return {key: shape for path in paths for key, shape in read_shapes(path).items()}
 
 
 def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:
@@ -236,11 +245,11 @@ def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:
         raise ValueError(f"{index} is damaged or not an index of safetensors files; use an intact copy.") from error
     if not plain:
         raise ValueError(
-            f"{index} names files outside its folder or of another kind, {_first(shards)}; do not trust it."
+            f"{index} names files outside its folder or of another kind, {first_names(shards)}; do not trust it."
         )
     paths = {shard: _file(name, shard, location) for shard in shards}
     if missing := [shard for shard, path in paths.items() if path is None]:
-        raise ValueError(f"{index} names files that are missing, {_first(missing)}; use an intact copy.")
+        raise ValueError(f"{index} names files that are missing, {first_names(missing)}; use an intact copy.")
     return [path for path in paths.values() if path is not None]
 
 
@@ -264,14 +273,6 @@ def _weights_names(stem: str, variant: str | None) -> tuple[str, str]:
     return whole, index
 
 
-def _located(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Join a local folder and its subfolder, which diffusers ignores if the folder itself holds a model."""
-    subfolder = options.get("subfolder")
-    if subfolder and Path(name).is_dir():
-        return str(Path(name) / subfolder), {key: value for key, value in options.items() if key != "subfolder"}
-    return name, options
-
-
 def _with_dtype(options: dict[str, Any]) -> dict[str, Any]:
     """Replace the name of a dtype by the dtype; diffusers would load float32 instead."""
     key = next((key for key in ("dtype", "torch_dtype") if options.get(key) is not None), None)
@@ -283,14 +284,5 @@ def _with_dtype(options: dict[str, Any]) -> dict[str, Any]:
     return options | {key: dtype}
 
 
-def _first(names: Iterable[object]) -> str:
-    texts = [str(name) for name in names]
-    return ", ".join(texts[:NAMED]) + (", ..." if len(texts) > NAMED else "")
-
-
 def _describe(weight: tuple[tuple[int, ...], bool]) -> str:
     return f"{weight[0]}" if weight[1] else f"{weight[0]} of integers"
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -9,6 +9,16 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 
+class WriteError(OSError):
+    """A file or a folder cannot be written.
+
+    Attributes:
+        reason (`str`): What the system says, such as "No space left on device".
+    """
+
+    reason: str
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a hidden path in the folder of `path`, with its extension; rename it to `path` when the block ends.
@@ -42,10 +52,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def as_write_error(path: Path) -> Iterator[None]:
-    """Turn the errors of a library that writes to `path` into an `OSError` with its name."""
+    """Turn the errors of a library that writes to `path` into a `WriteError` with its name.
+
+    Of nested blocks the outermost names its path, since inner ones are hidden, or belong to the same output.
+    """
     try:
         yield
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+    except (SafetensorError, OSError) as error:
+        reason = error.reason if isinstance(error, WriteError) else getattr(error, "strerror", None) or str(error)
+        failure = WriteError(f"{path} cannot be written: {reason}")
+        failure.reason = reason
+        raise failure from error

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.files import replacing
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 
 LATENTS_FORMAT = "hf_audio_vae.latents.v1"
 CODES_FORMAT = "hf_audio_vae.codes.v1"
@@ -33,7 +34,7 @@ class LatentsInfo:
 
     Args:
         model (`str`): Path or Hub id of the model that encoded the file.
-        weights (`str`): Fingerprint of its weights.
+        weights (`str`): Fingerprint of the model.
         sampling_rate (`int`): Sampling rate of the waveform in Hz.
         num_samples (`int`): Length of the waveform before it was padded to whole frames.
         audio_channels (`int`): Channels of the waveform.
@@ -53,15 +54,16 @@ class LatentsInfo:
                 raise ValueError(f"its `{name}` is {getattr(self, name)}")
 
     def check_model(self, **expected: int | str) -> None:
-        """Raise `ValueError` unless a model has the same weights and numbers, given by their names.
+        """Raise `ValueError` unless a model has the same fingerprint and numbers, given by their names.
 
         Args:
             **expected: `weights`, `sampling_rate`, `audio_channels` or `hop_length` of the model.
         """
         for name, value in expected.items():
-            if getattr(self, name) != value:
+            recorded = getattr(self, name)
+            if fingerprint_differences(recorded, str(value)) if name == "weights" else recorded != value:
                 raise ValueError(
-                    f"it was encoded with `{name}` {getattr(self, name)}, the model has {value}; use the model that "
+                    f"it was encoded with `{name}` {recorded}, the model has {value}; use the model that "
                     f"encoded it, {self.model}."
                 )
 

@@ -41,6 +41,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     streaming: Callable[..., Streaming[Any]]
     enable_gradient_checkpointing: Callable[..., None]
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
+    descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding
 
     if TYPE_CHECKING:  # defined by the library's base class
 
@@ -66,6 +67,12 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def sampling_rate(self) -> int:
         """Samples per second, in Hz."""
         return self.config.sampling_rate
+
+    def function_config(self) -> dict[str, object]:
+        """Return the arguments that define encoding and decoding, except defaults: new arguments change nothing."""
+        defaults = self.argument_defaults()
+        values = {key: getattr(self.config, key) for key in defaults if key not in self.descriptive_arguments}
+        return {key: value for key, value in values.items() if _as_list(value) != _as_list(defaults[key])}
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -225,3 +232,8 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
 
     def _tiles(self, frames: int | None) -> Tiles:
         return Tiles(self.decodings, self.hop_length, self.frame_rate, frames)
+
+
+def _as_list(value: object) -> object:
+    """Return a list for a tuple, as JSON does."""
+    return list(value) if isinstance(value, tuple) else value

@@ -6,6 +6,7 @@ infinity or invalid codes. It is as exact as the model and codes without chunks,
 
 import copy
 import importlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from hf_audio_vae.files import as_write_error
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
 from hf_audio_vae.models.graph_parts import GraphPart, Signal
 from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, fold_weight_norm
@@ -30,7 +32,7 @@ OTHER_CODES = 0.05
 
 @torch.no_grad()
 def export_model(
-    model: AudioAutoencoderMixin, output_dir: Path, *, file_format: GraphFormat
+    model: AudioAutoencoderMixin, output_dir: Path, *, file_format: GraphFormat, overwrite: bool = False
 ) -> dict[Path, dict[str, float]]:
     """Write a model's encoder and decoder to files, run each and compare it with the model.
 
@@ -44,13 +46,15 @@ def export_model(
         model (`AudioAutoencoderMixin`): The model; it does not change.
         output_dir (`Path`): Folder for the files, created if missing.
         file_format (`GraphFormat`): `ONNX` or `TORCH`.
+        overwrite (`bool`): Replace existing files of these names.
 
     Returns:
         `dict[Path, dict[str, float]]`: By file and output, the difference from the model in float32: the largest
         difference over the largest value, or for codes the share of frames with other codes.
 
     Raises:
-        ValueError: The model has an LSTM, or the results of a file differ from the model's.
+        ValueError: The model has an LSTM, a file exists, or the results of a file differ from the model's.
+        OSError: The folder cannot be written.
         ModuleNotFoundError: A library of the format is missing; the extra `export` installs them.
 
     Example:
@@ -68,22 +72,28 @@ def export_model(
         importlib.import_module(library)  # raises an error before the export starts
     frozen = _freeze(model)
     parts, shortest, hop = frozen.graph_parts(), _shortest(frozen), model.hop_length
+    paths = {name: output_dir / f"{name}{file_format.suffix}" for name in parts}
+    for path in paths.values():
+        if os.path.lexists(path) and not overwrite:
+            raise ValueError(f"{path} exists; name another --output_dir, or give --overwrite.")
     sizes = ((1, shortest), (3, 2 * shortest + 9))
     probes = {name: [part.draw(*size, hop_length=hop) for size in sizes] for name, part in parts.items()}
     # Before folding, so that folding is checked as well.
     expected = {name: [part(*inputs) for inputs in probes[name]] for name, part in parts.items()}
     fold_weight_norm(frozen)
-    output_dir.mkdir(parents=True, exist_ok=True)
     facts = _facts(model, shortest)
     differences = {}
-    with TemporaryDirectory(dir=output_dir) as folder:
+    with as_write_error(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        temporary = TemporaryDirectory(dir=output_dir)
+    with temporary as folder:
         for name, part in parts.items():
-            path = Path(folder) / f"{name}{file_format.suffix}"
+            path = Path(folder) / paths[name].name
             file_format.write(_trace(part, facts, shortest=shortest, hop_length=hop), path)
             run = file_format.load(path)
             results = [run(*inputs) for inputs in probes[name]]
             found = _compare(results, expected[name], outputs=part.outputs, file=path.name)
-            differences[output_dir / path.name] = found
+            differences[paths[name]] = found
         for path in Path(folder).iterdir():
             path.replace(output_dir / path.name)
     return differences
@@ -112,7 +122,7 @@ def _facts(model: AudioAutoencoderMixin, shortest: int) -> dict[str, object]:
     """Return the metadata of all graphs of a model."""
     return {
         "model_class": type(model).__name__,
-        "weights": weights_fingerprint(model),
+        "weights": model_fingerprint(model),
         "hf_audio_vae_version": __version__,
         "sampling_rate": model.sampling_rate,
         "audio_channels": model.config.audio_channels,

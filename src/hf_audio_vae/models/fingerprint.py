@@ -1,17 +1,36 @@
 import hashlib
+import json
 
 import torch
 from torch import nn
 
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 
-def weights_fingerprint(model: nn.Module, *, as_float32: bool = False) -> str:
-    """SHA-256 over names, types, shapes and bytes of all weights: equal for equal models on any device.
 
-    With `as_float32`, floats of half precision are converted first, which is exact.
+def model_fingerprint(model: AudioAutoencoderMixin, *, dtype: torch.dtype | None = None) -> str:
+    """SHA-256 of the weights, a hyphen, and SHA-256 of the configuration values that define the model's function.
+
+    Compare two of them with `fingerprint_differences`.
+
+    Args:
+        model (`AudioAutoencoderMixin`): An autoencoder of any family.
+        dtype (`torch.dtype`, *optional*): Convert floats to this dtype first.
+    """
+    weights = weights_fingerprint(model, dtype=dtype)
+    describe = getattr(model, "function_config", None)
+    if describe is None:  # the code of the model is a file that an earlier version wrote into a pipeline
+        return weights
+    return f"{weights}-{hashlib.sha256(json.dumps(describe(), sort_keys=True).encode()).hexdigest()}"
+
+
+def weights_fingerprint(model: nn.Module, *, dtype: torch.dtype | None = None) -> str:
+    """SHA-256 over names, types, shapes and bytes of all weights: equal for equal weights on any device.
+
+    With a `dtype`, floats are converted to it first.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        tensor = tensor.float() if as_float32 and tensor.is_floating_point() else tensor
+        tensor = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -24,6 +24,9 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     weights_stem = "model"
     prefers_index = False
     library_keys = frozenset(PreTrainedConfig().to_dict()) | {"auto_map", "quantization_config", "torch_dtype"}
+    descriptive_arguments = frozenset(
+        ("codebook_learning", "ema_decay", "restart_share", "kmeans_start", "quantizer_dropout", "rotation_trick")
+    )
     # Statistics of training; a codebook without them counts as trained.
     _keys_to_ignore_on_load_missing: ClassVar[Any] = [r"codebook\.(updates|counts|sums)$"]
 
@@ -69,9 +72,10 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
         AutoFeatureExtractor.register(cls.config_class, WaveformVQVAEFeatureExtractor, exist_ok=True)
 
     @classmethod
-    def argument_names(cls) -> list[str]:
-        """Return the fields of the configuration."""
-        return [name for name in inspect.get_annotations(cls.config_class) if name != "model_type"]
+    def argument_defaults(cls) -> dict[str, object]:
+        """Return the fields of the configuration, with their defaults."""
+        names = [name for name in inspect.get_annotations(cls.config_class) if name != "model_type"]
+        return {name: getattr(cls.config_class, name, None) for name in names}
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:

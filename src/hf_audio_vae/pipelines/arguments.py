@@ -19,9 +19,11 @@ def integer(value: object) -> int | None:
         return None
 
 
-def count(name: str, value: object) -> int:
-    """Return a number of things; raise `ValueError` unless it is an integer of 1 or more."""
+def count(name: str, value: object, *, most: int | None = None) -> int:
+    """Return a number of things; raise `ValueError` unless it is an integer of 1 or more, and at most `most`."""
     number = integer(value)
+    if most is not None and number is not None and number > most:
+        raise ValueError(f"`{name}` is {number}; give at most {most}.")
     if number is None or number < 1:
         raise ValueError(f"`{name}` is {value!r}; it must be 1 or more, and an integer.")
     return number

@@ -1,3 +1,4 @@
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -5,15 +6,20 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin, StableAudioDiTModel
+from diffusers import AudioPipelineOutput, DiffusionPipeline, ModelMixin, SchedulerMixin, StableAudioDiTModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.pretrained import read_config
+from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
-from hf_audio_vae.models.fingerprint import weights_fingerprint
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditioner,
@@ -25,8 +31,10 @@ from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_rang
 
 ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
+MAX_INFERENCE_STEPS = 10_000  # more is a mistake, and would run for days
 OUTPUT_TYPES = ("pt", "np", "latent")
-LIBRARIES = ("diffusers", "transformers", "hf_audio_vae")  # that components are loaded from
+CHECKED_LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
@@ -41,11 +49,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         conditioner (`LatentConditioner`): Conditioner of the denoiser.
         text_encoder (`PreTrainedModel`, *optional*): Text encoder, such as `T5EncoderModel`.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Tokenizer of the text encoder.
-        vae_weights (`str`, *optional*): Data type and fingerprint of the weights of the autoencoder that the denoiser
-            was trained with; default: those of `vae`. It is saved with the pipeline.
+        vae_weights (`str`, *optional*): Data type and fingerprint of the autoencoder that the denoiser was trained
+            with; default: those of `vae`. It is saved with the pipeline.
 
     Raises:
-        ValueError: `vae` has other weights than `vae_weights` says.
+        ValueError: `vae` has other weights or configuration values than `vae_weights` says.
     """
 
     model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
@@ -90,13 +98,21 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             options: Arguments of `DiffusionPipeline.from_pretrained`.
 
         Raises:
-            ValueError: The index names a component of an unexpected library, which would be imported.
+            ValueError: The index names a component of an unexpected library, which would be imported; or see
+                `load_checked`.
             OSError: There is no such folder or repository, or it has no safetensors files.
         """
+        check_revision(pretrained_model_name_or_path, options.get("revision"))
         location = {
             name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
         }
-        index = cls.load_config(pretrained_model_name_or_path, **location)
+        try:
+            index = cls.load_config(pretrained_model_name_or_path, **location)
+        except OSError as error:
+            raise OSError(
+                f"no pipeline can be loaded from {str(pretrained_model_name_or_path)!r}; name a folder or a Hub id "
+                f"with a `model_index.json`. {error}"
+            ) from error
         for component, entry in index.items():
             library = entry[0] if isinstance(entry, list) and component not in options else None
             known = library is None or str(library).partition(".")[0] in LIBRARIES
@@ -105,7 +121,13 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                     f"{pretrained_model_name_or_path} has a `{component}` of the library {library!r}, none of "
                     f"{', '.join(LIBRARIES)}; if you trust its code, pass `trust_remote_code=True`."
                 )
-        return super().from_pretrained(pretrained_model_name_or_path, **{"use_safetensors": True} | options)
+        options = {"use_safetensors": True} | options
+        name = str(pretrained_model_name_or_path)
+        folder = Path(name if Path(name).is_dir() else cls.download(name, **options))
+        for component, entry in index.items():
+            if isinstance(entry, list) and component not in options:
+                _check_component(folder / component, *entry, variant=options.get("variant"))
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @property
     def sampling_rate(self) -> int:
@@ -145,7 +167,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for a model with classes.
             audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`. Default: duration of
                 `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
-            num_inference_steps (`int`): Number of denoising steps.
+            num_inference_steps (`int`): Number of denoising steps, at most 10000.
             guidance_scale (`float`): Scale of classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598). 1 is
                 no guidance. It has no effect without class and text.
             num_waveforms_per_prompt (`int`): Waveforms per text or class, or per `init_audio`, or in total.
@@ -176,10 +198,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                 finite.
         """
         self._check_vae()
-        num_inference_steps = count("num_inference_steps", num_inference_steps)
+        num_inference_steps = count("num_inference_steps", num_inference_steps, most=MAX_INFERENCE_STEPS)
         num_waveforms_per_prompt = count("num_waveforms_per_prompt", num_waveforms_per_prompt)
         guidance_scale = finite("guidance_scale", guidance_scale)
         self._check(strength, output_type, callback_on_step_end_tensor_inputs)
+        if init_audio is None:
+            _refuse_without_init_audio(strength=strength, init_audio_sampling_rate=init_audio_sampling_rate, mask=mask)
         prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
         latents, waveform = _tensor("latents", latents), _tensor("init_audio", init_audio)
         waveform = waveform[None] if waveform is not None and waveform.ndim == 2 else waveform
@@ -222,9 +246,10 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         saved = self.config.vae_weights
         if saved is None and self._known_vae is None:
             self.register_to_config(vae_weights=_described(self.vae))
-        elif saved is not None and not _has_weights(self.vae, saved):
+        elif saved is not None and (differing := _differences(self.vae, saved)):
             raise ValueError(
-                "the `vae` has other weights than the autoencoder that the denoiser was trained with; use that one. "
+                f"the `vae` has other {' and '.join(differing)} than the autoencoder that the denoiser was trained "
+                "with; use that one. "
                 "If only its decoder was trained further, load the pipeline with its own, call "
                 "`pipeline.register_to_config(vae_weights=None)`, and set `pipeline.vae`."
             )
@@ -285,8 +310,6 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         """Encode and normalize the waveform to start from, padded with silence, for each waveform of the batch."""
         check_sampling_rate(sampling_rate, self.sampling_rate)
         if waveform is None:
-            if ranges:
-                raise ValueError("`mask` is given without `init_audio`; there is nothing around it to keep.")
             return None
         check_waveform(waveform, self.vae.config.audio_channels)
         if batch % len(waveform):
@@ -356,27 +379,53 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         return unconditional + guidance_scale * (conditional - unconditional)
 
     def _decode(self, latents: Tensor, time: int, output_type: str) -> Tensor | np.ndarray:
+        self._check_finite(latents)  # before the vae, whose error would name its input
         if output_type != "latent":
             latents = self.vae.denormalize_latents(latents.to(self.vae.dtype))
             latents = self.vae.decode(latents).sample[..., :time]
-        if not bool(latents.isfinite().all()):
-            raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
+        self._check_finite(latents)
         return latents.float().cpu().numpy() if output_type == "np" else latents
+
+    def _check_finite(self, result: Tensor) -> None:
+        """Raise `ValueError` for a result that is not finite; it names the weight that is not, if there is one."""
+        if bool(result.isfinite().all()):
+            return
+        for name, component in self.components.items():
+            if isinstance(component, torch.nn.Module):
+                check_finite_weights(f"the `{name}`", component)
+        raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
+
+
+def _check_component(folder: Path, library: str | None, class_name: str, *, variant: str | None) -> None:
+    """Check the files of a model of diffusers or transformers, see `load_checked`; models of this package do so."""
+    model_class = getattr(importlib.import_module(library), class_name, None) if library in CHECKED_LIBRARIES else None
+    if not isinstance(model_class, type) or not issubclass(model_class, ModelMixin | PreTrainedModel):
+        return
+    if "quantization_config" in read_config(str(folder))[0]:  # its weights have other names and shapes
+        return
+    has_variant = variant is not None and any(folder.glob(f"*.{variant}*"))
+    load_checked(model_class, folder, variant=variant if has_variant else None, device_map={"": "meta"})
 
 
 def _described(vae: AutoencoderModel) -> str | None:
     """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
     if any(tensor.is_meta for tensor in vae.parameters()):
         return None
-    return f"{str(vae.dtype).removeprefix('torch.')} {weights_fingerprint(vae, as_float32=True)}"
+    return f"{str(vae.dtype).removeprefix('torch.')} {model_fingerprint(vae, dtype=torch.float32)}"
 
 
-def _has_weights(vae: AutoencoderModel, described: str) -> bool:
-    """Whether an autoencoder has these weights, or may have: a conversion to half precision has rounded them."""
-    dtype, fingerprint = described.split()
+def _differences(vae: AutoencoderModel, described: str) -> list[str]:
+    """Return what differs for certain; a conversion to half precision rounds weights, which are then not compared."""
+    dtype, recorded = described.split()
+    present = _described(vae)
+    differing = [] if present is None else fingerprint_differences(recorded, present.split()[1])
     exact = str(vae.dtype) in ("torch.float32", f"torch.{dtype}")
-    present = _described(vae) if exact else None
-    return present is None or present.split()[1] == fingerprint
+    return [part for part in differing if exact or part != "weights"]
+
+
+def _refuse_without_init_audio(**arguments: object) -> None:
+    if given := [f"`{name}`" for name, value in arguments.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)} is given without `init_audio` and has no effect; leave it out.")
 
 
 def _tensor(name: str, values: Tensor | np.ndarray | None) -> Tensor | None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
@@ -71,16 +73,16 @@ class Prior:
         """Load a model written by train_token_prior.py from a folder or the Hub, in evaluation mode.
 
         Raises:
-            ValueError: The model is not a language model of codes.
+            ValueError: The model is not a language model of codes; or see `load_checked`.
         """
         tokens, info = load_tokens(pretrained_model_name_or_path, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = load_checked(
+            AutoModelForCausalLM,
             pretrained_model_name_or_path,
             revision=revision or "main",
-            use_safetensors=True,
             trust_remote_code=False,
         )
-        return cls(model.eval(), tokens, info)
+        return cls(model, tokens, info)
 
 
 @torch.no_grad()
@@ -223,7 +225,7 @@ def generate_hierarchy(
         raise ValueError(
             f"the models have the levels {chain}; give the model of the coarsest level, then each finer one down to 0."
         )
-    if len({prior.info.weights for prior in priors}) > 1:
+    if any(fingerprint_differences(a.info.weights, b.info.weights) for a, b in pairwise(priors)):
         raise ValueError(
             "the models were trained on codes of different autoencoders; train them with the same autoencoder."
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio.framing import frame_count, pad_to_frames
@@ -54,7 +55,11 @@ class Coding:
     rate: int = 1
 
     def __call__(self, x: Frames) -> Any:
-        """Run the network and the functions around it."""
+        """Run the network and the functions around it; `ValueError` if only the input is on the meta device."""
+        inputs = [x] if isinstance(x, Tensor) else x
+        device = next((parameter.device for parameter in self.network.parameters()), torch.device("meta"))
+        if device.type != "meta" and any(values.device.type == "meta" for values in inputs):
+            raise ValueError(f"the input is on the device meta, which holds no values; use one on {device}.")
         return self.after(self.network(self.before(x)))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:

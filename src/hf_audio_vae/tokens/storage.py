@@ -10,6 +10,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.files import replacing
+from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 
@@ -24,7 +25,7 @@ class CodesInfo:
 
     Args:
         model (`str`): Absolute path or Hub id of the autoencoder that encoded the codes.
-        weights (`str`): Fingerprint of its weights.
+        weights (`str`): Fingerprint of that model.
         levels (`tuple[int, ...]`): Modelled levels of a hierarchy, coarse to fine; empty without levels.
         frame_rates (`tuple[float, ...]`): Frames per second of each part: one, or coarse and fine level.
         segment_units (`int`): Length of the training crops in units of the tokens. A unit is a frame, or for
@@ -73,9 +74,10 @@ def load_tokens(
     """Read `code_tokens.json` from a folder or the Hub.
 
     Raises:
-        ValueError: The file is missing, damaged, or of another format.
+        ValueError: The file is missing, damaged, or of another format; or a revision of a folder is given.
         OSError: The repository cannot be reached.
     """
+    check_revision(pretrained_model_name_or_path, revision)
     path = Path(pretrained_model_name_or_path) / TOKENS_FILE
     if not path.parent.is_dir():
         with contextlib.suppress(RemoteEntryNotFoundError):

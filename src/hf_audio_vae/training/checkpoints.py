@@ -25,6 +25,20 @@ logger = get_logger(__name__)
 NAME = re.compile(r"checkpoint-(\d+)")
 
 
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a folder, oldest first."""
+    return sorted((path for path in folder.glob("checkpoint-*") if NAME.fullmatch(path.name)), key=_step)
+
+
+def is_continued(output_dir: Path, resume_from_checkpoint: str | None) -> bool:
+    """Whether a run resumes from one of the checkpoints in its output folder."""
+    if resume_from_checkpoint is None:
+        return False
+    if resume_from_checkpoint == "latest":
+        return bool(checkpoints_in(output_dir))
+    return Path(resume_from_checkpoint).resolve().parent == output_dir.resolve()
+
+
 class Checkpoints:
     """Writes, limits and finds the checkpoints of a run.
 
@@ -127,8 +141,8 @@ class Checkpoints:
         Damaged checkpoints that are newer than the latest whole one are renamed to `damaged-checkpoint-{step}`.
 
         Raises:
-            ValueError: The path is not a checkpoint or the checkpoint is damaged, or the argument is `None` and the
-                folder has checkpoints of an earlier run.
+            ValueError: The path is not a checkpoint or the checkpoint is damaged, or the folder has
+                checkpoints of another run.
         """
         found: list[Path | ValueError | None] = [None]
         if self.accelerator.is_main_process:
@@ -142,12 +156,12 @@ class Checkpoints:
         return result
 
     def _find(self, resume_from_checkpoint: str | None) -> Path | None:
+        if self.all() and not is_continued(self.output_dir, resume_from_checkpoint):
+            raise ValueError(
+                f"{self.output_dir} holds checkpoints of an earlier run; use `--resume_from_checkpoint latest`, or "
+                f"choose another `--output_dir`."
+            )
         if resume_from_checkpoint is None:
-            if self.all():
-                raise ValueError(
-                    f"{self.output_dir} holds checkpoints of an earlier run; use `--resume_from_checkpoint latest`, "
-                    f"or choose another `--output_dir`."
-                )
             return None
         if resume_from_checkpoint == "latest":
             return self._latest_whole()
@@ -184,8 +198,7 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Return the complete checkpoints, oldest first."""
-        folders = [path for path in self.output_dir.glob("checkpoint-*") if NAME.fullmatch(path.name)]
-        return sorted(folders, key=_step)
+        return checkpoints_in(self.output_dir)
 
     @property
     def _state_name(self) -> str:

@@ -5,14 +5,15 @@ train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.training.sections import Changeable, MayChange, Section
+from hf_audio_vae.training.yaml_files import parse_yaml, read_options
 
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 LOCATIONS = ("dataset_name", "data_files", "_name_or_path")  # ends of the names of options that name files
@@ -148,7 +149,7 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
             _print_help(config_class)
             raise SystemExit(0)
         if key == "config":
-            values = _merge(values, _read_yaml(Path(text)))
+            values = _merge(values, _read_recipe(Path(text)))
         else:
             values = _override(values, key.split("."), _value(config_class, key, text))
     try:
@@ -192,23 +193,25 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
 def _value(config_class: type[BaseModel], key: str, text: str) -> Any:
     """Read a value as YAML, but a name or a path as it is: `#`, quotes and brackets belong to it."""
     field = dict(_flat_fields(config_class)).get(key)
-    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    kinds = _members(field.annotation) if field else set()
     if not kinds & {str, Path} or text.lower() in ("null", "~", ""):
-        return yaml.safe_load(text)
+        return parse_yaml(text, f"`--{key} {text}`")
     try:
-        value = yaml.safe_load(text) if list[str] in kinds else text
-    except yaml.YAMLError:
+        value = parse_yaml(text, key) if list[str] in kinds else text
+    except ValueError:
         return text
     return value if isinstance(value, list) else text
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _members(annotation: Any) -> set[Any]:
+    """Return the types of a union, or the only type: `dict[str, int]` has arguments, but is no union."""
+    return set(get_args(annotation)) if isinstance(annotation, UnionType) else {annotation}
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"`--config` names {path}, which is not a file.")
-    try:
-        return yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    return read_options(path)
 
 
 def _override(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:

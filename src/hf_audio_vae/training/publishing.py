@@ -10,9 +10,11 @@ from huggingface_hub.errors import HTTPError
 
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import filling
+from hf_audio_vae.training.checkpoints import is_continued
 from hf_audio_vae.training.config import TrainingConfig
 
-RUN_FILES = ["metrics.json", "recipe.yaml", "README.md"]
+RECIPE_FILE = "recipe.yaml"  # is moved to the folder first, and marks the others as those of a run
+RUN_FILES = ["metrics.json", RECIPE_FILE, "README.md"]
 
 
 class PushError(RuntimeError):
@@ -40,6 +42,26 @@ def prepare_repository(config: TrainingConfig) -> str:
     return repo_id
 
 
+def check_output_folder(config: TrainingConfig, files: Sequence[str]) -> None:
+    """Check that a run replaces no files but those that it published itself before it was resumed.
+
+    Args:
+        config (`TrainingConfig`): The recipe.
+        files (`Sequence[str]`): Patterns of the files that the run writes in addition to recipe, metrics and card.
+
+    Raises:
+        ValueError: The output folder holds such files of another origin.
+    """
+    folder = config.output_dir
+    found = sorted({path.relative_to(folder).parts[0] for name in (*RUN_FILES, *files) for path in folder.glob(name)})
+    continued = is_continued(folder, config.resume_from_checkpoint)
+    if found and not (continued and RECIPE_FILE in found):
+        raise ValueError(
+            f"{folder} holds {', '.join(found)}, which the run would replace; choose another `--output_dir`, or move "
+            f"them away."
+        )
+
+
 def publish(
     write: Callable[[Path, str], None],
     config: TrainingConfig,
@@ -61,7 +83,7 @@ def publish(
         PushError: The folder is written, but cannot be pushed.
     """
     title = config.hub_model_id or config.output_dir.resolve().name
-    with filling(config.output_dir) as folder:
+    with filling(config.output_dir, first=RECIPE_FILE) as folder:
         write(folder, title)
     print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
@@ -91,7 +113,7 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
 
 def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
     """Write `recipe.yaml`, `metrics.json` and the card `README.md`."""
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False))
+    (folder / RECIPE_FILE).write_text(yaml.safe_dump(dict(recipe), sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     (folder / "README.md").write_text(card)
 

@@ -33,7 +33,7 @@ from hf_audio_vae.training.interruption import Interrupted
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
 from hf_audio_vae.training.objective import Objective
-from hf_audio_vae.training.publishing import PushError, prepare_repository
+from hf_audio_vae.training.publishing import PushError, check_output_folder, prepare_repository
 from hf_audio_vae.training.run import Run
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,13 @@ VALIDATION_TIMEOUT = timedelta(hours=2)  # the other processes wait while the ma
 
 @contextmanager
 def training_session(
-    config: ConfigT, *, find_unused_parameters: bool = False
+    config: ConfigT, files: Sequence[str], *, find_unused_parameters: bool = False
 ) -> Iterator[tuple[ConfigT, Accelerator]]:
-    """Check the tracker and the repository, lock the output folder, and start the accelerator.
+    """Check the tracker and the repository, lock and check the output folder, and start the accelerator.
 
     Args:
         config (`TrainingConfig`): The recipe.
+        files (`Sequence[str]`): Patterns of the files that the run publishes.
         find_unused_parameters (`bool`): Set if some parameters get no gradient in some steps.
 
     Yields:
@@ -57,7 +58,8 @@ def training_session(
         into the output folder until the block ends.
 
     Raises:
-        ValueError: A tracker is not installed, the output folder is in use, or the Hub cannot be written to.
+        ValueError: A tracker is not installed, the output folder is in use or holds files that the run would
+            replace, or the Hub cannot be written to.
         OSError: The output folder cannot be written.
     """
     installed = [str(tracker.value) for tracker in get_available_trackers()]
@@ -69,6 +71,8 @@ def training_session(
     accelerator = start_accelerator(config, find_unused_parameters=find_unused_parameters)
     lock = exclusive(config.output_dir) if accelerator.is_main_process else nullcontext()
     with lock, _one_line_for_threads(config.output_dir):
+        if accelerator.is_main_process:
+            check_output_folder(config, files)
         if config.push_to_hub and accelerator.is_main_process:
             config = config.model_copy(update={"hub_model_id": prepare_repository(config)})
         yield config, accelerator
@@ -79,8 +83,8 @@ def _one_line_for_threads(folder: Path) -> Iterator[None]:
     """Log an `OSError` of a background thread in one line: trackers write from threads, and the disk may be full."""
 
     def log_or_print(thread_error: threading.ExceptHookArgs) -> None:
-        if isinstance(thread_error.exc_value, OSError):
-            logger.error("the logs in %s cannot be written: %s", folder, thread_error.exc_value.strerror)
+        if isinstance(error := thread_error.exc_value, OSError):
+            logger.error("the logs in %s cannot be written: %s", folder, error.strerror or error)
         else:
             before(thread_error)
 

@@ -97,8 +97,16 @@ def options_of(name: str, options: Mapping[str, object]) -> Iterator[None]:
     """Turn every error of a constructor of another library into a `ValueError` that shows its options."""
     try:
         yield
-    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        AssertionError,
+        StrictDataclassError,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"a {name} with {dict(options)} cannot be built: {reason}") from error
 
 

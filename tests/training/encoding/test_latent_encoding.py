@@ -274,7 +274,7 @@ def test_another_model_does_not_go_on_in_the_folder(undisturbed: tuple[Path, Pat
     tiny_model(seed=1).save_pretrained(tmp_path / "other")
     finished = run(command(tmp_path / "other", REPO / "data/held_out", latents))
     assert finished.returncode == 2
-    assert "made with other values of weights; choose another `--output_dir`" in finished.stderr
+    assert "made with other settings: weights; choose another `--output_dir`" in finished.stderr
 
 
 def test_a_second_run_in_one_folder_is_refused(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A second run of the encoder on a source, or on files, that have changed since the first."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -26,7 +28,7 @@ TEXTS = {f"{name}.wav": f"the sound {name}" for name in "bcdefgh"}
 
 def write_sound(path: Path, seed: int, samples: int = 777) -> None:
     noise = np.random.default_rng(seed).normal(0, 0.1, samples)
-    soundfile.write(path, noise.astype(np.float32), RATE, "PCM_16")  # a header of FLOAT holds the time
+    soundfile.write(os.fsencode(path), noise.astype(np.float32), RATE, "PCM_16")  # a header of FLOAT holds the time
 
 
 def write_texts(folder: Path, texts: dict[str, str]) -> None:
@@ -131,6 +133,37 @@ def parquet_source(folder: Path, shards: list[list[int]]) -> datasets.IterableDa
         table.to_parquet(folder / f"train-{number:03d}.parquet")
     (folder / "sound.wav").unlink()
     return load_audio_stream(str(folder), audio_column="audio", keep_columns=True)
+
+
+def test_rows_without_readable_audio_are_skipped_counted_and_tried_again(sounds: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    paths = [str(sounds / "b.wav"), None, str(sounds / "x.wav"), str(sounds / "c.wav")]
+    pq.write_table(pa.table({"audio": paths}), tmp_path / "lists/train.parquet")
+    source = load_audio_stream(str(tmp_path / "lists"), audio_column="audio", keep_columns=True)
+    first = encode(tmp_path / "out", source)
+    total = tally(tmp_path / "out")
+    assert (total.items, total.bad_items) == (2, 2)
+    assert total.skipped == {
+        "row without audio": "it has neither bytes nor a path.",
+        paths[2]: f"{paths[2]} cannot be read: No such file or directory",
+    }
+    assert encode(tmp_path / "out", source) == first
+    write_sound(sounds / "x.wav", 30)
+    assert encode(tmp_path / "out", source) != first
+    assert tally(tmp_path / "out").items == 3
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    for folder in ("caf\udce9", "bar"):
+        (tmp_path / "sounds" / folder).mkdir(parents=True)
+        write_sound(tmp_path / "sounds" / folder / "d\udce9j\udce0.wav", 0)
+    (tmp_path / "sounds/bar/x\udce9.wav").touch()
+    first = encode(tmp_path / "out", tmp_path / "sounds")
+    assert set(by_item(tmp_path / "out")) == {"bar/d\\udce9j\\udce0.wav", "caf\\udce9/d\\udce9j\\udce0.wav"}
+    assert list(tally(tmp_path / "out").skipped) == ["bar/x\\udce9.wav"]
+    rows = list(load_latent_stream(str(tmp_path / "out")))
+    assert {int(row["label"]) for row in rows} == {0, 1}
+    assert encode(tmp_path / "out", tmp_path / "sounds") == first
 
 
 @pytest.mark.parametrize("shards", [[[0, 1, 2], [3, 4]], [[0, 1, 2], [], [5, 6, 7]], [[3, 4], [0, 1, 2], [5, 6, 7]]])

@@ -10,7 +10,7 @@ from hf_audio_vae.data import LatentBatch
 from hf_audio_vae.data.latents import LatentCrop, collate_latents
 from hf_audio_vae.data.streaming import Origin, Position
 from hf_audio_vae.losses.diffusion import RectifiedFlow, VPrediction
-from hf_audio_vae.training.latent_diffusion.denoiser import Denoiser
+from hf_audio_vae.training.latent_diffusion.denoiser import Denoiser, new_denoiser
 from hf_audio_vae.training.latent_diffusion.objective import diffusion_step
 from tests.pipelines.latent_parts import CHANNELS, transformer
 from tests.pipelines.parts import WIDTH, with_random_parameters
@@ -117,6 +117,25 @@ def test_it_learns_what_no_linear_guess_can_know(process) -> None:
         ratios.append((errors.denoiser.mean() / errors.linear_guess.mean()).item())
     assert sum(ratios[-20:]) / 20 < 0.6
     assert ratios[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention_head_dim": 7}, "`attention_head_dim` is 7; rotary embeddings need a multiple of 4"),
+        ({"num_layers": 0}, "`num_layers` is 0; it has to be an integer of 1 or more"),
+        ({"time_proj_dim": 7}, "a StableAudioDiTModel with .*'time_proj_dim': 7.* cannot be built"),
+        ({"num_attention_heads": 3, "num_key_value_attention_heads": 2}, "a StableAudioDiTModel with .* cannot be"),
+        ({"layers": 2}, "has no argument layers"),
+    ],
+)
+def test_a_denoiser_that_could_not_run_is_refused(options: dict[str, int], message: str) -> None:
+    sizes = {"num_layers": 1, "attention_head_dim": 8, "num_attention_heads": 2, "num_key_value_attention_heads": 1}
+    sizes |= {"cross_attention_dim": 8, "time_proj_dim": 8}
+    arguments = {"conditioner_hidden_size": 8, "class_names": (), "text_hidden_size": None}
+    new_denoiser(2, 8, sizes, **arguments)
+    with pytest.raises(ValueError, match=message):
+        new_denoiser(2, 8, sizes | options, **arguments)
 
 
 def test_both_networks_are_saved_and_loaded_as_a_pipeline_has_them(denoiser: Denoiser, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_trackers_get_generated_sound(material: Path, tmp_path: Path) -> None:
         ({"text_column": "label"}, "`text_column` and `text_encoder_name_or_path` go together"),
         ({"transformer": {"in_channels": 4}}, r"`transformer` has \['in_channels'\], which are derived"),
         ({"transformer": {"layers": 4}}, "StableAudioDiTModel has no argument layers"),
-        ({"label_column": "kinds"}, "'kinds' is not a column; the columns are"),
+        ({"label_column": "kinds"}, "'kinds' is not a column of .*; its columns are"),
         ({"process": "ddpm"}, "process: Input should be 'rectified_flow' or 'v_prediction'"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import DacConfig, DacModel
 
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.models.waveform_vqvae.checkpoints import fuse_weights, load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -49,11 +50,11 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
 
     Raises:
         ValueError: The file is not of a DAC, its codebooks differ in dimension, its decoder does not mirror its
-            encoder, or its weights do not fit its arguments.
+            encoder, its weights do not fit its arguments, or see `load_checked`.
         OSError: There is no such folder or repository.
     """
     if not Path(source).is_file():
-        return from_dac(DacModel.from_pretrained(str(source), dtype=torch.float32))
+        return from_dac(load_checked(DacModel, source, dtype=torch.float32))
     content = read_torch_file(Path(source))
     weights, metadata = content.get("state_dict"), content.get("metadata")
     if not isinstance(weights, dict) or not isinstance(metadata, dict) or "kwargs" not in metadata:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import EncodecConfig, EncodecModel
 
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.models.waveform_vqvae.checkpoints import load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -43,12 +44,12 @@ def load_encodec(source: str | Path) -> WaveformVQVAE:
         `WaveformVQVAE`: As `from_encodec`.
 
     Raises:
-        ValueError: As `from_encodec`; or the file's name or content is not known.
+        ValueError: As `from_encodec`; the file's name or content is not known; or see `load_checked`.
         OSError: There is no such folder or repository.
     """
     path = Path(source)
     if not path.is_file():
-        return from_encodec(EncodecModel.from_pretrained(str(source), dtype=torch.float32))
+        return from_encodec(load_checked(EncodecModel, source, dtype=torch.float32))
     known = next((name for name in ORIGINALS if path.name.startswith(name)), None)
     if known is None:
         raise ValueError(

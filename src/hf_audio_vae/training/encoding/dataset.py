@@ -11,6 +11,7 @@ the files with a source that may have changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.audio.io import AudioDecodeError
+from hf_audio_vae.audio.io import AudioDecodeError, AudioReader
 from hf_audio_vae.audio.resampling import resampled_length
-from hf_audio_vae.data.clips import open_item, read_checked_crop
+from hf_audio_vae.data.clips import EncodedItem, is_url, open_item, read_checked_crop
 from hf_audio_vae.data.encoded_files import RowWriter, data_files, read_footer
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.models import AutoencoderModel
@@ -144,16 +145,29 @@ def _write_item(
     total.made_of.append((item, written))
 
 
+@contextmanager
+def _opened(item: EncodedItem | None) -> Iterator[AudioReader]:
+    """Open an item. A file that cannot be read is skipped; a network error ends the run, which can be resumed."""
+    with ExitStack() as stack:
+        try:
+            reader = stack.enter_context(open_item(item, thorough=True))
+        except OSError as error:
+            if item is None or is_url(item["path"] or ""):
+                raise
+            raise AudioDecodeError(str(error)) from error
+        yield reader
+
+
 def _encode_rows(encoder: RowEncoder, example: Mapping[str, Any], item: Item, record: EncodingRecord) -> Iterator[Row]:
     """Yield the rows of an item, of at most `max_row_seconds`, without the other columns of the source.
 
     Raises:
         AudioDecodeError: The item, or the rest of it, cannot be decoded or encoded.
-        OSError: The file of the item cannot be opened.
+        OSError: The item is behind a URL and cannot be opened.
     """
     row_frames = max(round(record.max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
     audio_format = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
-    with open_item(example["audio"], thorough=True) as reader:
+    with _opened(example["audio"]) as reader:
         time = resampled_length(reader, encoder.sampling_rate)
         if time < 1:
             raise AudioDecodeError(f"the audio is shorter than one sample at {encoder.sampling_rate} Hz.")

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from datasets.fingerprint import Hasher
 
 from hf_audio_vae.audio.io import open_binary
-from hf_audio_vae.data.clips import item_name
+from hf_audio_vae.data.clips import EncodedItem, as_utf8, is_url, item_name
 from hf_audio_vae.data.encoded_files import check_file, data_files, has_columns, read_footer
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.training.encoding.tallies import Item, Tally
@@ -38,28 +38,32 @@ def identify(example: Mapping[str, Any], root: str) -> Item:
     """Return the identity of an item.
 
     Args:
-        example (`Mapping`): Item with its column `"audio"`, `{"bytes", "path"}`. Audio behind a URL is not read for
-            its checksum; URLs of the Hub name the commit.
+        example (`Mapping`): Item with its column `"audio"`, `{"bytes", "path"}` or `None`. Audio behind a URL is not
+            read for its checksum; URLs of the Hub name the commit. A file that cannot be read has that of no audio.
         root (`str`): Name of the data set; for a folder, the item's name is relative to it.
-
-    Raises:
-        OSError: The file cannot be read.
     """
-    audio = example["audio"]
-    path, digest = audio["path"], hashlib.sha256()
-    if audio["bytes"] is not None:
-        digest.update(audio["bytes"])
-    elif path is not None and "://" not in path:
-        with open_binary(path) as file:
-            for block in iter(partial(file.read, 1 << 20), b""):
-                digest.update(block)
+    audio = example["audio"] or EncodedItem(bytes=None, path=None)
+    path = audio["path"]
     others = {name: value for name, value in example.items() if name != "audio"}
     columns = json.dumps(others, default=Hasher.hash, sort_keys=True)
     name = item_name(audio)
     if path is not None and Path(root).is_dir():
         with suppress(ValueError):  # a list may name files elsewhere
-            name = Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
-    return Item(name, digest.hexdigest(), hashlib.sha256(columns.encode()).hexdigest())
+            name = as_utf8(Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix())
+    return Item(name, _checksum(audio), hashlib.sha256(columns.encode()).hexdigest())
+
+
+def _checksum(audio: EncodedItem) -> str:
+    content, path, digest = audio["bytes"], audio["path"], hashlib.sha256()
+    if content is None and (path is None or is_url(path)):
+        return digest.hexdigest()
+    try:
+        with open_binary(path or "" if content is None else content) as file:
+            for block in iter(partial(file.read, 1 << 20), b""):
+                digest.update(block)
+    except OSError:
+        return hashlib.sha256().hexdigest()
+    return digest.hexdigest()
 
 
 def shard_name(shard: int) -> str:

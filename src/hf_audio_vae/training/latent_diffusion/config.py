@@ -42,7 +42,7 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     num_validation_sounds: Changeable[int] = Field(
         4, ge=0, description="number of sounds to generate, log and compare with the data"
     )
-    validation_inference_steps: Changeable[int] = Field(50, ge=1)
+    validation_inference_steps: Changeable[int] = Field(50, ge=1, le=10_000)
     validation_guidance_scale: Changeable[float] = 4.0
 
     @model_validator(mode="after")

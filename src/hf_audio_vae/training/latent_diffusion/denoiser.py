@@ -1,12 +1,15 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableAudioDiTModel
 from torch import Tensor, nn
 
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.denoising import denoise
+from hf_audio_vae.models.inputs import check_sizes
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
 from hf_audio_vae.training.sections import options_of
 
@@ -65,9 +68,9 @@ class Denoiser(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, subfolder: str = "", revision: str | None = None) -> "Denoiser":
         """Load the networks from a `save_pretrained` folder or a pipeline. `folder` may be a Hub id."""
-        options = {"torch_dtype": torch.float32, "revision": revision, "use_safetensors": True}
+        options: dict[str, Any] = {"torch_dtype": torch.float32, "revision": revision}
         return cls(
-            StableAudioDiTModel.from_pretrained(folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
+            load_checked(StableAudioDiTModel, folder, subfolder=f"{subfolder}/transformer".lstrip("/"), **options),
             LatentConditioner.from_pretrained(folder, subfolder=f"{subfolder}/conditioner".lstrip("/"), **options),
         )
 
@@ -92,14 +95,19 @@ def new_denoiser(
         text_hidden_size (`int`, *optional*): Width of the text encoder's states.
 
     Raises:
-        ValueError: `StableAudioDiTModel` has no such argument, or refuses its value.
+        ValueError: `StableAudioDiTModel` has no such argument, or cannot be built or run with its value.
     """
     known = inspect.signature(StableAudioDiTModel.__init__).parameters
     if unknown := sorted(transformer.keys() - known.keys()):
         raise ValueError(
             f"StableAudioDiTModel has no argument {', '.join(unknown)}; use {', '.join(list(known)[1:])}."
         )
-    with options_of("StableAudioDiTModel", transformer):
+    check_sizes(**{name: value for name, value in transformer.items() if known[name].annotation is int})
+    head_dim: Any = transformer.get("attention_head_dim", known["attention_head_dim"].default)
+    if head_dim % 4:
+        raise ValueError(f"`attention_head_dim` is {head_dim}; rotary embeddings need a multiple of 4.")
+
+    def build() -> Denoiser:
         network = StableAudioDiTModel(
             sample_size=sample_size,
             in_channels=latent_channels,
@@ -108,4 +116,10 @@ def new_denoiser(
             global_states_input_dim=conditioner_hidden_size,
             **transformer,
         )
-    return Denoiser(network, LatentConditioner(conditioner_hidden_size, class_names, text_hidden_size))
+        return Denoiser(network, LatentConditioner(conditioner_hidden_size, class_names, text_hidden_size))
+
+    with options_of("StableAudioDiTModel", transformer):
+        with torch.device("meta"):  # only shapes: sizes that do not fit each other are errors of the first step
+            one = torch.ones(1)
+            build()(torch.ones(1, latent_channels, 1), one, torch.ones(1, 1, dtype=torch.bool), one)
+        return build()

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.storage import holds_tokens
@@ -73,7 +74,8 @@ def pretrained_prior(
         revision (`str`, *optional*): Version of a Hub model.
 
     Raises:
-        ValueError: The model has another vocabulary, other tokens or too short a context, or is not causal.
+        ValueError: The model has another vocabulary, other tokens or too short a context, is not causal, or
+            see `load_checked`.
         OSError: The model cannot be found or downloaded.
     """
     if holds_tokens(name, revision=revision):
@@ -85,8 +87,12 @@ def pretrained_prior(
         values = {f.name: (getattr(before, f.name), getattr(tokens, f.name)) for f in fields(tokens)}
         if differing := [f"`{field}` {a!r}, not {b!r}" for field, (a, b) in values.items() if a != b]:
             raise ValueError(f"{name} was trained with {', '.join(differing)}; {MISMATCH}")
-    model = AutoModelForCausalLM.from_pretrained(
-        name, subfolder=subfolder or "", revision=revision or "main", use_safetensors=True, trust_remote_code=False
+    model = load_checked(
+        AutoModelForCausalLM,
+        name,
+        subfolder=subfolder or "",
+        revision=revision or "main",
+        trust_remote_code=False,
     )
     if model.config.vocab_size != tokens.vocab_size:
         raise ValueError(
