@@ -290,3 +290,14 @@ def test_torchcodec_refuses_what_is_no_audio(tmp_path):
     for content in (b"", b"not a sound\n" * 100, path.read_bytes()[:2000]):
         with pytest.raises(AudioDecodeError):
             read_audio(content)
+
+
+@pytest.mark.parametrize("fork", ["._sound.{}", ".AppleDouble/sound.{}"])
+@pytest.mark.parametrize("suffix", ["mp3", "wav", "flac", "ogg"])
+def test_a_file_of_attributes_of_macos_changes_nothing(suffix: str, fork: str, tmp_path: Path) -> None:
+    path, attributes = tmp_path / f"sound.{suffix}", tmp_path / fork.format(suffix)
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (9000, 2)), 44100)
+    expected, _ = read_audio(path)
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_bytes(b"\0\5\x16\7" + bytes(4092))  # AppleDouble
+    assert torch.equal(read_audio(path)[0], expected)

@@ -3,6 +3,7 @@
 import bisect
 import io
 import os
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import soundfile
@@ -27,12 +28,18 @@ def with_length(stream: BinaryIO) -> Source:
     stream.seek(0)
     head = stream.read(FLAC_TOTAL + 5)
     total = int.from_bytes(head[FLAC_TOTAL:], "big")
-    source = os.fsencode(stream.name) if isinstance(stream, io.BufferedReader) else _overlaid(stream)
+    is_file = isinstance(stream, io.BufferedReader) and not _has_resource_fork(Path(stream.name))
+    source = os.fsencode(stream.name) if is_file else _overlaid(stream)
     if head[:4] != b"fLaC" or len(head) < FLAC_TOTAL + 5 or total % LONGEST_FLAC:
         return source
     # libsndfile cannot read the last sample before it knows the length.
     length = bisect.bisect_left(range(LONGEST_FLAC - 1), True, key=lambda sample: lacks_sample(source, sample)) + 1
     return _overlaid(stream, FLAC_TOTAL, (total + length).to_bytes(5, "big"))
+
+
+def _has_resource_fork(path: Path) -> bool:
+    """Return whether macOS left a file of attributes beside a file; libsndfile takes an MP3 beside it for another."""
+    return any((path.parent / fork).exists() for fork in (f"._{path.name}", f".AppleDouble/{path.name}"))
 
 
 def lacks_sample(source: Source, sample: int) -> bool:
