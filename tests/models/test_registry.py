@@ -71,7 +71,8 @@ def test_a_new_model_takes_only_what_its_class_takes():
     with pytest.raises(ValueError, match="has no argument hop_length; use audio_channels"):
         new_autoencoder("WaveformVQVAE", {"hop_length": 4})
     with pytest.raises(
-        ValueError, match=r"'Vae' is unknown; use one of \['HierarchicalVQVAE', 'WaveformVAE', 'WaveformVQVAE'\]"
+        ValueError,
+        match=r"'Vae' is unknown; use one of \['HierarchicalVQVAE', 'STFTVAE', 'WaveformVAE', 'WaveformVQVAE'\]",
     ):
         new_autoencoder("Vae", {})
 
