@@ -39,7 +39,7 @@ def with_length(stream: BinaryIO) -> Source:
 
 def _has_resource_fork(path: Path) -> bool:
     """Return whether macOS left a file of attributes beside a file; libsndfile takes an MP3 beside it for another."""
-    return any((path.parent / fork).exists() for fork in (f"._{path.name}", f".AppleDouble/{path.name}"))
+    return any(os.path.exists(path.parent / fork) for fork in (f"._{path.name}", f".AppleDouble/{path.name}"))
 
 
 def lacks_sample(source: Source, sample: int) -> bool:
