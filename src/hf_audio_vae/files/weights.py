@@ -28,7 +28,9 @@ def check_finite_weights(name: str, model: nn.Module) -> None:
     """Raise `ValueError` if a weight or buffer of a model has a value that is NaN or infinite."""
     for key, value in model.state_dict().items():
         if value.is_floating_point() and not value.is_meta and not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{name}: its weight `{key}` has NaN or infinite values; use an earlier checkpoint.")
+            raise ValueError(
+                f"{name}: its weight `{key}` has NaN or infinite values; use an intact copy or an earlier checkpoint."
+            )
 
 
 def read_shapes(path: Path) -> Shapes:

@@ -1,11 +1,12 @@
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
+import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
+import transformers
 from diffusers import AudioPipelineOutput, DiffusionPipeline, ModelMixin, SchedulerMixin, StableAudioDiTModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
@@ -33,7 +34,7 @@ ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
 MAX_INFERENCE_STEPS = 10_000  # more is a mistake, and would run for days
 OUTPUT_TYPES = ("pt", "np", "latent")
-CHECKED_LIBRARIES = ("diffusers", "transformers")
+CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
 
 
@@ -125,7 +126,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         name = str(pretrained_model_name_or_path)
         folder = Path(name if Path(name).is_dir() else cls.download(name, **options))
         for component, entry in index.items():
-            if isinstance(entry, list) and component not in options:
+            if isinstance(entry, list) and len(entry) == 2 and component not in options:
                 _check_component(folder / component, *entry, variant=options.get("variant"))
         return super().from_pretrained(pretrained_model_name_or_path, **options)
 
@@ -396,9 +397,9 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
 
 
-def _check_component(folder: Path, library: str | None, class_name: str, *, variant: str | None) -> None:
+def _check_component(folder: Path, library: object, class_name: object, *, variant: str | None) -> None:
     """Check the files of a model of diffusers or transformers, see `load_checked`; models of this package do so."""
-    model_class = getattr(importlib.import_module(library), class_name, None) if library in CHECKED_LIBRARIES else None
+    model_class = getattr(CHECKED_LIBRARIES.get(str(library)), str(class_name), None)
     if not isinstance(model_class, type) or not issubclass(model_class, ModelMixin | PreTrainedModel):
         return
     if "quantization_config" in read_config(str(folder))[0]:  # its weights have other names and shapes

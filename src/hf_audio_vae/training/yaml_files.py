@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 
-class _Loader(yaml.SafeLoader):
-    """Rejects a key that a mapping has twice; YAML forbids it, and PyYAML takes the last value."""
+class _UniqueKeys(yaml.SafeLoader):
+    """Rejects a key that a mapping has twice: YAML forbids it, but PyYAML uses the last value."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -41,6 +41,7 @@ def read_options(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str | bytes, source: str) -> Any:
     """Parse YAML; raises a `ValueError` of one line that names the source."""
     try:
-        return yaml.load(text, _Loader)
+        yaml.compose(text, _UniqueKeys)
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
