@@ -127,7 +127,7 @@ def test_a_file_holds_small_integers_and_where_they_come_from(
         expected[name] = (shapes[name][0], padded // hop)
     assert {name: tuple(shape) for name, shape in frames.items()} == expected
     assert {values.dtype for name, values in tensors.items() if name.startswith("codes")} == {dtype}
-    assert metadata["format"] == "hf_audio_vae.codes.v1"
+    assert metadata["format"] == "hf_audio_vae.codes.v2"
     assert metadata["model"] == folders[kind]
     assert (metadata["num_samples"], metadata["sampling_rate"]) == (str(samples), "16000")
 

@@ -18,8 +18,9 @@ from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 
-LATENTS_FORMAT = "hf_audio_vae.latents.v1"
-CODES_FORMAT = "hf_audio_vae.codes.v1"
+LATENTS_FORMAT = "hf_audio_vae.latents.v2"
+CODES_FORMAT = "hf_audio_vae.codes.v2"
+WITHOUT_CHECKSUM = {LATENTS_FORMAT: "hf_audio_vae.latents.v1", CODES_FORMAT: "hf_audio_vae.codes.v1"}
 CHECKSUM = "sha256"  # key of the metadata
 
 NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
@@ -163,7 +164,7 @@ def holds_codes(path: str | Path) -> bool:
         OSError: The file cannot be opened.
     """
     with _opened(path) as file:
-        return (file.metadata() or {}).get("format") == CODES_FORMAT
+        return (file.metadata() or {}).get("format") in (CODES_FORMAT, WITHOUT_CHECKSUM[CODES_FORMAT])
 
 
 def _stored_latents(
@@ -264,11 +265,10 @@ def _load(
 ) -> Content:
     with _opened(path) as file:
         metadata = file.metadata() or {}
-        if metadata.get("format") != kind:
+        if metadata.get("format") not in (kind, WITHOUT_CHECKSUM[kind]):
             raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    written = metadata.pop(CHECKSUM, None)  # files of version 0.1 have none
-    if written is not None and written != _checksum(tensors, metadata):
+    if metadata["format"] == kind and metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; encode it again.")
     missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
     if missing:
