@@ -229,7 +229,7 @@ def held(change: Callable[[Tensor, int], Tensor]) -> GraphFormat:
 def test_a_file_that_computes_something_else_is_refused_and_leaves_what_was_there(tmp_path, change, told):
     (tmp_path / "encoder.pt2").write_bytes(b"older")
     with pytest.raises(ValueError, match=f"encoder.pt2 differs from the model by {told} in its latents"):
-        export_model(vae(2), tmp_path, file_format=held(change))
+        export_model(vae(2), tmp_path, file_format=held(change), overwrite=True)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
@@ -238,7 +238,7 @@ def test_silence_is_no_difference(tmp_path):
     model = vae(2)
     model.decoder.conv2.weight_g.data.zero_()
     (tmp_path / "decoder.pt2").write_bytes(b"older")
-    differences = export_model(model, tmp_path, file_format=held(lambda x, run: x))
+    differences = export_model(model, tmp_path, file_format=held(lambda x, run: x), overwrite=True)
     assert differences[tmp_path / "decoder.pt2"] == {"waveform": 0}
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"newer"}
 

@@ -349,7 +349,7 @@ def test_recipes_are_complete_and_train_on_nothing_held_out(recipe: Path) -> Non
     "options", [{"num_layers": "two"}, {"attention_head_dim": 0}, {"cross_attention_dim": 10**13}]
 )
 def test_a_denoiser_that_cannot_be_built_is_named_with_its_options(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=f"a StableAudioDiTModel with {options} cannot be built: "):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}` is .*; it has to be an integer"):
         new_denoiser(2, 9, options, conditioner_hidden_size=8, class_names=(), text_hidden_size=None)
 
 

@@ -137,7 +137,7 @@ def test_a_codec_that_cannot_be_cut_encodes_items_as_a_whole(sounds: Path, tmp_p
     codec(norm="time_group_norm").save_pretrained(tmp_path / "model")
     finished = run(encode_command(tmp_path))
     assert finished.returncode == 0, finished.stderr
-    assert "each item is enprocessed as a whole: " in finished.stderr
+    assert "each item is encoded as a whole: " in finished.stderr
     row = datasets.load_dataset(str(tmp_path / "codes"), split="train").with_format("torch")[2]
     with torch.no_grad():
         expected = codec(norm="time_group_norm").encode(read_audio(sounds / "2.wav")[0][None]).audio_codes[0].T
