@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from diffusers.utils.accelerate_utils import apply_forward_hook
@@ -56,6 +57,17 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
     def freeze_encoder(self) -> None:
         """Freeze the encoder, so that only the decoder trains."""
         self.encoder.requires_grad_(False)
+
+    def register_to_config(self, **arguments: object) -> None:
+        """Register the arguments, and the latent channels by the name that `StableAudio3Pipeline` reads."""
+        configured: Any = super()
+        configured.register_to_config(**arguments)
+        self.config.latent_dim = self.latent_channels  # an attribute, not a config key: it is not saved
+
+    @property
+    def downsampling_ratio(self) -> int:
+        """`hop_length`, by the name that `StableAudio3Pipeline` reads."""
+        return self.hop_length
 
     def use_plain_coder(self) -> None:
         """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""

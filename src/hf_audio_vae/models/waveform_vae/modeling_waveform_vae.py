@@ -141,20 +141,10 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         self.decoder = WaveformDecoder(audio_channels, decoder_input_channels, decoder_widths, strides[::-1], causal)
         self.coder = self.new_coder()
 
-    def register_to_config(self, **arguments: object) -> None:
-        """Register the arguments, and the latent channels by the name that `StableAudio3Pipeline` reads."""
-        super().register_to_config(**arguments)
-        self.config.latent_dim = self.latent_channels  # an attribute, not a config key: it is not saved
-
     @property
     def hop_length(self) -> int:
         """Samples per latent frame."""
         return math.prod(self.config.downsampling_ratios)
-
-    @property
-    def downsampling_ratio(self) -> int:
-        """`hop_length`, by the name that `StableAudio3Pipeline` reads."""
-        return self.hop_length
 
     @property
     def latent_channels(self) -> int:
