@@ -32,7 +32,6 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
     encoder: nn.Module
     decoder: nn.Module
-    register_to_config: Callable[..., None]
     descriptive_arguments = frozenset(("latents_mean", "latents_std"))
     use_slicing = False
 
