@@ -2,21 +2,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
-import transformers
-from diffusers import AudioPipelineOutput, DiffusionPipeline, ModelMixin, SchedulerMixin, StableAudioDiTModel
+from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin, StableAudioDiTModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.files.fingerprints import fingerprint_differences
-from hf_audio_vae.files.loading import load_checked
-from hf_audio_vae.files.location import check_revision
-from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
@@ -27,6 +22,7 @@ from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditionerOutput,
 )
 from hf_audio_vae.pipelines.arguments import count, finite, integer
+from hf_audio_vae.pipelines.components import check_components
 from hf_audio_vae.pipelines.noise_levels import NoiseLevels
 from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_ranges
 
@@ -34,8 +30,6 @@ ValueT = TypeVar("ValueT")
 ClassLabels = int | str | Sequence[int | str]
 MAX_INFERENCE_STEPS = 10_000  # more is a mistake, and would run for days
 OUTPUT_TYPES = ("pt", "np", "latent")
-CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
-LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
 
 
 class AudioLatentDiffusionPipeline(DiffusionPipeline):
@@ -99,35 +93,10 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             options: Arguments of `DiffusionPipeline.from_pretrained`.
 
         Raises:
-            ValueError: The index names a component of an unexpected library, which would be imported; or see
-                `load_checked`.
-            OSError: There is no such folder or repository, or it has no safetensors files.
+            ValueError, OSError: See `check_components`.
         """
-        check_revision(pretrained_model_name_or_path, options.get("revision"))
-        location = {
-            name: options[name] for name in ("revision", "cache_dir", "token", "local_files_only") if name in options
-        }
-        try:
-            index = cls.load_config(pretrained_model_name_or_path, **location)
-        except OSError as error:
-            raise OSError(
-                f"no pipeline can be loaded from {str(pretrained_model_name_or_path)!r}; name a folder or a Hub id "
-                f"with a `model_index.json`. {error}"
-            ) from error
-        for component, entry in index.items():
-            library = entry[0] if isinstance(entry, list) and component not in options else None
-            known = library is None or str(library).partition(".")[0] in LIBRARIES
-            if not known and not options.get("trust_remote_code"):
-                raise ValueError(
-                    f"{pretrained_model_name_or_path} has a `{component}` of the library {library!r}, none of "
-                    f"{', '.join(LIBRARIES)}; if you trust its code, pass `trust_remote_code=True`."
-                )
         options = {"use_safetensors": True} | options
-        name = str(pretrained_model_name_or_path)
-        folder = Path(name if Path(name).is_dir() else cls.download(name, **options))
-        for component, entry in index.items():
-            if isinstance(entry, list) and len(entry) == 2 and component not in options:
-                _check_component(folder / component, *entry, variant=options.get("variant"))
+        check_components(cls, str(pretrained_model_name_or_path), options)
         return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @property
@@ -395,17 +364,6 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             if isinstance(component, torch.nn.Module):
                 check_finite_weights(f"the `{name}`", component)
         raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
-
-
-def _check_component(folder: Path, library: object, class_name: object, *, variant: str | None) -> None:
-    """Check the files of a model of diffusers or transformers, see `load_checked`; models of this package do so."""
-    model_class = getattr(CHECKED_LIBRARIES.get(str(library)), str(class_name), None)
-    if not isinstance(model_class, type) or not issubclass(model_class, ModelMixin | PreTrainedModel):
-        return
-    if "quantization_config" in read_config(str(folder))[0]:  # its weights have other names and shapes
-        return
-    has_variant = variant is not None and any(folder.glob(f"*.{variant}*"))
-    load_checked(model_class, folder, variant=variant if has_variant else None, device_map={"": "meta"})
 
 
 def _described(vae: AutoencoderModel) -> str | None:

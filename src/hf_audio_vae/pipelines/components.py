@@ -1,0 +1,63 @@
+"""Checks of the components of a saved pipeline, before any of them is loaded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import transformers
+from diffusers import DiffusionPipeline, ModelMixin
+from transformers import PreTrainedModel
+
+from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.pretrained import read_config
+
+CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only")
+
+
+def check_components(pipeline_class: type[DiffusionPipeline], name: str, options: Mapping[str, Any]) -> None:
+    """Raise an error unless a pipeline's components are of known libraries and have exactly their weights.
+
+    Args:
+        pipeline_class (`type`): Class of the pipeline.
+        name (`str`): A folder or a Hub id.
+        options (`Mapping`): Arguments of `from_pretrained`; components among them replace those of the folder.
+
+    Raises:
+        ValueError: The index names a component of an unexpected library, which would be imported; or see
+            `load_checked`.
+        OSError: There is no such folder or repository, or it has no safetensors files.
+    """
+    check_revision(name, options.get("revision"))
+    try:
+        index = pipeline_class.load_config(name, **{key: options[key] for key in HUB_OPTIONS if key in options})
+    except OSError as error:
+        raise OSError(
+            f"no pipeline can be loaded from {name!r}; name a folder or a Hub id with a `model_index.json`. {error}"
+        ) from error
+    saved = {key: entry for key, entry in index.items() if isinstance(entry, list) and key not in options}
+    for component, (library, *_) in saved.items():
+        known = library is None or str(library).partition(".")[0] in LIBRARIES
+        if not known and not options.get("trust_remote_code"):
+            raise ValueError(
+                f"{name} has a `{component}` of the library {library!r}, none of {', '.join(LIBRARIES)}; if you trust "
+                f"its code, pass `trust_remote_code=True`."
+            )
+    folder = Path(name if Path(name).is_dir() else pipeline_class.download(name, **options))
+    for component, entry in saved.items():
+        if len(entry) == 2:
+            _check_weights(folder / component, *entry, variant=options.get("variant"))
+
+
+def _check_weights(folder: Path, library: object, class_name: object, *, variant: str | None) -> None:
+    """Check the files of a model of diffusers or transformers; models of this package do so when they are loaded."""
+    model_class = getattr(CHECKED_LIBRARIES.get(str(library)), str(class_name), None)
+    if not isinstance(model_class, type) or not issubclass(model_class, ModelMixin | PreTrainedModel):
+        return
+    if "quantization_config" in read_config(str(folder))[0]:  # its weights have other names and shapes
+        return
+    has_variant = variant is not None and any(folder.glob(f"*.{variant}*"))
+    load_checked(model_class, folder, variant=variant if has_variant else None, device_map={"": "meta"})
