@@ -10,11 +10,16 @@ from typing import Any
 import yaml
 
 REPO = Path(__file__).parents[1]
-DEMO, VQVAE = "demo", "vqvae-demo"
+DEMO, STFT, VQVAE = "demo", "stft-vae-demo", "vqvae-demo"
 # Crops and rates of the published tables, which the demo's recipe had then.
 PUBLISHED = {"segment_seconds": 0.5, "learning_rate": 3e-3, "lr_warmup_steps": 20, "ema_decay": 0.98}
 AUTOENCODER = "train_autoencoder.py"
-SCRIPTS = {DEMO: AUTOENCODER, VQVAE: AUTOENCODER, "latent-diffusion-demo": "train_latent_diffusion.py"}
+SCRIPTS = {
+    DEMO: AUTOENCODER,
+    STFT: AUTOENCODER,
+    VQVAE: AUTOENCODER,
+    "latent-diffusion-demo": "train_latent_diffusion.py",
+}
 
 
 def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO) -> list[dict[str, float]]:
