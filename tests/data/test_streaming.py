@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import select
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -305,3 +307,18 @@ def test_an_empty_data_set_is_an_error() -> None:
     empty = datasets.IterableDataset.from_generator(lambda: iter(()), features=features)
     with pytest.raises(ValueError, match="holds no items"):
         read(StreamLoader(stream_of(empty)), 1)
+
+
+HELD_AT_EXIT = """
+import sys
+from hf_audio_vae.data import CropStream, StreamLoader, load_audio_stream
+source = load_audio_stream(sys.argv[1])
+stream = CropStream(source, crop_length=100, batch_size=1, seed=0, sampling_rate=8000, audio_channels=1)
+batches = iter(StreamLoader(stream, num_workers=2))
+next(batches)  # still referenced when the interpreter ends
+"""
+
+
+@pytest.mark.slow
+def test_a_loader_that_is_held_at_the_end_of_a_process_does_not_keep_it(folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", HELD_AT_EXIT, str(folder)], check=True, timeout=100)

@@ -1,5 +1,6 @@
 """Worker processes that read an `ItemStream`, and the position of the stream."""
 
+import atexit
 import ctypes
 import logging
 import multiprocessing.connection
@@ -7,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Generic
@@ -29,7 +30,7 @@ class DeadWorkerError(RuntimeError):
 def _begin_worker(parent: int, worker: int) -> None:
     """Tie a worker to its parent: ignore signals to the process group, and end if the parent is killed.
 
-    The loader sends SIGTERM to a worker that does not end, and the interpreter sends it once more.
+    The first SIGTERM is ignored, since it may be one to the group: then, the run still needs batches for its step.
     """
     if sys.platform == "linux":  # a worker may wait forever for a lock that a killed parent held
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -37,6 +38,11 @@ def _begin_worker(parent: int, worker: int) -> None:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _kill(workers: Iterable[multiprocessing.process.BaseProcess]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 class StreamLoader(Generic[BatchT]):
@@ -89,6 +95,9 @@ class StreamLoader(Generic[BatchT]):
         # notices it within seconds, between two batches.
         if workers and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # The interpreter sends one SIGTERM to the workers of a loader that is still referenced, and waits for them.
+        end_workers = partial(_kill, workers)
+        atexit.register(end_workers)
         try:
             yield from iterator
         except (RuntimeError, EOFError, OSError) as error:
@@ -101,6 +110,8 @@ class StreamLoader(Generic[BatchT]):
                     f"memory, lower `--dataloader_num_workers` or `--shuffle_buffer_size`."
                 ) from error
             raise
+        finally:
+            atexit.unregister(end_workers)
 
     @property
     def epoch(self) -> int:
