@@ -147,7 +147,11 @@ class Run:
     def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
         """Compare the recipe with the checkpoint's. A data set may have moved, and options may have been added."""
         moved = {name for name, content in self.contents.items() if contents.get(name) == content}
-        changed = sorted(n for n, v in self.recipe.items() if n in theirs and theirs[n] != v and n not in moved)
+        changed = sorted(
+            name
+            for name, value in self.recipe.items()
+            if name in theirs and name not in moved and not _equal(value, theirs[name])
+        )
         if changed and not self.accept_changes:
             raise ValueError(
                 f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
@@ -164,3 +168,10 @@ class Run:
         if "discriminator" in self.learners:
             discriminator = self.accelerator.unwrap_model(self.learners["discriminator"].module)
             discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Compare values of a recipe; a key that a version did not have yet is as one that is `None`."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return all(_equal(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys())
+    return bool(ours == theirs)
