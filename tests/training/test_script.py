@@ -246,7 +246,8 @@ def test_a_full_disk_ends_a_run_with_one_line_and_the_older_checkpoint(tmp_path:
     assert finished.returncode == 2
     assert "Traceback" not in finished.stderr
     assert (
-        "checkpoint-8 cannot be written: File too large. checkpoint-4 is whole: " in finished.stderr.splitlines()[-1]
+        "checkpoint-8 cannot be written: File too large. checkpoint-4 is complete: "
+        in finished.stderr.splitlines()[-1]
     )
     assert steps(tmp_path / "out") == [4]
     assert not list((tmp_path / "out").glob(".*"))
