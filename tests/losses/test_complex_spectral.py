@@ -87,3 +87,10 @@ def test_correlation_sees_the_image_and_not_the_gain() -> None:
 def test_correlation_of_mono_is_refused() -> None:
     with pytest.raises(ValueError, match="`stereo_correlation` needs stereo, got 1 channels"):
         StereoCorrelationLoss()(noise(1, 1, 100), noise(1, 1, 100))
+
+
+def test_a_constant_phase_has_no_distance_of_phase_derivatives() -> None:
+    x = noise(1, 2, 12000)
+    turned = torch.fft.irfft(1j * torch.fft.rfft(x), n=x.shape[-1])  # every partial is a quarter of a period later
+    distances = [float(PhaseDerivativeLoss(window_lengths=(256,))(y, x)) for y in (turned, noise(3, 2, 12000)[2:])]
+    assert distances[0] < 0.1 * distances[1]

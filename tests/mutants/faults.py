@@ -3,6 +3,13 @@
 from tests.mutants.fault import Fault
 
 LOSSES = (
+    Fault("losses/complex_spectral.py", "** (self.exponent - 1)", "** self.exponent"),
+    Fault(
+        "losses/complex_spectral.py", "window_length ** (-self.exponent / 2)", "window_length ** (self.exponent / 2)"
+    ),
+    Fault("losses/complex_spectral.py", "spectra.narrow(dim, 0, length).conj()", "spectra.narrow(dim, 0, length)"),
+    Fault("losses/stereo.py", "right.conj()", "right", "losses/test_complex_spectral.py"),
+    Fault("losses/stereo.py", "(powers[0] * powers[1])", "(powers[0] + powers[1])", "losses/test_complex_spectral.py"),
     Fault(
         "losses/kl.py", "self.weight * min(step / self.steps, 1.0)", "self.weight * min((step + 1) / self.steps, 1.0)"
     ),
@@ -425,6 +432,19 @@ COMMANDS = (
 )
 
 AUDIO = (
+    Fault("audio/completeness.py", "None if is_last or end == size", "None if is_last or end <= size"),
+    Fault(
+        "audio/stated_lengths.py",
+        "return 42 + 2 * count",
+        "return 42 + count",
+        "audio/test_completeness.py::test_a_rarer_format_is_whole_or_refused",
+    ),
+    Fault(
+        "audio/unset_lengths.py",
+        "and not _has_resource_fork(Path(stream.name))",
+        "",
+        "audio/test_io.py::test_a_file_of_attributes_of_macos_changes_nothing",
+    ),
     Fault("audio/distance.py", "math.sqrt(target[0].numel())", "math.sqrt(target.numel())"),
     Fault("audio/distance.py", "(estimate.log() - target.log())", "(estimate.log10() - target.log10())"),
     Fault(
@@ -528,6 +548,12 @@ MODELS = (
 )
 
 MODULES = (
+    Fault("modules/short_time.py", "** (self.exponent - 1)", "** self.exponent"),
+    Fault("modules/short_time.py", "left=(window_length - hop_length) // 2", "left=window_length // 2"),
+    Fault("modules/short_time.py", "** (1 / self.exponent - 1)", "** (1 / self.exponent)"),
+    Fault("modules/short_time.py", "(0, 0, delay, last - delay)", "(0, 0, last - delay, delay)"),
+    Fault("modules/short_time.py", "(start + left - reach) // hop + 1", "(start + left - reach) // hop + 2"),
+    Fault("modules/convnext.py", "groups=self.groups).squeeze(2)", "groups=self.groups).squeeze(2).roll(1, -1)"),
     Fault("modules/distributions.py", "return 0.5 * (mean.square()", "return (mean.square()"),
     Fault(
         "modules/distributions.py",
@@ -731,6 +757,12 @@ TOKENS = (
 )
 
 RUNTIME = (
+    Fault(
+        "runtime/incremental.py",
+        "determined + (alignment.left if last else 0)",
+        "determined",
+        "runtime/test_streaming.py::test_pieces_make_the_whole_whatever_they_are[STFTVAE]",
+    ),
     Fault(
         "runtime/chunking.py",
         "return first // hop_length, frame_count(last, hop_length)",
