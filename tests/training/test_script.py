@@ -35,7 +35,7 @@ from tests.training.runs import (
 
 def refusal(recipe: Path, out: Path, *options: str) -> str:
     """The line of a run that ends before it opens its data."""
-    finished = run(command(recipe, out, "--dataset_name", "nowhere/at-all", *options))
+    finished = run(command(recipe, out, "--dataset_name", "/nowhere/at-all", *options))
     assert finished.returncode == 2
     (line,) = [line for line in finished.stderr.splitlines() if not line.startswith("INFO")]
     return line
