@@ -70,19 +70,44 @@ def test_a_cut_file_is_refused_when_it_is_opened(name: str, share: float) -> Non
         pass
 
 
-@pytest.mark.parametrize("container", ["NIST", "VOC", "SVX", "AVR", "MPC2K", "MAT5"])
+@pytest.mark.parametrize("container", ["NIST", "VOC", "SVX", "AVR", "MPC2K", "MAT5", "CAF", "AU"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_rarer_format_is_whole_or_refused(container: str, channels: int) -> None:
     if (container, channels) == ("SVX", 2):
         pytest.skip("libsndfile writes it in mono")
     samples = np.random.default_rng(0).uniform(-1, 1, (5000, channels))
     stream = io.BytesIO()
-    soundfile.write(stream, samples, 16000, format=container, subtype="PCM_16")
+    soundfile.write(
+        stream, samples, 16000, format=container, subtype="PCM_16", endian="LITTLE" if container == "AU" else None
+    )
     content = stream.getvalue()
     assert read_audio(content)[0].shape == (channels, 5000)
-    for length in (len(content) - 16, len(content) // 2, 400):
+    for length in (len(content) - 16, len(content) // 2):
         with pytest.raises(AudioDecodeError, match="incomplete"):
             read_audio(content[:length])
+    with pytest.raises(AudioDecodeError):
+        read_audio(content[:400])
+
+
+def test_a_cut_psion_file_is_refused() -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.random.default_rng(0).uniform(-1, 1, 5000), 8000, format="WVE", subtype="ALAW")
+    assert read_audio(stream.getvalue())[0].shape == (1, 5000)
+    with pytest.raises(AudioDecodeError, match="incomplete"):
+        read_audio(stream.getvalue()[:-16])
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "GSM610"), ("WAV", "G721_32"), ("AU", "G723_24")])
+def test_an_encoding_without_seeking_is_read_in_order(container: str, subtype: str) -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.random.default_rng(0).uniform(-1, 1, 4800), 8000, format=container, subtype=subtype)
+    expected = soundfile.read(io.BytesIO(stream.getvalue()), dtype="float32")[0]
+    assert np.array_equal(read_audio(stream.getvalue())[0][0], expected)
+    with open_audio(stream.getvalue()) as reader:
+        pieces = [reader.read(start, 1600) for start in (0, 1600, 3200)]
+        assert np.array_equal(torch.cat(pieces, dim=-1)[0], expected[:4800])
+        with pytest.raises(AudioDecodeError, match="convert it to PCM"):
+            reader.read(0, 10)
 
 
 def test_a_raw_file_is_refused_with_a_remedy(tmp_path: Path) -> None:

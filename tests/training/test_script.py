@@ -85,6 +85,12 @@ def test_a_run_replaces_no_file_of_another_origin(tmp_path: Path, name: str) -> 
     assert ("would replace" in line) == (name != "recipe.yaml")  # which marks a folder that a run has published
 
 
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/README.md").symlink_to("nowhere")
+    assert "out holds README.md, which the run would replace" in refusal(write_recipe(tmp_path), tmp_path / "out")
+
+
 def test_a_resumed_run_replaces_its_own_files_after_a_kill_between_any_two_of_them(tmp_path: Path) -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", "out"])
     config = config.model_copy(update={"output_dir": tmp_path / "out", "resume_from_checkpoint": "latest"})

@@ -19,10 +19,10 @@ MP3_TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"\0")
 def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
     """Describe the part of encoded audio that is missing or damaged.
 
-    - WAV, RF64, W64, AIFF, AU and MP4: a chunk is longer than the rest of the file. A WAV from a pipe has no length:
-      its size is 0, or just below 2 or 4 GiB.
+    - WAV, RF64, W64, AIFF, CAF, AU and MP4: a chunk is longer than the rest of the file. A WAV from a pipe has no
+      length: its size is 0, or just below 2 or 4 GiB.
     - Ogg: the file ends inside of a page. Thorough: a page is missing, or its checksum is wrong.
-    - NIST SPHERE, VOC, 8SVX, AVR, MPC2000 and MATLAB 5: the header states a greater length.
+    - NIST SPHERE, VOC, 8SVX, AVR, MPC2000, WVE and MATLAB 5: the header states a greater length.
     - MP3: the Xing header counts more bytes than the file has. Thorough: frames are missing, or do not follow each
       other. Damage inside a frame has no checksum.
 
@@ -40,8 +40,8 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
         return _short_chunk(stream, size, layout)
     if head[:4] == b"OggS":
         return _damaged_page(stream, size) if thorough else _cut_page(stream, size)
-    if head[:4] == b".snd":
-        offset, length = struct.unpack(">II", head[4:12]) if len(head) >= 12 else (0, 0)
+    if order := {b".snd": ">", b"dns.": "<"}.get(head[:4]):
+        offset, length = struct.unpack(f"{order}II", head[4:12]) if len(head) >= 12 else (0, 0)
         return _shortage(length, size - offset)
     if head[4:8] == b"ftyp":
         return _short_box(stream, size)
@@ -99,6 +99,7 @@ CHUNKED = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), WAV),
     b"RIFX": ChunkLayout(12, ">4sI", b"data"),
     b"FORM": ChunkLayout(12, ">4sI", b"SSND"),
+    b"caff": ChunkLayout(8, ">4sQ", b"data", alignment=1),
     b"riff": ChunkLayout(40, "<16sQ", W64_DATA, alignment=8, counts_header=True),
 }
 IFF_TYPES = (b"8SVX", b"16SV")

@@ -184,9 +184,12 @@ class _SoundFileReader:
         self.sampling_rate = self._file.samplerate
         self.audio_channels = self._file.channels
         self.num_samples = self._file.frames
+        self._position = 0  # of the next sample, if the encoding allows no seeking
 
     def read(self, start: int, count: int) -> Tensor:
         count = min(count, max(self.num_samples - start, 0))
+        if not self._file.seekable():
+            return self._read_on(start, count)
         skipped = min(start, self._preroll)
         try:
             if self._file.subtype == "VORBIS":
@@ -197,6 +200,14 @@ class _SoundFileReader:
             samples = np.concatenate(list(self._blocks(skipped + count)))[skipped:]
         except soundfile.LibsndfileError as error:
             raise AudioDecodeError(f"the audio cannot be decoded: {error.error_string}") from error
+        return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
+
+    def _read_on(self, start: int, count: int) -> Tensor:
+        """Read from where the last read ended: GSM 6.10, G.721 and the like can only be decoded in order."""
+        if start != self._position:
+            raise AudioDecodeError("the audio has an encoding that is decoded only from its start; convert it to PCM.")
+        samples = np.concatenate(list(self._blocks(count)))
+        self._position += len(samples)
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
 
     def _blocks(self, count: int) -> Iterator[np.ndarray]:

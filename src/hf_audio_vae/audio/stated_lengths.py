@@ -12,8 +12,8 @@ VOC_TERMINATOR = 0
 def stated_end(stream: BinaryIO) -> int | None:
     """Return the position where the samples end according to the header, `None` if the format states no length.
 
-    NIST SPHERE, AVR and MPC2000 count samples, Creative Voice and MATLAB 5 files consist of sized parts. IRCAM, PAF,
-    PVF, MATLAB 4 and raw files end wherever they end.
+    NIST SPHERE, AVR, MPC2000 and Psion WVE count samples. Creative Voice and MATLAB 5 files consist of sized parts.
+    IRCAM, PAF, PVF, MATLAB 4 and raw files end wherever they end.
     """
     stream.seek(0)
     head = stream.read(HEADER)
@@ -57,6 +57,10 @@ def _mpc2000(_: BinaryIO, head: bytes) -> int:
     return 42 + 2 * count * (2 if is_stereo else 1)
 
 
+def _psion(_: BinaryIO, head: bytes) -> int:
+    return 32 + int(struct.unpack_from(">I", head, 18)[0])
+
+
 def _matlab(stream: BinaryIO, head: bytes) -> int:
     order, position, size = {b"IM": "<", b"MI": ">"}[head[126:128]], 128, stream.seek(0, 2)
     while position + 8 <= size:
@@ -70,5 +74,6 @@ FORMATS: dict[bytes, Callable[[BinaryIO, bytes], int | None]] = {
     b"Creative Voice File": _voc,
     b"2BIT": _avr,
     b"\x01\x04": _mpc2000,
+    b"ALawSoundFile**": _psion,
     b"MATLAB 5.0": _matlab,
 }

@@ -53,12 +53,14 @@ def check_output_folder(config: TrainingConfig, files: Sequence[str]) -> None:
         ValueError: The output folder holds such files of another origin.
     """
     folder = config.output_dir
-    found = sorted({path.relative_to(folder).parts[0] for name in (*RUN_FILES, *files) for path in folder.glob(name)})
+    names = (*RUN_FILES, *files)
+    found = {path.relative_to(folder).parts[0] for name in names for path in folder.glob(name)}
+    found |= {Path(name).parts[0] for name in names if (folder / name).is_symlink()}  # may lead nowhere
     continued = is_continued(folder, config.resume_from_checkpoint)
     if found and not (continued and RECIPE_FILE in found):
         raise ValueError(
-            f"{folder} holds {', '.join(found)}, which the run would replace; choose another `--output_dir`, or move "
-            f"them away."
+            f"{folder} holds {', '.join(sorted(found))}, which the run would replace; choose another `--output_dir`, or "
+            f"move them away."
         )
 
 
