@@ -127,3 +127,19 @@ def test_a_tar_that_breaks_off_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no tar")
     with pytest.raises(OSError, match=r"x\.tar cannot be read: .*truncated header"):
         rows(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_links_are_the_sound_that_they_lead_to(mode: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / f"x.tar{mode[2:] and '.gz'}", mode) as tar:  # type: ignore[call-overload]
+        content = sound(1)
+        info = tarfile.TarInfo("a.flac")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+        links = (("b.flac", tarfile.LNKTYPE, "a.flac"), ("c.flac", tarfile.SYMTYPE, "a.flac"))
+        for name, kind, target in (*links, ("d.flac", tarfile.SYMTYPE, "nowhere.flac")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    found = [(row["audio"]["path"], row["audio"]["bytes"]) for row in rows(tmp_path)]
+    assert found == [(name, content) for name in ("a.flac", "b.flac", "c.flac")] + [("d.flac", b"")]

@@ -64,7 +64,7 @@ def _columns(paths: Sequence[str]) -> tuple[bool, list[str], list[str]]:
     samples, several, counts = 0, False, Counter[str]()
     found: dict[bool, dict[str, bool]] = {True: {}, False: {}}  # columns, and whether they hold audio
     for path in paths:
-        with _opened(path, "r:*") as archive:
+        with _opened(path) as archive:
             names = [member.name for member in archive if _is_sample_file(member)]
         for by_column, columns in found.items():
             columns |= {_field(name, by_column)[1]: is_audio_name(name) for name in names}
@@ -84,12 +84,11 @@ def _json_features(paths: Sequence[str], by_column: bool) -> datasets.Features:
     """Infer the types of the columns of JSON from all their values."""
     schema, batch = pa.schema([]), defaultdict[str, list[Any]](list)
     for path in paths:
-        with _opened(path, "r:*") as archive:
+        with _opened(path) as archive:
             for member in archive:
                 if _is_json(member.name) and _is_sample_file(member):
-                    file = archive.extractfile(member)
                     column = batch[_field(member.name, by_column)[1]]
-                    column.append(_decoded(member.name, file.read() if file else b""))
+                    column.append(_decoded(member.name, _content(archive, member)))
                     if len(column) == JSON_BATCH:
                         schema = _widened(schema, batch, path)
         schema = _widened(schema, batch, path)
@@ -126,25 +125,21 @@ def _field(name: str, by_column: bool) -> tuple[str, str]:
 
 def _is_sample_file(member: tarfile.TarInfo) -> bool:
     name = PurePosixPath(member.name).name
-    return member.isfile() and not name.startswith(".") and "." in name
+    return (member.isfile() or member.islnk() or member.issym()) and not name.startswith(".") and "." in name
 
 
 def _rows(paths: Sequence[str], by_column: bool) -> Iterator[dict[str, Any]]:
     """Yield the samples: members of one name that follow each other, each column once."""
     for path in paths:
         row: dict[str, Any] = {}
-        with _opened(path, "r|*") as archive:
+        with _opened(path) as archive:
             for member in filter(_is_sample_file, archive):
                 key, column = _field(member.name, by_column)
                 if row and (row["__key__"] != key or column in row):
                     yield row
                     row = {}
-                file = archive.extractfile(member)
-                row |= {
-                    "__key__": key,
-                    "__url__": as_utf8(path),
-                    column: _decoded(member.name, file.read() if file else b""),
-                }
+                content = _content(archive, member)
+                row |= {"__key__": key, "__url__": as_utf8(path), column: _decoded(member.name, content)}
         if row:
             yield row
 
@@ -152,6 +147,15 @@ def _rows(paths: Sequence[str], by_column: bool) -> Iterator[dict[str, Any]]:
 def _rows_with_gaps(paths: Sequence[str], by_column: bool, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for row in _rows(paths, by_column):
         yield {column: row.get(column) for column in columns}
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Read a member, or the member that it links to: tar writes links for files that share their content."""
+    try:
+        file = archive.extractfile(member)
+    except (KeyError, RecursionError):  # the link leads nowhere
+        return b""
+    return file.read() if file else b""
 
 
 def _decoded(name: str, content: bytes) -> Any:
@@ -165,9 +169,9 @@ def _decoded(name: str, content: bytes) -> Any:
 
 
 @contextmanager
-def _opened(path: str, mode: Any) -> Iterator[tarfile.TarFile]:
+def _opened(path: str) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(path, mode) as archive:
+        with tarfile.open(path) as archive:
             yield archive
     except tarfile.TarError as error:
         raise OSError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

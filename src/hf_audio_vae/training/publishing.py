@@ -59,8 +59,8 @@ def check_output_folder(config: TrainingConfig, files: Sequence[str]) -> None:
     continued = is_continued(folder, config.resume_from_checkpoint)
     if found and not (continued and RECIPE_FILE in found):
         raise ValueError(
-            f"{folder} holds {', '.join(sorted(found))}, which the run would replace; choose another `--output_dir`, or "
-            f"move them away."
+            f"{folder} holds {', '.join(sorted(found))}, which the run would replace; choose another "
+            f"`--output_dir`, or move them away."
         )
 
 
