@@ -13,12 +13,11 @@ from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 
 
 class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
-    """VAE on the frames of a short-time Fourier transform: waveform in, waveform out, cheap to train.
+    """VAE on the frames of a short-time Fourier transform: waveform in, waveform out.
 
     The encoder compresses the magnitude of complex spectra (all channels of a frame together), applies ConvNeXt blocks
     with strides, and returns the posterior. The decoder mirrors it and ends with an inverse STFT, as Vocos (Siuzdak,
-    arXiv:2306.00814). Most of the work is done at the frame rate, so a step costs a fraction of that of a network on
-    samples.
+    arXiv:2306.00814). All blocks run at the frame rate or below.
 
     Args:
         downsampling_ratios (`tuple[int, ...]`): Hop of the STFT in samples, then the strides between the stages.

@@ -34,7 +34,7 @@ class WaveformVQVAE(TransformersAutoencoderMixin, PreTrainedAudioTokenizerBase):
     """Convolutional codec on waveforms with residual vector quantization, or finite scalar quantization.
 
     DAC and EnCodec are two configurations of it; `convert_dac` and `convert_encodec` read and write their files. With
-    `stft_options`, its networks are those of `STFTVAE`, which train several times as fast. It
+    `stft_options`, its networks are those of `STFTVAE`. It
     also keeps every sample at odd strides, trains through any of its quantizers, codes long signals exactly in chunks,
     and gives an item the same codes with any padding in a batch.
 
