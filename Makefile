@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN = $(VENV)/bin
 DEMO ?= outputs/demo
 DEMO_OPTIONS ?=
+HELD_OUT = data/held_out/music_musicbox.ogg data/held_out/speech_en_0890.flac
 GENERATOR ?= outputs/generator
 GENERATOR_OPTIONS ?=
 LATENTS ?= outputs/latents
@@ -30,11 +31,12 @@ $(VENV)/.installed: setup.cfg constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,dev]"
 	touch $@
 
-demo: env  ## Train on the audio in data/train, reconstruct sound that was held out
+demo: env  ## Reconstruct held-out sound with the model of this package, fine-tune it on data/train, reconstruct again
 	rm -rf $(DEMO)
-	$(BIN)/python training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir $(DEMO) $(DEMO_OPTIONS)
-	$(BIN)/hf-audio-vae reconstruct data/held_out/music_musicbox.ogg data/held_out/speech_en_0890.flac \
-		--model $(DEMO) --output_dir $(DEMO)/reconstructions
+	$(BIN)/hf-audio-vae reconstruct $(HELD_OUT) --output_dir $(DEMO)/before
+	$(BIN)/python training/train_autoencoder.py --config training/recipes/finetune-demo.yaml --output_dir $(DEMO) \
+		$(DEMO_OPTIONS)
+	$(BIN)/hf-audio-vae reconstruct $(HELD_OUT) --model $(DEMO) --output_dir $(DEMO)/reconstructions
 
 generate: env  ## Encode the sound with the demo's model, train a denoiser on its latents, generate sound
 	test -f $(DEMO)/config.json || $(MAKE) demo

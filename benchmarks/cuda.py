@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit of all sections")
     parser.add_argument("--output_dir", type=Path, help="default outputs/gpu, or outputs/gpu-dry-run in a dry run")
     parser.add_argument("--dry_run", action="store_true", help="tiny sizes, on the CPU")
-    parser.add_argument("--recipe", default="demo", help="recipe of the section `train`")
+    parser.add_argument("--recipe", default="stft-vae-demo", help="recipe of the section `train`")
     parser.add_argument("options", nargs=argparse.REMAINDER, help="after `--`: options of the training script")
     arguments = parser.parse_args()
     if not arguments.dry_run and not torch.cuda.is_available():

@@ -30,7 +30,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import open_audio
 
 CONFIGS = {
-    "demo": {  # from training/recipes/demo.yaml
+    "demo": {  # from training/recipes/waveform-vae-demo.yaml
         "encoder_hidden_size": 16,
         "downsampling_ratios": [2, 4, 4],
         "channel_multiples": [1, 2, 4],

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 REPO = Path(__file__).parents[1]
-DEMO, STFT, VQVAE = "demo", "stft-vae-demo", "vqvae-demo"
+DEMO, STFT, VQVAE = "waveform-vae-demo", "stft-vae-demo", "vqvae-demo"
 # Crops and rates of the published tables, which the demo's recipe had then.
 PUBLISHED = {"segment_seconds": 0.5, "learning_rate": 3e-3, "lr_warmup_steps": 20, "ema_decay": 0.98}
 AUTOENCODER = "train_autoencoder.py"

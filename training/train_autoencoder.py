@@ -1,6 +1,6 @@
 """Train or fine-tune an audio autoencoder.
 
-accelerate launch training/train_autoencoder.py --config training/recipes/demo.yaml --output_dir outputs/mine
+accelerate launch training/train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --output_dir outputs/mine
 """
 
 import math

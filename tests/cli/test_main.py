@@ -11,6 +11,7 @@ from safetensors import safe_open
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import read_audio, resample
 from hf_audio_vae.cli.main import main
+from hf_audio_vae.files.location import DEFAULT_MODEL
 
 REPO = Path(__file__).parents[2]
 MUSIC = str(REPO / "data/held_out/music_musicbox.ogg")  # 44.1 kHz, stereo
@@ -46,6 +47,20 @@ def test_reconstruct_writes_sound_picture_and_table(
     expected = resample(read_audio(MUSIC)[0].mean(dim=0, keepdim=True), 44100, 16000)
     torch.testing.assert_close(music, expected, rtol=0, atol=1e-6)
     assert all(word in out for word in ("SI-SDR", "multi-resolution STFT", "mel distance", "times real time"))
+
+
+def test_without_a_model_the_one_of_this_package_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encode", SPEECH, "--output_dir", str(tmp_path)]) == 0
+    latents = tmp_path / "speech_en_0890.safetensors"
+    with safe_open(latents, "pt") as file:
+        assert file.metadata()["model"] == DEFAULT_MODEL, "a name that other machines know, too"
+    assert main(["decode", str(latents), "--output_dir", str(tmp_path)]) == 0
+    assert main(["reconstruct", SPEECH, "--output_dir", str(tmp_path)]) == 0
+    capsys.readouterr()
+    decoded, rate = read_audio(tmp_path / "speech_en_0890.wav")
+    expected, _ = read_audio(tmp_path / "speech_en_0890.reconstruction.wav")
+    assert rate == 24000
+    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
 
 
 def test_decoding_what_was_encoded_is_the_reconstruction(model_folder: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hf_audio_vae import AudioLatentDiffusionPipeline
 from hf_audio_vae.data import CodesRecord, read_record
 from hf_audio_vae.discriminators.ensemble import load_discriminators
+from hf_audio_vae.files.location import DEFAULT_MODEL, PRETRAINED, located, model_location
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.tokens import load_tokens
 
@@ -25,3 +26,18 @@ from hf_audio_vae.tokens import load_tokens
 def test_a_folder_has_no_revisions(load: Callable[[Path, str], object], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`revision` 'abc' has no effect on the local folder .*; leave it out"):
         load(tmp_path, "abc")
+
+
+def test_a_model_of_this_package_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_location(DEFAULT_MODEL) == str(PRETRAINED / DEFAULT_MODEL)
+    assert Path(located(DEFAULT_MODEL, {})[0], "config.json").is_file()
+    with pytest.raises(ValueError, match="`revision` 'abc' has no effect"):
+        load_autoencoder(DEFAULT_MODEL, revision="abc")
+    (tmp_path / DEFAULT_MODEL).mkdir()
+    assert model_location(DEFAULT_MODEL) == DEFAULT_MODEL, "a folder comes before a name"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../pretrained", f"{DEFAULT_MODEL}/..", "/", "someone/model"])
+def test_other_names_are_no_models_of_this_package(name: str) -> None:
+    assert model_location(name) == name

@@ -37,7 +37,7 @@ from hf_audio_vae.runtime.chunking import Frames
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_file_arguments(parser, "decoded")
-    add_model_arguments(parser, required=False)  # default: the model named in the file
+    add_model_arguments(parser, default=None)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio, r
 from hf_audio_vae.audio.io import AudioReader
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
+from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.files.pretrained import DTYPES
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
@@ -33,9 +34,10 @@ def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None
     )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFAULT_MODEL) -> None:
     """Declare the arguments of `load_model`."""
-    parser.add_argument("--model", required=required, help="folder or Hub id")
+    described = "the model named in the file" if default is None else f"{default}, a model of this package"
+    parser.add_argument("--model", default=default, help=f"folder or Hub id; default {described}")
     add_location_arguments(parser)
 
 

@@ -1,18 +1,28 @@
-"""The location of a model or a data set: a folder or a Hub id, a subfolder and a revision."""
+"""The location of a model or a data set: a folder, a model of this package or a Hub id; a subfolder and a revision."""
 
 from pathlib import Path
 from typing import Any
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # a folder for each model of this package, by its name
+DEFAULT_MODEL = "stft-vae-24khz"
+
+
+def model_location(name: str) -> str:
+    """Return the folder of a model of this package; other names, and existing folders, are returned unchanged."""
+    shipped = PRETRAINED / name
+    is_shipped = shipped.parent == PRETRAINED and (shipped / "config.json").is_file()
+    return str(shipped) if is_shipped and not Path(name).is_dir() else name
+
 
 def check_revision(name: str | Path, revision: str | None) -> None:
     """Raise `ValueError` if a revision is given for a local folder, which has only one."""
-    if revision not in (None, "main") and Path(name).is_dir():
+    if revision not in (None, "main") and Path(model_location(str(name))).is_dir():
         raise ValueError(f"`revision` {revision!r} has no effect on the local folder {name}; leave it out.")
 
 
 def located(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Join a local folder and its subfolder, which diffusers ignores if the folder itself holds a model."""
-    subfolder = options.get("subfolder")
+    subfolder, name = options.get("subfolder"), model_location(name)
     if subfolder and Path(name).is_dir():
         return str(Path(name) / subfolder), {key: value for key, value in options.items() if key != "subfolder"}
     return name, options

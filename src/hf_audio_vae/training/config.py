@@ -1,6 +1,6 @@
 """Recipes: one complete YAML file per model. The command line can override every value.
 
-train_autoencoder.py --config training/recipes/demo.yaml --learning_rate 3e-4 --model.causal true
+train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --learning_rate 3e-4 --model.causal true
 """
 
 from collections.abc import Iterator, Mapping, Sequence
