@@ -11,6 +11,11 @@ from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import StreamingCoder
 from tests.models.probes import assert_equal_within_rounding, wrong_tensors
+from tests.models.spectrogram_vae.test_modeling_spectrogram_vae import (
+    TestCausalSpectrogramVAE,
+    TestClassicSpectrogramVAE,
+    TestSpectrogramVAE,
+)
 from tests.models.stft_vae.test_modeling_stft_vae import TestCausalSTFTVAE, TestSTFTVAE
 from tests.models.waveform_vae.test_modeling_waveform_vae import TestCausalWaveformVAE, TestWaveformVAE
 from tests.models.waveform_vqvae.test_modeling_waveform_vqvae import (
@@ -31,10 +36,14 @@ KINDS: list[Kind] = [
     TestFiniteScalarWaveformVQVAE,
     TestSTFTVAE,
     TestCausalSTFTVAE,
+    TestSpectrogramVAE,
+    TestCausalSpectrogramVAE,
+    TestClassicSpectrogramVAE,
 ]
 # Not by those names: pytest would collect their tests here, too.
 del TestWaveformVAE, TestCausalWaveformVAE, TestWaveformVQVAELikeDac, TestWaveformVQVAELikeEncodec
 del TestSTFTVAE, TestCausalSTFTVAE, TestMirroredWaveformVQVAE, TestFiniteScalarWaveformVQVAE
+del TestSpectrogramVAE, TestCausalSpectrogramVAE, TestClassicSpectrogramVAE
 
 every_kind = pytest.mark.parametrize("kind", [kind() for kind in KINDS], ids=lambda kind: type(kind).__name__[4:])
 

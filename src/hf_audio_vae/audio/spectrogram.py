@@ -51,13 +51,23 @@ def hann_window(length: int, device: torch.device = CPU) -> Tensor:
 
 
 @lru_cache(maxsize=128)
-def mel_filters(n_mels: int, n_fft: int, sampling_rate: int, device: torch.device = CPU) -> Tensor:
+def mel_filters(
+    n_mels: int,
+    n_fft: int,
+    sampling_rate: int,
+    min_frequency_hz: float = 0.0,
+    max_frequency_hz: float | None = None,
+    *,
+    device: torch.device = CPU,
+) -> Tensor:
     """Triangular filters of equal area on the Slaney mel scale (librosa's default).
 
     Args:
-        n_mels (`int`): Number of filters between 0 Hz and half the sampling rate.
+        n_mels (`int`): Number of filters.
         n_fft (`int`): Transform length.
         sampling_rate (`int`): Sampling rate in Hz.
+        min_frequency_hz (`float`): Lower end of the first filter.
+        max_frequency_hz (`float`, *optional*): Upper end of the last filter; half the sampling rate if not given.
         device (`torch.device`): Device of the filters.
 
     Returns:
@@ -66,8 +76,9 @@ def mel_filters(n_mels: int, n_fft: int, sampling_rate: int, device: torch.devic
     """
     with torch.inference_mode(False), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
+        highest = sampling_rate / 2 if max_frequency_hz is None else max_frequency_hz
         filters = mel_filter_bank(
-            n_fft // 2 + 1, n_mels, 0.0, sampling_rate / 2, sampling_rate, norm="slaney", mel_scale="slaney"
+            n_fft // 2 + 1, n_mels, min_frequency_hz, highest, sampling_rate, norm="slaney", mel_scale="slaney"
         )
         return torch.from_numpy(filters).float().T.contiguous().to(device)
 

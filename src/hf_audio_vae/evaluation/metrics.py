@@ -73,7 +73,7 @@ def mel_spectrogram_distance(estimate: Tensor | Spectra, target: Tensor | Spectr
     ours, theirs = Spectra.of(estimate), Spectra.of(target)
     distances: list[Tensor] = []
     for length, n_mels in MEL_SCALES:
-        filters = mel_filters(n_mels, length, sampling_rate, ours.waveform.device)
+        filters = mel_filters(n_mels, length, sampling_rate, device=ours.waveform.device)
         distances += mel_distance(ours, theirs, length, filters, power=2.0)
     return torch.stack(distances).sum(dim=0)
 

@@ -93,7 +93,7 @@ class MultiScaleMelLoss(nn.Module):
         device = ours.waveform.device
         with torch.autocast(device.type, enabled=False):
             distances = [
-                mel_distance(ours, theirs, length, mel_filters(count, length, self.sampling_rate, device))[0]
+                mel_distance(ours, theirs, length, mel_filters(count, length, self.sampling_rate, device=device))[0]
                 for length, count in self.scales
             ]
         return torch.stack(distances).sum(dim=0).mean()

@@ -13,6 +13,7 @@ from hf_audio_vae.models.registry import (
     saved_class,
     saved_config,
 )
+from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
@@ -27,6 +28,7 @@ __all__ = [
     "HierarchicalVQVAE",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
+    "SpectrogramVAE",
     "VariationalAutoencoderMixin",
     "WaveformVAE",
     "WaveformVQVAE",

@@ -26,7 +26,8 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     ``forward(waveform, generator=)`` returns an output with these attributes:
 
     - `sample` (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
-    - `reconstructions` (`tuple[torch.Tensor, ...]`): Predictions that training compares with the waveform.
+    - `reconstructions` (`tuple[torch.Tensor, ...]`): Predictions that training compares with the waveform; none if the
+      family has `reconstruction_terms`.
     - `losses` (`dict[str, torch.Tensor]`): The regularisers by name, scalars.
     - `regularisers` (`dict[str, torch.Tensor]`): `losses` for training; `"kl"` has one value per latent channel.
     - `latent_dist` (`DiagonalGaussian`) if the model has a posterior, or `audio_codes` if it has codebooks.
@@ -83,6 +84,16 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def codebook_hop_lengths(self) -> tuple[int, ...]:
         """Samples per code of each codebook."""
         return (self.hop_length,) * len(self.codebook_sizes)
+
+    @property
+    def reconstruction_terms(self) -> tuple[str, ...]:
+        """Names of the terms of `losses` that the family trains on instead of losses of waveforms; empty for most."""
+        return ()
+
+    @property
+    def decodes_whole_signals(self) -> bool:
+        """Whether every sample depends on the whole signal, although the layers code in chunks."""
+        return False
 
     @property
     def codes_need_scales(self) -> bool:

@@ -18,12 +18,12 @@ Read = Callable[[int, int], Tensor]
 
 
 def needs_whole_signal(model: AudioAutoencoderMixin) -> bool:
-    """Whether each output depends on the whole signal, because of an RNN, a norm over time, or the loudness."""
+    """Whether outputs depend on the whole signal, because of an RNN, a norm over time, the loudness or a vocoder."""
     try:
         _reconstruction_span(model, 0, 1)
     except ValueError:
         return True
-    return model.codes_need_scales or is_recurrent(model)
+    return model.codes_need_scales or model.decodes_whole_signals or is_recurrent(model)
 
 
 def encode_blocks(model: AudioAutoencoderMixin, read: Read, time: int) -> Iterator[list[Tensor]]:

@@ -145,6 +145,11 @@ def _check(tensor: Tensor, name: str, layout: str, channels: int, remedy: str) -
             f"`{name}` has {tensor.shape[1]} channels, the model {channels}; "
             f"{remedy} load a {tensor.shape[1]}-channel model."
         )
+    check_finite(tensor, name)
+
+
+def check_finite(tensor: Tensor, name: str) -> None:
+    """Raise `ValueError` unless `tensor` holds floats, at least one, and all of them are finite."""
     if 0 in tensor.shape:
         raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}; every dimension has to be 1 or more.")
     if not tensor.is_floating_point():

@@ -10,6 +10,7 @@ import torch
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
@@ -20,6 +21,7 @@ AutoencoderModel = AudioAutoencoderMixin
 FAMILIES: dict[str, type[AutoencoderModel]] = {
     "WaveformVAE": WaveformVAE,
     "STFTVAE": STFTVAE,
+    "SpectrogramVAE": SpectrogramVAE,
     "WaveformVQVAE": WaveformVQVAE,
     "HierarchicalVQVAE": HierarchicalVQVAE,
 }

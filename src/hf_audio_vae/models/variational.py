@@ -176,7 +176,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         sample_posterior: bool | None = None,
         return_dict: bool = True,
         generator: torch.Generator | list[torch.Generator] | None = None,
-    ) -> VAEOutput | tuple[Tensor]:
+    ) -> VAEOutput | tuple[Tensor | None]:
         """Encode and decode, as in training.
 
         Args:
@@ -197,10 +197,10 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         sampled = generator is not None if sample_posterior is None else sample_posterior
         latents = posterior.sample(generator) if sampled else posterior.mode()
         # Not `decode`, which checks: after an overflow, training has to see the resulting loss.
-        decoded = self._decode(latents)[..., : sample.shape[-1]]
+        decoded, terms = self._reconstruct(latents, sample)
         if not return_dict:
             return (decoded,)
-        losses = {"kl": posterior.kl().sum(dim=1).mean()}
+        losses = {"kl": posterior.kl().sum(dim=1).mean(), **terms}
         return VAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
     def streaming(self) -> Streaming[DiagonalGaussian]:
@@ -244,6 +244,10 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self._run(partial(self.coder.decode, *self.decodings()), latents)
+
+    def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return the reconstruction, as long as the waveform, and the family's own reconstruction terms."""
+        return self._decode(latents)[..., : waveform.shape[-1]], {}
 
     def _run(self, code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         x = x.to(self.dtype)

@@ -62,14 +62,17 @@ class STFT(ShortTimeLayer):
 
     def transform(self, padded: Tensor) -> Tensor:
         """Transform a signal with its padding."""
-        window = self.window(padded)
         with torch.autocast(padded.device.type, enabled=False):
-            frames = padded.to(window.dtype).unfold(-1, len(window), self.alignment.stride)
-            spectra = torch.fft.rfft(frames * window, norm="ortho")  # (batch, audio_channels, frames, bins)
-            parts = torch.view_as_real(spectra)
+            parts = torch.view_as_real(self.spectra(padded))
             parts = parts * _magnitude(parts, MIN_MAGNITUDE) ** (self.exponent - 1)
         # (batch, audio_channels, frames, bins, 2) -> (batch, audio_channels * bins * 2, frames)
         return parts.transpose(1, 2).flatten(2).transpose(1, 2).to(padded.dtype)
+
+    def spectra(self, padded: Tensor) -> Tensor:
+        """Complex spectra of a signal with its padding, not compressed; (batch, audio_channels, frames, bins)."""
+        window = self.window(padded)
+        frames = padded.to(window.dtype).unfold(-1, len(window), self.alignment.stride)
+        return torch.fft.rfft(frames * window, norm="ortho")
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         return self.alignment.span(start, stop)

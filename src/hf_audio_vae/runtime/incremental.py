@@ -20,6 +20,17 @@ from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTra
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.short_time import STFT, InverseSTFT
+from hf_audio_vae.modules.spectrogram import (
+    CropBins,
+    FlattenBins,
+    GatherParts,
+    PositionNorm,
+    Repeat2d,
+    SpectrogramConv2d,
+    SpreadParts,
+    UnflattenBins,
+)
+from hf_audio_vae.modules.spectrogram_networks import SegmentDecoder, SegmentEncoder
 from hf_audio_vae.modules.stack import Residual, layers_of
 
 # For at most this many outputs, a convolution on one core is faster as a product of its weight and windows of the
@@ -35,11 +46,12 @@ class Stream(ABC):
         """Push the next inputs and return the outputs that they determine.
 
         Args:
-            x (`torch.Tensor` of shape `(batch, in_channels, n)`): The next n >= 0 inputs.
+            x (`torch.Tensor` of shape `(batch, in_channels, n)`): The next n >= 0 inputs; of layers on spectrograms,
+                `(batch, in_channels, bins, n)`.
             last (`bool`): The signal ends with these inputs; all remaining outputs are returned.
 
         Returns:
-            `torch.Tensor` of shape `(batch, out_channels, m)`: The next m >= 0 outputs.
+            `torch.Tensor` of shape `(batch, out_channels, m)`: The next m >= 0 outputs, with bins likewise.
         """
 
     @abstractmethod
@@ -85,11 +97,11 @@ class _Windowed(Stream):
 
     @abstractmethod
     def compute(self, x: Tensor, count: int) -> Tensor:
-        """Return the outputs that `x` determines, `count` of them; (batch, in, n) -> (batch, out, count)."""
+        """Return the outputs that `x` determines, `count` of them; (..., n) -> (..., count)."""
 
     def empty(self, x: Tensor) -> Tensor:
-        """(batch, in, n) -> (batch, out, 0)."""
-        return self.compute(x.new_zeros(*x.shape[:2], self.alignment.reach), 1)[..., :0]
+        """(..., n) -> (..., 0)."""
+        return self.compute(x.new_zeros(*x.shape[:-1], self.alignment.reach), 1)[..., :0]
 
     def reset(self) -> None:
         self.kept: Tensor | None = None
@@ -97,7 +109,7 @@ class _Windowed(Stream):
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
         if self.kept is None:
-            self.kept = x.new_zeros(*x.shape[:2], 0 if self.starts_mirrored else self.alignment.left)
+            self.kept = x.new_zeros(*x.shape[:-1], 0 if self.starts_mirrored else self.alignment.left)
         if self.kept.shape[-1]:
             x = torch.cat([self.kept, x], dim=-1)
         x = self._padded(x, last)
@@ -286,7 +298,7 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.GELU | nn.Identity) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
     return Pointwise(layer)
 
 
@@ -308,6 +320,28 @@ def _(layer: STFT) -> Stream:
 @stream_of.register
 def _(layer: InverseSTFT) -> Stream:
     return _InverseSTFT(layer)
+
+
+@stream_of.register
+def _(layer: PositionNorm | Repeat2d | CropBins | FlattenBins | UnflattenBins | SpreadParts | GatherParts) -> Stream:
+    return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: SpectrogramConv2d) -> Stream:
+    return _Layer(copy.deepcopy(layer).convolve, layer.alignment)
+
+
+@stream_of.register
+def _(layer: SegmentEncoder) -> Stream:
+    frames = layer.num_frames
+    encoder = copy.deepcopy(layer)
+    return _Layer(lambda x: encoder(x[..., : x.shape[-1] // frames * frames]), Alignment(frames, frames, 1, left=0))
+
+
+@stream_of.register
+def _(layer: SegmentDecoder) -> Stream:
+    return Pointwise(copy.deepcopy(layer))
 
 
 @stream_of.register
