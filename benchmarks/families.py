@@ -1,5 +1,6 @@
-"""Families on equal terms: the same data, processor time, and latent numbers a second (1000 at 16 kHz; 938 for
-the complex front end, whose bins are not a power of two).
+"""Families on equal terms: the same data, processor time, and latent numbers a second.
+
+There are 1000 latent numbers a second at 16 kHz, or 938 with the complex front end, whose bins are no power of two.
 
 Each run trains on one thread, with a constant learning rate and averaged weights, until it has used `--minutes` of
 processor time. Then it is stopped, and its average is measured on held-out sound. Speeds of coding are medians of
