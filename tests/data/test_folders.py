@@ -72,7 +72,9 @@ def test_every_suffix_that_can_be_decoded_counts_in_any_case(tmp_path: Path) -> 
 def test_one_line_says_what_is_used_and_what_is_not(tmp_path: Path) -> None:
     write(tmp_path, ["a.wav", "b/c.WAV"], encoded(0.1, seconds=90))
     write(tmp_path, ["cover.jpg", "b/back.JPG", "lyrics.txt", "LICENSE", ".hidden.wav", ".cache/old.wav"], b"")
-    assert line(tmp_path) == ("2 audio files, 0.05 h; 4 other files left out (.jpg 2, .txt 1, no suffix 1)")
+    assert line(tmp_path) == (
+        "2 audio files, 0.05 h; 4 other files left out (.jpg 2, .txt 1, no suffix 1); 1 hidden audio file left out"
+    )
 
 
 def test_hours_are_an_estimate_only_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

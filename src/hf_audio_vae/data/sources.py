@@ -45,10 +45,12 @@ class Part:
     Args:
         stream (`datasets.IterableDataset`): The rows.
         folder (`str`, *optional*): Folder or URL that paths in its cells are relative to, if there is only one.
+        remarks (`Sequence[str]`): What is not used of its files.
     """
 
     stream: datasets.IterableDataset
     folder: str | None = None
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -220,15 +222,13 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
         if "::" in absolute and kind != "webdataset":
             raise ValueError(f"{absolute!r} cannot be opened: `datasets` reads `::` as an archive; rename it.")
         by_folder[os.path.dirname(absolute) if kind in LISTS.values() else ""].append(absolute)
-    parts = [
-        Part(_built_stream(kind, ones, **options), folder or str(files.root)) for folder, ones in by_folder.items()
-    ]
+    parts = [_part(kind, ones, folder or str(files.root), **options) for folder, ones in by_folder.items()]
 
     def description() -> str:
         text = f"{counted(len(paths), f'{kind} file')}, split {split!r} of {', '.join(by_split)}"
         if left_out := sorted(set(everything) - set(chosen)):
             text += f"; {counted(len(left_out), 'other file')} left out ({suffix_counts(left_out)})"
-        return text
+        return "; ".join([text, *(remark for part in parts for remark in part.remarks)])
 
     return DataSet(parts, description)
 
@@ -268,9 +268,10 @@ def _split_in(name: str) -> str | None:
     return next((SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD), None)
 
 
-def _built_stream(kind: str, paths: Sequence[str], **options: object) -> datasets.IterableDataset:
-    if kind == "webdataset":
-        return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
+def _part(kind: str, paths: Sequence[str], folder: str, **options: object) -> Part:
+    if kind == "webdataset":  # that of `datasets` refuses names with points, several formats, and samples with gaps
+        stream, remarks = open_tars(paths)
+        return Part(stream, folder, remarks)
     for path in paths if kind == "parquet" else ():
         try:
             metadata = pq.read_metadata(path)
@@ -279,7 +280,7 @@ def _built_stream(kind: str, paths: Sequence[str], **options: object) -> dataset
         if not all(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
             options["batch_size"] = READ_ROWS  # by default the rows of the first row group, even if they are none
     builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
-    return _with_features(builder.as_streaming_dataset(split="train"))
+    return Part(_with_features(builder.as_streaming_dataset(split="train")), folder)
 
 
 def _builder(kind: str, paths: Sequence[str], **options: object) -> datasets.DatasetBuilder:
