@@ -140,3 +140,18 @@ def test_a_module_that_no_extra_brings_is_a_bug(model_folder: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, "hf_audio_vae.cli.export", None)
     with pytest.raises(ModuleNotFoundError, match="hf_audio_vae.cli.export"):
         main(["export", model_folder])
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "name"),
+    [
+        ("reconstruct", ["x.wav", "--model", "a", "--model=b"], "--model"),
+        ("generate", ["m", "--class_label", "a", "--seed", "1", "--class_label", "b"], "--class_label"),
+        ("export", ["m", "--overwrite", "--overwrite"], "--overwrite"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_named(
+    verb: str, options: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, *options]) == 2
+    assert capsys.readouterr().err == f"hf-audio-vae {verb}: {name} is given twice; give it once.\n"
