@@ -234,6 +234,25 @@ def test_an_edited_configuration_of_a_language_model_is_refused(tmp_path: Path) 
         Prior.from_pretrained(tmp_path)
 
 
+def test_a_language_model_of_pickles_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    prior = prior_of(CodeTokens(SIZES), 8)
+    prior.model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, prior.tokens, prior.info)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(prior.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        OSError, match=r"no safetensors files, but pytorch_model.bin\. Pickles are not read.*save it again"
+    ):
+        Prior.from_pretrained(tmp_path)
+
+
+def test_an_unknown_order_ends_with_one_full_stop(tmp_path: Path) -> None:
+    save_tokens(tmp_path, CodeTokens(SIZES), CodesInfo("m", "0", (), (10.0,), 8))
+    edit(tmp_path / "code_tokens.json", tokens={"codebook_sizes": SIZES, "order": "sideways"})
+    with pytest.raises(ValueError, match=r"[^.]\. Train the model again\.$"):
+        Prior.from_pretrained(tmp_path)
+
+
 def test_tokens_have_the_codebooks_and_the_rate_of_their_autoencoder() -> None:
     autoencoder = WaveformVQVAE(
         WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=8, downsampling_ratios=(4, 5), hidden_size=8)

@@ -100,7 +100,7 @@ def load_tokens(
         if checksums and checksums["tokens"] != _fingerprint(content):
             raise ValueError("its values were changed after it was written")
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # not JSON, or another structure
-        raise ValueError(f"{path} cannot be read: {error}. Train the model again.") from error
+        raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}. Train the model again.") from error
     if "config" in checksums:
         config = _file(pretrained_model_name_or_path, CONFIG_FILE, revision)
         if not config.is_file() or config_fingerprint(json.loads(config.read_text())) != checksums["config"]:
