@@ -242,3 +242,10 @@ def test_the_headers_are_those_of_the_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", [0.0] * 8000, 8000)
     soundfile.write(tmp_path / "b.mp3", [0.0] * 16000, 8000)
     assert line(tmp_path) == "2 audio files, 3.0 s"
+
+
+@pytest.mark.parametrize("table", ["file_name;text\na.wav;x\n", "File,text\na.wav,x\n"], ids=["separator", "column"])
+def test_a_table_of_metadata_that_lists_no_files_is_named(table: str, tmp_path: Path) -> None:
+    write(tmp_path, ["a.wav", "b.wav"], encoded(0.1))
+    (tmp_path / "metadata.csv").write_text(table)
+    assert line(tmp_path).endswith("; no column `file_name` in metadata.csv, which is not used")

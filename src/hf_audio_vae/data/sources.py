@@ -127,9 +127,19 @@ def _folder_of_audio(files: AudioFolder, split: str, with_labels: bool) -> DataS
         raise ValueError(f"{str(files.root)!r} holds no audio that can be read: {files.description()}.")
     chosen = files.split(split)
     if metadata is None:
-        return DataSet([Part(_stream_of_files(chosen, with_labels))], chosen.description)
+        remark = _unused_tables(chosen, ())
+        return DataSet([Part(_stream_of_files(chosen, with_labels))], lambda: chosen.description() + remark)
+    remark = _unused_tables(chosen, metadata.files)
     listed = metadata.within(split) if chosen.unused else metadata
-    return DataSet([Part(_stream_of_rows(chosen.root, listed))], lambda: _description_of_listed(chosen, listed))
+    return DataSet(
+        [Part(_stream_of_rows(chosen.root, listed))], lambda: _description_of_listed(chosen, listed) + remark
+    )
+
+
+def _unused_tables(files: AudioFolder, used: Sequence[str]) -> str:
+    """Name the tables of metadata that list no files: their separator or their column is a wrong one."""
+    tables = [path for path in files.others if PurePosixPath(path).name in METADATA_NAMES and path not in used]
+    return f"; no column `file_name` in {_first(tables)}, which is not used" if tables else ""
 
 
 def _description_of_listed(files: AudioFolder, metadata: FolderMetadata) -> str:
