@@ -155,3 +155,32 @@ def test_a_module_that_no_extra_brings_is_a_bug(model_folder: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, "hf_audio_vae.cli.export", None)
     with pytest.raises(ModuleNotFoundError, match="hf_audio_vae.cli.export"):
         main(["export", model_folder])
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "name"),
+    [
+        ("reconstruct", ["x.wav", "--model", "a", "--model=b"], "--model"),
+        ("generate", ["m", "--class_label", "a", "--seed", "1", "--class_label", "b"], "--class_label"),
+        ("export", ["m", "--overwrite", "--overwrite"], "--overwrite"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_named(
+    verb: str, options: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, *options]) == 2
+    assert capsys.readouterr().err == f"hf-audio-vae {verb}: {name} is given twice; give it once.\n"
+
+
+@pytest.mark.parametrize("below", ["", "folder"], ids=["the folder", "its parent"])
+@pytest.mark.parametrize(
+    "arguments", [["export", "MODEL", "--format", "torch"], ["reconstruct", SPEECH, "--model", "MODEL"]]
+)
+def test_a_file_in_the_place_of_the_output_folder_is_named(
+    arguments: list[str], below: str, model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    output = ["--output_dir", str(tmp_path / "file" / below)]
+    assert main([model_folder if argument == "MODEL" else argument for argument in arguments] + output) == 2
+    assert capsys.readouterr().err.endswith(f"cannot be written: {tmp_path / 'file'} is a file; name a folder\n")
+    assert (tmp_path / "file").read_text() == "kept"

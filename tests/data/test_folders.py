@@ -72,7 +72,9 @@ def test_every_suffix_that_can_be_decoded_counts_in_any_case(tmp_path: Path) -> 
 def test_one_line_says_what_is_used_and_what_is_not(tmp_path: Path) -> None:
     write(tmp_path, ["a.wav", "b/c.WAV"], encoded(0.1, seconds=90))
     write(tmp_path, ["cover.jpg", "b/back.JPG", "lyrics.txt", "LICENSE", ".hidden.wav", ".cache/old.wav"], b"")
-    assert line(tmp_path) == ("2 audio files, 0.05 h; 4 other files left out (.jpg 2, .txt 1, no suffix 1)")
+    assert line(tmp_path) == (
+        "2 audio files, 0.05 h; 4 other files left out (.jpg 2, .txt 1, no suffix 1); 1 hidden audio file left out"
+    )
 
 
 def test_hours_are_an_estimate_only_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +242,10 @@ def test_the_headers_are_those_of_the_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", [0.0] * 8000, 8000)
     soundfile.write(tmp_path / "b.mp3", [0.0] * 16000, 8000)
     assert line(tmp_path) == "2 audio files, 3.0 s"
+
+
+@pytest.mark.parametrize("table", ["file_name;text\na.wav;x\n", "File,text\na.wav,x\n"], ids=["separator", "column"])
+def test_a_table_of_metadata_that_lists_no_files_is_named(table: str, tmp_path: Path) -> None:
+    write(tmp_path, ["a.wav", "b.wav"], encoded(0.1))
+    (tmp_path / "metadata.csv").write_text(table)
+    assert line(tmp_path).endswith("; no column `file_name` in metadata.csv, which is not used")

@@ -73,7 +73,7 @@ def test_no_column_is_lost_however_late_it_appears(tmp_path: Path, monkeypatch: 
     members = {f"{i:03}.wav": sound(1) for i in range(150)} | {"150.wav": sound(1), "150.txt": b"late"}
     write_tar(tmp_path / "a.tar", members | {"151.wav": sound(1), "151.json": b'{"n": 1}'})
     late = {f"{i}.json": value for i, value in enumerate((b'{"n": 2}', b'{"n": 3}', b'{"n": 2.5, "m": "x"}', b"no"))}
-    write_tar(tmp_path / "b.tar", {"x.wav": sound(1), "x.cls": b"7", "y.cls": b"9" * 30} | late)
+    write_tar(tmp_path / "b.tar", {"x.wav": sound(1), "x.cls": b"7"} | late)
     found = rows(tmp_path)
     assert [row["txt"] for row in found if row["txt"]] == ["late"]
     assert [row["cls"] for row in found if row["cls"]] == [7]
@@ -83,6 +83,34 @@ def test_no_column_is_lost_however_late_it_appears(tmp_path: Path, monkeypatch: 
         {"n": 3, "m": None},
         {"n": 2.5, "m": "x"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ((b"3", b" -7\n", b""), [3, -7, None]),
+        ((b"3", b"dog\n", b"chat"), ["3", "dog", "chat"]),
+        ((b"3", b"9223372036854775807", b"9223372036854775808"), ["3", f"{2**63 - 1}", f"{2**63}"]),
+        ((b"3", b"1.5", "caf\u00e9".encode()), ["3", "1.5", "caf\u00e9"]),
+    ],
+    ids=["numbers", "texts", "beyond int64", "fractions"],
+)
+def test_labels_are_numbers_or_texts_and_none_is_lost(labels: tuple, expected: list, tmp_path: Path) -> None:
+    for i, label in enumerate(labels):  # each in its own tar: the last one may decide
+        write_tar(tmp_path / f"{i}.tar", {f"{i}.wav": sound(i), f"{i}.cls": label})
+    assert [row["cls"] for row in rows(tmp_path)] == expected
+
+
+def test_members_that_are_not_used_or_cannot_be_decoded_are_counted(tmp_path: Path) -> None:
+    members = {"a.wav": sound(1), "a.json": b"no", "a.txt": b"caf\xe9", "a.cls": b"\xff"}
+    write_tar(tmp_path / "x.tar", members | {"._a.wav": b"", ".b.wav": sound(2), "README": b""})
+    lines: list[str] = []
+    (row,) = rows(tmp_path, announce=lines.append)
+    assert (row["json"], row["txt"], row["cls"]) == (None, None, None)
+    assert lines[0].endswith(
+        "; 3 other members left out (.wav 2, no suffix 1); "
+        "3 members without a value, since not UTF-8 or not JSON (a.json, a.txt, a.cls)"
+    )
 
 
 def test_no_audio_is_lost_if_tars_have_different_formats(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import dataclasses
 import itertools
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.pipelines.token_generation import (
     Prior,
     Sampling,
@@ -187,6 +190,84 @@ def test_a_prior_comes_back_from_its_folder(tmp_path: Path) -> None:
         (tmp_path / "code_tokens.json").write_text(content.replace("10.0", wrong))
         with pytest.raises(ValueError, match="code_tokens.json cannot be read"):
             Prior.from_pretrained(tmp_path)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("tokens", {"codebook_sizes": [4, 8, 3]}),
+        ("tokens", {"order": "flattened"}),
+        ("codes", {"frame_rates": [20.0]}),
+        ("codes", {"segment_units": 4}),
+    ],
+)
+def test_an_edited_description_of_tokens_is_refused(part: str, changes: dict[str, object], tmp_path: Path) -> None:
+    prior = prior_of(CodeTokens(SIZES, "delayed"), 8)
+    prior.model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, prior.tokens, prior.info)
+    file = tmp_path / "code_tokens.json"
+    edit(file, codes=json.loads(file.read_text())["codes"] | {"model": "moved"})
+    assert Prior.from_pretrained(tmp_path).info.model == "moved"
+    edit(file, **{part: json.loads(file.read_text())[part] | changes})
+    with pytest.raises(ValueError, match=r"code_tokens.json cannot be read: its values were changed"):
+        Prior.from_pretrained(tmp_path)
+
+
+def test_an_edited_configuration_of_a_language_model_is_refused(tmp_path: Path) -> None:
+    prior = prior_of(CodeTokens(SIZES), 8)
+    prior.model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, prior.tokens, prior.info)
+    edit(tmp_path / "config.json", transformers_version="0.0")
+    Prior.from_pretrained(tmp_path)
+    edit(tmp_path / "config.json", n_head=2)
+    with pytest.raises(ValueError, match=r"config.json is not the one that the language model was saved with"):
+        Prior.from_pretrained(tmp_path)
+    file = tmp_path / "code_tokens.json"
+    file.write_text(json.dumps({key: value for key, value in json.loads(file.read_text()).items() if key != "sha256"}))
+    Prior.from_pretrained(tmp_path)  # an earlier version wrote no checksums
+    edit(file, tokens={"codebook_sizes": [4, 9, 3], "order": "delayed"})
+    with pytest.raises(ValueError, match=r"has \d+ ids, but its code_tokens.json describes \d+; use an intact copy"):
+        Prior.from_pretrained(tmp_path)
+
+
+def test_a_language_model_of_pickles_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    prior = prior_of(CodeTokens(SIZES), 8)
+    prior.model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, prior.tokens, prior.info)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(prior.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        OSError, match=r"no safetensors files, but pytorch_model.bin\. Pickles are not read.*save it again"
+    ):
+        Prior.from_pretrained(tmp_path)
+
+
+def test_an_unknown_order_ends_with_one_full_stop(tmp_path: Path) -> None:
+    save_tokens(tmp_path, CodeTokens(SIZES), CodesInfo("m", "0", (), (10.0,), 8))
+    edit(tmp_path / "code_tokens.json", tokens={"codebook_sizes": SIZES, "order": "sideways"})
+    with pytest.raises(ValueError, match=r"[^.]\. Train the model again\.$"):
+        Prior.from_pretrained(tmp_path)
+
+
+def test_tokens_have_the_codebooks_and_the_rate_of_their_autoencoder() -> None:
+    autoencoder = WaveformVQVAE(
+        WaveformVQVAEConfig(encoder_hidden_size=4, decoder_hidden_size=8, downsampling_ratios=(4, 5), hidden_size=8)
+    )
+    sizes, rate = autoencoder.codebook_sizes, autoencoder.frame_rate
+    info = CodesInfo("m", "0", (), (rate,), 8)
+    Prior(prior_of(CodeTokens((2,)), 8).model, CodeTokens(sizes), info).check_autoencoder(autoencoder)
+    wrong = (
+        (CodeTokens((*sizes[:-1], sizes[-1] + 1)), info),
+        (CodeTokens((*sizes, 4)), info),
+        (CodeTokens(sizes), dataclasses.replace(info, frame_rates=(2 * rate,))),
+    )
+    for tokens, given in wrong:
+        with pytest.raises(ValueError, match="but the autoencoder has"):
+            Prior(prior_of(CodeTokens((2,)), 8).model, tokens, given).check_autoencoder(autoencoder)
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}])

@@ -38,6 +38,27 @@ def parse(recipe: Path, *arguments: str) -> AutoencoderTrainingConfig:
     return parse_config(AutoencoderTrainingConfig, ["--config", str(recipe), "--output_dir", "out", *arguments])
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--seed", "1", "--seed=2"], ["--model.causal", "--seed", "1", "--model.causal", "false"]], ids=str
+)
+def test_an_option_that_is_given_twice_is_named(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`--(seed|model\.causal)` is given twice; give it once"):
+        parse(write_recipe(tmp_path), *arguments)
+    recipe = str(write_recipe(tmp_path))
+    with pytest.raises(ValueError, match=r"`--config` is given twice"):
+        parse(write_recipe(tmp_path), "--config", recipe)
+
+
+def test_a_recipe_that_is_no_file_is_named() -> None:
+    with pytest.raises(ValueError, match=r"nowhere.yaml, which is not a file"):
+        parse(Path("nowhere.yaml"))
+
+
+def test_options_override_a_recipe_that_is_named_after_them(tmp_path: Path) -> None:
+    options = ["--output_dir", "out", "--learning_rate", "0.5", "--config", str(write_recipe(tmp_path))]
+    assert parse_config(AutoencoderTrainingConfig, options).learning_rate == 0.5
+
+
 def test_options_override_the_recipe_and_leave_the_rest(tmp_path: Path) -> None:
     config = parse(
         write_recipe(tmp_path),
@@ -186,7 +207,6 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
         (["--weights.kl", "{target_bits_per_second: .nan}"], "target_bits_per_second: "),
         (["--adam_beta2", "1"], "adam_beta2: .*less than 1"),
         (["--seed", "-1"], "seed: .*greater than or equal to 0"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml, which is not a file"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: str) -> None:

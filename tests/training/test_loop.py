@@ -157,6 +157,16 @@ def test_a_data_set_may_move_but_not_be_another(
     assert f"the files of `dataset_name` have changed since {checkpoint}" in caplog.text
 
 
+def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(folder: Path, tmp_path: Path) -> None:
+    run = start(folder, tmp_path / "out")
+    fit(run, timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})
+    resumed = start(folder, tmp_path / "out")
+    resumed.resume(tmp_path / "out/checkpoint-5")
+    with pytest.raises(ValueError, match="`max_train_steps` is 4, but the run to resume has 5 steps already; give"):
+        fit(resumed, timing=replace(TIMING, max_train_steps=4), validate=lambda step: {})
+    fit(resumed, timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})  # is published again
+
+
 def test_the_progress_bar_of_a_resumed_run_starts_at_its_step(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

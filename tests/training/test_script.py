@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 from huggingface_hub import constants
 
 from hf_audio_vae import WaveformVAE
@@ -19,6 +20,7 @@ from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.publishing import check_output_folder, publish
+from hf_audio_vae.training.script import start_accelerator
 from tests.hub import MockHub, mock_hub
 from tests.training.runs import (
     REPO,
@@ -301,3 +303,12 @@ def test_a_closed_pipe_ends_a_script_without_an_error() -> None:
     finished = subprocess.run(script, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_processes_that_are_not_connected_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", "out"])
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun on a CPU
+    with pytest.raises(ValueError, match="2 processes were launched, but .* none .*set ACCELERATE_USE_CPU=true"):
+        start_accelerator(config)

@@ -31,6 +31,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     autoencoder = autoencoder_of(arguments, info)
     device = autoencoder.device
     for prior in priors:
+        prior.check_autoencoder(autoencoder)
         nn.Module.to(prior.model, device)
     seconds = arguments.seconds or info.segment_units / info.frame_rates[0]
     frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)

@@ -1,6 +1,5 @@
 """The commands of `hf-audio-vae`: one file per command, each with `add_arguments` and `run`."""
 
-import argparse
 import importlib
 import io
 import os
@@ -8,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hf_audio_vae.cli.outputs import printable
+from hf_audio_vae.cli.parser import Parser
 
 COMMANDS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(argv: Sequence[str] | None) -> int:
     """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
+    parser = Parser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     parsers = {name: verbs.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
     name = next((argument for argument in argv if argument in COMMANDS), None)

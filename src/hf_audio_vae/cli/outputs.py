@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from hf_audio_vae.files import replacing
+from hf_audio_vae.files import make_folder, replacing
 
 MAX_NAME = 255  # bytes
 RECORD = ".hf-audio-vae.jsonl"
@@ -112,7 +112,7 @@ def printable(name: object) -> str:
 def check_writable(folder: Path) -> None:
     """Make the output folder of a command if it is missing; raises `OSError` if it cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"--output_dir {folder} cannot be written: {error.strerror or error}") from error

@@ -158,4 +158,4 @@ tags: [audio, {self.noun}, hf-audio-vae]
                 raise ValueError(f"it is not in the format {cls.format!r}")
             return cls(**record)
         except (ValueError, TypeError, AttributeError) as error:  # not JSON, wrong fields, not a mapping
-            raise ValueError(f"{path} cannot be read: {error}. Encode the data set again.") from error
+            raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}. Encode the data set again.") from error

@@ -49,6 +49,7 @@ class AudioFolder:
         others (`tuple[str, ...]`): Paths of the other files.
         lacking (`tuple[str, ...]`): Paths of audio files that only torchcodec reads, if it is not installed.
         unused (`Mapping[str, int]`): Number of audio files in the sub-folders of other splits.
+        hidden (`int`): Number of hidden audio files, outside of hidden folders.
     """
 
     root: Path
@@ -56,6 +57,7 @@ class AudioFolder:
     others: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     unused: Mapping[str, int] = field(default_factory=dict)
+    hidden: int = 0
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -98,6 +100,8 @@ class AudioFolder:
         if self.unused:
             others = ", ".join(f"{folder}/ {count}" for folder, count in sorted(self.unused.items()))
             text += f"; sub-folders of other splits are not used ({others})"
+        if self.hidden:
+            text += f"; {counted(self.hidden, 'hidden audio file')} left out"
         return text
 
 
@@ -108,7 +112,7 @@ def read_folder(root: Path) -> AudioFolder:
         OSError: A folder cannot be listed.
     """
     root = root.resolve()
-    paths = []
+    paths, hidden = [], 0
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
         status = os.stat(folder)
@@ -118,7 +122,8 @@ def read_folder(root: Path) -> AudioFolder:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [os.path.relpath(os.path.join(folder, name), root) for name in files if not name.startswith(".")]
-    return _by_kind(root, paths)
+        hidden += sum(name.startswith(".") and is_audio_name(name) for name in files)
+    return replace(_by_kind(root, paths), hidden=hidden)
 
 
 def match_files(root: Path, patterns: Sequence[str]) -> AudioFolder:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
 from hf_audio_vae.data.folders import split_of_folder
+from hf_audio_vae.data.tables import read_delimited
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-NULLS = [*pa.csv.ConvertOptions().null_values, "None", "<NA>"]
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,17 @@ def read_metadata(root: Path, names: Sequence[str]) -> FolderMetadata | None:
     try:
         rows = pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"{', '.join(files)} in {root} differ in the types of their columns: {error}") from error
+        raise ValueError(
+            f"{', '.join(files)} in {root} differ in the types of their columns: {' '.join(str(error).split())}"
+        ) from error
     return FolderMetadata(rows, tuple(path_columns), tuple(files))
 
 
 def _read(path: Path) -> pa.Table:
+    if path.suffix == ".csv":
+        return read_delimited(path)
     try:
         with open(path, "rb") as file:
-            if path.suffix == ".csv":
-                options = pa.csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True)
-                parsing = pa.csv.ParseOptions(newlines_in_values=True)
-                return pa.csv.read_csv(file, parse_options=parsing, convert_options=options)
             return pa.json.read_json(file) if path.suffix == ".jsonl" else pa.parquet.read_table(file)
     except pa.ArrowException as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

@@ -11,9 +11,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
-from datasets.data_files import DataFilesList
 from huggingface_hub.repocard import metadata_load
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
@@ -28,27 +26,13 @@ from hf_audio_vae.data.folders import (
     suffix_of,
 )
 from hf_audio_vae.data.metadata_files import METADATA_NAMES, FolderMetadata, read_metadata
-from hf_audio_vae.data.tars import open_tars
+from hf_audio_vae.data.tables import Part, builder_of, open_part, with_features
 
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 LISTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
-READ_ROWS = 100  # of parquet files with an empty row group
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst", ".lz4"}
 BUILDERS = {"audiofolder", *CONTAINERS.values(), *LISTS.values()}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stream with known features.
-
-    Args:
-        stream (`datasets.IterableDataset`): The rows.
-        folder (`str`, *optional*): Folder or URL that paths in its cells are relative to, if there is only one.
-    """
-
-    stream: datasets.IterableDataset
-    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,7 @@ def open_data_set(
     kind = kind or _kind_of(files)
     zips = [str(files.root / path) for path in files.others if suffix_of(path) == ".zip"]
     if kind == "audiofolder" and zips and not files.audio:
-        return _built(_builder("audiofolder", zips), split)
+        return _built(builder_of("audiofolder", zips), split)
     if kind == "audiofolder":
         return _folder_of_audio(files, split, with_labels)
     return _files_of_kind(name, files, kind, split, named=bool(data_files))
@@ -143,9 +127,19 @@ def _folder_of_audio(files: AudioFolder, split: str, with_labels: bool) -> DataS
         raise ValueError(f"{str(files.root)!r} holds no audio that can be read: {files.description()}.")
     chosen = files.split(split)
     if metadata is None:
-        return DataSet([Part(_stream_of_files(chosen, with_labels))], chosen.description)
+        remark = _unused_tables(chosen, ())
+        return DataSet([Part(_stream_of_files(chosen, with_labels))], lambda: chosen.description() + remark)
+    remark = _unused_tables(chosen, metadata.files)
     listed = metadata.within(split) if chosen.unused else metadata
-    return DataSet([Part(_stream_of_rows(chosen.root, listed))], lambda: _description_of_listed(chosen, listed))
+    return DataSet(
+        [Part(_stream_of_rows(chosen.root, listed))], lambda: _description_of_listed(chosen, listed) + remark
+    )
+
+
+def _unused_tables(files: AudioFolder, used: Sequence[str]) -> str:
+    """Name the tables of metadata that list no files: their separator or their column is a wrong one."""
+    tables = [path for path in files.others if PurePosixPath(path).name in METADATA_NAMES and path not in used]
+    return f"; no column `file_name` in {_first(tables)}, which is not used" if tables else ""
 
 
 def _description_of_listed(files: AudioFolder, metadata: FolderMetadata) -> str:
@@ -220,15 +214,13 @@ def _files_of_kind(name: str, files: AudioFolder, kind: str, split: str, *, name
         if "::" in absolute and kind != "webdataset":
             raise ValueError(f"{absolute!r} cannot be opened: `datasets` reads `::` as an archive; rename it.")
         by_folder[os.path.dirname(absolute) if kind in LISTS.values() else ""].append(absolute)
-    parts = [
-        Part(_built_stream(kind, ones, **options), folder or str(files.root)) for folder, ones in by_folder.items()
-    ]
+    parts = [open_part(kind, ones, folder or str(files.root), **options) for folder, ones in by_folder.items()]
 
     def description() -> str:
         text = f"{counted(len(paths), f'{kind} file')}, split {split!r} of {', '.join(by_split)}"
         if left_out := sorted(set(everything) - set(chosen)):
             text += f"; {counted(len(left_out), 'other file')} left out ({suffix_counts(left_out)})"
-        return text
+        return "; ".join([text, *(remark for part in parts for remark in part.remarks)])
 
     return DataSet(parts, description)
 
@@ -268,31 +260,11 @@ def _split_in(name: str) -> str | None:
     return next((SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD), None)
 
 
-def _built_stream(kind: str, paths: Sequence[str], **options: object) -> datasets.IterableDataset:
-    if kind == "webdataset":
-        return open_tars(paths)  # that of `datasets` refuses names with points, several formats, and samples with gaps
-    for path in paths if kind == "parquet" else ():
-        try:
-            metadata = pq.read_metadata(path)
-        except (pa.ArrowException, OSError) as error:  # cut off: the footer is at the end
-            raise ValueError(f"{path} is not a complete parquet file ({error}); use an intact copy.") from error
-        if not all(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
-            options["batch_size"] = READ_ROWS  # by default the rows of the first row group, even if they are none
-    builder = _builder("csv", paths, sep="\t") if kind == "tsv" else _builder(kind, paths, **options)
-    return _with_features(builder.as_streaming_dataset(split="train"))
-
-
-def _builder(kind: str, paths: Sequence[str], **options: object) -> datasets.DatasetBuilder:
-    # A `DataFilesList` is taken as it is. Names in a plain list would be glob patterns.
-    files = DataFilesList(list(paths), [(str(os.path.getmtime(path)),) for path in paths])
-    return datasets.load_dataset_builder(kind, data_files={"train": files}, **options)
-
-
 def _built(builder: datasets.DatasetBuilder, split: str) -> DataSet:
     """Open a split of a data set that `datasets` describes."""
     files: Mapping[str, Sequence[str]] = builder.config.data_files or {}
     folders = {posixpath.dirname(file) for file in files.get(split, ())}
-    stream = _with_features(builder.as_streaming_dataset(split=split))
+    stream = with_features(builder.as_streaming_dataset(split=split))
 
     def description() -> str:
         count = f"{counted(len(files[split]), 'file')}, " if split in files else ""
@@ -310,11 +282,6 @@ def _saved(root: Path, split: str) -> DataSet:
     rows = splits[split]
     stream = rows.to_iterable_dataset(num_shards=max(min(len(rows.cache_files), len(rows)), 1))
     return DataSet([Part(stream, str(root))], lambda: f"{len(rows)} rows from `save_to_disk`, split {split!r}")
-
-
-def _with_features(stream: datasets.IterableDataset) -> datasets.IterableDataset:
-    """Return the stream with known features; if the data set has no schema, they are inferred from its first rows."""
-    return stream if stream.features is not None else stream._resolve_features()
 
 
 def _has_configurations(root: Path) -> bool:

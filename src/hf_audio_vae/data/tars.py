@@ -1,31 +1,30 @@
 """Audio in tar files whose members are grouped into samples by name, `song.flac` and `song.txt`, as in WebDataset."""
 
 import json
+import re
 import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
 from hf_audio_vae.data.clips import as_utf8
-from hf_audio_vae.data.folders import is_audio_name
+from hf_audio_vae.data.folders import counted, is_audio_name, suffix_counts
 
 JSON_BATCH = 1000  # objects whose types are inferred together
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     "txt": bytes.decode,
     "json": json.loads,
-    "cls": lambda content: int(np.int64(int(content))),
+    "cls": lambda content: content.decode().strip(),
 }
-TYPES = {"txt": "string", "cls": "int64"}
 
 
-def open_tars(paths: Sequence[str]) -> datasets.IterableDataset:
+def open_tars(paths: Sequence[str]) -> tuple[datasets.IterableDataset, list[str]]:
     """Stream samples of tar files, each file a shard.
 
     The members whose names agree up to the first dot are a sample, and the rest of the name is the column:
@@ -37,35 +36,44 @@ def open_tars(paths: Sequence[str]) -> datasets.IterableDataset:
         paths (`Sequence[str]`): Local tar files, compressed or not.
 
     Returns:
-        `datasets.IterableDataset` with columns of `EncodedAudio`, text (`txt`), numbers (`cls`), objects (`json`) and
-        bytes. A sample without audio has a gap.
+        `datasets.IterableDataset` with columns of `EncodedAudio`, text (`txt`), labels (`cls`: numbers, or texts if
+        one of them is no number), objects (`json`) and bytes. A sample without audio has a gap. Then remarks about
+        members that are not used.
 
     Raises:
         ValueError: Columns hold values of different types.
         OSError: A file cannot be read.
     """
-    by_column, audio, others = _columns(paths)
+    by_column, audio, others, left_out = _columns(paths)
+    remarks = [f"{counted(len(left_out), 'other member')} left out ({suffix_counts(left_out)})"] if left_out else []
     types = dict.fromkeys(("__key__", "__url__"), "string")
-    types |= {column: TYPES.get(_suffix(column), "binary") for column in others if not _is_json(column)}
+    types |= {column: "string" if _suffix(column) in DECODERS else "binary" for column in others}
     features = datasets.Features({column: datasets.Value(kind) for column, kind in types.items()})
-    features |= _json_features(paths, by_column) if any(map(_is_json, others)) else {}
+    if any(_suffix(column) in DECODERS for column in others):
+        values = _Values()
+        for path in paths:
+            values.read(path, by_column)
+        features |= values.features()
+        remarks += values.remarks()
     features |= {column: EncodedAudio() for column in audio}
-    return datasets.IterableDataset.from_generator(
-        _rows_with_gaps, features, {"paths": list(paths), "by_column": by_column, "columns": tuple(features)}
-    )
+    numbers = [column for column in others if features[column] == datasets.Value("int64") and not _is_json(column)]
+    arguments = {"paths": list(paths), "by_column": by_column, "columns": tuple(features), "numbers": tuple(numbers)}
+    return datasets.IterableDataset.from_generator(_rows_with_gaps, features, arguments), remarks
 
 
-def _columns(paths: Sequence[str]) -> tuple[bool, list[str], list[str]]:
-    """Return whether the names have the form `sample.column`, the columns of audio, and the others.
+def _columns(paths: Sequence[str]) -> tuple[bool, list[str], list[str], list[str]]:
+    """Return whether the names have the form `sample.column`, the columns of audio, the others, and unused members.
 
     They have this form if the samples have only one column of audio, or if some have several and most have one of
     them. The names of all members are read: any sample may have a column that no other has.
     """
-    samples, several, counts = 0, False, Counter[str]()
+    samples, several, counts, left_out = 0, False, Counter[str](), list[str]()
     found: dict[bool, dict[str, bool]] = {True: {}, False: {}}  # columns, and whether they hold audio
     for path in paths:
         with _opened(path) as archive:
-            names = [member.name for member in archive if _is_sample_file(member)]
+            files = [member for member in archive if not member.isdir()]
+        names = [member.name for member in files if _is_sample_file(member)]
+        left_out += [member.name for member in files if not _is_sample_file(member)]
         for by_column, columns in found.items():
             columns |= {_field(name, by_column)[1]: is_audio_name(name) for name in names}
         of_sample: dict[str, set[str]] = defaultdict(set)
@@ -77,33 +85,65 @@ def _columns(paths: Sequence[str]) -> tuple[bool, list[str], list[str]]:
     by_column = len(counts) == 1 or (several and any(2 * count > samples for count in counts.values()))
     columns = found[by_column]
     audio = sorted(column for column, is_audio in columns.items() if is_audio)
-    return by_column, audio, [column for column in columns if column not in audio]
+    return by_column, audio, [column for column in columns if column not in audio], left_out
 
 
-def _json_features(paths: Sequence[str], by_column: bool) -> datasets.Features:
-    """Infer the types of the columns of JSON from all their values."""
-    schema, batch = pa.schema([]), defaultdict[str, list[Any]](list)
-    for path in paths:
+class _Values:
+    """Types of the columns of JSON and of labels, from all their values, and the members that cannot be decoded."""
+
+    def __init__(self) -> None:
+        self.schema = pa.schema([])
+        self.labels: dict[str, bool] = {}  # columns, and whether all their labels are numbers
+        self.unreadable: list[str] = []
+
+    def read(self, path: str, by_column: bool) -> None:
+        """Read all values of a tar file."""
+        batch = defaultdict[str, list[Any]](list)
         with _opened(path) as archive:
             for member in archive:
-                if _is_json(member.name) and _is_sample_file(member):
-                    column = batch[_field(member.name, by_column)[1]]
-                    column.append(_decoded(member.name, _content(archive, member)))
-                    if len(column) == JSON_BATCH:
-                        schema = _widened(schema, batch, path)
-        schema = _widened(schema, batch, path)
-    return datasets.Features.from_arrow_schema(schema)
+                suffix = _suffix(member.name)
+                if suffix not in DECODERS or not _is_sample_file(member):
+                    continue
+                column = _field(member.name, by_column)[1]
+                try:
+                    value = DECODERS[suffix](_content(archive, member))
+                except (ValueError, RecursionError):
+                    self.unreadable.append(as_utf8(member.name))
+                    value = None
+                if suffix == "cls":
+                    self.labels[column] = self.labels.get(column, True) and (not value or _is_number(value))
+                elif suffix == "json":
+                    batch[column].append(value)
+                    if len(batch[column]) == JSON_BATCH:
+                        self._widen(batch, path)
+        self._widen(batch, path)
+
+    def _widen(self, batch: dict[str, list[Any]], path: str) -> None:
+        """Widen the schema to the values of a batch, and empty the batch."""
+        try:
+            new = pa.schema([(column, pa.array(values).type) for column, values in batch.items()])
+            self.schema = pa.unify_schemas([self.schema, new], promote_options="permissive")
+        except (pa.ArrowException, OverflowError) as error:
+            raise ValueError(f"the columns of {path} hold values of different types: {error}") from error
+        batch.clear()
+
+    def features(self) -> datasets.Features:
+        """Return the types of the columns."""
+        types = {column: "int64" if numbers else "string" for column, numbers in self.labels.items()}
+        labels = {column: datasets.Value(kind) for column, kind in types.items()}
+        return datasets.Features(labels | datasets.Features.from_arrow_schema(self.schema))
+
+    def remarks(self) -> list[str]:
+        """Return a remark about the members that cannot be decoded, if there are any."""
+        if not self.unreadable:
+            return []
+        shown = ", ".join(self.unreadable[:3]) + (", ..." if len(self.unreadable) > 3 else "")
+        return [f"{counted(len(self.unreadable), 'member')} without a value, since not UTF-8 or not JSON ({shown})"]
 
 
-def _widened(schema: pa.Schema, batch: dict[str, list[Any]], path: str) -> pa.Schema:
-    """Return the schema that holds the values of a batch as well, and empty the batch."""
-    try:
-        new = pa.schema([(column, pa.array(values).type) for column, values in batch.items()])
-        schema = pa.unify_schemas([schema, new], promote_options="permissive")
-    except (pa.ArrowException, OverflowError) as error:
-        raise ValueError(f"the columns of {path} hold values of different types: {error}") from error
-    batch.clear()
-    return schema
+def _is_number(text: str) -> bool:
+    """Whether a text is an integer of 64 bits."""
+    return bool(re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII)) and -(2**63) <= int(text) < 2**63
 
 
 def _suffix(name: str) -> str:
@@ -144,8 +184,11 @@ def _rows(paths: Sequence[str], by_column: bool) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _rows_with_gaps(paths: Sequence[str], by_column: bool, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows_with_gaps(
+    paths: Sequence[str], by_column: bool, columns: Sequence[str], numbers: Collection[str]
+) -> Iterator[dict[str, Any]]:
     for row in _rows(paths, by_column):
+        row |= {column: int(row[column]) if row[column] else None for column in numbers if column in row}
         yield {column: row.get(column) for column in columns}
 
 
@@ -164,7 +207,7 @@ def _decoded(name: str, content: bytes) -> Any:
     decode = DECODERS.get(_suffix(name), bytes)
     try:
         return decode(content)
-    except (ValueError, OverflowError, RecursionError):  # a gap, as in a cell of a table
+    except (ValueError, RecursionError):  # a gap, as in a cell of a table
         return None
 
 

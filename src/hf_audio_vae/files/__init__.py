@@ -1,4 +1,4 @@
-from hf_audio_vae.files.folders import filling, settle
+from hf_audio_vae.files.folders import filling, make_folder, settle
 from hf_audio_vae.files.listing import listing_checksum
 from hf_audio_vae.files.locking import exclusive
 from hf_audio_vae.files.manifest import check_manifest, write_manifest
@@ -12,6 +12,7 @@ __all__ = [
     "listing_checksum",
     "exclusive",
     "filling",
+    "make_folder",
     "replacing",
     "settle",
     "as_write_error",

@@ -1,5 +1,6 @@
 """Folders that libraries write files into."""
 
+import errno
 import os
 import re
 import secrets
@@ -11,6 +12,15 @@ from pathlib import Path
 from hf_audio_vae.files.writing import as_write_error
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents if they are missing; raises `OSError`, which names a file in their place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+        raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file; name a folder") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio_vae.files.location import check_revision, located
-from hf_audio_vae.files.weights import check_finite_weights, check_keys, on_one_line, read_shapes
+from hf_audio_vae.files.weights import check_finite_weights, check_keys, first_names, on_one_line, read_shapes
 
 # Loggers of the same report, and of a remark about models on the meta device.
 REPORTERS = (
@@ -19,6 +19,7 @@ REPORTERS = (
     "transformers.distributed.tensor_parallel",
     "diffusers.models.modeling_utils",
 )
+PICKLES = (".bin", ".bin.index.json", ".ckpt", ".pt", ".pth")
 
 
 def load_checked(model_class: Any, name: str | Path, *, unused: str | None = None, **options: Any) -> Any:
@@ -48,6 +49,11 @@ def load_checked(model_class: Any, name: str | Path, *, unused: str | None = Non
     except Exception as error:  # of any type: the libraries check few values of a configuration
         for path in Path(name).glob("*.safetensors"):
             read_shapes(path)
+        if isinstance(error, OSError) and (pickles := _pickles(Path(name, options.get("subfolder") or ""))):
+            raise OSError(
+                f"{name} holds no safetensors files, but {pickles}. Pickles are not read, since they can run code; "
+                f"load the model where you trust it, and save it again with `save_pretrained`."
+            ) from error
         if isinstance(error, OSError | ImportError):
             raise
         raise ValueError(f"{name} cannot be loaded: {on_one_line(error)}") from error
@@ -62,6 +68,13 @@ def load_checked(model_class: Any, name: str | Path, *, unused: str | None = Non
     )
     check_finite_weights(name, model)
     return model.eval()
+
+
+def _pickles(folder: Path) -> str:
+    """Return the first names of files of pickled weights in a folder that has no safetensors files."""
+    if any(folder.glob("*.safetensors")):
+        return ""
+    return first_names(sorted(path.name for ending in PICKLES for path in folder.glob(f"*{ending}")))
 
 
 @contextmanager

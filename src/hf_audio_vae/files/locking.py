@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hf_audio_vae.files.folders import make_folder
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -42,7 +44,7 @@ def exclusive(folder: str | Path) -> Iterator[None]:
     if file in _held:
         raise ValueError(_in_use(folder, f"{os.getpid()} on {platform.node()}"))
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         descriptor = _locked(file)
     except BlockingIOError:
         raise ValueError(_in_use(folder, _holder(file))) from None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from hf_audio_vae.files import as_write_error
+from hf_audio_vae.files import as_write_error, make_folder
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.graph_files import Graph, GraphFormat
@@ -84,7 +84,7 @@ def export_model(
     facts = _facts(model, shortest)
     differences = {}
     with as_write_error(output_dir):
-        output_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(output_dir)
         temporary = TemporaryDirectory(dir=output_dir)
     with temporary as folder:
         for name, part in parts.items():

@@ -1,9 +1,9 @@
 import hashlib
-import json
 
 import torch
 from torch import nn
 
+from hf_audio_vae.files.fingerprints import values_fingerprint
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 
 
@@ -20,7 +20,7 @@ def model_fingerprint(model: AudioAutoencoderMixin, *, dtype: torch.dtype | None
     describe = getattr(model, "function_config", None)
     if describe is None:  # the code of the model is a file that an earlier version wrote into a pipeline
         return weights
-    return f"{weights}-{hashlib.sha256(json.dumps(describe(), sort_keys=True).encode()).hexdigest()}"
+    return f"{weights}-{values_fingerprint(describe())}"
 
 
 def weights_fingerprint(model: nn.Module, *, dtype: torch.dtype | None = None) -> str:

@@ -1,25 +1,37 @@
 """Checks of the components of a saved pipeline, before any of them is loaded."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import transformers
-from diffusers import DiffusionPipeline, ModelMixin
+from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from transformers import PreTrainedModel
 
+from hf_audio_vae.files.fingerprints import config_fingerprint
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.files.pretrained import read_config
 
 CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
+RECORDED = ("transformer", "conditioner", "text_encoder")  # components whose configurations a pipeline records
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only")
+
+
+def component_fingerprints(components: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fingerprints of the configurations of a pipeline's models."""
+    models = {name: components[name] for name in RECORDED if components.get(name) is not None}
+    configured = {name: model if isinstance(model, ConfigMixin) else model.config for name, model in models.items()}
+    return {name: config_fingerprint(json.loads(config.to_json_string())) for name, config in configured.items()}
 
 
 def check_components(pipeline_class: type[DiffusionPipeline], name: str, options: Mapping[str, Any]) -> None:
     """Raise an error unless a pipeline's components are of known libraries and have exactly their weights.
+
+    The configurations of models have to be those that the pipeline was saved with, if it has a record of them.
 
     Args:
         pipeline_class (`type`): Class of the pipeline.
@@ -27,8 +39,8 @@ def check_components(pipeline_class: type[DiffusionPipeline], name: str, options
         options (`Mapping`): Arguments of `from_pretrained`; components among them replace those of the folder.
 
     Raises:
-        ValueError: The index names a component of an unexpected library, which would be imported; or see
-            `load_checked`.
+        ValueError: The index names a component of an unexpected library, which would be imported; a
+            configuration was changed; or see `load_checked`.
         OSError: There is no such folder or repository, or it has no safetensors files.
     """
     check_revision(name, options.get("revision"))
@@ -47,9 +59,21 @@ def check_components(pipeline_class: type[DiffusionPipeline], name: str, options
                 f"its code, pass `trust_remote_code=True`."
             )
     folder = Path(name if Path(name).is_dir() else pipeline_class.download(name, **options))
+    recorded = index.get("component_configs") or {}
     for component, entry in saved.items():
         if len(entry) == 2:
+            if component in recorded:
+                _check_config(folder / component, recorded[component])
             _check_weights(folder / component, *entry, variant=options.get("variant"))
+
+
+def _check_config(folder: Path, recorded: str) -> None:
+    """Check that a configuration is the one that was saved: no weight's shape depends on, say, the number of heads."""
+    if config_fingerprint(read_config(str(folder))[0]) != recorded:
+        raise ValueError(
+            f"{folder / 'config.json'} has other values than when the pipeline was saved; use an intact copy. To "
+            f"change values, load the pipeline, replace the component, and save it again."
+        )
 
 
 def _check_weights(folder: Path, library: object, class_name: object, *, variant: str | None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
-from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.fingerprints import fingerprint_differences, values_fingerprint
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
@@ -22,7 +22,7 @@ from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditionerOutput,
 )
 from hf_audio_vae.pipelines.arguments import count, finite, integer
-from hf_audio_vae.pipelines.components import check_components
+from hf_audio_vae.pipelines.components import check_components, component_fingerprints
 from hf_audio_vae.pipelines.noise_levels import NoiseLevels
 from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_ranges
 
@@ -45,10 +45,12 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         text_encoder (`PreTrainedModel`, *optional*): Text encoder, such as `T5EncoderModel`.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Tokenizer of the text encoder.
         vae_weights (`str`, *optional*): Data type and fingerprint of the autoencoder that the denoiser was trained
-            with; default: those of `vae`. It is saved with the pipeline.
+            with, and of its statistics; default: those of `vae`. It is saved with the pipeline.
+        component_configs (`dict[str, str]`, *optional*): Fingerprints of the configurations of the saved denoiser,
+            conditioner and text encoder. They are set and saved by `save_pretrained`.
 
     Raises:
-        ValueError: `vae` has other weights or configuration values than `vae_weights` says.
+        ValueError: `vae` has other weights, configuration values or statistics than `vae_weights` says.
     """
 
     model_cpu_offload_seq = "text_encoder->conditioner->transformer->vae"
@@ -64,6 +66,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         text_encoder: PreTrainedModel | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         vae_weights: str | None = None,
+        component_configs: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -74,14 +77,17 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             text_encoder=text_encoder,
             tokenizer=tokenizer,
         )
-        self.register_to_config(vae_weights=vae_weights)
+        self.register_to_config(vae_weights=vae_weights, component_configs=component_configs)
         self._known_vae: AutoencoderModel | None = None
         self._check_vae()
 
     def save_pretrained(self, save_directory: str | Path, *arguments: Any, **options: Any) -> None:
-        """Save the pipeline like diffusers, with the fingerprint of the autoencoder in its present data type."""
+        """Save the pipeline like diffusers, with fingerprints of the autoencoder and of the configurations."""
         self._check_vae()
-        self.register_to_config(vae_weights=_described(self.vae) or self.config.vae_weights)
+        self.register_to_config(
+            vae_weights=_described(self.vae) or self.config.vae_weights,
+            component_configs=component_fingerprints(self.components),
+        )
         super().save_pretrained(save_directory, *arguments, **options)
 
     @classmethod
@@ -370,7 +376,11 @@ def _described(vae: AutoencoderModel) -> str | None:
     """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
     if any(tensor.is_meta for tensor in vae.parameters()):
         return None
-    return f"{str(vae.dtype).removeprefix('torch.')} {model_fingerprint(vae, dtype=torch.float32)}"
+    fingerprint = model_fingerprint(vae, dtype=torch.float32)
+    if "-" in fingerprint:  # of this version's code
+        statistics = [getattr(vae.config, name, None) for name in ("latents_mean", "latents_std")]
+        fingerprint += f"-{values_fingerprint(statistics)}"
+    return f"{str(vae.dtype).removeprefix('torch.')} {fingerprint}"
 
 
 def _differences(vae: AutoencoderModel, described: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Code generation with language models: unconditional, as a continuation, or a finer level from a coarser level."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.constraint import CodeConstraint
+from hf_audio_vae.tokens.storage import TOKENS_FILE
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,29 @@ class Prior:
             revision=revision or "main",
             trust_remote_code=False,
         )
+        if model.config.vocab_size != tokens.vocab_size:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} has {model.config.vocab_size} ids, but its {TOKENS_FILE} describes "
+                f"{tokens.vocab_size}; use an intact copy."
+            )
         return cls(model, tokens, info)
+
+    def check_autoencoder(self, autoencoder: AutoencoderModel) -> None:
+        """Raise `ValueError` unless the codebooks and frame rates of the tokens are those of an autoencoder."""
+        parts = (
+            ((self.tokens.coarse_sizes, self.info.frame_rates[0]), (self.tokens.fine_sizes, self.info.frame_rates[1]))
+            if isinstance(self.tokens, UpsamplingTokens)
+            else ((self.tokens.codebook_sizes, self.info.frame_rates[0]),)
+        )
+        starts = self.info.levels or (0,)  # each level has one codebook
+        for first, (sizes, frame_rate) in zip(starts, parts, strict=True):
+            theirs = autoencoder.codebook_sizes[first : first + len(sizes)]
+            rate = autoencoder.sampling_rate / autoencoder.codebook_hop_lengths[first]
+            if sizes != theirs or not math.isclose(frame_rate, rate):
+                raise ValueError(
+                    f"the {TOKENS_FILE} of the language model describes codebooks of {sizes} codes at {frame_rate:g} "
+                    f"Hz, but the autoencoder has {theirs} at {rate:g} Hz; use an intact copy."
+                )
 
 
 @torch.no_grad()

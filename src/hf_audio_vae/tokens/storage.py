@@ -3,19 +3,24 @@
 import contextlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.files import replacing
+from hf_audio_vae.files.fingerprints import config_fingerprint, values_fingerprint
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 
 FORMAT = "hf_audio_vae.code_tokens.v1"
-TOKENS_FILE = "code_tokens.json"
+TOKENS_FILE, CONFIG_FILE = "code_tokens.json", "config.json"
+CHECKSUMS = "sha256"  # key of the fingerprints of the tokens, and of the configuration of the language model
+PLACES = ("model", "weights", "subfolder", "revision")  # of the autoencoder, which may move and is checked itself
 KINDS: dict[str, type[CodeTokens] | type[UpsamplingTokens]] = {"codes": CodeTokens, "upsampling": UpsamplingTokens}
 
 
@@ -61,9 +66,12 @@ def holds_tokens(pretrained_model_name_or_path: str | Path, *, revision: str | N
 
 
 def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo) -> None:
-    """Write `code_tokens.json` into a folder."""
+    """Write `code_tokens.json` into the folder of a language model, with a checksum of it and of its `config.json`."""
     (kind,) = (name for name, cls in KINDS.items() if isinstance(tokens, cls))
-    content = {"format": FORMAT, "kind": kind, "tokens": asdict(tokens), "codes": asdict(info)}
+    content: dict[str, Any] = {"format": FORMAT, "kind": kind, "tokens": asdict(tokens), "codes": asdict(info)}
+    content[CHECKSUMS] = {"tokens": _fingerprint(content)}
+    if (Path(folder) / CONFIG_FILE).is_file():
+        content[CHECKSUMS]["config"] = config_fingerprint(json.loads((Path(folder) / CONFIG_FILE).read_text()))
     with replacing(Path(folder) / TOKENS_FILE) as file:
         file.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -74,14 +82,12 @@ def load_tokens(
     """Read `code_tokens.json` from a folder or the Hub.
 
     Raises:
-        ValueError: The file is missing, damaged, or of another format; or a revision of a folder is given.
+        ValueError: The file is missing, damaged, changed, or of another format; the `config.json` beside it was
+            changed; or a revision of a folder is given.
         OSError: The repository cannot be reached.
     """
     check_revision(pretrained_model_name_or_path, revision)
-    path = Path(pretrained_model_name_or_path) / TOKENS_FILE
-    if not path.parent.is_dir():
-        with contextlib.suppress(RemoteEntryNotFoundError):
-            path = Path(hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision))
+    path = _file(pretrained_model_name_or_path, TOKENS_FILE, revision)
     if not path.is_file():
         raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is not a language model of codes.")
     try:
@@ -89,6 +95,30 @@ def load_tokens(
         if content.get("format") != FORMAT:
             raise ValueError(f"it has format {content.get('format')!r}, not {FORMAT!r}")
         values = content["codes"] | {name: tuple(content["codes"][name]) for name in ("levels", "frame_rates")}
-        return KINDS[content["kind"]](**content["tokens"]), CodesInfo(**values)
+        tokens, info = KINDS[content["kind"]](**content["tokens"]), CodesInfo(**values)
+        checksums = content.get(CHECKSUMS, {})  # earlier versions wrote none
+        if checksums and checksums["tokens"] != _fingerprint(content):
+            raise ValueError("its values were changed after it was written")
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # not JSON, or another structure
-        raise ValueError(f"{path} cannot be read: {error}. Train the model again.") from error
+        raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}. Train the model again.") from error
+    if "config" in checksums:
+        config = _file(pretrained_model_name_or_path, CONFIG_FILE, revision)
+        if not config.is_file() or config_fingerprint(json.loads(config.read_text())) != checksums["config"]:
+            raise ValueError(
+                f"{config} is not the one that the language model was saved with; use an intact copy. If another "
+                f"version of transformers wrote it, delete `{CHECKSUMS}` in {path.name}."
+            )
+    return tokens, info
+
+
+def _file(name: str | Path, file: str, revision: str | None) -> Path:
+    """Return the path of a file of a folder, or of a repository on the Hub; there may be no such file."""
+    if not Path(name).is_dir():
+        with contextlib.suppress(RemoteEntryNotFoundError):
+            return Path(hf_hub_download(str(name), file, revision=revision))
+    return Path(name) / file
+
+
+def _fingerprint(content: Mapping[str, Any]) -> str:
+    codes = {name: value for name, value in content["codes"].items() if name not in PLACES}
+    return values_fingerprint([content["kind"], content["tokens"], codes])

@@ -128,7 +128,7 @@ def replaced_by_pretrained(section: HasPretrained, *replaced: str, prefix: str =
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
-    """Read `--config FILE` and apply `--key value` and `--section.key value` in order.
+    """Read `--config FILE`, then apply `--key value` and `--section.key value` in order.
 
     Args:
         config_class (`type[pydantic.BaseModel]`): Class of the configuration.
@@ -139,12 +139,16 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
         An instance of `config_class`.
 
     Raises:
-        ValueError: Values are missing, unknown or of the wrong type. The message names all of them.
+        ValueError: Values are missing, unknown or of the wrong type, and the message names all of them; or an option
+            is given twice.
         SystemExit: `--help` was given.
     """
     values: dict[str, Any] = {}
     pairs = _pairs(argv)
-    for key, text in pairs:
+    keys = [key for key, _ in pairs]
+    if repeated := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise ValueError(f"`--{repeated[0]}` is given twice; give it once.")
+    for key, text in sorted(pairs, key=lambda pair: pair[0] != "config"):
         if key == "help":
             _print_help(config_class)
             raise SystemExit(0)
@@ -157,7 +161,7 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
     except ValidationError as error:
         raise ValueError("the configuration is invalid:\n" + "\n".join(map(_error_line, error.errors()))) from None
     if isinstance(config, TrainingConfig):
-        _check_effect([key for key, _ in pairs], config.ineffective_options())
+        _check_effect(keys, config.ineffective_options())
     return config
 
 

@@ -65,9 +65,14 @@ def fit(run: Run, *, timing: Timing, validate: Callable[[int], dict[str, float]]
     Raises:
         Interrupted: A signal was received. A checkpoint is saved.
         NonFiniteLossError: No finite loss in `max_skipped_steps` consecutive steps. A checkpoint before them is saved.
-        ValueError: The names of terms and weights differ.
+        ValueError: The run has more than `max_train_steps` steps already, or the names of terms and weights differ.
     """
     progress = run.progress
+    if progress.step > timing.max_train_steps:
+        raise ValueError(
+            f"`max_train_steps` is {timing.max_train_steps}, but the run to resume has {progress.step} steps already; "
+            f"give that number or more, or resume from an earlier checkpoint."
+        )
     if not progress.history:
         _validate(run, validate, StopSignals())
     with StopSignals() as signals:

@@ -104,6 +104,9 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
 
     Returns:
         `accelerate.Accelerator`: Prepares models; the loop steps the schedulers.
+
+    Raises:
+        ValueError: Several processes were launched, but are not connected.
     """
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
@@ -116,6 +119,12 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
             DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
         ],
     )
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched > 1 and accelerator.num_processes == 1:  # each would train alone
+        raise ValueError(
+            f"{launched} processes were launched, but accelerate has connected none of them; on a CPU, set "
+            f"ACCELERATE_USE_CPU=true."
+        )
     start_log()
     set_seed(config.seed)
     allow_compiled_kernels()

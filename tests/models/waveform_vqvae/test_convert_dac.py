@@ -139,3 +139,14 @@ def test_what_no_dac_has_is_refused(changes, message):
     assert isinstance(to_dac(WaveformVQVAE(WaveformVQVAEConfig(**config))), DacModel)
     with pytest.raises(ValueError, match=message):
         to_dac(WaveformVQVAE(WaveformVQVAEConfig(**config | changes)))
+
+
+def test_unknown_keys_of_a_configuration_are_named(tmp_path):
+    with pytest.raises(ValueError, match="configuration of the DAC has the unknown key decoder_groups, whose effect"):
+        from_dac(random_dac(decoder_groups=2))
+    save_dac(from_dac(random_dac()), tmp_path / "weights.pth")
+    content = torch.load(tmp_path / "weights.pth")
+    content["metadata"]["kwargs"] |= {"attn_window_size": 8, "causal": True}
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="unknown keys attn_window_size, causal, whose effect"):
+        load_dac(tmp_path / "weights.pth")

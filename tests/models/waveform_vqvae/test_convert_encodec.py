@@ -169,3 +169,10 @@ def test_what_no_encodec_has_is_refused(changes, message):
     assert isinstance(to_encodec(WaveformVQVAE(WaveformVQVAEConfig(**config))), EncodecModel)
     with pytest.raises(ValueError, match=message):
         to_encodec(WaveformVQVAE(WaveformVQVAEConfig(**config | changes)))
+
+
+def test_unknown_keys_of_a_configuration_are_named():
+    with pytest.raises(
+        ValueError, match="the EnCodec has the unknown key final_activation, whose effect a conversion"
+    ):
+        from_encodec(random_encodec(final_activation="tanh"))

@@ -1,6 +1,6 @@
 """Shared code of readers and writers for other codecs: names of weights, and forms of weight norm."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -50,6 +50,15 @@ def fuse_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not name.endswith(".weight_g"):
             result[name] = value
     return result
+
+
+def check_known(given: Iterable[str], known: Iterable[str], source: str) -> None:
+    """Raise `ValueError` if a configuration has keys that its class does not know: they may change the computation."""
+    if unknown := sorted(key for key in set(given) - set(known) if not key.startswith("_")):
+        raise ValueError(
+            f"the configuration of {source} has the unknown key{'s' * (len(unknown) > 1)} {', '.join(unknown)}, whose "
+            f"effect a conversion would lose; delete what has no effect."
+        )
 
 
 def refuse(model: WaveformVQVAE, needed: Mapping[str, object], target: str) -> None:

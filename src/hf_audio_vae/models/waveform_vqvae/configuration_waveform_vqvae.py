@@ -127,7 +127,7 @@ class WaveformVQVAEConfig(PreTrainedConfig):
                 tuple(self.downsampling_ratios), audio_channels=self.audio_channels, causal=self.causal, **options
             )
         except TypeError as error:
-            raise ValueError(f"`stft_options` are {options}: {error}.") from error
+            raise ValueError(f"`stft_options` are {options}: {str(error).rstrip('.')}.") from error
 
     @property
     def hop_length(self) -> int:

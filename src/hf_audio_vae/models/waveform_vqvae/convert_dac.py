@@ -10,7 +10,7 @@ from transformers import DacConfig, DacModel
 
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.torch_files import read_torch_file
-from hf_audio_vae.models.waveform_vqvae.checkpoints import fuse_weights, load_renamed, refuse
+from hf_audio_vae.models.waveform_vqvae.checkpoints import check_known, fuse_weights, load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
@@ -50,7 +50,7 @@ def load_dac(source: str | Path) -> WaveformVQVAE:
 
     Raises:
         ValueError: The file is not of a DAC, its codebooks differ in dimension, its decoder does not mirror its
-            encoder, its weights do not fit its arguments, or see `load_checked`.
+            encoder, its configuration has unknown keys, its weights do not fit its arguments, or see `load_checked`.
         OSError: There is no such folder or repository.
     """
     if not Path(source).is_file():
@@ -104,8 +104,12 @@ def from_dac(dac: DacModel) -> WaveformVQVAE:
 
     Returns:
         `WaveformVQVAE`: As `load_dac`.
+
+    Raises:
+        ValueError: The configuration has unknown keys.
     """
     theirs = dac.config
+    check_known(theirs.to_dict(), DacConfig().to_dict(), "the DAC")
     config = WaveformVQVAEConfig(
         **ALWAYS,
         **TRAINED_LIKE_DAC,
@@ -174,7 +178,7 @@ def _check(model: WaveformVQVAE) -> int:
 
 def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig:
     """Translate the arguments of descript-audio-codec's class; missing ones have its defaults."""
-    values: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "encoder_dim": 64,
         "encoder_rates": [2, 4, 8, 8],
         "latent_dim": None,
@@ -185,8 +189,9 @@ def _config_of_arguments(arguments: Mapping[str, object]) -> WaveformVQVAEConfig
         "codebook_dim": 8,
         "quantizer_dropout": False,
         "sample_rate": 44100,
-        **arguments,
     }
+    check_known(arguments, defaults, "the DAC")
+    values = defaults | dict(arguments)
     ratios = tuple(values["encoder_rates"])
     if tuple(values["decoder_rates"]) != ratios[::-1]:
         raise ValueError(

@@ -11,7 +11,7 @@ from transformers import EncodecConfig, EncodecModel
 
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.torch_files import read_torch_file
-from hf_audio_vae.models.waveform_vqvae.checkpoints import load_renamed, refuse
+from hf_audio_vae.models.waveform_vqvae.checkpoints import check_known, load_renamed, refuse
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
@@ -89,7 +89,7 @@ def from_encodec(encodec: EncodecModel) -> WaveformVQVAE:
         and waveform for whole frames. An incomplete frame is padded with zeros, where EnCodec mirrors the signal.
 
     Raises:
-        ValueError: A `WaveformVQVAE` does not support the configuration.
+        ValueError: A `WaveformVQVAE` does not support the configuration, or it has unknown keys.
     """
     model = WaveformVQVAE(_config(encodec.config))
     load_renamed(model, encodec.state_dict(), lambda name: _transformers_name(name, model.config))
@@ -146,6 +146,7 @@ def to_encodec(model: WaveformVQVAE) -> EncodecModel:
 
 
 def _config(theirs: EncodecConfig) -> WaveformVQVAEConfig:
+    check_known(theirs.to_dict(), EncodecConfig().to_dict(), "the EnCodec")
     impossible = {"chunk_length_s": None, "trim_right_ratio": 1.0, "codebook_dim": theirs.hidden_size}
     for key, value in impossible.items():
         if getattr(theirs, key) != value:

@@ -76,7 +76,9 @@ def new_quantizer(config: WaveformVQVAEConfig) -> Quantizer:
         try:
             inspect.signature(quantizer).bind(config.hidden_size, **options)
         except TypeError as error:
-            raise ValueError(f"`quantizer_options` of {config.quantizer!r} are {options}: {error}.") from error
+            raise ValueError(
+                f"`quantizer_options` of {config.quantizer!r} are {options}: {str(error).rstrip('.')}."
+            ) from error
         return quantizer(config.hidden_size, **options)
     if config.fsq_levels is not None:
         return FiniteScalarQuantizer(config.hidden_size, tuple(config.fsq_levels))

@@ -1,0 +1,43 @@
+"""A parser that rejects an option that is given twice; `argparse` would use the last value."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+
+class _Once(argparse.Action):
+    """Store a value, or `const` for a flag."""
+
+    given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if self.given:
+            raise ValueError(f"{self.option_strings[0]} is given twice; give it once.")
+        self.given = bool(self.option_strings)
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser for one use whose options may be given once.
+
+    Example:
+        >>> parser = Parser()
+        >>> _ = parser.add_argument("--seed", type=int)
+        >>> parser.parse_args(["--seed", "1", "--seed", "2"])
+        Traceback (most recent call last):
+        ...
+        ValueError: --seed is given twice; give it once.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+        self.register("action", "store_true", partial(_Once, nargs=0, const=True, default=False))
