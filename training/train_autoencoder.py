@@ -96,6 +96,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
 def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
     model = build_model(config)
+    config.check_terms(model.reconstruction_terms)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)

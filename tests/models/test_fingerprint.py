@@ -44,6 +44,7 @@ def model_with(family: str, **changes: object) -> AutoencoderModel:
     settings = {
         "WaveformVAE": {"encoder_hidden_size": 4, "downsampling_ratios": (2, 4), "channel_multiples": (1, 1)},
         "STFTVAE": {"downsampling_ratios": (4, 2), "hidden_sizes": (4, 4), "num_blocks": (1, 1), "window_length": 8},
+        "SpectrogramVAE": {"downsampling_ratios": (4, 2), "bin_ratios": (1, 1), "block_out_channels": (4, 4)},
         "WaveformVQVAE": CODEC,
         "HierarchicalVQVAE": {"width": 8, "depth": 1, "hidden_size": 4, "codebook_size": 16},
     }

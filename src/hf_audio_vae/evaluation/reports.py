@@ -40,6 +40,7 @@ METRICS = {
     "si_sdr_db": "SI-SDR (dB, ↑)",
     "multi_resolution_stft": "multi-resolution STFT (↓)",
     "mel_distance": "mel distance (↓)",
+    "spectrogram": "spectrogram (L1 of natural log mel magnitudes, ↓)",
     "kl": "KL (nats a frame)",
     "commitment": "commitment (latents to their codes, mean square)",
     "codebook": "codebook (codes to their latents, mean square)",

@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -40,7 +41,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
         0.5, ge=0, le=1, description="warn below this share of active channels or used codes"
     )
 
-    losses: LossOptions
+    losses: LossOptions = LossOptions()
     weights: dict[str, WeightOptions]
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(
@@ -51,9 +52,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _terms_have_weights(self) -> Self:
-        terms = {name for name, options in self.losses if options is not None}
-        if not terms:
-            raise ValueError("`losses` is empty; give at least one reconstruction loss")
+        terms = self._loss_names()
         terms |= set(ADVERSARIAL_TERMS) if self.adversarial else set()
         if missing := sorted(terms - self.weights.keys()):
             raise ValueError(f"the losses {missing} have no entry in `weights`; use a weight of 0 to disable a loss")
@@ -71,6 +70,29 @@ class AutoencoderTrainingConfig(TrainingConfig):
         if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
             raise ValueError("fp16 supports one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
+
+    def check_terms(self, reconstruction_terms: Collection[str]) -> None:
+        """Raise `ValueError` unless the losses are those that a model trains on.
+
+        Args:
+            reconstruction_terms (`Collection[str]`): The model's own reconstruction terms; empty if it trains on
+                losses of waveforms.
+        """
+        if not reconstruction_terms:
+            if not self._loss_names():
+                raise ValueError("`losses` is empty; give at least one reconstruction loss")
+            return
+        sections = {"losses": self._loss_names(), "adversarial": self.adversarial, "balancer": self.balancer}
+        if given := sorted(name for name, value in sections.items() if value):
+            raise ValueError(
+                f"the model trains on its own terms {sorted(reconstruction_terms)} and not on waveforms; leave out "
+                f"{', '.join(f'`{name}`' for name in given)}."
+            )
+        if missing := sorted(set(reconstruction_terms) - self.weights.keys()):
+            raise ValueError(f"the model's own terms {missing} have no entry in `weights`; give each a weight.")
+
+    def _loss_names(self) -> set[str]:
+        return {name for name, options in self.losses if options is not None}
 
     def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""

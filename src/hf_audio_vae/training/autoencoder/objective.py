@@ -41,7 +41,7 @@ class AutoencoderObjective:
 
     Args:
         model (`torch.nn.Module`): Autoencoder prepared by accelerate.
-        losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses.
+        losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses; none if the model has its own.
         weights (`Mapping[str, float | Schedule | KLControl]`): Weight of each term by name: reconstruction losses, the
             model's regularisers and, with an adversary, `"adversarial"` and `"feature_matching"`.
         adversary (`Adversary`, *optional*): Discriminator to train against.
@@ -141,5 +141,6 @@ class AutoencoderObjective:
         if self.adversary and step < self.adversary.start_step:
             inactive |= set(ADVERSARIAL_TERMS)
         if self._decoder_only(step):
-            inactive |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS)
+            own = extract_model_from_parallel(self.model).reconstruction_terms
+            inactive |= self.weights.keys() - self.losses.keys() - set(ADVERSARIAL_TERMS) - set(own)
         return {name: w(step) if callable(w) else w for name, w in self.weights.items() if name not in inactive}

@@ -21,10 +21,11 @@ class Reconstruction:
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output of the model; of a hierarchy, the
-            items of all its reconstructions in sequence.
+            items of all its reconstructions in sequence; no items for a model that has its own reconstruction terms.
         target (`torch.Tensor`, same shape): Input of each output item.
-        distances (`dict[str, torch.Tensor]`): Reconstruction losses, unweighted scalars.
-        regularisers (`dict[str, torch.Tensor]`): The model's own terms, unweighted: scalars, or for `"kl"` one value
+        distances (`dict[str, torch.Tensor]`): Reconstruction losses and the model's own reconstruction terms,
+            unweighted scalars.
+        regularisers (`dict[str, torch.Tensor]`): The model's other terms, unweighted: scalars, or for `"kl"` one value
             for each latent channel, (latent_channels,), in nats per frame.
     """
 
@@ -42,7 +43,7 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
 
     Args:
         model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `reconstructions` and
-            `regularisers`.
+            `regularisers`. If it has `reconstruction_terms`, these are the distances, and `losses` are not computed.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
 
@@ -51,11 +52,16 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     output = model(batch.waveform, generator=generators)
+    regularisers = dict(output.regularisers)
+    own = {name: regularisers.pop(name) for name in extract_model_from_parallel(model).reconstruction_terms}
+    if own:
+        nothing = batch.waveform[:0]
+        return Reconstruction(nothing, nothing, own, regularisers)
     predictions = torch.cat(output.reconstructions)
     target = batch.waveform.repeat(len(output.reconstructions), 1, 1)
     estimate, original = Spectra(predictions), Spectra(target)
     distances = {name: loss(estimate, original) for name, loss in losses.items()}
-    return Reconstruction(predictions, target, distances, dict(output.regularisers))
+    return Reconstruction(predictions, target, distances, regularisers)
 
 
 @dataclass(frozen=True)
