@@ -85,6 +85,15 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
             x = self.waveform(time, batch=2)
             assert model(x).sample.shape == x.shape
 
+    @pytest.mark.slow
+    @torch.no_grad()
+    def test_two_thousand_random_lengths_are_kept(self):
+        model = self.tiny_model()
+        generator = torch.Generator().manual_seed(0)
+        for time in torch.randint(1, 30 * model.hop_length, (2000,), generator=generator).tolist():
+            x = self.waveform(time)
+            assert model(x).sample.shape == x.shape, time
+
     @torch.no_grad()
     def test_encode_counts_every_started_frame_and_decode_whole_frames(self):
         model = self.tiny_model()
