@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderOobleck
+from diffusers import AutoencoderKLLTX2Audio, AutoencoderOobleck
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoFeatureExtractor
 
-from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae import (
+    HierarchicalVQVAE,
+    HierarchicalVQVAEConfig,
+    SpectrogramVAE,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+)
 from hf_audio_vae.cli.main import main
+from hf_audio_vae.models.spectrogram_vae.convert_ltx2_audio import from_ltx2_audio
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
     save_stable_audio_tools,
@@ -281,3 +289,16 @@ def test_a_destination_that_holds_something_is_refused(
     assert main(["convert", str(folders["oobleck"]), str(tmp_path / destination), *directions]) == 2
     assert f"{destination} exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "taken/file").read_text() == "mine"
+
+
+def test_the_audio_autoencoder_of_ltx2_is_read_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKLLTX2Audio(8, ch_mult=(1, 2), num_res_blocks=1, latent_channels=2, mel_bins=8)
+    vae.save_pretrained(tmp_path / "theirs")
+    ours, again = tmp_path / "ours", tmp_path / "again"
+    assert main(["convert", str(tmp_path / "theirs"), str(ours), "--from", "ltx2-audio", "--to", "hf_audio_vae"]) == 0
+    assert_same_weights(SpectrogramVAE.from_pretrained(ours).state_dict(), from_ltx2_audio(vae).state_dict())
+    assert main(["convert", str(ours), str(again), "--from", "hf_audio_vae", "--to", "ltx2-audio"]) == 0
+    assert_same_weights(AutoencoderKLLTX2Audio.from_pretrained(again).state_dict(), vae.state_dict())
+    assert main(["convert", str(ours), str(tmp_path / "x"), "--from", "ltx2-audio", "--to", "hf_audio_vae"]) != 0
+    assert "holds SpectrogramVAE, not AutoencoderKLLTX2Audio" in capsys.readouterr().err

@@ -2,9 +2,10 @@
 
 SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (a file next to `model_config.json`, or
 the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
-or of Jukebox. DST is a folder, or a file with the suffix of the library: `.safetensors` or `.ckpt`
-(stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target format cannot
-express are refused. Weights are written in float32.
+or of Jukebox. `oobleck` and `ltx2-audio` are classes of diffusers, AutoencoderOobleck and AutoencoderKLLTX2Audio. DST
+is a folder, or a file with the suffix of the library: `.safetensors` or `.ckpt` (stable-audio-tools), `.pth` (dac),
+`.th` (encodec); jukebox always writes a file. Models that the target format cannot express are refused. Weights are
+written in float32.
 """
 
 import argparse
@@ -14,18 +15,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from diffusers import AutoencoderKLLTX2Audio
+
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
     FAMILIES,
     AutoencoderModel,
     HierarchicalVQVAE,
+    SpectrogramVAE,
     WaveformVAE,
     WaveformVQVAE,
     saved_class,
     saved_config,
 )
 from hf_audio_vae.models.hierarchical_vqvae.convert_jukebox import load_jukebox, save_jukebox
+from hf_audio_vae.models.spectrogram_vae.convert_ltx2_audio import from_ltx2_audio, to_ltx2_audio
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
     save_stable_audio_tools,
@@ -119,6 +124,17 @@ def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_stable_audio_tools(arguments.source, config=arguments.config)
 
 
+def read_ltx2_audio(arguments: argparse.Namespace) -> AutoencoderModel:
+    """Load a model saved by diffusers.
+
+    Raises:
+        ValueError: There is no such model, or a SpectrogramVAE cannot express it.
+    """
+    check_class(arguments, {"AutoencoderKLLTX2Audio"})
+    location = {"subfolder": arguments.subfolder, "revision": arguments.revision}
+    return from_ltx2_audio(AutoencoderKLLTX2Audio.from_pretrained(arguments.source, use_safetensors=True, **location))
+
+
 def read_codec(
     load: Callable[[str], AutoencoderModel], class_name: str, arguments: argparse.Namespace
 ) -> AutoencoderModel:
@@ -160,6 +176,12 @@ FORMATS = {
     "hf_audio_vae": Format(read_own, lambda model, path: model.save_published(path), LOCATION),
     "oobleck": Format(
         read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), LOCATION, family=WaveformVAE
+    ),
+    "ltx2-audio": Format(
+        read_ltx2_audio,
+        lambda model, path: to_ltx2_audio(model).save_pretrained(path),
+        LOCATION,
+        family=SpectrogramVAE,
     ),
     "stable-audio-tools": Format(
         read_stable_audio_tools, save_stable_audio_tools, frozenset({"config"}), family=WaveformVAE

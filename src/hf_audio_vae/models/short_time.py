@@ -17,7 +17,7 @@ class ShortTimeStages:
         hidden_sizes (`Sequence[int]`): Channels of each stage of the encoder; the decoder's, reversed.
         num_blocks (`Sequence[int]`): ConvNeXt blocks of each stage.
         audio_channels (`int`): Channels of the waveform.
-        window_length (`int`): Samples per window of the STFT, two or more whole hops.
+        window_length (`int`): Samples per window of the STFT, two or more hops.
         magnitude_exponent (`float`): Exponent that compresses magnitudes, in (0, 1].
         kernel_size (`int`): Taps of the depthwise convolutions, in frames.
         expansion (`float`): Hidden channels of a block, in units of its channels.

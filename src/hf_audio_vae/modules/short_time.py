@@ -20,20 +20,20 @@ class ShortTimeLayer(nn.Module):
     """Hann windows of `window_length` samples, `hop_length` apart, centred on their hop.
 
     Args:
-        window_length (`int`): Samples per window, a multiple of `hop_length`, at least 2 hops.
+        window_length (`int`): Samples per window, at least 2 hops.
         hop_length (`int`): Samples per frame.
         exponent (`float`): Exponent of compressed magnitudes, in (0, 1].
 
     Raises:
-        ValueError: The window is no such multiple, or the exponent is out of range.
+        ValueError: The window is too short, or the exponent is out of range.
     """
 
     def __init__(self, window_length: int, hop_length: int, exponent: float) -> None:
         super().__init__()
-        if hop_length < 1 or window_length % hop_length or window_length < 2 * hop_length:
+        if hop_length < 1 or window_length < 2 * hop_length:
             raise ValueError(
                 f"`window_length` is {window_length} and `hop_length` {hop_length}; use a window of two or more "
-                f"whole hops, so that overlapping windows can be inverted."
+                f"hops, so that overlapping windows can be inverted."
             )
         if not 0 < exponent <= 1:
             raise ValueError(f"`exponent` is {exponent}; use a number above 0, up to 1 for no compression.")
@@ -111,10 +111,13 @@ class InverseSTFT(ShortTimeLayer):
 
     def _overlap(self, frames: Tensor) -> Tensor:
         """(..., frames, window_length) -> (..., (frames - 1) * hop_length + window_length)."""
-        hops = frames.unflatten(-1, (-1, self.alignment.stride)).unbind(-2)  # each (..., frames, hop_length)
+        missing = -frames.shape[-1] % self.alignment.stride  # samples of the last hop of a window
+        whole = F.pad(frames, (0, missing))
+        hops = whole.unflatten(-1, (-1, self.alignment.stride)).unbind(-2)  # each (..., frames, hop_length)
         last = len(hops) - 1
         delayed = (F.pad(hop, (0, 0, delay, last - delay)) for delay, hop in enumerate(hops))
-        return reduce(torch.add, delayed).flatten(-2)
+        sums = reduce(torch.add, delayed).flatten(-2)
+        return sums[..., : sums.shape[-1] - missing]
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         hop, left, reach = self.alignment.stride, self.alignment.left, self.alignment.reach

@@ -63,7 +63,7 @@ class TestCausalSTFTVAE(AutoencoderContract):
         ({"downsampling_ratios": (), "hidden_sizes": (), "num_blocks": ()}, "at least 1 and at most"),
         ({"hidden_sizes": (0, 4)}, r"`hidden_sizes` is \(0, 4\)"),
         ({"expansion": 0.01}, "`expansion` is 0.01"),
-        ({"window_length": 5}, "`window_length` is 5 and `hop_length` 4; use a window of two or more whole hops"),
+        ({"window_length": 5}, "`window_length` is 5 and `hop_length` 4; use a window of two or more hops"),
         ({"magnitude_exponent": 0}, "`exponent` is 0"),
     ],
 )

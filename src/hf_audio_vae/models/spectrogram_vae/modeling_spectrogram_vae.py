@@ -63,7 +63,7 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         latent_channels (`int`): Channels of the latents at each latent bin.
         audio_channels (`int`): Channels of the waveform.
         sampling_rate (`int`): Samples per second, in Hz.
-        window_length (`int`): Samples per window, two or more whole hops.
+        window_length (`int`): Samples per window, two or more hops.
         magnitude_exponent (`float`, *optional*): Exponent that compresses complex spectra, in (0, 1]; default 0.35.
         mel_bins (`int`, *optional*): Mel bins, a multiple of the product of `bin_ratios`.
         min_frequency_hz (`float`, *optional*): Lower end of the mel filters; default 0.

@@ -27,7 +27,7 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
         latent_channels (`int`): Channels of the latents.
         audio_channels (`int`): Channels of the waveform.
         sampling_rate (`int`): Samples per second, in Hz.
-        window_length (`int`): Samples per window of the STFT, two or more whole hops.
+        window_length (`int`): Samples per window of the STFT, two or more hops.
         magnitude_exponent (`float`): Exponent that compresses magnitudes, in (0, 1].
         kernel_size (`int`): Taps of the depthwise convolutions, in frames.
         expansion (`float`): Hidden channels of a block, in units of its channels.
