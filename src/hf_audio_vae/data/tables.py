@@ -179,6 +179,8 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
         else:
             with pa.input_stream(str(path), compression="detect") as file:
                 content = file.read()
+        if b"\0" in content:  # UTF-16 has one in each comma and line end
+            raise ValueError(f"{path} has null bytes, as files in UTF-16 have; convert it to UTF-8.")
         table = pa.csv.read_csv(
             pa.BufferReader(content),
             pa.csv.ReadOptions(block_size=min(max(len(content), 1), 2**31 - 1)),  # types are inferred from a block
