@@ -79,7 +79,10 @@ def test_the_types_of_a_csv_column_are_those_of_all_rows(tmp_path: Path) -> None
     [
         (b"file,text\na.wav,x,y\n", "x.csv cannot be read: .*Expected 2 columns, got 3"),
         ("file,text\na.wav,caf\u00e9\n".encode("latin-1"), "x.csv is not UTF-8 in the column text; convert"),
-        ("file,text\na.wav,x\n".encode("utf-16"), "x.csv has null bytes, as files in UTF-16 have; convert it to UTF-8"),
+        (
+            "file,text\na.wav,x\n".encode("utf-16"),
+            "x.csv has null bytes, as files in UTF-16 have; convert it to UTF-8",
+        ),
         ("file,text\na.wav,x\n".encode("utf-16-le"), "x.csv has null bytes"),
         (b"file,text,text\na.wav,x,y\n", "x.csv has the column text twice; rename one"),
         (b"", "x.csv cannot be read: Empty CSV file"),
