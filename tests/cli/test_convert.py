@@ -302,3 +302,23 @@ def test_the_audio_autoencoder_of_ltx2_is_read_and_written(tmp_path: Path, capsy
     assert_same_weights(AutoencoderKLLTX2Audio.from_pretrained(again).state_dict(), vae.state_dict())
     assert main(["convert", str(ours), str(tmp_path / "x"), "--from", "ltx2-audio", "--to", "hf_audio_vae"]) != 0
     assert "holds SpectrogramVAE, not AutoencoderKLLTX2Audio" in capsys.readouterr().err
+
+
+def test_a_dangling_link_is_no_destination(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    directions = ["--from", "oobleck", "--to", "stable-audio-tools"]
+    assert main(["convert", str(folders["oobleck"]), str(tmp_path / "link"), *directions]) == 2
+    assert "link exists and is not empty; name another destination" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["hf_audio_vae", "stable-audio-tools"])
+@pytest.mark.parametrize("below", ["x", "x/y.safetensors"])
+def test_a_destination_below_a_file_is_named(
+    below: str, target: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    directions = ["--from", "oobleck", "--to", target]
+    assert main(["convert", str(folders["oobleck"]), str(tmp_path / "file" / below), *directions]) == 2
+    assert capsys.readouterr().err.endswith(f"cannot be written: {tmp_path / 'file'} is a file; name a folder\n")

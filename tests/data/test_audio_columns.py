@@ -193,3 +193,23 @@ def test_null_and_unreadable_cells_of_a_validation_set_are_refused_or_collected(
         "it has neither bytes nor a path.",
         "the audio cannot be decoded",
     ]
+
+
+@pytest.mark.parametrize("keep_columns", [False, True])
+def test_other_audio_columns_are_not_decoded(keep_columns: bool, tmp_path: Path) -> None:
+    sound = {"bytes": encoded(0.5), "path": None}
+    audio = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    rows = pa.table(
+        {name: pa.array([value], audio) for name, value in (("mix", sound), ("voice", {"bytes": b"junk"}))}
+    )
+    features = datasets.Features({"mix": datasets.Audio(), "voice": datasets.Audio()})
+    pyarrow.parquet.write_table(rows.cast(features.arrow_schema), tmp_path / "rows.parquet")
+    (row,) = load_audio_stream(str(tmp_path), audio_column="mix", keep_columns=keep_columns)
+    assert row == {"audio": sound} | ({"voice": {"bytes": b"junk", "path": None}} if keep_columns else {})
+
+
+def test_whole_numbers_in_a_column_of_fractions_are_refused(tmp_path: Path) -> None:
+    folder = table(tmp_path / "rows", a=[{"array": [12000.0, -3.0] * 50, "sampling_rate": RATE}])
+    stream = load_audio_stream(str(folder), audio_column="a")
+    with pytest.raises(ValueError, match="its peak is 12000, and full scale is 1; divide 16-bit samples by 32768"):
+        list(clip_starts(stream, sampling_rate=RATE, audio_channels=1, max_seconds=1.0))

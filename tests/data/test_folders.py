@@ -244,8 +244,12 @@ def test_the_headers_are_those_of_the_files(tmp_path: Path) -> None:
     assert line(tmp_path) == "2 audio files, 3.0 s"
 
 
-@pytest.mark.parametrize("table", ["file_name;text\na.wav;x\n", "File,text\na.wav,x\n"], ids=["separator", "column"])
+@pytest.mark.parametrize(
+    "table",
+    ["file_name;text\na.wav;x\n", "File,text\na.wav,x\n", "file_name\n1\n"],
+    ids=["separator", "column", "numbers"],
+)
 def test_a_table_of_metadata_that_lists_no_files_is_named(table: str, tmp_path: Path) -> None:
     write(tmp_path, ["a.wav", "b.wav"], encoded(0.1))
     (tmp_path / "metadata.csv").write_text(table)
-    assert line(tmp_path).endswith("; no column `file_name` in metadata.csv, which is not used")
+    assert line(tmp_path).endswith("; no column of texts `file_name` in metadata.csv, which is not used")

@@ -133,6 +133,45 @@ def test_an_item_without_a_class_trains_without_one_and_numbers_stay_what_they_a
     assert by_row == {0: 1, 1: -1, 2: 0, 3: -1}
 
 
+def test_bytes_are_read_as_texts(tmp_path: Path) -> None:
+    binary = datasets.Value("binary")
+    columns = {"label": (binary, [b"dog", "\u00e9t\u00e9".encode()]), "text": (binary, [b"a dog", b""])}
+    folder = write_latents(tmp_path / "latents", [5, 5], columns)
+    names = class_names(load_latent_stream(str(folder)), "label")
+    assert names == ("dog", "\u00e9t\u00e9")
+    stream = stream_of(folder, label_column="label", class_names=names, text_column="text", batch_size=2)
+    (batch,) = read(stream, 1)
+    by_row = {
+        row: (int(label), text)
+        for row, label, text in zip(rows_of(batch), batch.class_labels, batch.prompts, strict=True)
+    }
+    assert by_row == {0: (0, "a dog"), 1: (1, "")}
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "message"),
+    [
+        (
+            datasets.Value("binary"),
+            "\u00e9".encode("latin-1"),
+            "'label' of the data set: b'\\\\xe9' is not text in UTF-8",
+        ),
+        (
+            datasets.List(datasets.Value("string")),
+            ["dog", "cat"],
+            "holds values of type List.*; name a column of texts",
+        ),
+        ({"id": datasets.Value("int64")}, {"id": 3}, "holds values of type .*; name a column of texts"),
+    ],
+)
+def test_labels_that_are_no_texts_or_numbers_are_refused(
+    tmp_path: Path, feature: object, value: object, message: str
+) -> None:
+    folder = write_latents(tmp_path / "latents", [5], {"label": (feature, [value])})
+    with pytest.raises(ValueError, match=message):
+        class_names(load_latent_stream(str(folder)), "label")
+
+
 def test_the_number_of_items_without_a_class_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_latents(tmp_path / "latents", [5] * 3, {"label": (datasets.Value("string"), [None, "a", None])})
     with caplog.at_level("INFO"):

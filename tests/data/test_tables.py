@@ -79,10 +79,28 @@ def test_the_types_of_a_csv_column_are_those_of_all_rows(tmp_path: Path) -> None
     [
         (b"file,text\na.wav,x,y\n", "x.csv cannot be read: .*Expected 2 columns, got 3"),
         ("file,text\na.wav,caf\u00e9\n".encode("latin-1"), "x.csv is not UTF-8 in the column text; convert"),
+        (
+            "file,text\na.wav,x\n".encode("utf-16"),
+            "x.csv has null bytes, as files in UTF-16 have; convert it to UTF-8",
+        ),
+        ("file,text\na.wav,x\n".encode("utf-16-le"), "x.csv has null bytes"),
         (b"file,text,text\na.wav,x,y\n", "x.csv has the column text twice; rename one"),
+        (b'file,text\na.wav,"dog\nb.wav,cat\n', "x.csv has a quotation mark in line 2 that is not closed at the end"),
+        (b'file,text\na.wav,"dog\nb.wav,"cat\n', "x.csv has a quotation mark in line 2"),
+        (b'file,text\na.wav,x\nb.wav,"a \\"big\\" dog"\n', "x.csv has a quotation mark in line 3"),
         (b"", "x.csv cannot be read: Empty CSV file"),
     ],
-    ids=["too many cells", "Latin 1", "column twice", "empty"],
+    ids=[
+        "too many cells",
+        "Latin 1",
+        "UTF-16",
+        "UTF-16 without mark",
+        "column twice",
+        "open quote",
+        "two open quotes",
+        "escaped quotes",
+        "empty",
+    ],
 )
 @pytest.mark.parametrize("metadata", [False, True], ids=["list", "metadata.csv"])
 def test_a_csv_file_that_would_be_misread_is_named(
@@ -94,6 +112,12 @@ def test_a_csv_file_that_would_be_misread_is_named(
     (tmp_path / ("metadata.csv" if metadata else "x.csv")).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read(tmp_path)
+
+
+def test_quoted_cells_hold_separators_line_ends_and_doubled_quotes(tmp_path: Path) -> None:
+    text = b'\xef\xbb\xbf"file","text"\r\n"a.wav","a ""big"", old\r\ndog"\r\nb.wav,5" pipe\r\nc.wav,""\r\n"d.wav",""""'
+    (tmp_path / "x.csv").write_bytes(text)
+    assert [row["text"] for row in read(tmp_path)] == ['a "big", old\r\ndog', '5" pipe', None, '"']
 
 
 @pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".xz", lzma.compress)])

@@ -171,3 +171,21 @@ def test_links_are_the_sound_that_they_lead_to(mode: str, tmp_path: Path) -> Non
             tar.addfile(link)
     found = [(row["audio"]["path"], row["audio"]["bytes"]) for row in rows(tmp_path)]
     assert found == [(name, content) for name in ("a.flac", "b.flac", "c.flac")] + [("d.flac", b"")]
+
+
+def test_a_compressed_tar_that_breaks_off_or_is_damaged_is_named(tmp_path: Path) -> None:
+    for mode in ("w:gz", "w:xz", "w:bz2"):
+        file = write_tar(tmp_path / "x.tar.gz", {f"{i}.wav": sound(i) for i in range(3)}, mode)
+        whole = file.read_bytes()
+        flipped = bytes([*whole[:60], whole[60] ^ 255, *whole[61:]])
+        for content in (whole[: len(whole) // 2], flipped):
+            file.write_bytes(content)
+            with pytest.raises(OSError, match="x.tar.gz cannot be read: "):
+                rows(tmp_path)
+
+
+def test_concatenated_tars_are_refused(tmp_path: Path) -> None:
+    file = write_tar(tmp_path / "x.tar", {"a.wav": sound(1)})
+    file.write_bytes(2 * file.read_bytes())
+    with pytest.raises(ValueError, match="x.tar has data after its end mark, as concatenated tar files have"):
+        rows(tmp_path)

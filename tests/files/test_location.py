@@ -35,7 +35,20 @@ def test_a_model_of_this_package_is_found_by_its_name(tmp_path: Path, monkeypatc
     with pytest.raises(ValueError, match="`revision` 'abc' has no effect"):
         load_autoencoder(DEFAULT_MODEL, revision="abc")
     (tmp_path / DEFAULT_MODEL).mkdir()
-    assert model_location(DEFAULT_MODEL) == DEFAULT_MODEL, "a folder comes before a name"
+    assert model_location(DEFAULT_MODEL) == str(PRETRAINED / DEFAULT_MODEL), "a folder without a model"
+
+
+@pytest.mark.parametrize("index", ["config.json", "model_index.json"])
+def test_a_folder_with_the_name_of_a_model_of_this_package_is_ambiguous(
+    index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT_MODEL).mkdir()
+    (tmp_path / DEFAULT_MODEL / index).write_text("{}")
+    with pytest.raises(ValueError, match=f"name the folder as {tmp_path}/{DEFAULT_MODEL}, or work in another folder"):
+        model_location(DEFAULT_MODEL)
+    for name in (f"./{DEFAULT_MODEL}", str(tmp_path / DEFAULT_MODEL)):
+        assert model_location(name) == name
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../pretrained", f"{DEFAULT_MODEL}/..", "/", "someone/model"])

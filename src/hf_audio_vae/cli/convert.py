@@ -9,6 +9,7 @@ written in float32.
 """
 
 import argparse
+import os
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 from diffusers import AutoencoderKLLTX2Audio
 
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
+from hf_audio_vae.files import as_write_error, check_no_file
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
     FAMILIES,
@@ -81,8 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
     for option in ("config", "subfolder", "revision"):
         if getattr(arguments, option) is not None and option not in source.options:
             raise ValueError(f"--{option} has no meaning with --from {arguments.source_format}; leave it out.")
-    if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
+    if os.path.lexists(destination) and (not destination.is_dir() or any(destination.iterdir())):
         raise ValueError(f"{destination} exists and is not empty; name another destination.")
+    with as_write_error(destination):
+        check_no_file(destination.parent)
     check_model_files(arguments.source, arguments.subfolder)
     model = source.read(arguments)
     check_finite_weights(arguments.source, model)

@@ -15,6 +15,8 @@ from torch import Tensor
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
+MAX_PEAK = 100.0  # 40 dB beyond full scale: the samples are whole numbers in a type of fractions
+
 
 class EncodedItem(TypedDict):
     """Encoded audio as streamed by `datasets`; at least one field is set."""
@@ -137,7 +139,8 @@ def read_checked_crop(
         Finite samples, (audio_channels, count); resampling may drop the file's last sample.
 
     Raises:
-        AudioDecodeError: The file is shorter than it claims, not finite, or its channels cannot be converted.
+        AudioDecodeError: The file is shorter than it claims, not finite, far beyond full scale, or its channels
+            cannot be converted.
     """
     if count < 1:
         raise AudioDecodeError(f"it is too short for one sample at {sampling_rate} Hz.")
@@ -147,6 +150,8 @@ def read_checked_crop(
         raise AudioDecodeError(str(error)) from error
     if not bool(torch.isfinite(waveform).all()):
         raise AudioDecodeError("it holds NaN or infinite samples.")
+    if (peak := float(waveform.abs().max()) if waveform.numel() else 0.0) > MAX_PEAK:
+        raise AudioDecodeError(f"its peak is {peak:.0f}, and full scale is 1; divide 16-bit samples by 32768.")
     if waveform.shape[-1] < max(count - 1, 1):  # resampling may drop one sample
         # A truncated mp3 still claims its full length; its missing end would be read as silence.
         raise AudioDecodeError(f"it ends after {start + waveform.shape[-1]} samples, before the length in its header.")

@@ -124,7 +124,7 @@ def class_names(
         dataset_name (`str`): Name of the data set in messages.
 
     Raises:
-        ValueError: The column is missing, or has no values.
+        ValueError: The column is missing, has no values, or has values that name no class.
     """
     if label_column is None:
         return ()
@@ -132,7 +132,16 @@ def class_names(
     feature = stream.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         return tuple(feature.names)
-    names = [class_name(row[label_column]) for row in stream.select_columns([label_column]).with_format(None)]
+    if not isinstance(feature, datasets.Value):
+        raise ValueError(
+            f"`label_column` {label_column!r} of {dataset_name} holds values of type {feature}; name a column of "
+            f"texts or numbers, or encode the data with one."
+        )
+    rows = stream.select_columns([label_column]).with_format(None)
+    try:
+        names = [class_name(row[label_column]) for row in rows]
+    except BadItemError as error:
+        raise ValueError(f"`label_column` {label_column!r} of {dataset_name}: {error}") from error
     if missing := names.count(None):
         logger.info("%d of %d rows have no `%s` and train without a class", missing, len(names), label_column)
     if missing == len(names):
@@ -143,12 +152,21 @@ def class_names(
 def class_name(value: object) -> str | None:
     """Return the name of a class: its text or number; `None` if there is none (`None`, NaN or an empty text).
 
-    A whole number is written without a point, because gaps in a column turn whole numbers into floats.
+    Bytes are read as UTF-8; others raise `BadItemError`. A whole number is written without a point, because gaps in a
+    column turn whole numbers into floats.
     """
-    value = value.item() if isinstance(value, Tensor) else value
+    value = value.item() if isinstance(value, Tensor) else _decoded(value)
     if isinstance(value, float):
         return None if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return None if value is None or value == "" else str(value)
+
+
+def _decoded(value: object) -> object:
+    """Return the text of bytes, and any other value as it is; raises `BadItemError`."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise BadItemError(f"{value!r} is not text in UTF-8; convert it and encode the data again.") from error
 
 
 def _check_column(stream: datasets.IterableDataset, column: str, option: str, dataset_name: str) -> None:
@@ -236,7 +254,7 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         """Return the text; an empty one if the item has none, so that it trains without one."""
         if self.text_column is None:
             return None
-        text = example[self.text_column]
+        text = _decoded(example[self.text_column])
         if text is None or (isinstance(text, Tensor) and text.isnan().all()):
             return ""
         if not isinstance(text, str):

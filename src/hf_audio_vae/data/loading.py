@@ -63,17 +63,24 @@ def load_audio_stream(
         option_prefix=option_prefix,
     )
     option = f"{option_prefix}audio_column"
-    stream = _encoded(data_set, audio_column, dataset_name, option)
+    stream = _encoded(data_set, audio_column, dataset_name, option, keep_columns)
     if announce:
         announce(f"{dataset_name}: {data_set.description()}")
-    return stream if keep_columns else stream.select_columns(["audio"])
+    return stream
 
 
-def _encoded(data_set: DataSet, column: str | None, name: str, option: str) -> datasets.IterableDataset:
+def _encoded(
+    data_set: DataSet, column: str | None, name: str, option: str, keep_columns: bool
+) -> datasets.IterableDataset:
     """Return the stream of all parts with their audio in the column `audio`."""
     streams = []
     for part in data_set.parts:
         column = column or only_audio_column(part.stream.features, name=name, option=option)
         stream = encoded_column(part.stream, column, part.folder, name=name, option=option)
+        if not keep_columns:
+            stream = stream.select_columns([column])
+        for other, feature in (stream.features or {}).items():
+            if isinstance(feature, datasets.Audio) and not isinstance(feature, EncodedAudio):
+                stream = stream.cast_column(other, EncodedAudio())  # else it would be decoded
         streams.append(stream if column == "audio" else stream.rename_column(column, "audio"))
     return streams[0] if len(streams) == 1 else datasets.concatenate_datasets(streams)

@@ -139,7 +139,7 @@ def _folder_of_audio(files: AudioFolder, split: str, with_labels: bool) -> DataS
 def _unused_tables(files: AudioFolder, used: Sequence[str]) -> str:
     """Name the tables of metadata that list no files: their separator or their column is a wrong one."""
     tables = [path for path in files.others if PurePosixPath(path).name in METADATA_NAMES and path not in used]
-    return f"; no column `file_name` in {_first(tables)}, which is not used" if tables else ""
+    return f"; no column of texts `file_name` in {_first(tables)}, which is not used" if tables else ""
 
 
 def _description_of_listed(files: AudioFolder, metadata: FolderMetadata) -> str:

@@ -1,7 +1,9 @@
 """Rows of parquet, arrow, tar, CSV and JSON files."""
 
+import codecs
 import lzma
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -169,7 +171,7 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
     """Read a CSV file in UTF-8, compressed or not; the types of its columns are those of all rows.
 
     Raises:
-        ValueError: The file cannot be read, is not UTF-8, or has a column twice.
+        ValueError: The file cannot be read, is not UTF-8, has a column twice or a quoted cell that is not closed.
         OSError: It cannot be opened.
     """
     try:
@@ -179,6 +181,9 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
         else:
             with pa.input_stream(str(path), compression="detect") as file:
                 content = file.read()
+        if b"\0" in content:  # UTF-16 has one in each comma and line end
+            raise ValueError(f"{path} has null bytes, as files in UTF-16 have; convert it to UTF-8.")
+        _check_quotes(path, content, separator)
         table = pa.csv.read_csv(
             pa.BufferReader(content),
             pa.csv.ReadOptions(block_size=min(max(len(content), 1), 2**31 - 1)),  # types are inferred from a block
@@ -192,3 +197,16 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
     if binary := [field.name for field in table.schema if pa.types.is_binary(field.type)]:
         raise ValueError(f"{path} is not UTF-8 in the column {', '.join(binary)}; convert it to UTF-8.")
     return table
+
+
+def _check_quotes(path: str | Path, content: bytes, separator: str) -> None:
+    """Raise `ValueError` if a quoted cell is not closed before the next separator: it would hold the rows after it."""
+    end = f"{separator}\r\n".encode()
+    cells = rb'(?<![^%b])"[^"]*(?:""[^"]*)*"(?![^%b])|(?<![^%b])(?P<open>")' % (end, end, end)
+    for cell in re.finditer(cells, content.removeprefix(codecs.BOM_UTF8)):
+        if cell["open"]:
+            line = content.count(b"\n", 0, cell.start()) + 1
+            raise ValueError(
+                f"{path} has a quotation mark in line {line} that is not closed at the end of its cell; close it, and "
+                f"double those inside of quoted cells."
+            )

@@ -1,8 +1,10 @@
 """Audio in tar files whose members are grouped into samples by name, `song.flac` and `song.txt`, as in WebDataset."""
 
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from hf_audio_vae.data.audio_columns import EncodedAudio
 from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.folders import counted, is_audio_name, suffix_counts
 
+READ_BYTES = 2**20
 JSON_BATCH = 1000  # objects whose types are inferred together
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     "txt": bytes.decode,
@@ -41,7 +44,7 @@ def open_tars(paths: Sequence[str]) -> tuple[datasets.IterableDataset, list[str]
         members that are not used.
 
     Raises:
-        ValueError: Columns hold values of different types.
+        ValueError: Columns hold values of different types, or a file has data after its end mark.
         OSError: A file cannot be read.
     """
     by_column, audio, others, left_out = _columns(paths)
@@ -72,6 +75,7 @@ def _columns(paths: Sequence[str]) -> tuple[bool, list[str], list[str], list[str
     for path in paths:
         with _opened(path) as archive:
             files = [member for member in archive if not member.isdir()]
+            _check_end(path, archive)
         names = [member.name for member in files if _is_sample_file(member)]
         left_out += [member.name for member in files if not _is_sample_file(member)]
         for by_column, columns in found.items():
@@ -216,5 +220,19 @@ def _opened(path: str) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path) as archive:
             yield archive
-    except tarfile.TarError as error:
-        raise OSError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OSError(f"{path} cannot be read: {reason}") from error
+
+
+def _check_end(path: str, archive: tarfile.TarFile) -> None:
+    """Raise `ValueError` if a tar file that was read to its end mark has members after it."""
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    while block := file.read(READ_BYTES):
+        if block.strip(b"\0"):
+            raise ValueError(
+                f"{path} has data after its end mark, as concatenated tar files have; extract it with "
+                f"`tar --ignore-zeros` and pack it again."
+            )

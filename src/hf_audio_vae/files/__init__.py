@@ -1,4 +1,4 @@
-from hf_audio_vae.files.folders import filling, make_folder, settle
+from hf_audio_vae.files.folders import check_no_file, filling, make_folder, settle
 from hf_audio_vae.files.listing import listing_checksum
 from hf_audio_vae.files.locking import exclusive
 from hf_audio_vae.files.manifest import check_manifest, write_manifest
@@ -11,6 +11,7 @@ __all__ = [
     "check_regular_folder",
     "listing_checksum",
     "exclusive",
+    "check_no_file",
     "filling",
     "make_folder",
     "replacing",

@@ -16,11 +16,15 @@ WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensor
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents if they are missing; raises `OSError`, which names a file in their place."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        file = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
-        raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file; name a folder") from error
+    check_no_file(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_no_file(folder: Path) -> None:
+    """Raise `NotADirectoryError` if a file is in the place of a folder or of one of its parents."""
+    found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    if found is not None and not found.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{found} is a file; name a folder")
 
 
 @contextmanager

@@ -8,10 +8,20 @@ DEFAULT_MODEL = "stft-vae-24khz"
 
 
 def model_location(name: str) -> str:
-    """Return the folder of a model of this package; other names, and existing folders, are returned unchanged."""
+    """Return the folder of a model of this package; other names are returned unchanged.
+
+    Raises:
+        ValueError: A folder of a model has that name, too.
+    """
     shipped = PRETRAINED / name
-    is_shipped = shipped.parent == PRETRAINED and (shipped / "config.json").is_file()
-    return str(shipped) if is_shipped and not Path(name).is_dir() else name
+    if shipped.name != name or not (shipped / "config.json").is_file():
+        return name
+    if any(Path(name, index).exists() for index in ("config.json", "model_index.json")):
+        raise ValueError(
+            f"{name} is a model of this package and a folder of a model here; name the folder as "
+            f"{Path(name).resolve()}, or work in another folder to use the model of the package."
+        )
+    return str(shipped)
 
 
 def check_revision(name: str | Path, revision: str | None) -> None:
