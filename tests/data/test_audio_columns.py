@@ -213,3 +213,10 @@ def test_whole_numbers_in_a_column_of_fractions_are_refused(tmp_path: Path) -> N
     stream = load_audio_stream(str(folder), audio_column="a")
     with pytest.raises(ValueError, match="its peak is 12000, and full scale is 1; divide 16-bit samples by 32768"):
         list(clip_starts(stream, sampling_rate=RATE, audio_channels=1, max_seconds=1.0))
+
+
+def test_a_column_that_takes_the_name_of_another_is_refused_if_both_are_kept(tmp_path: Path) -> None:
+    folder = table(tmp_path / "rows", audio=[encoded(0.25)], voice=[encoded(0.5)])
+    assert cells(folder, audio_column="voice") == [{"bytes": encoded(0.5), "path": None}]
+    with pytest.raises(ValueError, match="a column 'audio' beside the `audio_column` 'voice', .* or remove it"):
+        load_audio_stream(str(folder), audio_column="voice", keep_columns=True)

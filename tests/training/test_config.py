@@ -279,7 +279,7 @@ def test_a_recipe_may_merge_keys_and_be_empty(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="invalid:\n  _model: Extra inputs"):
         parse(recipe)
     recipe.write_text("# nothing\n")
-    with pytest.raises(ValueError, match="dataset_name: Field required"):
+    with pytest.raises(ValueError, match="dataset_name: Field required(\n|$)"):
         parse(recipe)
 
 
@@ -308,7 +308,7 @@ def test_a_section_of_any_keys_is_read_as_yaml(tmp_path: Path) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({k: v for k, v in RECIPE.items() if k != "dataset_name"}))
-    with pytest.raises(ValueError, match="dataset_name: Field required"):
+    with pytest.raises(ValueError, match="dataset_name: Field required(\n|$)"):
         parse(recipe)
 
 

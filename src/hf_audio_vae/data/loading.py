@@ -79,6 +79,11 @@ def _encoded(
         stream = encoded_column(part.stream, column, part.folder, name=name, option=option)
         if not keep_columns:
             stream = stream.select_columns([column])
+        elif column != "audio" and "audio" in part.stream.features:
+            raise ValueError(
+                f"{name!r} has a column 'audio' beside the `{option}` {column!r}, which takes this name; rename "
+                f"'audio' in the data set, or remove it."
+            )
         for other, feature in (stream.features or {}).items():
             if isinstance(feature, datasets.Audio) and not isinstance(feature, EncodedAudio):
                 stream = stream.cast_column(other, EncodedAudio())  # else it would be decoded

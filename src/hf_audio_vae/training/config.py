@@ -174,9 +174,10 @@ def _check_effect(given: Sequence[str], reasons: Mapping[str, str]) -> None:
 
 
 def _error_line(error: Mapping[str, Any]) -> str:
-    """Return one line for an error. Errors of the whole recipe do not repeat its values."""
-    key = ".".join(map(str, error["loc"]))
-    return f"  {key}: {error['msg']}, got {error['input']!r}" if key else f"  {error['msg']}"
+    """Return one line for an error. Errors of the whole recipe, also of a value that it lacks, do not repeat it."""
+    key, of_recipe = ".".join(map(str, error["loc"])), len(error["loc"]) == (error["type"] == "missing")
+    got = "" if of_recipe else f", got {error['input']!r}"
+    return f"  {key}: {error['msg']}{got}" if key else f"  {error['msg']}{got}"
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
