@@ -224,6 +224,8 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
     @pytest.mark.slow
     def test_the_memory_of_decoding_in_chunks_does_not_grow(self):
         model = self.tiny_model()
+        if model.decodes_whole_signals:
+            pytest.skip("samples depend on the whole signal")
         model.enable_tiling(8)
         short, long = (working_bytes(Decode(model), self.latents(model, frames)) for frames in (180, 540))
         assert long <= short

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableAudioPipeline
+from diffusers import ModelMixin, StableAudioPipeline
 
 from hf_audio_vae import WaveformVAE, __version__
-from hf_audio_vae.models import load_autoencoder
+from hf_audio_vae.models import FAMILIES, load_autoencoder
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
 from hf_audio_vae.pipelines import write_vae_shim
 from hf_audio_vae.pipelines.remote_code import LEFT_OUT, self_contained_source
@@ -140,6 +140,11 @@ def test_a_vae_that_diffusers_knows_is_refused(tmp_path: Path):
         write_vae_shim(tmp_path)
     assert (tmp_path / "model_index.json").read_text() == index
     assert not (tmp_path / "vae/vae_shim.py").exists()
+
+
+@pytest.mark.parametrize("family", [name for name, kind in FAMILIES.items() if issubclass(kind, ModelMixin)])
+def test_the_source_of_every_family_fits_into_one_file(family: str):
+    assert f"class {family}(" in self_contained_source(FAMILIES[family].__module__)
 
 
 FIRST = '''"""One module."""
