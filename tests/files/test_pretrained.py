@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.models import load_autoencoder
 from tests.hub import mock_hub
 
 LOAD = """
@@ -63,3 +64,12 @@ def test_models_of_the_hub_are_checked_as_folders_are(tmp_path: Path) -> None:
         assert "1 missing" in results[f"someone/{kind}-lacking"]
         assert results[f"someone/{kind}-pickled"].startswith("OSError")
         assert results[f"someone/{kind}-none"].startswith("OSError")
+
+
+def test_a_key_that_a_configuration_has_twice_is_named(tmp_path: Path) -> None:
+    WaveformVAE(4, (2,), (1,), 4, 2, 1, 16000).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace("{", '{"sampling_rate": 8000,', 1))
+    for load in (WaveformVAE.from_pretrained, load_autoencoder):
+        with pytest.raises(ValueError, match="config.json is ambiguous: the key sampling_rate is there twice"):
+            load(tmp_path)

@@ -33,6 +33,7 @@ def test_edited_statistics_of_the_latents_are_refused(dtype: torch.dtype, tmp_pa
         ("transformer", {"num_attention_heads": 4, "num_key_value_attention_heads": 2, "attention_head_dim": 4}),
         ("conditioner", {"class_names": ["voice", "drum"]}),
         ("text_encoder", {"layer_norm_epsilon": 0.1}),
+        ("scheduler", {"shift": 5.0}),
     ],
 )
 def test_edited_configurations_that_keep_all_shapes_are_refused(
@@ -43,13 +44,12 @@ def test_edited_configurations_that_keep_all_shapes_are_refused(
     again = AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "saved", torch_dtype=torch.bfloat16)
     again.save_pretrained(tmp_path / "again")
     AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "again")
-    config = tmp_path / "again" / component / "config.json"
+    name = "scheduler_config.json" if component == "scheduler" else "config.json"
+    config = tmp_path / "again" / component / name
     before = json.loads(config.read_text())
     assert any(before[name] != value for name, value in changes.items())
     edit(config, **changes)
-    with pytest.raises(
-        ValueError, match=rf"{component}/config.json has other values than when the pipeline was saved"
-    ):
+    with pytest.raises(ValueError, match=rf"{component}/{name} has other values than when the pipeline was saved"):
         AudioLatentDiffusionPipeline.from_pretrained(tmp_path / "again")
     index = tmp_path / "again/model_index.json"
     index.write_text(json.dumps({k: v for k, v in json.loads(index.read_text()).items() if k != "component_configs"}))

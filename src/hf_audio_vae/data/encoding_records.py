@@ -11,6 +11,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from hf_audio_vae.data.encoded_files import count_rows
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.location import check_revision
 
 
@@ -153,7 +154,7 @@ tags: [audio, {self.noun}, hf-audio-vae]
                 f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them with encode_latents."
             )
         try:
-            record = json.loads(path.read_text())
+            record = read_json(path)
             if record.pop("format", None) != cls.format:
                 raise ValueError(f"it is not in the format {cls.format!r}")
             return cls(**record)

@@ -18,6 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 
 from hf_audio_vae.files.folders import filling
+from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.location import check_revision, located
 from hf_audio_vae.files.weights import Shapes, check_keys, first_names, on_one_line, read_shapes
 
@@ -163,6 +164,7 @@ def read_config(
         raise ValueError(f"{name} is a file; name the folder that holds it.")
     if (folder / "ema" / "config.json").is_file() and not (folder / "config.json").is_file():
         raise ValueError(f"{name} is a checkpoint of a training run; name its model, {folder / 'ema'}.")
+    _check_keys_once(folder / "config.json")
     try:
         config, commit = _ConfigFile.load_config(name, return_commit_hash=True, revision=revision, **location, **hub)
     except RecursionError as error:
@@ -170,6 +172,16 @@ def read_config(
     if not isinstance(config, dict):
         raise ValueError(f"the `config.json` of {name} holds a {type(config).__name__}, not a dictionary.")
     return config, commit
+
+
+def _check_keys_once(path: Path) -> None:
+    """Raise `ValueError` if a local `config.json` has a key twice; its library would take the last value."""
+    try:
+        read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError):
+        return  # the library says so
+    except ValueError as error:
+        raise ValueError(f"{path} is ambiguous: {error}.") from error
 
 
 def _check_saved(model_class: type[CheckedPretrainedMixin], name: str, options: Mapping[str, Any]) -> str | None:
@@ -238,7 +250,7 @@ def _saved_shapes(
 def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:
     """Return the files that an index names; each has to be in its folder."""
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = read_json(index)
         shards = sorted(set(content["weight_map"].values()))
         plain = all(Path(shard).name == shard and shard.endswith(".safetensors") for shard in shards)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

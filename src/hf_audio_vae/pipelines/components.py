@@ -11,18 +11,24 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from transformers import PreTrainedModel
 
 from hf_audio_vae.files.fingerprints import config_fingerprint
+from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.files.pretrained import read_config
 
 CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 LIBRARIES = (*CHECKED_LIBRARIES, "hf_audio_vae")  # that components are loaded from
-RECORDED = ("transformer", "conditioner", "text_encoder")  # components whose configurations a pipeline records
+RECORDED = {  # files with the configurations that a pipeline records, by component
+    "transformer": "config.json",
+    "conditioner": "config.json",
+    "text_encoder": "config.json",
+    "scheduler": "scheduler_config.json",
+}
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only")
 
 
 def component_fingerprints(components: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fingerprints of the configurations of a pipeline's models."""
+    """Return the fingerprints of the configurations of a pipeline's models and scheduler."""
     models = {name: components[name] for name in RECORDED if components.get(name) is not None}
     configured = {name: model if isinstance(model, ConfigMixin) else model.config for name, model in models.items()}
     return {name: config_fingerprint(json.loads(config.to_json_string())) for name, config in configured.items()}
@@ -63,15 +69,15 @@ def check_components(pipeline_class: type[DiffusionPipeline], name: str, options
     for component, entry in saved.items():
         if len(entry) == 2:
             if component in recorded:
-                _check_config(folder / component, recorded[component])
+                _check_config(folder / component / RECORDED[component], recorded[component])
             _check_weights(folder / component, *entry, variant=options.get("variant"))
 
 
-def _check_config(folder: Path, recorded: str) -> None:
+def _check_config(path: Path, recorded: str) -> None:
     """Check that a configuration is the one that was saved: no weight's shape depends on, say, the number of heads."""
-    if config_fingerprint(read_config(str(folder))[0]) != recorded:
+    if config_fingerprint(read_json(path)) != recorded:
         raise ValueError(
-            f"{folder / 'config.json'} has other values than when the pipeline was saved; use an intact copy. To "
+            f"{path} has other values than when the pipeline was saved; use an intact copy. To "
             f"change values, load the pipeline, replace the component, and save it again."
         )
 

@@ -13,6 +13,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import config_fingerprint, values_fingerprint
+from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
@@ -91,7 +92,7 @@ def load_tokens(
     if not path.is_file():
         raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is not a language model of codes.")
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         if content.get("format") != FORMAT:
             raise ValueError(f"it has format {content.get('format')!r}, not {FORMAT!r}")
         values = content["codes"] | {name: tuple(content["codes"][name]) for name in ("levels", "frame_rates")}
@@ -103,7 +104,7 @@ def load_tokens(
         raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}. Train the model again.") from error
     if "config" in checksums:
         config = _file(pretrained_model_name_or_path, CONFIG_FILE, revision)
-        if not config.is_file() or config_fingerprint(json.loads(config.read_text())) != checksums["config"]:
+        if not config.is_file() or config_fingerprint(read_json(config)) != checksums["config"]:
             raise ValueError(
                 f"{config} is not the one that the language model was saved with; use an intact copy. If another "
                 f"version of transformers wrote it, delete `{CHECKSUMS}` in {path.name}."
