@@ -18,6 +18,14 @@ from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, refle
 from hf_audio_vae.modules.convnext import ChannelNorm, ChannelScale, DepthwiseConv1d, PointwiseConv1d
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
+from hf_audio_vae.modules.magnitude_preserving import (
+    MagnitudeNorm,
+    MagnitudeSiLU,
+    MeanFrames,
+    RestoreBins,
+    Scale,
+    StandardizeBins,
+)
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.short_time import STFT, InverseSTFT
 from hf_audio_vae.modules.spectrogram import (
@@ -298,12 +306,12 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
     return Pointwise(layer)
 
 
 @stream_of.register
-def _(layer: PointwiseConv1d | ChannelNorm | ChannelScale) -> Stream:
+def _(layer: PointwiseConv1d | ChannelNorm | ChannelScale | StandardizeBins | RestoreBins) -> Stream:
     return Pointwise(copy.deepcopy(layer))
 
 
@@ -325,6 +333,17 @@ def _(layer: InverseSTFT) -> Stream:
 @stream_of.register
 def _(layer: PositionNorm | Repeat2d | CropBins | FlattenBins | UnflattenBins | SpreadParts | GatherParts) -> Stream:
     return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: MagnitudeNorm | MagnitudeSiLU | Scale) -> Stream:
+    return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: MeanFrames) -> Stream:
+    ratio = layer.ratio
+    return _Layer(lambda x: layer(x[..., : x.shape[-1] // ratio * ratio]), Alignment(ratio, ratio, 1, left=0))
 
 
 @stream_of.register
