@@ -2,9 +2,9 @@
 
 SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (a file next to `model_config.json`, or
 the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
-or of Jukebox. DST is a folder, or a file with the suffix of the library: `.safetensors` or `.ckpt`
-(stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target format cannot
-express are refused. Weights are written in float32.
+or of Jukebox. `mmaudio` is the autoencoder of MMAudio in diffusers. DST is a folder, or a file with the suffix of the
+library: `.safetensors` or `.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file.
+Models that the target format cannot express are refused. Weights are written in float32.
 """
 
 import argparse
@@ -14,18 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import MMAudioVAE
+
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
     FAMILIES,
     AutoencoderModel,
     HierarchicalVQVAE,
+    SpectrogramVAE,
     WaveformVAE,
     WaveformVQVAE,
     saved_class,
     saved_config,
 )
 from hf_audio_vae.models.hierarchical_vqvae.convert_jukebox import load_jukebox, save_jukebox
+from hf_audio_vae.models.spectrogram_vae.convert_mmaudio import from_mmaudio, to_mmaudio
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
     save_stable_audio_tools,
@@ -114,6 +120,13 @@ def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_model(arguments.source, arguments)
 
 
+def read_mmaudio(arguments: argparse.Namespace) -> AutoencoderModel:
+    """Load a `MMAudioVAE` saved by diffusers; `ValueError` if there is none, or as `from_mmaudio`."""
+    check_class(arguments, {"MMAudioVAE"})
+    location = {name: value for name in LOCATION if (value := getattr(arguments, name)) is not None}
+    return from_mmaudio(load_checked(MMAudioVAE, arguments.source, torch_dtype=torch.float32, **location))
+
+
 def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a checkpoint of stable-audio-tools."""
     return load_stable_audio_tools(arguments.source, config=arguments.config)
@@ -163,6 +176,9 @@ FORMATS = {
     ),
     "stable-audio-tools": Format(
         read_stable_audio_tools, save_stable_audio_tools, frozenset({"config"}), family=WaveformVAE
+    ),
+    "mmaudio": Format(
+        read_mmaudio, lambda model, path: to_mmaudio(model).save_pretrained(path), LOCATION, family=SpectrogramVAE
     ),
     "dac": Format(
         partial(read_codec, load_dac, "DacModel"), partial(write_codec, to_dac, save_dac, ".pth"), family=WaveformVQVAE

@@ -108,7 +108,9 @@ def to_mmaudio(model: SpectrogramVAE) -> MMAudioVAE:
         target = _their_name(name, layout)
         value = value.reshape(state[target].shape)
         if target in written and not value.equal(state[target]):
-            raise ValueError(f"`{name}` is not the encoder's; an MMAudioVAE has one `{target}`: set both equal.")
+            raise ValueError(
+                f"`{name}` differs between encoder and decoder; an MMAudioVAE has one `{target}`; set both equal."
+            )
         state[target] = value.clone()
         written.add(target)
     original.load_state_dict(state, assign=True)
