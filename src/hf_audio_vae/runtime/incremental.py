@@ -342,8 +342,7 @@ def _(layer: MagnitudeNorm | MagnitudeSiLU | Scale) -> Stream:
 
 @stream_of.register
 def _(layer: MeanFrames) -> Stream:
-    ratio = layer.ratio
-    return _Layer(lambda x: layer(x[..., : x.shape[-1] // ratio * ratio]), Alignment(ratio, ratio, 1, left=0))
+    return _groups_of(layer.ratio, layer)
 
 
 @stream_of.register
@@ -353,9 +352,7 @@ def _(layer: SpectrogramConv2d) -> Stream:
 
 @stream_of.register
 def _(layer: SegmentEncoder) -> Stream:
-    frames = layer.num_frames
-    encoder = copy.deepcopy(layer)
-    return _Layer(lambda x: encoder(x[..., : x.shape[-1] // frames * frames]), Alignment(frames, frames, 1, left=0))
+    return _groups_of(layer.num_frames, copy.deepcopy(layer))
 
 
 @stream_of.register
@@ -397,6 +394,16 @@ def _(layer: SkipLSTM) -> Stream:
 def chain_of(*layers: nn.Module) -> Chain:
     """Return the streaming form of a sequence of layers."""
     return Chain(stream_of(layer) for layer in layers)
+
+
+def _groups_of(size: int, layer: nn.Module) -> Stream:
+    """Return the streaming form of a layer with one output per group of inputs."""
+    return _Layer(partial(_on_whole_groups, layer, size), Alignment(size, size, 1, left=0))
+
+
+def _on_whole_groups(layer: nn.Module, size: int, x: Tensor) -> Tensor:
+    outputs: Tensor = layer(x[..., : x.shape[-1] // size * size])
+    return outputs
 
 
 def _copied(weight: Tensor) -> Tensor:
