@@ -2,6 +2,7 @@
 
 Posteriors and mel spectrograms are equal within rounding for waveforms in [-1, 1] of whole latent frames. MMAudio
 leaves out the samples after the last whole latent frame and clips louder ones; a `SpectrogramVAE` does neither.
+Activations of the first middle block are bounded as those of other blocks, to 256; MMAudio leaves them free.
 """
 
 import logging
