@@ -67,7 +67,7 @@ class SavedContract:
         self.tiny_model().save_pretrained(tmp_path)
         (file,) = weights_in(tmp_path)
         weights = load_file(file)
-        name = next(key for key in weights if key.endswith("bias"))
+        name = next(key for key in weights if key.endswith(("bias", "weight")))
         shape = tuple(weights[name].shape)
         for changed, words in (
             (weights | {"other.weight": torch.zeros(1)}, "1 unknown: other.weight"),
@@ -95,7 +95,7 @@ class SavedContract:
         model.save_pretrained(tmp_path)
         (file,) = weights_in(tmp_path)
         weights = load_file(file)
-        name = next(key for key in weights if key.endswith("bias"))
+        name = next(key for key in weights if key.endswith(("bias", "weight")))
         save_file(weights | {name: torch.zeros(77)}, file, metadata={"format": "pt"})
         loaded, info = self.model_class.from_pretrained(
             tmp_path, ignore_mismatched_sizes=True, low_cpu_mem_usage=False, output_loading_info=True

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGaussianDistribution
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
@@ -131,6 +132,15 @@ def test_parameters_mean_what_they_mean_in_oobleck():
     assert torch.equal(ours.mean, oobleck.mean)
     assert torch.equal(ours.std, oobleck.std)
     assert torch.equal(ours.sample(*seeds(0)), oobleck.sample(*seeds(0)))
+
+
+def test_logarithms_of_variances_mean_what_they_mean_in_diffusers():
+    parameters = 20 * torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
+    ours, theirs = DiagonalGaussian.from_log_variance(parameters), DiagonalGaussianDistribution(parameters)
+    assert theirs.logvar.min() == -30
+    assert theirs.logvar.max() == 20
+    assert torch.equal(ours.mean, theirs.mean)
+    assert torch.equal(ours.std, theirs.std)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

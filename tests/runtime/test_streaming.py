@@ -11,6 +11,7 @@ from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import StreamingCoder
 from tests.models.probes import assert_equal_within_rounding, wrong_tensors
+from tests.models.spectrogram_vae.test_magnitude_preserving import TestMagnitudePreservingVAE
 from tests.models.spectrogram_vae.test_modeling_spectrogram_vae import (
     TestCausalSpectrogramVAE,
     TestClassicSpectrogramVAE,
@@ -39,11 +40,12 @@ KINDS: list[Kind] = [
     TestSpectrogramVAE,
     TestCausalSpectrogramVAE,
     TestClassicSpectrogramVAE,
+    TestMagnitudePreservingVAE,
 ]
 # Not by those names: pytest would collect their tests here, too.
 del TestWaveformVAE, TestCausalWaveformVAE, TestWaveformVQVAELikeDac, TestWaveformVQVAELikeEncodec
 del TestSTFTVAE, TestCausalSTFTVAE, TestMirroredWaveformVQVAE, TestFiniteScalarWaveformVQVAE
-del TestSpectrogramVAE, TestCausalSpectrogramVAE, TestClassicSpectrogramVAE
+del TestSpectrogramVAE, TestCausalSpectrogramVAE, TestClassicSpectrogramVAE, TestMagnitudePreservingVAE
 
 every_kind = pytest.mark.parametrize("kind", [kind() for kind in KINDS], ids=lambda kind: type(kind).__name__[4:])
 

@@ -2,10 +2,10 @@
 
 SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (a file next to `model_config.json`, or
 the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
-or of Jukebox. `oobleck` and `ltx2-audio` are classes of diffusers, AutoencoderOobleck and AutoencoderKLLTX2Audio. DST
-is a folder, or a file with the suffix of the library: `.safetensors` or `.ckpt` (stable-audio-tools), `.pth` (dac),
-`.th` (encodec); jukebox always writes a file. Models that the target format cannot express are refused. Weights are
-written in float32.
+or of Jukebox. `oobleck`, `ltx2-audio` and `mmaudio` are classes of diffusers: AutoencoderOobleck,
+AutoencoderKLLTX2Audio and MMAudioVAE. DST is a folder, or a file with the suffix of the library: `.safetensors` or
+`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target format
+cannot express are refused. Weights are written in float32.
 """
 
 import argparse
@@ -16,10 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKLLTX2Audio
+import torch
+from diffusers import AutoencoderKLLTX2Audio, MMAudioVAE
 
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
 from hf_audio_vae.files import as_write_error, check_no_file
+from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
     FAMILIES,
@@ -33,6 +35,7 @@ from hf_audio_vae.models import (
 )
 from hf_audio_vae.models.hierarchical_vqvae.convert_jukebox import load_jukebox, save_jukebox
 from hf_audio_vae.models.spectrogram_vae.convert_ltx2_audio import from_ltx2_audio, to_ltx2_audio
+from hf_audio_vae.models.spectrogram_vae.convert_mmaudio import from_mmaudio, to_mmaudio
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools import (
     load_stable_audio_tools,
     save_stable_audio_tools,
@@ -123,20 +126,18 @@ def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_model(arguments.source, arguments)
 
 
+def read_diffusers(
+    model_class: type[Any], convert: Callable[[Any], AutoencoderModel], arguments: argparse.Namespace
+) -> AutoencoderModel:
+    """Load a model saved by diffusers and convert it; `ValueError` if there is none, or a family cannot express it."""
+    check_class(arguments, {model_class.__name__})
+    location = {name: value for name in LOCATION if (value := getattr(arguments, name)) is not None}
+    return convert(load_checked(model_class, arguments.source, torch_dtype=torch.float32, **location))
+
+
 def read_stable_audio_tools(arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a checkpoint of stable-audio-tools."""
     return load_stable_audio_tools(arguments.source, config=arguments.config)
-
-
-def read_ltx2_audio(arguments: argparse.Namespace) -> AutoencoderModel:
-    """Load a model saved by diffusers.
-
-    Raises:
-        ValueError: There is no such model, or a SpectrogramVAE cannot express it.
-    """
-    check_class(arguments, {"AutoencoderKLLTX2Audio"})
-    location = {"subfolder": arguments.subfolder, "revision": arguments.revision}
-    return from_ltx2_audio(AutoencoderKLLTX2Audio.from_pretrained(arguments.source, use_safetensors=True, **location))
 
 
 def read_codec(
@@ -182,13 +183,19 @@ FORMATS = {
         read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), LOCATION, family=WaveformVAE
     ),
     "ltx2-audio": Format(
-        read_ltx2_audio,
+        partial(read_diffusers, AutoencoderKLLTX2Audio, from_ltx2_audio),
         lambda model, path: to_ltx2_audio(model).save_pretrained(path),
         LOCATION,
         family=SpectrogramVAE,
     ),
     "stable-audio-tools": Format(
         read_stable_audio_tools, save_stable_audio_tools, frozenset({"config"}), family=WaveformVAE
+    ),
+    "mmaudio": Format(
+        partial(read_diffusers, MMAudioVAE, from_mmaudio),
+        lambda model, path: to_mmaudio(model).save_pretrained(path),
+        LOCATION,
+        family=SpectrogramVAE,
     ),
     "dac": Format(
         partial(read_codec, load_dac, "DacModel"), partial(write_codec, to_dac, save_dac, ".pth"), family=WaveformVQVAE

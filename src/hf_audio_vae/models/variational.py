@@ -143,7 +143,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         (encoding,) = self.encodings()
         for parameters in self.coder.encode_pieces(encoding, checked, int(time)):
             check_output(parameters, "latents")
-            yield DiagonalGaussian.from_parameters(parameters.to(self.dtype))
+            yield self._posterior(parameters.to(self.dtype))
 
     @apply_forward_hook
     @deferring_checks
@@ -230,7 +230,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
             *self.decodings(),
             check_waveform=partial(check_waveform, audio_channels=self.config.audio_channels),
             check_frames=partial(check_latents, latent_channels=self.latent_channels),
-            wrap=DiagonalGaussian.from_parameters,
+            wrap=self._posterior,
             pad_multiple=self.hop_length,
             sampling_rate=self.sampling_rate,
             dtype=self.dtype,
@@ -240,7 +240,12 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         parameters = self._run(partial(self.coder.encode, *self.encodings()), waveform)
         if checked:
             check_output(parameters, "latents")
-        return DiagonalGaussian.from_parameters(parameters)
+        return self._posterior(parameters)
+
+    @property
+    def _posterior(self) -> Callable[[Tensor], DiagonalGaussian]:
+        """Function of an encoder's output."""
+        return DiagonalGaussian.from_parameters
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self._run(partial(self.coder.decode, *self.decodings()), latents)

@@ -9,6 +9,7 @@ from torch.utils._pytree import register_pytree_node
 from hf_audio_vae.modules.deferral import to_device
 
 MIN_STD = 1e-4
+LOG_VARIANCES = (-30.0, 20.0)
 
 
 class DiagonalGaussian:
@@ -29,6 +30,16 @@ class DiagonalGaussian:
         """Split an encoder's output, (batch, 2 * latent_channels, frames): means, then pre-softplus `std`."""
         mean, scale = parameters.chunk(2, dim=1)
         return cls(mean, F.softplus(scale.to(torch.promote_types(scale.dtype, torch.float32))) + MIN_STD)
+
+    @classmethod
+    def from_log_variance(cls, parameters: Tensor) -> "DiagonalGaussian":
+        """Split an encoder's output, (batch, 2 * latent_channels, frames): means, then logarithms of variances.
+
+        They are bounded to [-30, 20], as in diffusers' `DiagonalGaussianDistribution`.
+        """
+        mean, logarithm = parameters.chunk(2, dim=1)
+        wide = logarithm.to(torch.promote_types(logarithm.dtype, torch.float32))
+        return cls(mean, (0.5 * wide.clamp(*LOG_VARIANCES)).exp())
 
     def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
         """Draw latents; with one generator per item, the noise of an item does not depend on the batch."""

@@ -1,5 +1,7 @@
 """Layers on spectrograms, (batch, channels, bins, frames): time is the last dimension, as in all layers."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -178,7 +180,8 @@ class LogMelSpectrogram(nn.Module):
     """Logarithm of mel spectra; (batch, audio_channels, frames * hop_length) -> (batch, audio_channels, bins, frames).
 
     As HiFi-GAN (Kong et al., arXiv:2010.05646): magnitudes of Hann windows centred on their hop, filters of equal area
-    on the Slaney mel scale, natural logarithm of at least `MIN_MEL`. The signal is padded with zeros, not mirrored.
+    on the Slaney mel scale, natural logarithm of at least `MIN_MEL`. HiFi-GAN mirrors the signal at its ends
+    (`pad_mode="reflect"`, else zeros) and adds 1e-9 to the power of each bin of the transform (`power_offset`).
     """
 
     def __init__(
@@ -190,10 +193,13 @@ class LogMelSpectrogram(nn.Module):
         sampling_rate: int,
         min_frequency_hz: float,
         max_frequency_hz: float,
+        pad_mode: str = "constant",
+        power_offset: float = 0.0,
     ) -> None:
         super().__init__()
         self.stft = STFT(window_length, hop_length, 1.0)
-        self.alignment = self.stft.alignment
+        self.alignment = replace(self.stft.alignment, mirrored=pad_mode == "reflect")
+        self.power_offset = power_offset
         self.filter_options = (mel_bins, window_length, sampling_rate, min_frequency_hz, max_frequency_hz)
 
     def filters(self, like: Tensor) -> Tensor:
@@ -209,6 +215,8 @@ class LogMelSpectrogram(nn.Module):
             filters = self.filters(padded)
             spectra = self.stft.spectra(padded)  # (batch, audio_channels, frames, bins)
             scaled = magnitude(spectra, MIN_MEL_POWER) * self.alignment.kernel_size**0.5  # without orthonormal scaling
+            if self.power_offset:
+                scaled = (scaled.square() + self.power_offset).sqrt()
             mel = (scaled @ filters.T).clamp_min(MIN_MEL).log()
         return mel.transpose(2, 3).to(padded.dtype)
 

@@ -18,6 +18,14 @@ from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, refle
 from hf_audio_vae.modules.convnext import ChannelNorm, ChannelScale, DepthwiseConv1d, PointwiseConv1d
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
+from hf_audio_vae.modules.magnitude_preserving import (
+    MagnitudeNorm,
+    MagnitudeSiLU,
+    MeanFrames,
+    RestoreBins,
+    Scale,
+    StandardizeBins,
+)
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.short_time import STFT, InverseSTFT
 from hf_audio_vae.modules.spectrogram import (
@@ -298,12 +306,12 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
     return Pointwise(layer)
 
 
 @stream_of.register
-def _(layer: PointwiseConv1d | ChannelNorm | ChannelScale) -> Stream:
+def _(layer: PointwiseConv1d | ChannelNorm | ChannelScale | StandardizeBins | RestoreBins) -> Stream:
     return Pointwise(copy.deepcopy(layer))
 
 
@@ -328,15 +336,23 @@ def _(layer: PositionNorm | Repeat2d | CropBins | FlattenBins | UnflattenBins | 
 
 
 @stream_of.register
+def _(layer: MagnitudeNorm | MagnitudeSiLU | Scale) -> Stream:
+    return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: MeanFrames) -> Stream:
+    return _groups_of(layer.ratio, layer)
+
+
+@stream_of.register
 def _(layer: SpectrogramConv2d) -> Stream:
     return _Layer(copy.deepcopy(layer).convolve, layer.alignment)
 
 
 @stream_of.register
 def _(layer: SegmentEncoder) -> Stream:
-    frames = layer.num_frames
-    encoder = copy.deepcopy(layer)
-    return _Layer(lambda x: encoder(x[..., : x.shape[-1] // frames * frames]), Alignment(frames, frames, 1, left=0))
+    return _groups_of(layer.num_frames, copy.deepcopy(layer))
 
 
 @stream_of.register
@@ -378,6 +394,16 @@ def _(layer: SkipLSTM) -> Stream:
 def chain_of(*layers: nn.Module) -> Chain:
     """Return the streaming form of a sequence of layers."""
     return Chain(stream_of(layer) for layer in layers)
+
+
+def _groups_of(size: int, layer: nn.Module) -> Stream:
+    """Return the streaming form of a layer with one output per group of inputs."""
+    return _Layer(partial(_on_whole_groups, layer, size), Alignment(size, size, 1, left=0))
+
+
+def _on_whole_groups(layer: nn.Module, size: int, x: Tensor) -> Tensor:
+    outputs: Tensor = layer(x[..., : x.shape[-1] // size * size])
+    return outputs
 
 
 def _copied(weight: Tensor) -> Tensor:

@@ -26,12 +26,19 @@ COMPLEX = {
     "num_frames": None,
     "causal": False,
     "leading_frame": False,
+    "mid_block_add_attention": False,
+    "pad_mode": None,
+    "power_offset": None,
+    "log_variance": False,
     "latents_mean": (0.5, -1.0, 0.0, 2.0, 1.0, 0.0),
     "latents_std": (2.0, 0.5, 1.0, 1.0, 3.0, 1.0),
 }
 MEL = {"front_end": "mel", "magnitude_exponent": None, "mel_bins": 12, "min_frequency_hz": 50.0}
 MEL |= {"max_frequency_hz": 3900.0, "window_length": 64, "downsampling_ratios": (16, 2), "latents_mean": None}
 NO_STATISTICS = {"latents_mean": None, "latents_std": None}
+MAGNITUDE = {"network": "magnitude_preserving", "num_frames": None, "latents_mean": (0.5, -1.0)}
+MAGNITUDE |= {"latents_std": (2.0, 0.5)}
+ATTENTION = MAGNITUDE | {"bin_ratios": (1, 1), "mid_block_add_attention": True}
 CLASSIC = {"network": "classic", "num_frames": 6, "latents_mean": (0.5, -1.0), "latents_std": (2.0, 0.5)}
 
 
@@ -44,6 +51,9 @@ class SpectrogramContract(AutoencoderContract):
         "min_frequency_hz": MEL | NO_STATISTICS,
         "max_frequency_hz": MEL | NO_STATISTICS,
         "num_frames": CLASSIC,
+        "pad_mode": MEL | NO_STATISTICS,
+        "power_offset": MEL | NO_STATISTICS,
+        "mid_block_add_attention": ATTENTION,
         "leading_frame": {"causal": True},
         "latent_channels": NO_STATISTICS,
         "bin_ratios": NO_STATISTICS,
@@ -51,7 +61,7 @@ class SpectrogramContract(AutoencoderContract):
     }
     fixed = {key: COMPLEX[key] for key in ("front_end", "network", "mel_bins", "num_frames")}
     fixed |= {"min_frequency_hz": None, "max_frequency_hz": None, "leading_frame": False, **NO_STATISTICS}
-    fixed |= {"window_length": 24}
+    fixed |= {"window_length": 24, "mid_block_add_attention": False, "pad_mode": None, "power_offset": None}
 
 
 class TestSpectrogramVAE(SpectrogramContract):
@@ -74,6 +84,10 @@ class TestSpectrogramVAE(SpectrogramContract):
         "num_frames": 3,
         "causal": True,
         "leading_frame": True,
+        "mid_block_add_attention": True,
+        "pad_mode": "reflect",
+        "power_offset": 1e-3,
+        "log_variance": True,
         "latents_mean": (1.0, 0.0, 2.0, 0.0, 1.0, 1.0),
         "latents_std": (1.0, 2.0, 0.5, 1.0, 1.0, 1.0),
     }
@@ -101,7 +115,10 @@ class TestCausalSpectrogramVAE(SpectrogramContract):
         "num_frames": CLASSIC | {"causal": False, "leading_frame": False, "num_frames": 8},
         "front_end": {**MEL, **NO_STATISTICS, "downsampling_ratios": (16, 2, 2)},
     }
-    changes_with |= dict.fromkeys(("mel_bins", "min_frequency_hz", "max_frequency_hz"), changes_with["front_end"])
+    mel_keys = ("mel_bins", "min_frequency_hz", "max_frequency_hz", "pad_mode", "power_offset")
+    changes_with |= dict.fromkeys(mel_keys, changes_with["front_end"])
+    changes_with["mid_block_add_attention"] = ATTENTION | {"causal": False, "leading_frame": False}
+    changes_with["mid_block_add_attention"] |= {"bin_ratios": (1, 1, 1)}
 
 
 class TestMelSpectrogramVAE(SpectrogramContract):
@@ -121,6 +138,7 @@ class TestMelSpectrogramVAE(SpectrogramContract):
         "latent_channels": NO_STATISTICS,
         "network": CLASSIC,
         "num_frames": CLASSIC,
+        "mid_block_add_attention": ATTENTION,
         "leading_frame": {"causal": True},
     }
     fixed = {**SpectrogramContract.fixed, **MEL, **NO_STATISTICS, "mel_bins": 12, "sampling_rate": 8000}
@@ -148,6 +166,7 @@ class TestClassicSpectrogramVAE(SpectrogramContract):
         **SpectrogramContract.changes_with,
         "network": residual,
         "num_frames": {},
+        "mid_block_add_attention": ATTENTION,
         "causal": residual,
         "leading_frame": residual | {"causal": True},
     }

@@ -8,6 +8,8 @@ from numbers import Real
 from torch import nn
 
 from hf_audio_vae.models.inputs import check_layers, check_product, check_size_lists, check_sizes
+from hf_audio_vae.modules.alignment import PAD_MODES
+from hf_audio_vae.modules.magnitude_preserving import MagnitudeDecoder, MagnitudeEncoder
 from hf_audio_vae.modules.spectrogram import (
     ComplexSpectrogram,
     CropBins,
@@ -27,7 +29,7 @@ from hf_audio_vae.modules.spectrogram_networks import (
 from hf_audio_vae.modules.stack import Stack
 
 FRONT_ENDS = ("complex", "mel")
-NETWORKS = ("residual", "classic")
+NETWORKS = ("residual", "classic", "magnitude_preserving")
 MAGNITUDE_EXPONENT = 0.35  # if none is given
 
 
@@ -71,6 +73,10 @@ class Layout:
     num_frames: int | None
     causal: bool
     leading_frame: bool
+    mid_block_add_attention: bool
+    pad_mode: str | None
+    power_offset: float | None
+    log_variance: bool
 
     def __post_init__(self) -> None:
         for name, known in (("front_end", FRONT_ENDS), ("network", NETWORKS)):
@@ -85,7 +91,7 @@ class Layout:
             )
         sizes = ("layers_per_block", "latent_channels", "audio_channels", "sampling_rate", "window_length")
         check_sizes(**{name: getattr(self, name) for name in sizes})
-        for name in ("causal", "leading_frame"):
+        for name in ("causal", "leading_frame", "mid_block_add_attention", "log_variance"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; it has to be true or false.")
         self._check_front_end()
@@ -98,7 +104,7 @@ class Layout:
 
     def _check_front_end(self) -> None:
         for front_end, names in (
-            ("mel", ("mel_bins", "min_frequency_hz", "max_frequency_hz")),
+            ("mel", ("mel_bins", "min_frequency_hz", "max_frequency_hz", "pad_mode", "power_offset")),
             ("complex", ("magnitude_exponent",)),
         ):
             for name in names:
@@ -124,11 +130,25 @@ class Layout:
                 f"`min_frequency_hz` is {lowest!r} and `max_frequency_hz` {highest!r}; use 0 <= min < max <= "
                 f"{self.sampling_rate / 2:g}, half the sampling rate."
             )
+        if self.pad_mode not in (None, *PAD_MODES):
+            raise ValueError(f"`pad_mode` {self.pad_mode!r} is unknown; use one of {PAD_MODES}.")
+        offset = 0.0 if self.power_offset is None else self.power_offset
+        if not isinstance(offset, Real) or isinstance(offset, bool) or not 0 <= offset < math.inf:
+            raise ValueError(f"`power_offset` is {offset!r}; use a number of at least 0, as 1e-9.")
 
     def _check_network(self) -> None:
-        if self.network == "residual":
+        if self.network == "magnitude_preserving":
+            self._check_magnitude_preserving()
+        elif self.mid_block_add_attention:
+            raise ValueError(
+                f"`mid_block_add_attention` is True, but `network` is {self.network!r}; leave it false, or use the "
+                f"network 'magnitude_preserving'."
+            )
+        if self.network != "classic":
             if self.num_frames is not None:
-                raise ValueError(f"`num_frames` is {self.num_frames!r}, but `network` is 'residual'; leave it out.")
+                raise ValueError(
+                    f"`num_frames` is {self.num_frames!r}, but `network` is {self.network!r}; leave it out."
+                )
             if self.leading_frame and not self.causal:
                 raise ValueError("`leading_frame` is True and `causal` False; a leading frame needs a causal network.")
             return
@@ -142,6 +162,20 @@ class Layout:
             raise ValueError(
                 f"`num_frames` is {self.num_frames}, not a multiple of the product {self.frame_stride} of the "
                 f"strides in `downsampling_ratios`."
+            )
+
+    def _check_magnitude_preserving(self) -> None:
+        ones = (1,) * len(self.bin_ratios)
+        if tuple(self.bin_ratios) != ones:
+            raise ValueError(
+                f"`bin_ratios` is {self.bin_ratios}, but `network` 'magnitude_preserving' has bins as channels; use "
+                f"{ones}."
+            )
+        if self.leading_frame or (self.causal and self.mid_block_add_attention):
+            raise ValueError(
+                f"`leading_frame` is {self.leading_frame}, `causal` {self.causal} and `mid_block_add_attention` "
+                f"{self.mid_block_add_attention}; `network` 'magnitude_preserving' has no leading frame, and is not "
+                f"causal with attention: leave them false."
             )
 
     @property
@@ -204,23 +238,29 @@ class Layout:
     def encoder(self) -> SpectrogramStack:
         """(batch, audio_channels, frames * hop_length) -> (batch, 2 * latent_channels * latent_bins, frames)."""
         channels, latent_channels = self.spectrogram_channels, 2 * self.latent_channels
+        bins, attention = self.padded_bins, self.mid_block_add_attention
         network: nn.Module
-        if self.num_frames is None:
+        if self.network == "magnitude_preserving":
+            network = MagnitudeEncoder(self.stages(), channels, latent_channels, bins=bins, attention=attention)
+        elif self.num_frames is None:
             network = SpectrogramEncoder(self.stages(), channels, latent_channels)
         else:
-            segment = {"bins": self.padded_bins, "num_frames": self.num_frames}
-            check_product("feature map", (self.padded_bins, self.num_frames, self.block_out_channels[-1]))
+            segment = {"bins": bins, "num_frames": self.num_frames}
+            check_product("feature map", (bins, self.num_frames, self.block_out_channels[-1]))
             network = SegmentEncoder(self.stages(), channels, latent_channels, **segment)
         return SpectrogramStack(self.spectrogram(), network, FlattenBins())
 
     def decoder(self) -> SpectrogramStack:
         """Latents to waveforms, or to mel spectrograms (batch, audio_channels, mel_bins, frames)."""
         channels = self.spectrogram_channels
+        bins, attention = self.padded_bins, self.mid_block_add_attention
         network: nn.Module
-        if self.num_frames is None:
+        if self.network == "magnitude_preserving":
+            network = MagnitudeDecoder(self.stages(), self.latent_channels, channels, bins=bins, attention=attention)
+        elif self.num_frames is None:
             network = SpectrogramDecoder(self.stages(), self.latent_channels, channels)
         else:
-            segment = {"bins": self.padded_bins, "num_frames": self.num_frames}
+            segment = {"bins": bins, "num_frames": self.num_frames}
             network = SegmentDecoder(self.stages(), self.latent_channels, channels, **segment)
         unflatten = UnflattenBins(self.latent_channels, self.latent_bins)
         last = FrameClock(self.spectrogram_hop_length) if self.front_end == "mel" else self._inverse()
@@ -240,6 +280,8 @@ class Layout:
             sampling_rate=self.sampling_rate,
             min_frequency_hz=lowest,
             max_frequency_hz=highest,
+            pad_mode=self.pad_mode or "constant",
+            power_offset=self.power_offset or 0.0,
         )
 
     def _inverse(self) -> InverseComplexSpectrogram:

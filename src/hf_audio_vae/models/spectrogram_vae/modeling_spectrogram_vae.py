@@ -1,6 +1,7 @@
 """VAE with two-dimensional convolutions on spectrograms that it computes from waveforms."""
 
 import math
+from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from statistics import fmean, pvariance
@@ -41,10 +42,12 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
     Lim. A mel model codes in chunks but decodes only whole signals, and trains on its spectrograms
     (`reconstruction_terms`), not on waveforms.
 
-    Two kinds of networks code it. `"residual"` has residual blocks and latents at each latent bin and frame, as the
+    Three kinds of networks code it. `"residual"` has residual blocks and latents at each latent bin and frame, as the
     autoencoder of latent diffusion (Rombach et al., arXiv:2112.10752), with norms over channels that keep frames
     apart. `"classic"` has plain convolutions with batch norm, and one latent vector for `num_frames` frames: a note or
-    a hit. Longer signals are coded segment by segment.
+    a hit. Longer signals are coded segment by segment. `"magnitude_preserving"` is the network of MMAudio (Cheng et
+    al., arXiv:2412.15322): convolutions over frames with all bins as channels, latents with one bin, and optional
+    attention, with which signals are coded as a whole only.
 
     The rank of a tensor decides what it is. Waveforms are (batch, audio_channels, time), spectrograms
     (batch, spectrogram_channels, frames, bins): `encode` takes both. Latents of waveforms are
@@ -57,7 +60,7 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         network (`str`): `"residual"` or `"classic"`.
         downsampling_ratios (`tuple[int, ...]`): Hop of the spectrogram in samples, then the strides over frames
             between the stages.
-        bin_ratios (`tuple[int, ...]`): Strides over bins before each stage.
+        bin_ratios (`tuple[int, ...]`): Strides over bins before each stage; ones for `"magnitude_preserving"`.
         block_out_channels (`tuple[int, ...]`): Channels of each stage of the encoder; the decoder's, reversed.
         layers_per_block (`int`): Blocks of each stage of the encoder; the decoder has one more.
         latent_channels (`int`): Channels of the latents at each latent bin.
@@ -69,10 +72,18 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         min_frequency_hz (`float`, *optional*): Lower end of the mel filters; default 0.
         max_frequency_hz (`float`, *optional*): Upper end of the mel filters; default half the sampling rate.
         num_frames (`int`, *optional*): Frames of a segment of the classic network, a multiple of the strides.
-        causal (`bool`): Convolutions of the residual network read no later frames.
+        causal (`bool`): Convolutions read no later frames; not for the classic network or with attention.
         leading_frame (`bool`): Strides of a causal network start after the first frame, as those of LTX-2: latent
             frame n reads no frames after n times `temporal_compression_ratio`. Without a further latent frame, the
             last `temporal_compression_ratio - 1` frames of a signal are decoded from zeros.
+        mid_block_add_attention (`bool`): Attention over frames between the middle blocks of the magnitude-preserving
+            network.
+        pad_mode (`str`, *optional*): Padding of the waveform by the mel front end: `"constant"` (default) for zeros,
+            `"reflect"` for the mirrored signal, as HiFi-GAN.
+        power_offset (`float`, *optional*): Added to the power of each bin before the mel filters; default 0, HiFi-GAN
+            1e-9.
+        log_variance (`bool`): The encoder's second half of outputs are logarithms of variances, as in diffusers' KL
+            autoencoders, not arguments of softplus.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each of the `latent_channels * latent_bins` channels
             over the data, for `normalize_latents`; measured by `training/encode_latents.py`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
@@ -99,7 +110,7 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
     encoder: SpectrogramStack
     decoder: SpectrogramStack
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["SpectrogramStage", "ResidualBlock2d"]
+    _no_split_modules = ["SpectrogramStage", "ResidualBlock2d", "MagnitudeBlock"]
 
     @register_to_config
     def __init__(
@@ -121,6 +132,10 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         num_frames: int | None = None,
         causal: bool = False,
         leading_frame: bool = False,
+        mid_block_add_attention: bool = False,
+        pad_mode: str | None = None,
+        power_offset: float | None = None,
+        log_variance: bool = False,
         latents_mean: tuple[float, ...] | None = None,
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
@@ -327,11 +342,12 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         layout, ratio = self.layout, self.temporal_compression_ratio
         check_spectrogram(spectrogram, layout.spectrogram_channels, layout.bins)
         layers = self.coder.layers
-        coder = type(layers)(replace(layers.tiles, hop_length=ratio, frames=layers.tiles.most()))
+        frames = layers.tiles.most() if layers.chunked else None
+        coder = type(layers)(replace(layers.tiles, hop_length=ratio, frames=frames))
         padded = F.pad(spectrogram.transpose(2, 3), (0, 0, 0, layout.padded_bins - layout.bins))
         parameters = self._run(partial(coder.encode, Coding(self.encoder.network, ratio)), padded)
         check_output(parameters, "latents")
-        return DiagonalGaussian.from_parameters(parameters.transpose(2, 3))
+        return self._posterior(parameters.transpose(2, 3))
 
     @apply_forward_hook
     @deferring_checks
@@ -353,6 +369,10 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         trains = self.training and torch.is_grad_enabled()  # the vocoder has no part in it
         sample = None if trains else self._vocoder(decoded.transpose(2, 3))[..., : waveform.shape[-1]]
         return sample, {"spectrogram": distance}
+
+    @property
+    def _posterior(self) -> Callable[[Tensor], DiagonalGaussian]:
+        return DiagonalGaussian.from_log_variance if self.layout.log_variance else super()._posterior
 
     def _front_end(self, waveform: Tensor) -> Tensor:
         """(batch, audio_channels, time) -> (batch, spectrogram_channels, padded_bins, frames)."""
