@@ -82,7 +82,7 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     assert main(["export", str(model_folder), "--format", "torch", "--output_dir", str(tmp_path / "file")]) == 2
-    assert f"{tmp_path}/file cannot be written: File exists" in capsys.readouterr().err
+    assert f"{tmp_path}/file is a file; name a folder" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_told_before_anything_is_written(

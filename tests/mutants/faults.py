@@ -506,8 +506,8 @@ MODELS = (
     ),
     Fault(
         "models/variational.py",
-        "posterior.kl().sum(dim=1).mean()}",
-        "posterior.kl().mean()}",
+        "posterior.kl().sum(dim=1).mean(), **terms}",
+        "posterior.kl().mean(), **terms}",
         "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_forward_is_encode_then_decode",
         "models/waveform_vae/test_modeling_waveform_vae.py::TestWaveformVAE::test_kl_of_the_posterior_matches_torch_distributions",
     ),

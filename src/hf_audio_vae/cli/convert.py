@@ -4,8 +4,8 @@ SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (
 the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
 or of Jukebox. `oobleck`, `ltx2-audio` and `mmaudio` are classes of diffusers: AutoencoderOobleck,
 AutoencoderKLLTX2Audio and MMAudioVAE. DST is a folder, or a file with the suffix of the library: `.safetensors` or
-`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target format
-cannot express are refused. Weights are written in float32.
+`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target
+format cannot express are refused. Weights are written in float32.
 """
 
 import argparse

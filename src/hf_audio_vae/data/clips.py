@@ -15,7 +15,7 @@ from torch import Tensor
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
-MAX_PEAK = 100.0  # 40 dB beyond full scale: the samples are whole numbers in a type of fractions
+INTEGER_PEAKS = (100.0, 2.0**31)  # between these, samples that are whole numbers are integers in a type of fractions
 
 
 class EncodedItem(TypedDict):
@@ -139,7 +139,7 @@ def read_checked_crop(
         Finite samples, (audio_channels, count); resampling may drop the file's last sample.
 
     Raises:
-        AudioDecodeError: The file is shorter than it claims, not finite, far beyond full scale, or its channels
+        AudioDecodeError: The file is shorter than it claims, not finite, of integers as fractions, or its channels
             cannot be converted.
     """
     if count < 1:
@@ -150,9 +150,15 @@ def read_checked_crop(
         raise AudioDecodeError(str(error)) from error
     if not bool(torch.isfinite(waveform).all()):
         raise AudioDecodeError("it holds NaN or infinite samples.")
-    if (peak := float(waveform.abs().max()) if waveform.numel() else 0.0) > MAX_PEAK:
+    peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+    if INTEGER_PEAKS[0] < peak <= INTEGER_PEAKS[1] and _has_whole_numbers(reader):
         raise AudioDecodeError(f"its peak is {peak:.0f}, and full scale is 1; divide 16-bit samples by 32768.")
     if waveform.shape[-1] < max(count - 1, 1):  # resampling may drop one sample
         # A truncated mp3 still claims its full length; its missing end would be read as silence.
         raise AudioDecodeError(f"it ends after {start + waveform.shape[-1]} samples, before the length in its header.")
     return waveform
+
+
+def _has_whole_numbers(reader: AudioReader) -> bool:
+    samples = reader.read(0, min(reader.num_samples, 4096))
+    return torch.equal(samples, samples.round())
