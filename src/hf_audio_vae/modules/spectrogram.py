@@ -262,6 +262,10 @@ class FlattenBins(nn.Flatten):
     def __init__(self) -> None:
         super().__init__(1, 2)
 
+    def forward(self, input: Tensor) -> Tensor:
+        # In torch 2.13, flattening a single bin would limit the lengths of an exported graph.
+        return input.squeeze(2) if input.shape[2] == 1 else super().forward(input)
+
 
 class UnflattenBins(nn.Unflatten):
     """(batch, channels * bins, frames) -> (batch, channels, bins, frames)."""

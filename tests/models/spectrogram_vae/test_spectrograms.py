@@ -1,5 +1,6 @@
 """Front ends, lengths, ranks and layouts of the family."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import torch.nn.functional as F
 
 from hf_audio_vae import SpectrogramVAE
 from hf_audio_vae.models.blocks import needs_whole_signal
+from hf_audio_vae.models.exporting import export_model
+from hf_audio_vae.models.graph_files import TORCH
 from tests.models.probes import assert_equal_within_rounding, seeded
 from tests.models.spectrogram_vae.test_modeling_spectrogram_vae import CLASSIC, COMPLEX, MEL
 
@@ -227,3 +230,13 @@ def test_a_mel_model_returns_its_own_term_and_no_waveform_in_training() -> None:
     trained.regularisers["spectrogram"].backward()
     assert all(parameter.grad is not None for parameter in model.decoder.parameters())
     assert model_of("complex").reconstruction_terms == ()
+
+
+@pytest.mark.slow
+@every_kind
+def test_it_is_exported_for_any_length_to_a_waveform_or_a_mel_spectrogram(kind: str, tmp_path: Path) -> None:
+    model = model_of(kind, latent_channels=2)
+    (encoder, latents), (decoder, decoded) = export_model(model, tmp_path, file_format=TORCH).items()
+    assert [encoder.name, decoder.name] == ["encoder.pt2", "decoder.pt2"]
+    assert latents.keys() == {"latents"}
+    assert decoded.keys() == {"spectrogram" if model.decodes_whole_signals else "waveform"}
