@@ -30,8 +30,10 @@ def test_latents_and_spectrograms_are_those_of_diffusers_for_lengths_that_it_kee
     model = from_ltx2_audio(vae)
     for frames in lengths:
         mel = torch.randn(2, 2, frames, 16, generator=seeded())
-        latents, expected = model.encode(mel).latent_dist.mean, vae.encode(mel).latent_dist.mean
-        torch.testing.assert_close(latents, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+        posterior, expected = model.encode(mel).latent_dist, vae.encode(mel).latent_dist
+        for actual, wanted in ((posterior.mean, expected.mean), (posterior.std, expected.std)):
+            torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+        latents = posterior.mean
         decoded = vae.decode(latents).sample
         assert decoded.shape[2] == 4 * latents.shape[2] - 3  # diffusers cuts those that are not causal, too
         actual = model.decode(latents).sample[:, :, : decoded.shape[2]]
@@ -84,8 +86,13 @@ def test_a_model_that_cannot_be_expressed_is_refused(changes: dict[str, Any], me
     [
         ("complex", {}, "needs `front_end` 'mel'"),
         ("classic mel", {}, "needs `network` 'residual'"),
-        ("mel", {"downsampling_ratios": (16, 3)}, "needs strides of 2"),
-        ("mel", {"causal": True, "bin_ratios": (1, 2)}, "needs equal `causal` and `leading_frame`"),
+        ("mel", {}, "needs `log_variance`"),
+        ("mel", {"log_variance": True, "downsampling_ratios": (16, 3)}, "needs strides of 2"),
+        (
+            "mel",
+            {"log_variance": True, "causal": True, "bin_ratios": (1, 2)},
+            "needs equal `causal` and `leading_frame`",
+        ),
     ],
 )
 def test_ours_that_diffusers_cannot_express_are_refused(kind: str, changes: dict[str, Any], message: str) -> None:

@@ -23,10 +23,9 @@ STEP = re.compile(r"(encoder|decoder)\.network\.(middle|stages\.(\d+))\.steps\.(
 def from_ltx2_audio(vae: AutoencoderKLLTX2Audio, *, window_length: int = WINDOW_LENGTH) -> SpectrogramVAE:
     """Convert a model of diffusers.
 
-    Spectrograms and latents are those of the model for lengths that it keeps: a multiple of 4 frames and one more for
-    causal models. Only the deviations of the posterior differ: diffusers takes the exponential function of half the
-    outputs, and this package softplus. The front end centres its windows on their hops; that of LTX-2 centres them on
-    the first sample and mirrors the ends of the signal.
+    Spectrograms and posteriors are those of the model for lengths that it keeps: a multiple of 4 frames and one more
+    for causal models. The front end centres its windows on their hops; that of LTX-2 centres them on the first sample
+    and mirrors the ends of the signal.
 
     Args:
         vae (`AutoencoderKLLTX2Audio`): A model with pixel norm, without attention.
@@ -76,6 +75,7 @@ def from_ltx2_audio(vae: AutoencoderKLLTX2Audio, *, window_length: int = WINDOW_
         mel_bins=config.mel_bins,
         causal=causal,
         leading_frame=causal,
+        log_variance=True,
     )
     state = vae.state_dict()
     mean, std = state.pop("latents_mean"), state.pop("latents_std")
@@ -97,6 +97,7 @@ def to_ltx2_audio(model: SpectrogramVAE) -> AutoencoderKLLTX2Audio:
     expressible = {
         "`front_end` 'mel'": config.front_end == "mel",
         "`network` 'residual'": config.network == "residual",
+        "`log_variance`": config.log_variance,
         "strides of 2": [*config.downsampling_ratios[1:]] == strides and [*config.bin_ratios] == [1, *strides],
         "multiples of the first of `block_out_channels`": not any(width % widths[0] for width in widths),
         "equal `causal` and `leading_frame`": config.causal == config.leading_frame,
