@@ -17,7 +17,7 @@ from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 SILU_MAGNITUDE = 0.596  # root mean square of SiLU of a normal variable
 BRANCH_SHARE = 0.3  # of a sum of a shortcut and a branch
-MIN_MAGNITUDE = 1e-4  # added to magnitudes that are divided by
+NORM_OFFSET = 1e-4  # added to magnitudes that are divided by
 MAX_ACTIVATION = 256.0  # bound of the outputs of blocks, for half precision
 
 
@@ -56,12 +56,12 @@ class MagnitudeSiLU(nn.Module):
 
 
 class MagnitudeNorm(nn.Module):
-    """Divide by the root mean square of the channels plus `MIN_MAGNITUDE`; (batch, channels, ...) -> same."""
+    """Divide by the root mean square of the channels plus `NORM_OFFSET`; (batch, channels, ...) -> same."""
 
     def forward(self, x: Tensor) -> Tensor:
         power = x.to(torch.promote_types(x.dtype, torch.float32)).square().mean(dim=1, keepdim=True)
-        # The lower bound, far below `MIN_MAGNITUDE`, keeps the gradient of silence finite.
-        return x / (power.clamp_min(1e-20).sqrt() + MIN_MAGNITUDE).to(x.dtype)
+        # The lower bound, far below `NORM_OFFSET`, keeps the gradient of silence finite.
+        return x / (power.clamp_min(1e-20).sqrt() + NORM_OFFSET).to(x.dtype)
 
 
 class Scale(nn.Module):

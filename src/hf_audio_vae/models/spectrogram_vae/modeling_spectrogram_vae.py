@@ -372,7 +372,8 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
 
     @property
     def _posterior(self) -> Callable[[Tensor], DiagonalGaussian]:
-        return DiagonalGaussian.from_log_variance if self.layout.log_variance else super()._posterior
+        logarithmic = self.layout.log_variance
+        return DiagonalGaussian.from_log_variance if logarithmic else DiagonalGaussian.from_parameters
 
     def _front_end(self, waveform: Tensor) -> Tensor:
         """(batch, audio_channels, time) -> (batch, spectrogram_channels, padded_bins, frames)."""
