@@ -758,7 +758,7 @@ TOKENS = (
 
 RUNTIME = (
     Fault(
-        "runtime/incremental.py",
+        "runtime/streams.py",
         "determined + (alignment.left if last else 0)",
         "determined",
         "runtime/test_streaming.py::test_pieces_make_the_whole_whatever_they_are[STFTVAE]",
@@ -795,13 +795,13 @@ RUNTIME = (
         "runtime/test_streaming.py::test_outputs_come_when_the_latency_says",
     ),
     Fault(
-        "runtime/incremental.py",
+        "runtime/streams.py",
         "(self.cut_left if last else 0)",
         "0",
         "runtime/test_incremental.py::test_pieces_make_the_whole_whatever_they_are",
     ),
     Fault(
-        "runtime/incremental.py",
+        "runtime/streams.py",
         "(x.shape[-1] - reach) // stride + 1",
         "(x.shape[-1] - reach) // stride",
         "runtime/test_incremental.py::test_pieces_make_the_whole_whatever_they_are",

@@ -13,7 +13,8 @@ from hf_audio_vae.modules.convolution import GroupNormConv1d, WeightNormConv1d, 
 from hf_audio_vae.modules.dilated import DownsamplingBlock, UpsamplingBlock, UpsamplingConv1d
 from hf_audio_vae.modules.residual import DecoderBlock, EncoderBlock, ResidualUnit
 from hf_audio_vae.modules.seanet import SEANetLayers, SEANetUnit, SkipLSTM
-from hf_audio_vae.runtime.incremental import FEW, MANY, Stream, stream_of
+from hf_audio_vae.runtime.incremental import stream_of
+from hf_audio_vae.runtime.streams import FEW, MANY, Stream
 from tests.models.probes import seeded
 
 Case = tuple[nn.Module, int]  # a layer of three channels, and of how many inputs a whole signal has a multiple

@@ -1,4 +1,4 @@
-"""Opus, as a baseline that everybody has heard: a waveform coded and decoded at a given bitrate."""
+"""Opus as a baseline: a waveform coded and decoded at a given bitrate."""
 
 import io
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-LOWEST, HIGHEST = 6000, 256000  # bits per second and channel, of libsndfile's compression levels 1 and 0
+LOWEST, HIGHEST = 6000, 256000  # bits per second and channel, at libsndfile's compression levels 1 and 0
 SAMPLING_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz, RFC 6716 section 2
 
 

@@ -115,7 +115,7 @@ def load_vae(
     if model.codebook_sizes:
         raise ValueError(
             f"{pretrained_model_name_or_path} is a {type(model).__name__}: it has codes for a language model and no "
-            f"latents for a diffusion model; name a WaveformVAE."
+            f"latents for a diffusion model; name a VAE."
         )
     return cast(VariationalAutoencoderMixin, model)
 

@@ -13,7 +13,8 @@ from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.stack import layers_of
 from hf_audio_vae.runtime.chunking import FAR
 from hf_audio_vae.runtime.coders import Coding, identity
-from hf_audio_vae.runtime.incremental import Chain, Pointwise, Stream, stream_of
+from hf_audio_vae.runtime.incremental import stream_of
+from hf_audio_vae.runtime.streams import Chain, Pointwise, Stream
 
 Output = TypeVar("Output")
 

@@ -21,7 +21,7 @@ from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 FORMAT = "hf_audio_vae.code_tokens.v1"
 TOKENS_FILE, CONFIG_FILE = "code_tokens.json", "config.json"
 CHECKSUMS = "sha256"  # key of the fingerprints of the tokens, and of the configuration of the language model
-PLACES = ("model", "weights", "subfolder", "revision")  # of the autoencoder, which may move and is checked itself
+AUTOENCODER = ("model", "weights", "subfolder", "revision")  # the model may move, and its weights are checked
 KINDS: dict[str, type[CodeTokens] | type[UpsamplingTokens]] = {"codes": CodeTokens, "upsampling": UpsamplingTokens}
 
 
@@ -121,5 +121,5 @@ def _file(name: str | Path, file: str, revision: str | None) -> Path:
 
 
 def _fingerprint(content: Mapping[str, Any]) -> str:
-    codes = {name: value for name, value in content["codes"].items() if name not in PLACES}
+    codes = {name: value for name, value in content["codes"].items() if name not in AUTOENCODER}
     return values_fingerprint([content["kind"], content["tokens"], codes])

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools_config import read_config, write_config
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import check_layout, warn_of_statistics
@@ -170,9 +171,9 @@ def _read_config(path: Path) -> Mapping[str, object]:
     if not path.is_file():
         raise ValueError(f"there is no {path} for the checkpoint; pass another file with `config` (`--config`).")
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raise ValueError(f"{path} is not JSON with unique keys: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds a {type(config).__name__}; a `{CONFIG_NAME}` is an object with `model_type`.")
     return config
