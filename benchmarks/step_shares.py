@@ -36,7 +36,7 @@ def main() -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", arguments.config])
     model: Any = new_autoencoder(config.family, config.model)
     losses = config.losses.build(model.sampling_rate)
-    optimizer, average = torch.optim.AdamW(model.parameters(), lr=1e-6), EMA(model, 0.999)
+    optimizer, average = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True), EMA(model, 0.999)
     samples = round(config.segment_seconds * model.sampling_rate)
     waveform = 0.3 * torch.randn(config.train_batch_size, model.config.audio_channels, samples)
     gradient = torch.randn_like(waveform) / waveform.numel()

@@ -48,7 +48,7 @@ def test_the_update_to_weight_ratio_is_the_relative_change(learner: Learner) -> 
     assert ratios["update_to_weight/decoder"] == 0
 
 
-def prepared(learning_rate: float) -> Learner:
+def prepared(learning_rate: float, scaler: torch.amp.GradScaler | None = None) -> Learner:
     torch.manual_seed(0)
     config = TrainingConfig(
         output_dir="out",
@@ -58,7 +58,9 @@ def prepared(learning_rate: float) -> Learner:
         max_train_steps=10,
         lr_scheduler="cosine",
     )
-    return prepare_learner(Accelerator(cpu=True), nn.Linear(3, 4), config, learning_rate=learning_rate, steps=10)
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = scaler
+    return prepare_learner(accelerator, nn.Linear(3, 4), config, learning_rate=learning_rate, steps=10)
 
 
 def take_steps(learner: Learner, count: int) -> None:
@@ -86,6 +88,26 @@ def test_a_learner_is_restored_from_files_that_are_no_pickles(tmp_path: Path) ->
         read_learners(tmp_path, {"model": other}, None)
     with pytest.raises(ValueError, match="has no discriminator; start a new run from its weights with `--pretrained"):
         read_learners(tmp_path, {"discriminator": second}, None)
+
+
+def test_a_checkpoint_of_another_kernel_of_adamw_is_continued(tmp_path: Path) -> None:
+    scaled, plain = prepared(0.1, torch.amp.GradScaler("cpu")), prepared(0.1)
+    take_steps(plain, 2)
+    write_learners(tmp_path, {"model": plain}, None)
+    read_learners(tmp_path, {"model": scaled}, None)
+    assert [scaled.optimizer.param_groups[0]["fused"], plain.optimizer.param_groups[0]["fused"]] == [False, True]
+
+
+def test_a_step_that_the_gradient_scaler_skips_is_noticed() -> None:
+    scaler = torch.amp.GradScaler("cpu")
+    learner = prepared(0.1, scaler)
+    before = flat(learner.module.parameters()).clone()
+    for x, skipped in ((torch.inf, True), (1.0, False)):
+        scaler.scale(learner.module(torch.full((2, 3), x)).mean()).backward()
+        learner.optimizer.step()
+        learner.optimizer.zero_grad()
+        assert learner.optimizer.step_was_skipped == skipped
+        assert torch.equal(flat(learner.module.parameters()), before) == skipped
 
 
 def test_other_hyperparameters_apply_at_the_present_step(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def prepare_learner(
         lr=learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
         weight_decay=config.adam_weight_decay,
+        fused=accelerator.scaler is None,  # a fused step hides from accelerate that the scaler skipped it
     )
     lr_scheduler = get_scheduler(
         config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps

@@ -65,6 +65,8 @@ def read_learners(folder: Path, learners: Mapping[str, Learner], scaler: torch.a
             {key: tuple(value) if key == "betas" else value for key, value in group.items()}
             for group in values[name]["param_groups"]
         ]
+        for group, own in zip(groups, learner.optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # before the load, which sends the step counts to the kernel's device
         learner.optimizer.load_state_dict(
             {"state": {int(index): entries for index, entries in state.items()}, "param_groups": groups}
         )
