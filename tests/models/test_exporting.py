@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_audio_vae import HierarchicalVQVAE, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig, __version__
+from hf_audio_vae import (
+    STFTVAE,
+    HierarchicalVQVAE,
+    SpectrogramVAE,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+    __version__,
+)
 from hf_audio_vae.models.exporting import export_model
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.graph_files import ONNX, TORCH, Graph, GraphFormat
@@ -241,6 +249,29 @@ def test_silence_is_no_difference(tmp_path):
     differences = export_model(model, tmp_path, file_format=held(lambda x, run: x), overwrite=True)
     assert differences[tmp_path / "decoder.pt2"] == {"waveform": 0}
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"newer"}
+
+
+MEL = {"mel_bins": 8, "block_out_channels": (4, 4), "layers_per_block": 1, "window_length": 64, "sampling_rate": 8000}
+SINGLE_CHANNEL: dict[str, Callable[[], Any]] = {
+    "STFT": lambda: STFTVAE((16, 2), (4, 4), (1, 1), 1, window_length=64),
+    "segments": lambda: SpectrogramVAE("mel", "classic", (16, 2), (2, 2), **MEL, latent_channels=1, num_frames=4),
+    "attention": lambda: SpectrogramVAE(
+        "mel", "magnitude_preserving", (16, 2), (1, 1), **MEL, latent_channels=1, mid_block_add_attention=True
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SINGLE_CHANNEL)
+@torch.no_grad()
+def test_a_single_latent_channel_is_exported_for_any_length(case: str, tmp_path: Path) -> None:
+    model = SINGLE_CHANNEL[case]().eval()
+    encoder, decoder = (TORCH.load(path) for path in export_model(model, tmp_path, file_format=TORCH))
+    for batch, frames in ((1, 2), (3, 17)):
+        x = waveform(model, batch, frames * model.hop_length - 1)
+        latents = model.encode(x).latent_dist.mean
+        torch.testing.assert_close(encoder(x)[0], latents, rtol=0, atol=2e-5)
+        assert decoder(latents)[0].shape[0] == batch
 
 
 def test_an_lstm_is_refused(tmp_path):
