@@ -1,39 +1,28 @@
 """VAE with two-dimensional convolutions on spectrograms that it computes from waveforms."""
 
-import math
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import partial
-from statistics import fmean, pvariance
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import AutoencoderMixin
-from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
-from hf_audio_vae.audio.framing import pad_to_frames
 from hf_audio_vae.models.graph_parts import GraphPart
-from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.normalization import check_statistics
 from hf_audio_vae.models.spectrogram_vae.graph_parts import spectrogram_decoder_part
-from hf_audio_vae.models.spectrogram_vae.inputs import check_spatial_latents, check_spectrogram
-from hf_audio_vae.models.spectrogram_vae.layout import Layout, SpectrogramStack
+from hf_audio_vae.models.spectrogram_vae.layout import Layout
+from hf_audio_vae.models.spectrogram_vae.pipeline_names import PipelineNamesMixin
+from hf_audio_vae.models.spectrogram_vae.spectrogram_coding import SpectrogramCodingMixin
 from hf_audio_vae.models.spectrogram_vae.vocoders import GriffinLim, Vocoder, check_vocoder
-from hf_audio_vae.models.variational import VariationalAutoencoderMixin
-from hf_audio_vae.models.variational_outputs import VAEDecoderOutput, VAEEncoderOutput
-from hf_audio_vae.modules.deferral import deferring_checks
 from hf_audio_vae.modules.distributions import DiagonalGaussian
-from hf_audio_vae.modules.finite import check_output
-from hf_audio_vae.modules.spectrogram import FrameClock, LogMelSpectrogram
-from hf_audio_vae.runtime.coders import Coding, LayerRange
+from hf_audio_vae.modules.spectrogram import LogMelSpectrogram
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming
 
 
-class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
+class SpectrogramVAE(SpectrogramCodingMixin, PipelineNamesMixin, ModelMixin, AutoencoderMixin, ConfigMixin):
     """VAE with two-dimensional convolutions on a spectrogram: waveform in, waveform out.
 
     Two front ends compute the spectrogram. `"complex"` is a short-time Fourier transform with compressed magnitudes,
@@ -106,9 +95,6 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         (torch.Size([1, 1, 16, 32]), torch.Size([1, 4, 8, 16]), torch.Size([1, 1, 16, 32]))
     """
 
-    layout: Layout
-    encoder: SpectrogramStack
-    decoder: SpectrogramStack
     _supports_gradient_checkpointing = True
     _no_split_modules = ["SpectrogramStage", "ResidualBlock2d", "MagnitudeBlock"]
 
@@ -147,7 +133,7 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         self._vocoder: Vocoder | None = GriffinLim(spectrogram) if isinstance(spectrogram, LogMelSpectrogram) else None
 
     def register_to_config(self, **arguments: object) -> None:
-        """Register the arguments, and values by the names that `AudioLDM2Pipeline` and `LTX2Pipeline` read."""
+        """Register the arguments, and values by the names that pipelines of diffusers read."""
         known = {field.name for field in fields(Layout)}
         given: dict[str, Any] = {name: value for name, value in arguments.items() if name in known}
         self.layout = replace(self.layout, **given) if "layout" in self.__dict__ else Layout(**given)
@@ -167,44 +153,9 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         return self.layout.hop_length
 
     @property
-    def latent_hop_length(self) -> int:
-        """`hop_length`, by the name that `Kandinsky6TI2VAPipeline` reads."""
-        return self.hop_length
-
-    @property
     def latent_channels(self) -> int:
         """Channels of the latents of a waveform: the argument `latent_channels` times the latent bins."""
         return self.config.latent_channels * self.layout.latent_bins
-
-    @property
-    def temporal_compression_ratio(self) -> int:
-        """Frames of the spectrogram per latent frame."""
-        return self.layout.frames_per_latent
-
-    @property
-    def mel_compression_ratio(self) -> int:
-        """Bins of the spectrogram, with padding, per latent bin."""
-        return self.layout.padded_bins // self.layout.latent_bins
-
-    @property
-    def scaling_factor(self) -> float:
-        """Factor that gives all latents together variance 1, from their statistics; 1 without statistics."""
-        if self.config.latents_mean is None:
-            return 1.0
-        variance = fmean(std**2 for std in self.config.latents_std) + pvariance(self.config.latents_mean)
-        return 1 / math.sqrt(variance)
-
-    @property
-    def latents_mean(self) -> Tensor:
-        """Mean of each latent channel, (latent_channels,), 0 without statistics; `LTX2Pipeline` reads it."""
-        values = self.config.latents_mean or [0.0] * self.latent_channels
-        return torch.tensor(values, device=self.device)
-
-    @property
-    def latents_std(self) -> Tensor:
-        """Standard deviation of each latent channel, (latent_channels,), 1 without statistics."""
-        values = self.config.latents_std or [1.0] * self.latent_channels
-        return torch.tensor(values, device=self.device)
 
     @property
     def reconstruction_terms(self) -> tuple[str, ...]:
@@ -242,74 +193,6 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         )
         self._vocoder = vocoder
 
-    @torch.no_grad()
-    def spectrogram(self, waveform: Tensor) -> Tensor:
-        """Return the spectrogram of a waveform, as `encode` takes it.
-
-        Args:
-            waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1]; zeros are appended
-                up to a whole latent frame.
-
-        Returns:
-            `torch.Tensor` of shape `(batch, spectrogram_channels, frames, bins)`: The natural logarithm of mel
-            magnitudes, or real and imaginary parts of each audio channel with compressed magnitudes.
-
-        Raises:
-            ValueError: As `encode`.
-        """
-        check_waveform(waveform, self.config.audio_channels)
-        return self._front_end(waveform)[:, :, : self.layout.bins].transpose(2, 3)
-
-    def encode(
-        self, x: Tensor, return_dict: bool = True, *, sampling_rate: int | None = None
-    ) -> VAEEncoderOutput | tuple[DiagonalGaussian]:
-        """Encode a waveform or a spectrogram into the posterior over its latents.
-
-        Args:
-            x (`torch.Tensor`): Waveform (batch, audio_channels, time) in [-1, 1], any time >= 1; or spectrogram
-                (batch, spectrogram_channels, frames, bins), any frames >= 1. Zeros are appended up to a whole frame of
-                the latents.
-            return_dict (`bool`): Return an output object rather than a tuple.
-            sampling_rate (`int`, *optional*): Sampling rate in Hz, checked against the model's.
-
-        Returns:
-            `VAEEncoderOutput`, or `(latent_dist,)`: latents are (batch, latent_channels * latent_bins, frames), or
-            (batch, latent_channels, frames, latent_bins) of a spectrogram.
-
-        Raises:
-            ValueError: Wrong rank, shape, dtype or sampling rate; empty, NaN or infinite; or the latents are NaN or
-                infinite.
-        """
-        if isinstance(x, Tensor) and x.ndim == 4:
-            check_sampling_rate(sampling_rate, self.sampling_rate)
-            posterior = self._encode_spectrogram(x)
-            return VAEEncoderOutput(latent_dist=posterior) if return_dict else (posterior,)
-        return super().encode(x, return_dict, sampling_rate=sampling_rate)
-
-    def decode(
-        self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
-    ) -> VAEDecoderOutput | tuple[Tensor]:
-        """Decode latents into a waveform, or into a spectrogram.
-
-        Args:
-            z (`torch.Tensor`): Latents (batch, latent_channels * latent_bins, frames), or
-                (batch, latent_channels, frames, latent_bins); frames >= 1.
-            return_dict (`bool`): Return an output object rather than a tuple.
-            generator (`torch.Generator`, *optional*): Unused, since decoding is deterministic; diffusers' pipelines
-                pass it.
-
-        Returns:
-            `VAEDecoderOutput`, or `(sample,)`: (batch, audio_channels, frames * hop_length), or
-            (batch, spectrogram_channels, frames * temporal_compression_ratio, bins) of four-dimensional latents.
-
-        Raises:
-            ValueError: Wrong rank, shape or dtype; empty, NaN or infinite; or the output is NaN or infinite.
-        """
-        if isinstance(z, Tensor) and z.ndim == 4:
-            sample = self._decode_spatial(z)
-            return VAEDecoderOutput(sample=sample) if return_dict else (sample,)
-        return super().decode(z, return_dict, generator)
-
     def streaming(self) -> Streaming[DiagonalGaussian]:
         """Return a streaming encoder and decoder with a copy of the weights, see `VariationalAutoencoderMixin`.
 
@@ -330,33 +213,6 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
         parts = super().graph_parts()
         return parts if self._vocoder is None else parts | {"decoder": spectrogram_decoder_part(self)}
 
-    def decode_to_spectrogram(self, latents: Tensor) -> Tensor:
-        """(batch, latent_channels, frames) -> (batch, spectrogram_channels, bins, spectrogram_frames), unchecked."""
-        layers = self.decoder.layers()[:-1]
-        network = LayerRange((*layers, FrameClock(self.layout.spectrogram_hop_length)))
-        return self._run(partial(self.coder.decode, Coding(network, self.hop_length)), latents)
-
-    @apply_forward_hook
-    @deferring_checks
-    def _encode_spectrogram(self, spectrogram: Tensor) -> DiagonalGaussian:
-        layout, ratio = self.layout, self.temporal_compression_ratio
-        check_spectrogram(spectrogram, layout.spectrogram_channels, layout.bins)
-        layers = self.coder.layers
-        frames = layers.tiles.most() if layers.chunked else None
-        coder = type(layers)(replace(layers.tiles, hop_length=ratio, frames=frames))
-        padded = F.pad(spectrogram.transpose(2, 3), (0, 0, 0, layout.padded_bins - layout.bins))
-        parameters = self._run(partial(coder.encode, Coding(self.encoder.network, ratio)), padded)
-        check_output(parameters, "latents")
-        return self._posterior(parameters.transpose(2, 3))
-
-    @apply_forward_hook
-    @deferring_checks
-    def _decode_spatial(self, latents: Tensor) -> Tensor:
-        check_spatial_latents(latents, self.config.latent_channels, self.layout.latent_bins)
-        sample = self.decode_to_spectrogram(latents.transpose(2, 3).flatten(1, 2)).transpose(2, 3)
-        check_output(sample, "samples")
-        return sample
-
     def _decode(self, latents: Tensor) -> Tensor:
         decoded = super()._decode(latents)
         return decoded if self._vocoder is None else self._vocoder(decoded.transpose(2, 3))
@@ -374,11 +230,6 @@ class SpectrogramVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, 
     def _posterior(self) -> Callable[[Tensor], DiagonalGaussian]:
         logarithmic = self.layout.log_variance
         return DiagonalGaussian.from_log_variance if logarithmic else DiagonalGaussian.from_parameters
-
-    def _front_end(self, waveform: Tensor) -> Tensor:
-        """(batch, audio_channels, time) -> (batch, spectrogram_channels, padded_bins, frames)."""
-        spectrogram: Tensor = self.encoder.before(pad_to_frames(waveform.to(self.dtype), self.hop_length))
-        return spectrogram
 
     def _check_streams(self) -> None:
         if self._vocoder is not None:
