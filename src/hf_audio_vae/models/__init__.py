@@ -13,6 +13,7 @@ from hf_audio_vae.models.registry import (
     saved_class,
     saved_config,
 )
+from hf_audio_vae.models.spectrogram_vae.modeling_mel_vae import MelVAE
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
@@ -28,6 +29,7 @@ __all__ = [
     "HierarchicalVQVAE",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
+    "MelVAE",
     "SpectrogramVAE",
     "VariationalAutoencoderMixin",
     "WaveformVAE",

@@ -25,8 +25,8 @@ FAMILIES: dict[str, type[AutoencoderModel]] = {
     "WaveformVQVAE": WaveformVQVAE,
     "HierarchicalVQVAE": HierarchicalVQVAE,
 }
-# Classes of other libraries, and the families that read their folders unchanged.
-READ_AS: dict[str, type[AutoencoderModel]] = {"AutoencoderOobleck": WaveformVAE}
+# Other classes, and the families that read their folders unchanged.
+READ_AS: dict[str, type[AutoencoderModel]] = {"AutoencoderOobleck": WaveformVAE, "MelVAE": SpectrogramVAE}
 
 
 def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderModel:
