@@ -114,6 +114,20 @@ def test_a_csv_file_that_would_be_misread_is_named(
         read(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json.gz", "metadata.jsonl"])
+def test_a_json_file_in_another_encoding_is_named_with_it(name: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encoded(0.1))
+    write(tmp_path / "x.jsonl", [{"file_name" if name == "metadata.jsonl" else "file": "a.wav"}])
+    content = (tmp_path / "x.jsonl").read_text().encode(encoding)
+    (tmp_path / "x.jsonl").unlink()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    if name != "metadata.jsonl":
+        (tmp_path / "a.wav").unlink()
+    with pytest.raises(ValueError, match=f"{name} has null bytes, as files in UTF-16 have; convert it to UTF-8"):
+        read(tmp_path)
+
+
 def test_quoted_cells_hold_separators_line_ends_and_doubled_quotes(tmp_path: Path) -> None:
     text = b'\xef\xbb\xbf"file","text"\r\n"a.wav","a ""big"", old\r\ndog"\r\nb.wav,5" pipe\r\nc.wav,""\r\n"d.wav",""""'
     (tmp_path / "x.csv").write_bytes(text)

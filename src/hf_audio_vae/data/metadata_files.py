@@ -10,7 +10,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from hf_audio_vae.data.folders import split_of_folder
-from hf_audio_vae.data.tables import read_delimited
+from hf_audio_vae.data.tables import check_json_encoding, read_delimited
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -89,6 +89,8 @@ def read_metadata(root: Path, names: Sequence[str]) -> FolderMetadata | None:
 def _read(path: Path) -> pa.Table:
     if path.suffix == ".csv":
         return read_delimited(path)
+    if path.suffix == ".jsonl":
+        check_json_encoding(path)
     try:
         with open(path, "rb") as file:
             return pa.json.read_json(file) if path.suffix == ".jsonl" else pa.parquet.read_table(file)

@@ -69,6 +69,8 @@ def open_part(kind: str, paths: Sequence[str], folder: str, **options: object) -
     if kind in ("parquet", "arrow"):
         read = pq.read_schema if kind == "parquet" else _arrow_schema
         check_columns({path: read(path) for path in paths})
+    for path in paths if kind == "json" else ():
+        check_json_encoding(path)
     stream = builder_of(kind, paths, **options).as_streaming_dataset(split="train")
     if kind == "json":
         stream._ex_iterable.generate_tables_fn = _NamedTables(stream._ex_iterable.generate_tables_fn)
@@ -182,7 +184,7 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
             with pa.input_stream(str(path), compression="detect") as file:
                 content = file.read()
         if b"\0" in content:  # UTF-16 has one in each comma and line end
-            raise ValueError(f"{path} has null bytes, as files in UTF-16 have; convert it to UTF-8.")
+            raise ValueError(_other_encoding(path))
         _check_quotes(path, content, separator)
         table = pa.csv.read_csv(
             pa.BufferReader(content),
@@ -197,6 +199,22 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
     if binary := [field.name for field in table.schema if pa.types.is_binary(field.type)]:
         raise ValueError(f"{path} is not UTF-8 in the column {', '.join(binary)}; convert it to UTF-8.")
     return table
+
+
+def check_json_encoding(path: str | Path) -> None:
+    """Raise `ValueError` if a JSON file, compressed or not, is in UTF-16 or UTF-32 instead of UTF-8."""
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start = file.read(2)
+    except (pa.ArrowException, OSError):
+        return  # its reader says so
+    # After a mark of the byte order, if any, the first character is ASCII: half of it is a null byte.
+    if b"\0" in start or start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise ValueError(_other_encoding(path))
+
+
+def _other_encoding(path: str | Path) -> str:
+    return f"{path} has null bytes, as files in UTF-16 have; convert it to UTF-8."
 
 
 def _check_quotes(path: str | Path, content: bytes, separator: str) -> None:
