@@ -66,9 +66,9 @@ def test_a_seed_is_a_sound_and_a_sound_can_be_started_from(folder: Path, tmp_pat
     [
         (("--prompt", "a drum"), "trained without texts"),
         (("--class_label", "piano"), "the classes are ['drum', 'voice']"),
-        (("--seconds", "9"), "the model generates at least one sample and at most 2 s"),
-        (("--mask", "0.1", "0.2"), "`mask` is given without `init_audio`"),
-        (("--strength", "0.5"), "`strength` is given without `init_audio` and has no effect"),
+        (("--seconds", "9"), "at most 2 s, the length of its training crops. Give --seconds in"),
+        (("--mask", "0.1", "0.2"), "--mask is given without --init_audio"),
+        (("--strength", "0.5"), "--strength is given without --init_audio and has no effect"),
         (("--guidance_scale", "3"), "--guidance_scale has no effect without --prompt or --class_label"),
         (("--seconds", "0"), "--seconds is 0.0; give a length above 0"),
         (("--seconds", "inf"), "--seconds is inf"),

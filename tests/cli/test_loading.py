@@ -57,3 +57,58 @@ def test_a_variant_that_is_missing_and_weights_that_are_missing_are_one_line(sou
         error = capfd.readouterr().err
         assert error.count("\n") == 1
         assert file.name in error
+
+
+@pytest.fixture
+def latents(tmp_path: Path, sound: Path) -> tuple[Path, Path]:
+    """Folder of a model, and a file that it encoded."""
+    model, out = tmp_path / "model", tmp_path / "encoded"
+    models()[0].save_pretrained(model)
+    assert main(["encode", str(sound), "--model", str(model), "--output_dir", str(out)]) == 0
+    return model, out / "sound.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--variant", "fp16"], "has no weights of the --variant 'fp16'"),
+        (["--subfolder", "vae"], "has no --subfolder 'vae'; give another, or leave it out"),
+    ],
+)
+def test_a_missing_variant_or_subfolder_is_named_as_the_option(
+    options, message, latents, sound, tmp_path, capfd
+) -> None:
+    model, coded = latents
+    out = ["--output_dir", str(tmp_path / "out")]
+    for verb, file in (("decode", coded), ("encode", sound), ("reconstruct", sound), ("stream", sound)):
+        capfd.readouterr()
+        assert main([verb, str(file), "--model", str(model), *options, *out]) == 2
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+        assert "`" not in error
+
+
+def test_weights_with_a_variant_only_are_found_by_the_option_that_the_error_names(latents, tmp_path, capfd) -> None:
+    model, coded = latents
+    decode = ["decode", str(coded), "--model", str(model), "--output_dir", str(tmp_path / "out")]
+    (weights,) = model.glob("*.safetensors")
+    weights.rename(weights.with_suffix(".fp16.safetensors"))
+    capfd.readouterr()
+    assert main(decode) == 2
+    assert "has no weights without a --variant" in (error := capfd.readouterr().err)
+    assert "give --variant 'fp16'" in error
+    assert main([*decode, "--variant", "fp16"]) == 0
+
+
+def test_a_pipeline_without_the_subfolder_of_its_model_is_told_apart(latents, sound, tmp_path, capfd) -> None:
+    model, _ = latents
+    pipeline = tmp_path / "pipeline"
+    pipeline.mkdir()
+    (pipeline / "model_index.json").write_text("{}")
+    model.rename(pipeline / "vae")
+    encode = ["encode", str(sound), "--model", str(pipeline), "--output_dir", str(tmp_path / "out")]
+    capfd.readouterr()
+    assert main(encode) == 2
+    assert "is a pipeline; give the --subfolder of its model, as 'vae'" in capfd.readouterr().err
+    assert main([*encode, "--subfolder", "vae"]) == 0

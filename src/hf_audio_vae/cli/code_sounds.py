@@ -33,7 +33,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     for prior in priors:
         prior.check_autoencoder(autoencoder)
         nn.Module.to(prior.model, device)
-    seconds = arguments.seconds or info.segment_units / info.frame_rates[0]
+    seconds = arguments.audio_end_in_s or info.segment_units / info.frame_rates[0]
     frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)
     options = {
         "batch_size": arguments.num_waveforms,

@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", help="text to generate for")
     parser.add_argument("--class_label", nargs="+", help="names of classes to generate, one sound each")
     parser.add_argument(
-        "--seconds", type=float, help="length of a sound; default: that of --init_audio, or of the training data"
+        "--seconds",
+        dest="audio_end_in_s",
+        metavar="SECONDS",
+        type=float,
+        help="length of a sound; default: that of --init_audio, or of the training data",
     )
     parser.add_argument("--num_waveforms", type=int, default=1, help="sounds for each class or text")
     parser.add_argument("--num_inference_steps", type=int, help="pipeline only; default 50")
@@ -69,8 +73,8 @@ def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> No
 
 def check(arguments: argparse.Namespace) -> None:
     """Raise `ValueError` if a number is out of its range for any model."""
-    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
-        raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0.")
+    if arguments.audio_end_in_s is not None and not 0 < arguments.audio_end_in_s < math.inf:
+        raise ValueError(f"--seconds is {arguments.audio_end_in_s}; give a length above 0.")
     for name, value in (
         ("num_waveforms", arguments.num_waveforms),
         ("num_inference_steps", arguments.num_inference_steps),
@@ -86,9 +90,10 @@ def check(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.seed < 2**63:
         raise ValueError(f"--seed is {arguments.seed}; give 0 or more, below 2^63.")
     sounds = arguments.num_waveforms * (len(arguments.class_label) if arguments.class_label else 1)
-    if sounds > MAX_SOUNDS or sounds * (arguments.seconds or 0) > MAX_SECONDS:
+    seconds = arguments.audio_end_in_s
+    if sounds > MAX_SOUNDS or sounds * (seconds or 0) > MAX_SECONDS:
         raise ValueError(
-            f"{sounds} sound(s) of {f'{arguments.seconds} s' if arguments.seconds else 'the default length'} are "
+            f"{sounds} sound(s) of {f'{seconds} s' if seconds else 'the default length'} are "
             f"requested; give at most {MAX_SOUNDS} sounds and {MAX_SECONDS} s in all, since all are in memory."
         )
 
@@ -135,7 +140,7 @@ def sounds_of_pipeline(pipeline: AudioLatentDiffusionPipeline, arguments: argpar
     output: Any = pipeline(
         None if arguments.prompt is None else [arguments.prompt] * (len(labels) if labels else 1),
         labels,
-        audio_end_in_s=arguments.seconds,
+        audio_end_in_s=arguments.audio_end_in_s,
         num_waveforms_per_prompt=arguments.num_waveforms,
         num_inference_steps=50 if arguments.num_inference_steps is None else arguments.num_inference_steps,
         guidance_scale=4.0 if arguments.guidance_scale is None else arguments.guidance_scale,

@@ -64,7 +64,7 @@ def run_command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
-        message = printable(" ".join(str(error).split()))
+        message = printable(parsers[name].name_options(" ".join(str(error).split())))
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

@@ -1,6 +1,7 @@
 """A parser that rejects an option that is given twice; `argparse` would use the last value."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ class _Once(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser for one use whose options may be given once.
+    """A parser for one use whose options may be given once, and which names them in messages.
 
     Example:
         >>> parser = Parser()
@@ -37,7 +38,19 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.option_names: dict[str, str] = {}  # by the name of the argument
         super().__init__(*arguments, **options)
         for name in (None, "store"):
             self.register("action", name, _Once)
         self.register("action", "store_true", partial(_Once, nargs=0, const=True, default=False))
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Declare an argument."""
+        action = super().add_argument(*names, **options)
+        if action.option_strings:
+            self.option_names[action.dest] = action.option_strings[-1]
+        return action
+
+    def name_options(self, message: str) -> str:
+        """Name options where a message names arguments of Python: --variant instead of `variant` in backticks."""
+        return re.sub(r"`(\w+)`", lambda match: self.option_names.get(match[1], match[0]), message)

@@ -30,6 +30,17 @@ def check_revision(name: str | Path, revision: str | None) -> None:
         raise ValueError(f"`revision` {revision!r} has no effect on the local folder {name}; leave it out.")
 
 
+def check_subfolder(name: str | Path, subfolder: str | None) -> None:
+    """Raise `ValueError` if a local folder has no such subfolder, or is a pipeline and no subfolder is given."""
+    folder = Path(model_location(str(name)))
+    if not folder.is_dir():
+        return
+    if subfolder and not (folder / subfolder).exists():
+        raise ValueError(f"the folder {name} has no `subfolder` {subfolder!r}; give another, or leave it out.")
+    if not subfolder and (folder / "model_index.json").is_file() and not (folder / "config.json").is_file():
+        raise ValueError(f"{name} is a pipeline; give the `subfolder` of its model, as 'vae'.")
+
+
 def located(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Join a local folder and its subfolder, which diffusers ignores if the folder itself holds a model."""
     subfolder, name = options.get("subfolder"), model_location(name)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.json_files import read_json
-from hf_audio_vae.files.location import check_revision, located
+from hf_audio_vae.files.location import check_revision, check_subfolder, located
 from hf_audio_vae.files.weights import Shapes, check_keys, first_names, on_one_line, read_shapes
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
@@ -154,10 +154,12 @@ def read_config(
     """Return the content of a saved model's `config.json`, and the commit that it is of on the Hub.
 
     Raises:
-        ValueError: The file does not hold a dictionary, `name` is a file, or a revision of a folder is given.
+        ValueError: The file does not hold a dictionary, `name` is a file, a revision of a folder is given, or a folder
+            has no such subfolder, or is a pipeline and none is given.
         OSError: There is no such folder or repository, or it has no readable `config.json`.
     """
     check_revision(name, revision)
+    check_subfolder(name, subfolder)
     name, location = located(name, {"subfolder": subfolder})
     folder = Path(name)
     if folder.is_file():
@@ -239,12 +241,27 @@ def _saved_shapes(
     names = (index, whole) if model_class.prefers_index else (whole, index)
     found = next(((file_name, path) for file_name in names if (path := _file(name, file_name, location))), None)
     if found is None:
+        _check_variant(name, model_class.weights_stem, variant)
         raise OSError(
             f"{name} holds neither {whole} nor {index}; name the folder of a model with such a file. Pickles "
             f"(`.bin`) are not read, since they can run code."
         )
     paths = [found[1]] if found[0] == whole else _shards(name, found[1], location)
     return {key: shape for path in paths for key, shape in read_shapes(path).items()}
+
+
+def _check_variant(name: str, stem: str, variant: str | None) -> None:
+    """Raise `ValueError` if missing weights are due to a variant that is given, or to one that is not."""
+    whole = re.compile(rf"{re.escape(stem)}(?:\.([^.]+))?\.safetensors")
+    index = re.compile(rf"{re.escape(stem)}\.safetensors\.index(?:\.([^.]+))?\.json")
+    files = [path.name for path in Path(name).glob(f"{stem}.*") if not re.search(r"-\d{5}-of-\d{5}\.", path.name)]
+    found = {match[1] for file in files if (match := whole.fullmatch(file) or index.fullmatch(file))}
+    if variant is None and not found:
+        return
+    wanted = "without a `variant`" if variant is None else f"of the `variant` {variant!r}"
+    others = " or ".join(map(repr, sorted(filter(None, found))))
+    remedy = "leave it out" if None in found or not others else f"give `variant` {others}"
+    raise ValueError(f"{name} has no weights {wanted} ({_weights_names(stem, variant)[0]}); {remedy}.")
 
 
 def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:

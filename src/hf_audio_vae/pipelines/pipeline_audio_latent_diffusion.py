@@ -271,7 +271,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         if not sample <= seconds <= self.max_seconds + sample / 2:
             raise ValueError(
                 f"{seconds:g} s are requested; the model generates at least one sample and at most "
-                f"{self.max_seconds:g} s, the length of its training crops. Give an `audio_end_in_s` in this range."
+                f"{self.max_seconds:g} s, the length of its training crops. Give `audio_end_in_s` in this range."
             )
         return seconds
 
