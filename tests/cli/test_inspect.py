@@ -206,7 +206,7 @@ def test_a_data_set_is_described_by_all_its_options(
     model = ["--model", lively] if verb == "evaluate" else [lively]
     arguments = [verb, *model, "--dataset_name", str(tmp_path), *SHORT]
     assert main(arguments) == 2
-    assert "`audio_column`" in capsys.readouterr().err
+    assert "--audio_column" in capsys.readouterr().err
     options = ["--audio_column", "speech", "--data_files", "rows.parquet", "--dataset_split", "train"]
     assert main([*arguments, *options]) == 0
     assert "2 items" in capsys.readouterr().out

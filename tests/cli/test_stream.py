@@ -51,7 +51,7 @@ def test_a_level_is_streamed_alone_and_named(tmp_path: Path, capsys: pytest.Capt
     model.save_pretrained(tmp_path / "model")
     arguments = ["stream", str(SPEECH), "--model", str(tmp_path / "model"), "--output_dir", str(tmp_path)]
     assert main(arguments) == 2
-    assert "decodes all levels together; name a `level`" in capsys.readouterr().err
+    assert "decodes all levels together; name a --level" in capsys.readouterr().err
     assert main([*arguments, "--level", "1", "--block_seconds", "1e300"]) == 0
     assert "level: 1, of 0 (the finest) to 2" in capsys.readouterr().out
     played, _ = read_audio(tmp_path / "speech_en_0890.stream.wav")
