@@ -632,7 +632,7 @@ TRAINING = (
         "training/loop.py",
         "            return False, flags\n        learner.lr",
         "            pass\n        learner.lr",
-        "training/test_loop.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said",
+        "training/test_skipped_steps.py::test_a_step_that_the_gradient_scaler_skips_moves_nothing_and_is_said",
     ),
     Fault(
         "training/loop.py",
@@ -650,7 +650,7 @@ TRAINING = (
         "training/loop.py",
         "progress.skipped_in_a_row >= limit",
         "progress.skipped_in_a_row > limit",
-        "training/test_loop.py::test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint",
+        "training/test_skipped_steps.py::test_too_many_in_a_row_end_the_run_with_a_usable_checkpoint",
     ),
     Fault(
         "training/loop.py",

@@ -1,6 +1,7 @@
 """Tiny latent diffusion with random weights, and denoisers that know the answer."""
 
 import math
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, SchedulerMixin, StableAudioDiTModel
@@ -11,6 +12,7 @@ from hf_audio_vae import AudioLatentDiffusionPipeline, LatentConditioner, Wavefo
 from tests.pipelines.parts import WIDTH, WORDS, with_random_parameters
 
 CHANNELS, FRAMES, RATE, HOP = 2, 40, 120, 6
+NAMES = ("drum", "voice", "note")
 V_PREDICTION = {
     "beta_schedule": "squaredcos_cap_v2",
     "prediction_type": "v_prediction",
@@ -95,3 +97,16 @@ class KnowsTheScale(StableAudioDiTModel):
 
 def v_scheduler() -> DDIMScheduler:
     return DDIMScheduler(**V_PREDICTION, clip_sample=False)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=seeded(seed))
+
+
+def audio_of(pipeline: AudioLatentDiffusionPipeline, *arguments: Any, **options: Any) -> Tensor:
+    defaults = {"num_inference_steps": 4, "generator": seeded(), "audio_end_in_s": 1.0}
+    return pipeline(*arguments, **defaults | options).audios

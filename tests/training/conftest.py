@@ -1,7 +1,9 @@
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from hf_audio_vae import WaveformVAE
@@ -29,3 +31,15 @@ def batch(batches: list[CropBatch]) -> CropBatch:
 def model() -> WaveformVAE:
     torch.manual_seed(0)
     return WaveformVAE(4, (2, 3), (1, 2), 4, 2, 1, RATE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight files of noise."""
+    path = tmp_path / "sound"
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(8):
+        samples = generator.normal(0, 0.1, RATE // 4).astype(np.float32)
+        soundfile.write(path / f"{i}.wav", samples, RATE, "FLOAT")
+    return path

@@ -93,7 +93,7 @@ def test_terms_are_finite_and_a_step_leaves_finite_weights(family: str, dtype: t
     terms = made.distances | made.regularisers | game.generator | {"discriminator": game.discriminator}
     assert all(bool(term.isfinite().all()) for term in terms.values()), terms
 
-    # In float16 a gradient may overflow, and the scaler then skips the step; see `test_loop.py`.
+    # In float16 a gradient may overflow, and the scaler then skips the step; see `test_skipped_steps.py`.
     scaler = torch.amp.GradScaler("cpu", init_scale=1.0, enabled=dtype == torch.float16)
     parameters = [*model.parameters(), *judges.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
