@@ -116,7 +116,7 @@ PIPELINES = (
         "pipelines/test_audio_latent_diffusion.py::test_variations_of_a_sound_follow_each_other",
     ),
     Fault(
-        "pipelines/pipeline_audio_latent_diffusion.py",
+        "pipelines/conditions.py",
         "[value for value in values for _ in range(times)]",
         "[value for _ in range(times) for value in values]",
         "pipelines/test_audio_latent_diffusion.py::test_waveforms_of_a_class_follow_each_other",

@@ -1,6 +1,6 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,23 +11,21 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
-from hf_audio_vae.files.fingerprints import fingerprint_differences, values_fingerprint
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
-from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
     LatentConditioner,
     LatentConditionerOutput,
 )
-from hf_audio_vae.pipelines.arguments import count, finite, integer
+from hf_audio_vae.pipelines.arguments import count, finite, float_tensor, replaced_latents
+from hf_audio_vae.pipelines.autoencoder_record import described, differences
 from hf_audio_vae.pipelines.components import check_components, component_fingerprints
+from hf_audio_vae.pipelines.conditions import ClassLabels, conditions_of
 from hf_audio_vae.pipelines.noise_levels import NoiseLevels
 from hf_audio_vae.pipelines.time_ranges import TimeRange, kept_frames, time_ranges
 
-ValueT = TypeVar("ValueT")
-ClassLabels = int | str | Sequence[int | str]
 MAX_INFERENCE_STEPS = 10_000  # more is a mistake, and would run for days
 OUTPUT_TYPES = ("pt", "np", "latent")
 
@@ -85,7 +83,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         """Save the pipeline like diffusers, with fingerprints of the autoencoder and of the configurations."""
         self._check_vae()
         self.register_to_config(
-            vae_weights=_described(self.vae) or self.config.vae_weights,
+            vae_weights=described(self.vae) or self.config.vae_weights,
             component_configs=component_fingerprints(self.components),
         )
         super().save_pretrained(save_directory, *arguments, **options)
@@ -180,8 +178,14 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         self._check(strength, output_type, callback_on_step_end_tensor_inputs)
         if init_audio is None:
             _refuse_without_init_audio(strength=strength, init_audio_sampling_rate=init_audio_sampling_rate, mask=mask)
-        prompts, labels = self._conditions(prompt, class_labels, num_waveforms_per_prompt)
-        latents, waveform = _tensor("latents", latents), _tensor("init_audio", init_audio)
+        prompts, labels = conditions_of(
+            prompt,
+            class_labels,
+            names=tuple(self.conditioner.config.class_names),
+            takes_text=self.conditioner.config.text_hidden_size is not None and self.text_encoder is not None,
+            per_prompt=num_waveforms_per_prompt,
+        )
+        latents, waveform = float_tensor("latents", latents), float_tensor("init_audio", init_audio)
         waveform = waveform[None] if waveform is not None and waveform.ndim == 2 else waveform
         batch = len(prompts or labels or ()) or num_waveforms_per_prompt * (1 if waveform is None else len(waveform))
         seconds = self._seconds(waveform, audio_end_in_s)
@@ -208,7 +212,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                     latents = torch.where(kept, levels.noisy(init, noise, next_timestep), latents)
                 if callback_on_step_end is not None:
                     given = callback_on_step_end(self, step, timestep, {"latents": latents})
-                    latents = _replaced(latents, given)
+                    latents = replaced_latents(latents, given)
                 bar.update()
 
         audio = self._decode(latents, round(seconds * self.sampling_rate), output_type)
@@ -221,8 +225,8 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             return
         saved = self.config.vae_weights
         if saved is None and self._known_vae is None:
-            self.register_to_config(vae_weights=_described(self.vae))
-        elif saved is not None and (differing := _differences(self.vae, saved)):
+            self.register_to_config(vae_weights=described(self.vae))
+        elif saved is not None and (differing := differences(self.vae, saved)):
             raise ValueError(
                 f"the `vae` has other {' and '.join(differing)} than the autoencoder that the denoiser was trained "
                 "with; use that one. "
@@ -238,30 +242,6 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             raise ValueError(f"`output_type` is {output_type!r}; use one of {OUTPUT_TYPES}.")
         if unknown := set(callback_inputs) - set(self._callback_tensor_inputs):
             raise ValueError(f"the callback cannot get {sorted(unknown)}, only {self._callback_tensor_inputs}.")
-
-    def _conditions(
-        self, prompt: str | list[str] | None, class_labels: ClassLabels | None, per_prompt: int
-    ) -> tuple[list[str] | None, list[int] | None]:
-        """Return texts and class indices, one per waveform, or `None` if not given."""
-        names = tuple(self.conditioner.config.class_names)
-        if prompt is not None and (self.conditioner.config.text_hidden_size is None or self.text_encoder is None):
-            raise ValueError("`prompt` is given, but the model was trained without texts, or has no text encoder.")
-        if class_labels is not None and not names:
-            raise ValueError(f"`class_labels` is {class_labels!r}, but the model was trained without classes.")
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        if prompts is not None and not (
-            isinstance(prompts, list | tuple) and all(isinstance(text, str) for text in prompts)
-        ):
-            raise ValueError(f"`prompt` is {prompt!r}; give a text, or a list of texts.")
-        prompts = None if prompts is None else list(prompts)
-        one = isinstance(class_labels, str) or np.ndim(cast(Any, class_labels)) == 0
-        given = [class_labels] if one else cast(Sequence[object], class_labels)
-        labels = None if class_labels is None else [_class_index(label, names) for label in given]
-        if prompts is not None and labels is not None and len(prompts) != len(labels):
-            raise ValueError(f"there are {len(prompts)} prompts and {len(labels)} classes; give as many of each.")
-        if prompts == [] or labels == []:
-            raise ValueError("the list of prompts or classes is empty; give at least one, or leave it out.")
-        return _repeated(prompts, per_prompt), _repeated(labels, per_prompt)
 
     def _seconds(self, waveform: Tensor | None, audio_end_in_s: float | None) -> float:
         """Return the duration to generate."""
@@ -372,61 +352,6 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         raise ValueError("the result is NaN or infinite; use the pipeline in float32, or other weights.")
 
 
-def _described(vae: AutoencoderModel) -> str | None:
-    """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
-    if any(tensor.is_meta for tensor in vae.parameters()):
-        return None
-    fingerprint = model_fingerprint(vae, dtype=torch.float32)
-    if "-" in fingerprint:  # of this version's code
-        statistics = [getattr(vae.config, name, None) for name in ("latents_mean", "latents_std")]
-        fingerprint += f"-{values_fingerprint(statistics)}"
-    return f"{str(vae.dtype).removeprefix('torch.')} {fingerprint}"
-
-
-def _differences(vae: AutoencoderModel, described: str) -> list[str]:
-    """Return what differs for certain; a conversion to half precision rounds weights, which are then not compared."""
-    dtype, recorded = described.split()
-    present = _described(vae)
-    differing = [] if present is None else fingerprint_differences(recorded, present.split()[1])
-    exact = str(vae.dtype) in ("torch.float32", f"torch.{dtype}")
-    return [part for part in differing if exact or part != "weights"]
-
-
 def _refuse_without_init_audio(**arguments: object) -> None:
     if given := [f"`{name}`" for name, value in arguments.items() if value is not None]:
         raise ValueError(f"{', '.join(given)} is given without `init_audio` and has no effect; leave it out.")
-
-
-def _tensor(name: str, values: Tensor | np.ndarray | None) -> Tensor | None:
-    if values is None or isinstance(values, Tensor):
-        return values
-    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.floating):
-        kind = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
-        raise ValueError(f"`{name}` is {kind}; give a tensor or an array of floats.")
-    return torch.from_numpy(values)
-
-
-def _replaced(latents: Tensor, given: object) -> Tensor:
-    """Return the latents that a callback gives, or the present ones if it gives none."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"`callback_on_step_end` returned a {type(given).__name__}; return a dictionary, or `{{}}`.")
-    new = given.get("latents", latents)
-    if not isinstance(new, Tensor) or new.shape != latents.shape or not new.is_floating_point():
-        shape = f"of shape {tuple(new.shape)}" if isinstance(new, Tensor) else f"that are a {type(new).__name__}"
-        raise ValueError(
-            f"`callback_on_step_end` returned latents {shape}; return floats of shape {tuple(latents.shape)}."
-        )
-    return new.to(latents)
-
-
-def _class_index(label: object, names: tuple[str, ...]) -> int:
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    index = integer(label)
-    if index is not None and 0 <= index < len(names):
-        return index
-    raise ValueError(f"`class_labels` holds {label!r}; the classes are {list(names)}, 0 to {len(names) - 1}.")
-
-
-def _repeated(values: list[ValueT] | None, times: int) -> list[ValueT] | None:
-    return None if values is None else [value for value in values for _ in range(times)]
