@@ -35,7 +35,7 @@ def missing_part(stream: BinaryIO, *, thorough: bool = False) -> str | None:
         has no such signs.
     """
     size = stream.seek(0, 2)
-    head = _read(stream, 0, 16)
+    head = read_at(stream, 0, 16)
     if layout := IFF_SOUND if head[:4] == b"FORM" and head[8:12] in IFF_TYPES else CHUNKED.get(head[:4]):
         return _short_chunk(stream, size, layout)
     if head[:4] == b"OggS":
@@ -57,13 +57,13 @@ def lacks_end_mark(stream: BinaryIO) -> bool:
     A recording of a broadcast, or of an encoder that was killed, has no mark. A copy that was cut exactly between two
     pages looks the same.
     """
-    return _read(stream, 0, 4) == b"OggS" and not _ogg_end(stream, stream.seek(0, 2))[1]
+    return read_at(stream, 0, 4) == b"OggS" and not _ends(last_ogg_page(stream, stream.seek(0, 2))[1])
 
 
 def unset_data_size(stream: BinaryIO) -> int | None:
     """Return the position of a WAV's data size that is 0 although data follows, as pipes leave it; else `None`."""
     size = stream.seek(0, 2)
-    head = _read(stream, 0, 8)
+    head = read_at(stream, 0, 8)
     if head[:4] != b"RIFF" or len(head) < 8:
         return None
     whole = struct.unpack("<I", head[4:])[0]
@@ -113,7 +113,7 @@ def _chunks(stream: BinaryIO, size: int, layout: ChunkLayout) -> Iterator[tuple[
     for _ in range(MAX_CHUNKS):
         if name == layout.data or position + header_length > size:
             return
-        name, length = struct.unpack(layout.header, _read(stream, position, header_length))
+        name, length = struct.unpack(layout.header, read_at(stream, position, header_length))
         length -= header_length * layout.counts_header
         position += header_length
         yield name, length, position
@@ -125,7 +125,7 @@ def _short_chunk(stream: BinaryIO, size: int, layout: ChunkLayout) -> str | None
     length_64 = 0
     for name, length, start in _chunks(stream, size, layout):
         if name == b"ds64" and start + 16 <= size:
-            length_64 = struct.unpack("<Q", _read(stream, start + 8, 8))[0]
+            length_64 = struct.unpack("<Q", read_at(stream, start + 8, 8))[0]
         if name == layout.data:
             return _shortage(length_64 if length == 0xFFFFFFFF else length, size - start)
     return None
@@ -146,9 +146,9 @@ def _is_placeholder(length: int) -> bool:
 def _short_box(stream: BinaryIO, size: int) -> str | None:
     position = 0
     while position + 8 <= size:
-        length, name = struct.unpack(">I4s", _read(stream, position, 8))
+        length, name = struct.unpack(">I4s", read_at(stream, position, 8))
         if length == 1 and position + 16 <= size:
-            length = struct.unpack(">Q", _read(stream, position + 8, 8))[0]
+            length = struct.unpack(">Q", read_at(stream, position + 8, 8))[0]
         if length < 8:  # 0: up to the end
             return None
         if position + length > size:
@@ -172,21 +172,27 @@ def _page_length(page: bytes) -> int:
 
 def _cut_page(stream: BinaryIO, size: int) -> str | None:
     """Look for a page that the end of the file cuts."""
-    end, is_last = _ogg_end(stream, size)
-    return None if is_last or end == size else f"its end is missing: {size - end} bytes follow the last whole Ogg page"
+    end, page = last_ogg_page(stream, size)
+    whole = _ends(page) or end == size
+    return None if whole else f"its end is missing: {size - end} bytes follow the last whole Ogg page"
 
 
-def _ogg_end(stream: BinaryIO, size: int) -> tuple[int, bool]:
-    """Return where the last whole page near the end of the file ends, and whether it ends its stream."""
+def _ends(page: bytes) -> bool:
+    """Whether a page ends its stream."""
+    return bool(page) and bool(page[5] & LAST_PAGE)
+
+
+def last_ogg_page(stream: BinaryIO, size: int) -> tuple[int, bytes]:
+    """Return where the last whole page near the end of the file ends, and the page; empty if the last is damaged."""
     before = max(size - 2 * MAX_PAGE, 0)
-    tail = _read(stream, before, 2 * MAX_PAGE)
-    end, is_last, position = before, False, tail.find(b"OggS")
+    tail = read_at(stream, before, 2 * MAX_PAGE)
+    end, page, position = before, b"", tail.find(b"OggS")
     while position >= 0:
         length = _page_length(tail[position : position + MAX_PAGE])
-        is_last = bool(length) and bool(tail[position + 5] & LAST_PAGE)
+        page = tail[position : position + length]
         end = before + position + length if length else end
         position = tail.find(b"OggS", position + max(length, 1))
-    return end, is_last
+    return end, page
 
 
 def _damaged_page(stream: BinaryIO, size: int) -> str | None:
@@ -194,7 +200,7 @@ def _damaged_page(stream: BinaryIO, size: int) -> str | None:
     numbers: dict[bytes, int] = {}  # last page of each stream that has not ended
     position = 0
     while position < size:
-        header = _read(stream, position, 27 + 255)
+        header = read_at(stream, position, 27 + 255)
         content = 27 + header[26] + sum(header[27 : 27 + header[26]]) if len(header) >= 27 else 0
         page = header[:content] + stream.read(max(content - len(header), 0))
         if not _page_length(page):
@@ -213,44 +219,55 @@ def _damaged_page(stream: BinaryIO, size: int) -> str | None:
 
 def _missing_frames(stream: BinaryIO, size: int, thorough: bool) -> str | None:
     """Compare the frames of an MP3 file with its Xing header, and with each other."""
-    first = _first_frame(stream)
+    first = first_mp3_frame(stream)
     if first is None:
         return None
     position, length = first
-    head = _read(stream, position, 192)
+    flags, values = _xing_header(stream, position)
+    promised = values[flags & 1] if flags & 2 else 0
+    if promised > size - position + length:  # encoders disagree about the frame of the header
+        return f"it has {size - position} of {promised} bytes"
+    return _broken_sequence(stream, size, position, xing_frames(stream, position)) if thorough else None
+
+
+def xing_frames(stream: BinaryIO, position: int) -> int | None:
+    """Return how many frames an MP3 file has by the Xing header in the frame at `position`, with this frame."""
+    flags, values = _xing_header(stream, position)
+    return values[0] + 1 if flags & 1 else None
+
+
+def _xing_header(stream: BinaryIO, position: int) -> tuple[int, tuple[int, int]]:
+    """Return the flags, 0 without a header, and the two numbers after them."""
+    head = read_at(stream, position, 192)
     mono, mpeg1 = head[3] >> 6 == 3, head[1] & 8
     xing = head[4 + (17 if mono else 32) if mpeg1 else 4 + (9 if mono else 17) :][:16]
-    frames = None
-    if xing[:4] in (b"Xing", b"Info") and len(xing) == 16:
-        flags, count, other = struct.unpack(">III", xing[4:])
-        frames = count + 1 if flags & 1 else None
-        promised = (other if flags & 1 else count) if flags & 2 else 0
-        if promised > size - position + length:  # encoders disagree about the frame of the header
-            return f"it has {size - position} of {promised} bytes"
-    return _broken_sequence(stream, size, position, frames) if thorough else None
+    if xing[:4] not in (b"Xing", b"Info") or len(xing) < 16:
+        return 0, (0, 0)
+    flags, first, second = struct.unpack(">III", xing[4:])
+    return flags, (first, second)
 
 
-def _first_frame(stream: BinaryIO) -> tuple[int, int] | None:
+def first_mp3_frame(stream: BinaryIO) -> tuple[int, int] | None:
     """Return position and length of the first of two MP3 frames in sequence."""
-    position, tag = 0, _read(stream, 0, 10)
+    position, tag = 0, read_at(stream, 0, 10)
     while tag[:3] == b"ID3" and len(tag) == 10:
         position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-        tag = _read(stream, position, 10)
-    data = _read(stream, position, MP3_SEARCH)
+        tag = read_at(stream, position, 10)
+    data = read_at(stream, position, MP3_SEARCH)
     for start in range(len(data) - 4):
-        length = _frame_length(data[start : start + 4]) if data[start] == 0xFF else 0
+        length = mp3_frame_length(data[start : start + 4]) if data[start] == 0xFF else 0
         following = data[start + length : start + length + 4]
-        if length and (len(following) < 4 or _same_stream(data[start : start + 4], following)):
+        if length and (len(following) < 4 or same_mp3_stream(data[start : start + 4], following)):
             return position + start, length
     return None
 
 
 def _broken_sequence(stream: BinaryIO, size: int, position: int, frames: int | None) -> str | None:
-    first = _read(stream, position, 4)
+    first = read_at(stream, position, 4)
     count = 0
     while position < size:
-        header = _read(stream, position, 11)
-        length = _frame_length(header[:4]) if _same_stream(first, header[:4]) else 0
+        header = read_at(stream, position, 11)
+        length = mp3_frame_length(header[:4]) if same_mp3_stream(first, header[:4]) else 0
         if not length:
             if header.startswith(MP3_TRAILERS):
                 break
@@ -268,7 +285,7 @@ MP3_KBITS = (
 MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
-def _frame_length(header: bytes) -> int:
+def mp3_frame_length(header: bytes) -> int:
     """Length of the MPEG layer III frame with this header, 0 if it is none or of free format."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
@@ -280,11 +297,12 @@ def _frame_length(header: bytes) -> int:
     return per_frame * kbits // MP3_RATES[version][rate_index] + (header[2] >> 1 & 1)
 
 
-def _same_stream(a: bytes, b: bytes) -> bool:
+def same_mp3_stream(a: bytes, b: bytes) -> bool:
     """Whether two frame headers have the same version, layer and sampling rate."""
     return len(b) == 4 and a[:1] == b[:1] and (a[1] ^ b[1]) & 0xFE == 0 and (a[2] ^ b[2]) & 0x0C == 0
 
 
-def _read(stream: BinaryIO, position: int, count: int) -> bytes:
+def read_at(stream: BinaryIO, position: int, count: int) -> bytes:
+    """Return up to `count` bytes from a position."""
     stream.seek(position)
     return stream.read(count)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.completeness import lacks_end_mark, missing_part
+from hf_audio_vae.audio.sequences import following_stream
 from hf_audio_vae.audio.unset_lengths import lacks_sample, with_length
 from hf_audio_vae.files import check_regular_file, replacing
 
@@ -61,7 +62,7 @@ class AudioReader(Protocol):
 def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterator[AudioReader]:
     """Open encoded audio for reading; only the requested samples are decoded if the format allows seeking.
 
-    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. Truncated
+    soundfile reads wav, flac, ogg, opus, mp3 and more; torchcodec, if installed, reads the other formats. A file that
     was cut is refused; see `missing_part` for its signs. An Ogg stream whose pages are whole but which has no end mark
     is read, with a warning. Values beyond full scale are kept.
 
@@ -74,12 +75,18 @@ def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterato
         `AudioReader`: `sampling_rate`, `audio_channels`, `num_samples` and `read(start, count)`.
 
     Raises:
-        AudioDecodeError: Neither library can decode it, it is incomplete, or it holds no samples.
+        AudioDecodeError: Neither library can decode it, it is incomplete, it holds several streams in sequence, or no
+            samples.
         OSError: The file cannot be opened, or is no regular file.
     """
     with open_binary(source) as stream:
         if fault := missing_part(stream, thorough=thorough):
             raise AudioDecodeError(f"the audio is incomplete: {fault}; use an intact copy, or re-encode the rest.")
+        if (position := following_stream(stream, thorough=thorough)) is not None:
+            raise AudioDecodeError(
+                f"another stream follows at byte {position}, and only the first can be decoded; split the file, or "
+                f"re-encode it as one stream."
+            )
         if lacks_end_mark(stream):
             _warn_of_open_end("an Ogg stream" if isinstance(source, bytes) else str(source))
         try:
