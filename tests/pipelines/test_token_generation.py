@@ -163,7 +163,8 @@ def test_what_cannot_be_written_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "`temperature` is 0.0; give a number above 0, less than 1"),
+        ({"temperature": 0.0}, "`temperature` is 0.0; give a number from 1e-09 to 1e.09, less than 1"),
+        ({"temperature": 1e-40}, "`temperature` is 1e-40; give a number from"),
         ({"temperature": float("nan")}, "`temperature` is nan"),
         ({"temperature": "1"}, "`temperature` is '1'"),
         ({"top_k": -1}, "`top_k` is -1"),

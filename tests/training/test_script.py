@@ -19,8 +19,9 @@ from hf_audio_vae.files import exclusive
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES
 from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.loop import NonFiniteLossError
 from hf_audio_vae.training.publishing import check_output_folder, publish
-from hf_audio_vae.training.script import start_accelerator
+from hf_audio_vae.training.script import check_metrics, start_accelerator
 from tests.hub import MockHub, mock_hub
 from tests.training.runs import (
     REPO,
@@ -312,3 +313,32 @@ def test_processes_that_are_not_connected_are_refused(tmp_path: Path, monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun on a CPU
     with pytest.raises(ValueError, match="2 processes were launched, but .* none .*set ACCELERATE_USE_CPU=true"):
         start_accelerator(config)
+
+
+def test_a_precision_without_effect_is_refused(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, mixed_precision="fp16")
+    finished = run(command(recipe, tmp_path / "out"))
+    assert finished.returncode == 2
+    assert "`mixed_precision` fp16 has no effect on a CPU; use bf16" in finished.stderr
+
+
+def test_a_model_that_diverges_in_its_last_step_is_not_published(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, max_train_steps=1, learning_rate=1e30, lr_warmup_steps=0, ema_decay=0.0)
+    finished = run(command(recipe, tmp_path / "out"))
+    assert finished.returncode == 1
+    assert "the model has diverged and is not published: " in finished.stderr
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("history", "is_whole"),
+    [
+        ([{"mel": 1.0}, {"mel": 2.0}], True),
+        ([{"mel": 1.0}, {"mel": float("nan")}], False),
+        ([{"mel": float("nan")}], False),
+        ([{"mel": float("inf")}, {"mel": float("inf")}], True),  # such a metric of silence, from the start
+    ],
+)
+def test_metrics_that_became_not_finite_are_an_error(history: list[dict[str, float]], is_whole: bool) -> None:
+    with contextlib.nullcontext() if is_whole else pytest.raises(NonFiniteLossError, match="diverged.*: mel of the"):
+        check_metrics(history)

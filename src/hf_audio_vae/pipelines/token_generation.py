@@ -21,6 +21,8 @@ from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.constraint import CodeConstraint
 from hf_audio_vae.tokens.storage import TOKENS_FILE
 
+TEMPERATURES = 1e-9, 1e9
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -33,7 +35,7 @@ class Sampling:
         top_p (`float`): Cumulative probability of the most likely codes to sample from.
 
     Raises:
-        ValueError: `temperature` is not positive and finite, `top_k` is negative, or `top_p` is not in (0, 1].
+        ValueError: `temperature` is not from 1e-9 to 1e9, `top_k` is negative, or `top_p` is not in (0, 1].
     """
 
     do_sample: bool = True
@@ -42,9 +44,11 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if finite("temperature", self.temperature) <= 0:
+        low, high = TEMPERATURES  # beyond these, logits overflow or all codes are alike
+        if not low <= finite("temperature", self.temperature) <= high:
             raise ValueError(
-                f"`temperature` is {self.temperature}; give a number above 0, less than 1 for likelier codes."
+                f"`temperature` is {self.temperature}; give a number from {low:g} to {high:g}, less than 1 for "
+                f"likelier codes."
             )
         top_k = integer(self.top_k)
         if top_k is None or top_k < 0:

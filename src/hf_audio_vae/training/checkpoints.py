@@ -22,6 +22,8 @@ from hf_audio_vae.files import as_write_error, check_manifest, settle, write_man
 from hf_audio_vae.training.pickled_states import is_pickled
 
 logger = get_logger(__name__)
+STATE_FILE = "trainer_state_{}.json"
+FIRST_STATE = STATE_FILE.format(0)
 NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -115,8 +117,10 @@ class Checkpoints:
             old.rename(self._hidden_path(_step(old), "dropped"))
         self._clean_hidden()
 
-    def read_state(self, checkpoint: Path) -> dict[str, Any]:
+    def read_state(self, checkpoint: Path, *, more_processes: bool = False) -> dict[str, Any]:
         """Return the state that this process passed to `save`.
+
+        With `more_processes`, a process that did not exist then gets the state of the first, except its random state.
 
         Raises:
             ValueError: The run's folder has later checkpoints, or this checkpoint has no state of this process.
@@ -128,12 +132,14 @@ class Checkpoints:
                 f"another `--output_dir`."
             )
         state_file = checkpoint / self._state_name
-        if not state_file.is_file():
+        if state_file.is_file():
+            return json.loads(state_file.read_text())
+        if not more_processes:
             raise ValueError(
                 f"{checkpoint} has no state of process {self.accelerator.process_index}; resume with the number of "
-                f"processes that wrote it."
+                f"processes that wrote it, or add `--accept_changes`."
             )
-        return json.loads(state_file.read_text())
+        return json.loads((checkpoint / FIRST_STATE).read_text()) | {"random": None}
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
         """Resolve `"latest"` or a path to a checkpoint that is whole; `None` starts a new run.
@@ -202,7 +208,7 @@ class Checkpoints:
 
     @property
     def _state_name(self) -> str:
-        return f"trainer_state_{self.accelerator.process_index}.json"
+        return STATE_FILE.format(self.accelerator.process_index)
 
     def _path(self, step: int) -> Path:
         return self.output_dir / f"checkpoint-{step}"

@@ -124,7 +124,7 @@ class Run:
         Raises:
             ValueError: The recipe, the networks or the number of processes differ from the checkpoint's.
         """
-        state = self.checkpoints.read_state(checkpoint)
+        state = self.checkpoints.read_state(checkpoint, more_processes=self.accept_changes)
         self._compare(checkpoint, state["recipe"], state.get("contents", {}))
         self.progress = Progress(**state["progress"])
         self.saved_at = self.progress.step
@@ -140,8 +140,9 @@ class Run:
         self.ema.model.load_state_dict(averaged.state_dict())
         self.ema.updates = state["ema_updates"]
         # Last, because loading may draw random numbers.
-        process = self.accelerator.process_index
-        set_random_states(pickled_random_states(checkpoint, process) if pickled else state["random"])
+        if state.get("random", pickled) is not None:  # a process that did not exist then keeps its seed
+            process = self.accelerator.process_index
+            set_random_states(pickled_random_states(checkpoint, process) if pickled else state["random"])
         logger.info(f"resumed from {checkpoint}")
 
     def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Start and end of every training script."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -106,7 +107,7 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
         `accelerate.Accelerator`: Prepares models; the loop steps the schedulers.
 
     Raises:
-        ValueError: Several processes were launched, but are not connected.
+        ValueError: Several processes were launched, but are not connected, or the precision has no effect.
     """
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
@@ -119,6 +120,8 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
             DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
         ],
     )
+    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("`mixed_precision` fp16 has no effect on a CPU; use bf16, or no.")
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched > 1 and accelerator.num_processes == 1:  # each would train alone
         raise ValueError(
@@ -191,8 +194,22 @@ def train(
         _end(accelerator)
         raise
     if accelerator.is_main_process:
+        check_metrics(run.progress.history)
         publish(run.progress.history)
     _end(accelerator)
+
+
+def check_metrics(history: Sequence[Mapping[str, float]]) -> None:
+    """Raise `NonFiniteLossError` if a metric of the last validation is not finite, unless it never was."""
+    first, last = (history[0] if len(history) > 1 else {}), history[-1]
+    diverged = [
+        name for name, value in last.items() if not math.isfinite(value) and math.isfinite(first.get(name, 0.0))
+    ]
+    if diverged:
+        raise NonFiniteLossError(
+            f"the model has diverged and is not published: {', '.join(diverged)} of the last validation are not "
+            f"finite. Lower `learning_rate`, and start from an earlier checkpoint or anew."
+        )
 
 
 def _end(accelerator: Accelerator) -> None:

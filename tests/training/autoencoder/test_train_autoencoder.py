@@ -258,3 +258,17 @@ def test_wrong_recipes_are_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert "max_train_steps" in finished.stderr
     assert "learning_rat:" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), [((), TWO_PROCESSES), (TWO_PROCESSES, ())], ids=["more", "fewer"])
+def test_a_run_continues_with_another_number_of_processes(tmp_path: Path, first: tuple, second: tuple) -> None:
+    recipe = write_recipe(tmp_path, max_train_steps=4, checkpointing_steps=2)
+    start = run(command(recipe, tmp_path / "out", "--max_train_steps", "2", launcher=first))
+    assert start.returncode == 0, start.stderr
+    options = ("--resume_from_checkpoint", "latest", "--accept_changes", "true")
+    go_on = run(command(recipe, tmp_path / "out", *options, launcher=second))
+    assert go_on.returncode == 0, go_on.stderr
+    assert "num_processes" in go_on.stderr + go_on.stdout
+    ranks = {int(path.stem[-1]) for path in (tmp_path / "out/checkpoint-4").glob("trainer_state_*.json")}
+    assert ranks == ({0, 1} if second else {0})
