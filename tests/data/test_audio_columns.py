@@ -106,6 +106,13 @@ def test_all_columns_are_named_with_their_contents_and_the_option_that_chooses(t
         load_audio_stream(str(folder), option_prefix="validation_")
 
 
+def test_a_saved_data_set_without_rows_is_named(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_dict({"audio": [{"bytes": encoded(0.5), "path": "a.wav"}]})
+    rows.select([]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(ValueError, match="saved' holds no rows; save a data set with rows"):
+        next(iter(load_audio_stream(str(tmp_path / "saved"))))
+
+
 @pytest.mark.parametrize("splits", [False, True])
 def test_a_folder_from_save_to_disk_is_streamed(tmp_path: Path, splits: bool) -> None:
     rows = datasets.Dataset.from_dict({"audio": [{"bytes": encoded(i / 10), "path": f"{i}.wav"} for i in range(3)]})

@@ -97,3 +97,11 @@ def test_a_new_model_that_does_not_fit_into_the_memory_is_refused_before_it_is_m
     ):
         with pytest.raises(ValueError, match=message):
             new_autoencoder(family, config)
+
+
+def test_whole_numbers_are_taken_for_fractions():
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 8, "downsampling_ratios": [2], "hidden_size": 4}
+    model = new_autoencoder("WaveformVQVAE", sizes | {"num_codebooks": 2, "quantizer_dropout": 1, "ema_decay": 0})
+    assert (model.config.quantizer_dropout, model.config.ema_decay) == (1, 0)
+    with pytest.raises(ValueError, match="`restart_share` is 0; it has to be between 0 and 1, or `None`"):
+        new_autoencoder("WaveformVQVAE", sizes | {"restart_share": 0})

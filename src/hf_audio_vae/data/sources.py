@@ -275,7 +275,10 @@ def _built(builder: datasets.DatasetBuilder, split: str) -> DataSet:
 
 def _saved(root: Path, split: str) -> DataSet:
     """Open a folder from `save_to_disk`."""
-    saved = datasets.load_from_disk(str(root))
+    try:
+        saved = datasets.load_from_disk(str(root))
+    except IndexError as error:  # of no tables
+        raise ValueError(f"{str(root)!r} holds no rows; save a data set with rows.") from error
     splits = saved if isinstance(saved, datasets.DatasetDict) else {str(saved.split or "train"): saved, "train": saved}
     if split not in splits:
         raise ValueError(f"{str(root)!r} has no split {split!r}; it has {', '.join(splits)}.")

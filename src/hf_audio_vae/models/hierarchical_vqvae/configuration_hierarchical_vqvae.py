@@ -68,8 +68,8 @@ class HierarchicalVQVAEConfig(PreTrainedConfig):
     joint_decoding: bool = False
     codebook_size: int = 2048
     cosine: bool = False
-    ema_decay: float = 0.99
-    restart_share: float | None = 0.05
+    ema_decay: float | int = 0.99
+    restart_share: float | int | None = 0.05
     kmeans_start: bool = True
     rotation_trick: bool = False
 

@@ -95,10 +95,10 @@ class WaveformVQVAEConfig(PreTrainedConfig):
     codebook_dim: int | None = 8
     cosine: bool = True
     codebook_learning: str = "gradient"
-    ema_decay: float = 0.99
-    restart_share: float | None = 0.05
+    ema_decay: float | int = 0.99
+    restart_share: float | int | None = 0.05
     kmeans_start: bool = True
-    quantizer_dropout: float = 0.5
+    quantizer_dropout: float | int = 0.5
     rotation_trick: bool = False
     fsq_levels: list[int] | tuple[int, ...] | None = None
     quantizer: str | None = None
