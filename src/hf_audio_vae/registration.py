@@ -7,7 +7,7 @@ module path. transformers has a public registry, by the `model_type` of a config
 
 import importlib
 
-from hf_audio_vae.models import FAMILIES
+from hf_audio_vae.models import FAMILIES, TokenVAE
 
 TABLE = "diffusers.pipelines.pipeline_loading_utils"
 
@@ -16,6 +16,7 @@ def register() -> bool:
     """Register with both libraries; return whether diffusers has the table."""
     for family in FAMILIES.values():
         family.register()
+    TokenVAE.register()
     try:
         table = importlib.import_module(TABLE).LOADABLE_CLASSES
     except (ImportError, AttributeError):

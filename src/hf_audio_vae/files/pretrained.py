@@ -206,10 +206,15 @@ def _check_saved(model_class: type[CheckedPretrainedMixin], name: str, options: 
     arguments = {key: value for key, value in (*described.items(), *options.items()) if key in known}
     try:
         with torch.device("meta"):
-            state: dict[str, Any] = model_class.from_arguments(arguments).state_dict()  # type: ignore[attr-defined]
+            model: Any = model_class.from_arguments(arguments)
     except (ValueError, RuntimeError) as error:  # torch: a size overflows
         raise ValueError(f"the `config.json` of {name} is invalid: {on_one_line(error)}") from error
-    expected = {key: (tuple(value.shape), value.is_floating_point()) for key, value in state.items()}
+    tied = getattr(model, "all_tied_weights_keys", {})  # transformers: not saved, since they are other weights
+    expected = {
+        key: (tuple(value.shape), value.is_floating_point())
+        for key, value in model.state_dict().items()
+        if key not in tied
+    }
     optional = tuple(model_class._keys_to_ignore_on_load_missing or ())
     _compare(expected, found, name, model_class, optional, bool(options.get("ignore_mismatched_sizes")))
     return commit

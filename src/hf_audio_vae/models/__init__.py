@@ -16,6 +16,8 @@ from hf_audio_vae.models.registry import (
 from hf_audio_vae.models.spectrogram_vae.modeling_mel_vae import MelVAE
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
+from hf_audio_vae.models.token_vae.configuration_token_vae import TokenVAEConfig
+from hf_audio_vae.models.token_vae.modeling_token_vae import TokenVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
@@ -31,6 +33,8 @@ __all__ = [
     "LatentConditioner",
     "MelVAE",
     "SpectrogramVAE",
+    "TokenVAE",
+    "TokenVAEConfig",
     "VariationalAutoencoderMixin",
     "WaveformVAE",
     "WaveformVQVAE",

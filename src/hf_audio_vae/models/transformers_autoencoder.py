@@ -1,29 +1,23 @@
 """Base class of autoencoders on transformers' `PreTrainedModel`."""
 
-import inspect
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig
+from transformers import AutoFeatureExtractor
 
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.initialization import initialize_weights
+from hf_audio_vae.models.transformers_model import TransformersModelMixin
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
 from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 
 
-class TransformersAutoencoderMixin(AudioAutoencoderMixin):
+class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin):
     """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
 
-    config_class: type[PreTrainedConfig]
     encoder_is_frozen = False
-    weights_stem = "model"
-    prefers_index = False
-    library_keys = frozenset(PreTrainedConfig().to_dict()) | {"auto_map", "quantization_config", "torch_dtype"}
     descriptive_arguments = frozenset(
         ("codebook_learning", "ema_decay", "restart_share", "kmeans_start", "quantizer_dropout", "rotation_trick")
     )
@@ -67,25 +61,5 @@ class TransformersAutoencoderMixin(AudioAutoencoderMixin):
     @classmethod
     def register(cls: Any) -> None:
         """Register configuration, model and feature extractor with transformers' `Auto` classes."""
-        AutoConfig.register(cls.config_class.model_type, cls.config_class, exist_ok=True)
-        AutoModel.register(cls.config_class, cls, exist_ok=True)
+        super().register()
         AutoFeatureExtractor.register(cls.config_class, WaveformVQVAEFeatureExtractor, exist_ok=True)
-
-    @classmethod
-    def argument_defaults(cls) -> dict[str, object]:
-        """Return the fields of the configuration, with their defaults."""
-        names = [name for name in inspect.get_annotations(cls.config_class) if name != "model_type"]
-        return {name: getattr(cls.config_class, name, None) for name in names}
-
-    @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """Make a model with random weights from the fields of its configuration.
-
-        Raises:
-            ValueError: A value has the wrong type, or is out of range.
-        """
-        make: Callable[[PreTrainedConfig], Self] = cls
-        try:
-            return make(cls.config_class.from_dict(dict(arguments)))
-        except StrictDataclassError as error:
-            raise ValueError(" ".join(str(error).split())) from error
