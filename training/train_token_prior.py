@@ -11,8 +11,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import PreTrainedModel
 
-from hf_audio_vae.data import CodesRecord, CodeStream, load_latent_stream
-from hf_audio_vae.tokens import CodesInfo
+from hf_audio_vae.training.code_streams import code_streams, codes_info, read_records
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
@@ -30,50 +29,6 @@ from hf_audio_vae.training.token_prior.objective import (
 from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, prior_table, write_prior
 
 logger = get_logger(__name__)
-
-
-def read_records(config: TokenPriorTrainingConfig) -> CodesRecord:
-    """Return the record of the training codes and check that the held-out codes are from the same model."""
-    record = CodesRecord.read(config.dataset_name, config.dataset_revision)
-    record.check_weights(record.weights, config.dataset_name)
-    held_out = config.validation_dataset_name
-    CodesRecord.read(held_out, config.validation_dataset_revision).check_weights(
-        record.weights, held_out, others=f"those in {config.dataset_name}", remedy=f"encode with {record.model}"
-    )
-    return record
-
-
-def build_streams(
-    config: TokenPriorTrainingConfig, task: PriorTask, accelerator: Accelerator
-) -> tuple[CodeStream, CodeStream]:
-    """Return streams of training sequences for this process and of held-out sequences."""
-    source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
-    held_out = load_latent_stream(
-        config.validation_dataset_name,
-        split=config.validation_dataset_split,
-        revision=config.validation_dataset_revision,
-    )
-    segment_units = max(round(config.segment_seconds * task.unit_rate), 1)
-    if segment_units < task.learnt.shortest_window:
-        shortest = task.learnt.shortest_window / task.unit_rate
-        raise ValueError(
-            f"crops of {segment_units} frames are too short for {task.learnt.num_codebooks} delayed codebooks; raise "
-            f"`segment_seconds` to {shortest:.3g} at least, or choose another `order`."
-        )
-    stream = partial(
-        CodeStream,
-        tokens=task.tokens,
-        columns=task.columns,
-        unit_rate=task.unit_rate,
-        segment_units=segment_units,
-        batch_size=config.train_batch_size,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        max_bad_share=config.max_bad_share,
-    )
-    train = stream(source, max_items=config.max_train_samples, shuffle_buffer_size=config.shuffle_buffer_size)
-    return train, stream(held_out, shuffle_buffer_size=1)
 
 
 def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int) -> PreTrainedModel:
@@ -101,7 +56,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
     )
     record = read_records(config)
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
-    stream, held_out = build_streams(config, task, accelerator)
+    stream, held_out = code_streams(config, task, accelerator)
     model = build_model(config, task, stream.segment_units)
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:
@@ -116,15 +71,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
         return prior_metrics(ema.model, validation_batches, task, accelerator.device)
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
-        info = CodesInfo(
-            model=record.model,
-            weights=record.weights,
-            levels=task.levels,
-            frame_rates=task.frame_rates,
-            segment_units=stream.segment_units,
-            subfolder=record.model_subfolder,
-            revision=record.model_revision,
-        )
+        info = codes_info(record, task, stream.segment_units)
         write = partial(write_prior, ema.model, task.tokens, info, record, config, history)
         publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, LinearAnnealing
+from hf_audio_vae.losses import CosineAnnealing, CyclicalAnnealing, DelayedSchedule, LinearAnnealing
 
 SCHEDULES = [
     LinearAnnealing(0.3, 100),
@@ -80,3 +80,12 @@ def test_no_steps_are_refused(annealing, steps):
 def test_a_ramp_that_is_no_share_of_a_cycle_is_refused(ramp):
     with pytest.raises(ValueError, match="`ramp` is"):
         CyclicalAnnealing(1.0, 10, ramp=ramp)
+
+
+def test_a_delayed_schedule_is_off_then_starts_from_its_start() -> None:
+    cycles = CyclicalAnnealing(2.0, steps=10)
+    schedule = DelayedSchedule(cycles, start_step=7)
+    assert [schedule(step) for step in (0, 6, 7)] == [0.0, 0.0, 0.0]
+    assert [schedule(7 + step) for step in range(25)] == [cycles(step) for step in range(25)]
+    with pytest.raises(ValueError, match="`start_step` is -1"):
+        DelayedSchedule(LinearAnnealing(1.0, 2), start_step=-1)

@@ -126,8 +126,8 @@ class CodeStream(ItemStream[TokenCrop, TokenBatch]):
             BadItemError: The row is too short for one unit, or holds invalid codes.
         """
         total = row_units(example, self.columns, self.tokens)
-        if not total:
-            raise BadItemError("it is too short for one whole frame of every level.")
+        if start >= total:
+            raise BadItemError(f"it is too short for one whole frame of every level from unit {start} on.")
         stop = min(start + self.segment_units, total)
         parts = [
             torch.as_tensor(example[column])[start * frames : stop * frames].T.long()  # (num_codebooks, frames)

@@ -8,7 +8,7 @@ factor 1/2.
 from hf_audio_vae.losses.adversarial import AdversarialLoss, HingeLoss, LeastSquaresLoss, feature_matching
 from hf_audio_vae.losses.balancing import GradientBalancer
 from hf_audio_vae.losses.complex_spectral import ComplexSTFTLoss, PhaseDerivativeLoss
-from hf_audio_vae.losses.kl import CosineAnnealing, CyclicalAnnealing, LinearAnnealing, Schedule
+from hf_audio_vae.losses.kl import CosineAnnealing, CyclicalAnnealing, DelayedSchedule, LinearAnnealing, Schedule
 from hf_audio_vae.losses.kl_control import CapacityAnnealing, FreeBits, KLControl, TargetRate
 from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelLoss
 from hf_audio_vae.losses.stereo import StereoCorrelationLoss
@@ -41,6 +41,7 @@ __all__ = [
     "ComplexSTFTLoss",
     "CosineAnnealing",
     "CyclicalAnnealing",
+    "DelayedSchedule",
     "FreeBits",
     "GradientBalancer",
     "HingeLoss",

@@ -61,6 +61,21 @@ class CyclicalAnnealing:
         return self.weight * min(position / self.ramp, 1.0)
 
 
+@dataclass(frozen=True)
+class DelayedSchedule:
+    """0 for `start_step` steps, in which a VAE trains as an autoencoder, then a schedule from its start."""
+
+    schedule: Schedule
+    start_step: int
+
+    def __post_init__(self) -> None:
+        if self.start_step < 0:
+            raise ValueError(f"`start_step` is {self.start_step}; give a step of 0 or more.")
+
+    def __call__(self, step: int) -> float:
+        return self.schedule(step - self.start_step) if step >= self.start_step else 0.0
+
+
 def _check_steps(steps: int) -> None:
     if steps < 1:
         raise ValueError(f"`steps` is {steps}; annealing needs at least 1; for a fixed weight, give a plain number.")

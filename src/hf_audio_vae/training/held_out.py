@@ -31,16 +31,29 @@ class CropSource(Protocol[CropT, BatchT]):
         """Combine crops into a batch."""
 
 
-def first_crops(stream: CropSource[CropT, BatchT], count: int) -> list[BatchT]:
-    """Return the starts of the first `count` rows in the stream's order, one batch each. Bad rows are skipped."""
+def first_crops(
+    stream: CropSource[CropT, BatchT], count: int, *, crops_per_row: int = 1, stride: int = 0
+) -> list[BatchT]:
+    """Return crops of the first `count` rows in the stream's order, one batch each. Bad rows are skipped.
+
+    Args:
+        stream (`CropSource`): Stream of the rows.
+        count (`int`): Maximum number of rows.
+        crops_per_row (`int`): Crops of a row, from its start on; fewer if it is shorter.
+        stride (`int`): Distance of the starts of its crops.
+    """
     batches: list[BatchT] = []
+    rows = 0
     for example in stream.shuffled(stream.source, 0):
-        if len(batches) == count:
+        if rows == count:
             break
-        try:
-            crop = stream.crop(example, 0)
-        except BadItemError as error:
-            logger.warning(f"skipped {stream.name(example)}: {error}")
-            continue
-        batches.append(stream.collate([crop], Origin([stream.name(example)], [0], 0, Position())))
+        for index in range(crops_per_row):
+            try:
+                crop = stream.crop(example, index * stride)
+            except BadItemError as error:
+                if index == 0:
+                    logger.warning(f"skipped {stream.name(example)}: {error}")
+                break
+            rows += index == 0
+            batches.append(stream.collate([crop], Origin([stream.name(example)], [0], 0, Position())))
     return batches

@@ -6,15 +6,13 @@ from pydantic import Field, model_validator
 from hf_audio_vae.losses import KLControl, Schedule
 from hf_audio_vae.training.autoencoder.options import (
     AdversarialOptions,
-    AnnealedWeight,
     BalancerOptions,
     LossOptions,
-    WeightOptions,
-    build_weight,
 )
 from hf_audio_vae.training.autoencoder.steps import ADVERSARIAL_TERMS
 from hf_audio_vae.training.config import TrainingConfig, replaced_by_pretrained
 from hf_audio_vae.training.sections import Changeable
+from hf_audio_vae.training.weights import AnnealedWeight, WeightOptions, build_weight
 
 
 class AutoencoderTrainingConfig(TrainingConfig):

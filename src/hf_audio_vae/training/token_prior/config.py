@@ -2,20 +2,15 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from hf_audio_vae.tokens.code_tokens import Order
-from hf_audio_vae.training.config import TrainingConfig, replaced_by_pretrained
+from hf_audio_vae.training.code_streams import CodesTrainingConfig
+from hf_audio_vae.training.config import replaced_by_pretrained
 
 DERIVED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
-class TokenPriorTrainingConfig(TrainingConfig):
+class TokenPriorTrainingConfig(CodesTrainingConfig):
     """Options of a training run of a language model of codes."""
 
-    dataset_name: str = Field(description="codes written by encode_latents.py, folder or Hub id")
-    validation_dataset_name: str = Field(description="held-out codes")
-    validation_dataset_revision: str | None = None
-    order: Order | None = Field(None, description="order of the codes of a level; `delayed` if not given")
-    level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
     upsample_from_level: int | None = Field(None, ge=1, description="coarser level that conditions `level`")
 
     model_type: str = Field("gpt2", description="type of a causal language model in transformers")
@@ -23,9 +18,6 @@ class TokenPriorTrainingConfig(TrainingConfig):
     pretrained_model_name_or_path: str | None = Field(None, description="continue the training of this model")
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `ema` in a checkpoint")
     pretrained_revision: str | None = None
-
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.95, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -39,26 +39,50 @@ def new_prior(model_type: str, options: Mapping[str, Any], vocab_size: int, leng
         ValueError: The type does not exist or is no causal language model, an option does not exist or is refused, or
             the context is too short.
     """
-    if model_type not in CONFIG_MAPPING:
-        raise ValueError(f"`model_type` {model_type!r} is unknown to transformers; use for example gpt2 or llama.")
-    config_class = CONFIG_MAPPING[model_type]
-    if config_class not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"`model_type` {model_type!r} is not a causal language model; use for example gpt2 or llama.")
-    aliases = config_class.attribute_map
-    known = {*vars(config_class()), *aliases}
-    if unknown := sorted(set(options) - known):
-        raise ValueError(f"{model_type} has no option {', '.join(unknown)}; use {', '.join(sorted(known))}.")
-    special: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    if CONTEXT in known and not {CONTEXT, aliases.get(CONTEXT, CONTEXT)} & set(options):
-        special[aliases.get(CONTEXT, CONTEXT)] = length
-    if "is_decoder" in known and "is_decoder" not in options:
-        special["is_decoder"] = True  # makes encoders such as BERT causal
-    with options_of(model_type, options):
-        config = config_class(**special, **options)
+    config = causal_config(model_type, options, vocab_size, length)
     check_context(config, length)  # before weights are allocated
     with options_of(model_type, options):
         model = AutoModelForCausalLM.from_config(config)
     return prepare_for_generation(model, length)
+
+
+def causal_config(model_type: str, options: Mapping[str, Any], vocab_size: int, length: int) -> PreTrainedConfig:
+    """Make the configuration of a causal language model with the special ids of codes; raises as `new_prior`."""
+    if model_type in CONFIG_MAPPING and CONFIG_MAPPING[model_type] not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(f"`model_type` {model_type!r} is not a causal language model; use for example gpt2 or llama.")
+    special = {"vocab_size": vocab_size, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    causal = {"is_decoder": True}  # makes encoders such as BERT causal
+    return transformer_config(model_type, options, special, causal | {CONTEXT: length})
+
+
+def transformer_config(
+    model_type: str, options: Mapping[str, Any], values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> PreTrainedConfig:
+    """Make a configuration of a type of transformers.
+
+    Args:
+        model_type (`str`): A name that transformers' `AutoConfig` knows.
+        options (`Mapping`): Options of the configuration.
+        values (`Mapping`): Values that no option may change.
+        defaults (`Mapping`): Values that apply if the type has such an option and `options` does not set it.
+
+    Raises:
+        ValueError: The type or an option does not exist, or a value is refused.
+    """
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(f"`model_type` {model_type!r} is unknown to transformers; use for example gpt2 or llama.")
+    config_class = CONFIG_MAPPING[model_type]
+    aliases = config_class.attribute_map
+    known = {*vars(config_class()), *aliases}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"{model_type} has no option {', '.join(unknown)}; use {', '.join(sorted(known))}.")
+    used = {
+        aliases.get(name, name): value
+        for name, value in defaults.items()
+        if name in known and not {name, aliases.get(name, name)} & set(options)
+    }
+    with options_of(model_type, options):
+        return config_class(**values, **used, **options)
 
 
 def pretrained_prior(
@@ -78,6 +102,15 @@ def pretrained_prior(
             see `load_checked`.
         OSError: The model cannot be found or downloaded.
     """
+    model = load_language_model(name, tokens, subfolder=subfolder, revision=revision)
+    check_context(model.config, length)
+    return prepare_for_generation(model, length)
+
+
+def load_language_model(
+    name: str, tokens: CodeTokens | UpsamplingTokens, *, subfolder: str | None, revision: str | None
+) -> PreTrainedModel:
+    """Load a model of these tokens in float32; raises as `pretrained_prior`, except for context and causality."""
     if holds_tokens(name, revision=revision):
         before = load_tokens(name, revision=revision)[0]
         if type(before) is not type(tokens):
@@ -98,8 +131,7 @@ def pretrained_prior(
         raise ValueError(
             f"{name} has {model.config.vocab_size} ids, but the codes need {tokens.vocab_size}; {MISMATCH}"
         )
-    check_context(model.config, length)
-    return prepare_for_generation(model.float(), length)
+    return model.float()
 
 
 def check_context(config: PreTrainedConfig, length: int) -> None:

@@ -108,10 +108,21 @@ class TokenErrors:
     nats: Tensor
     labels: Tensor
 
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> "TokenErrors":
+        """Compare predictions of the next token, (batch, length, vocab_size), with the tokens, (batch, length)."""
+        predicted, labels = logits[:, :-1].float().transpose(1, 2), labels[:, 1:]
+        return cls(F.cross_entropy(predicted, labels, ignore_index=IGNORED, reduction="none"), labels)
+
+    @property
+    def tokens(self) -> Tensor:
+        """Number of tokens of each item, at least 1, (batch,)."""
+        return (self.labels != IGNORED).sum(dim=1).clamp(min=1)
+
     @property
     def of_items(self) -> Tensor:
         """Mean over the tokens of each item, (batch,). An item's value does not depend on the rest of the batch."""
-        return self.nats.sum(dim=1) / (self.labels != IGNORED).sum(dim=1).clamp(min=1)
+        return self.nats.sum(dim=1) / self.tokens
 
     @property
     def of_codes(self) -> Tensor:
@@ -132,10 +143,7 @@ def language_model_step(model: nn.Module, batch: TokenBatch) -> TokenErrors:
     Returns:
         `TokenErrors`: Cross-entropy of each token.
     """
-    logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, :-1].float()
-    labels = batch.labels[:, 1:]
-    nats = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-    return TokenErrors(nats, labels)
+    return TokenErrors.of(model(input_ids=batch.input_ids, use_cache=False).logits, batch.labels)
 
 
 class TokenObjective:
@@ -166,14 +174,39 @@ class TokenObjective:
         """Do nothing."""
 
 
+class CodeCosts:
+    """Mean cost of codes in nats, with the same weight for each codebook.
+
+    Blanks and ends are excluded. In crops, the later codebooks of a delayed order have fewer codes.
+
+    Args:
+        tokens (`CodeTokens`): Tokens of the codes.
+    """
+
+    def __init__(self, tokens: CodeTokens) -> None:
+        self.tokens = tokens
+        self.codes, self.costs = (torch.zeros(tokens.num_codebooks, dtype=torch.float64) for _ in range(2))
+
+    def add(self, nats: Tensor, labels: Tensor) -> None:
+        """Add the cost of each token, and the tokens, (batch, length)."""
+        for codebook, ids in enumerate(map(self.tokens.ids_of, range(self.tokens.num_codebooks))):
+            mask = (labels >= ids.start) & (labels < ids.stop)
+            self.codes[codebook] += mask.sum().cpu()
+            self.costs[codebook] += nats[mask].double().sum().cpu()
+
+    @property
+    def nats(self) -> float:
+        """Mean cost of a code; raises `ValueError` if a codebook has no codes."""
+        if not bool(self.codes.all()):
+            raise ValueError("the validation data set holds no codes of a codebook; check its path and split.")
+        return (self.costs / self.codes).mean().item()
+
+
 @torch.no_grad()
 def prior_metrics(
     model: nn.Module, batches: Sequence[TokenBatch], task: PriorTask, device: torch.device
 ) -> dict[str, float]:
-    """Return the mean cost of a held-out code under the model and under the unigram baseline.
-
-    Blanks and ends are excluded. All codebooks have the same weight: in crops, the later codebooks of a delayed order
-    have fewer codes.
+    """Return the mean cost of a held-out code under the model and under the unigram baseline, see `CodeCosts`.
 
     Args:
         model (`torch.nn.Module`): Language model.
@@ -186,20 +219,14 @@ def prior_metrics(
     """
     was_training = model.training
     model.eval()
-    learnt = task.learnt
     unigram_nats = task.unigram_nats().to(device)
-    codes, costs, baselines = (torch.zeros(learnt.num_codebooks, dtype=torch.float64) for _ in range(3))
+    costs, baselines = CodeCosts(task.learnt), CodeCosts(task.learnt)
     for batch in batches:
         errors = language_model_step(model, batch.to(device))
-        for codebook, ids in enumerate(map(learnt.ids_of, range(learnt.num_codebooks))):
-            mask = (errors.labels >= ids.start) & (errors.labels < ids.stop)
-            codes[codebook] += mask.sum().cpu()
-            costs[codebook] += errors.nats[mask].double().sum().cpu()
-            baselines[codebook] += unigram_nats[errors.labels[mask]].double().sum().cpu()
+        costs.add(errors.nats, errors.labels)
+        baselines.add(unigram_nats[errors.labels.clamp(min=0)], errors.labels)
     model.train(was_training)
-    if not bool(codes.all()):
-        raise ValueError("the validation data set holds no codes of a codebook; check its path and split.")
-    nats, memoryless = (costs / codes).mean().item(), (baselines / codes).mean().item()
+    nats, memoryless = costs.nats, baselines.nats
     return {
         "nats_per_code": nats,
         "memoryless_nats_per_code": memoryless,

@@ -9,6 +9,7 @@ from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
 from hf_audio_vae.tokens.storage import TOKENS_FILE
+from hf_audio_vae.training.code_streams import CodesTrainingConfig
 from hf_audio_vae.training.publishing import write_run
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
@@ -24,8 +25,13 @@ PRIOR_METRICS = {  # metrics of a validation
 
 def prior_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table with a row for each metric and a column for each entry."""
+    return labelled_table(PRIOR_METRICS, columns)
+
+
+def labelled_table(labels: Mapping[str, str], columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a table with a row for each label of a metric and a column for each entry."""
     rows: list[list[str | float]] = [
-        [label, *(values[name] for values in columns.values())] for name, label in PRIOR_METRICS.items()
+        [label, *(values[name] for values in columns.values())] for name, label in labels.items()
     ]
     return table(["metric", *columns], rows)
 
@@ -52,12 +58,31 @@ def write_prior(
         folder (`Path`): Folder to write into.
         title (`str`): Title of the card.
     """
+    save_prior(model, tokens, info, folder)
+    summary = prior_summary(model, tokens, info, record, config, history)
+    recipe = config.model_dump(mode="json", exclude_none=True)
+    card = prior_card(title, summary, history[-1], by_itself=isinstance(tokens, CodeTokens))
+    write_run(folder, recipe, history, card)
+
+
+def save_prior(model: PreTrainedModel, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo, folder: Path) -> None:
+    """Write model and `code_tokens.json` into a folder."""
     model.save_pretrained(folder)
     save_tokens(folder, tokens, info)
-    by_itself = isinstance(tokens, CodeTokens)
+
+
+def prior_summary(
+    model: PreTrainedModel,
+    tokens: CodeTokens | UpsamplingTokens,
+    info: CodesInfo,
+    record: CodesRecord,
+    config: CodesTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+) -> dict[str, str]:
+    """Return what a card says of a model and its training; the arguments are those of `write_prior`."""
     order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
     limit = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
-    summary = {
+    return {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
         "architecture": str(model.config.model_type),
         "codes of": info.model,
@@ -68,8 +93,6 @@ def write_prior(
         f"at most",
         "training steps": f"{history[-1]['step']:.0f}",
     }
-    recipe = config.model_dump(mode="json", exclude_none=True)
-    write_run(folder, recipe, history, prior_card(title, summary, history[-1], by_itself=by_itself))
 
 
 def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float], *, by_itself: bool) -> str:
