@@ -8,10 +8,11 @@ from torch import Tensor
 
 from hf_audio_vae.data import clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.pipelines import CodeLatents
 
 
 def read_clips(
-    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
+    model: AutoencoderModel | CodeLatents, arguments: argparse.Namespace, skipped: dict[str, str]
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the name of each item of the data set of `add_dataset_arguments`, and its start, (audio_channels, time).
 

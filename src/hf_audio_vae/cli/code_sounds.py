@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.cli.sound import load_coder
+from hf_audio_vae.cli.sound import load_coder, read_for
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.pipelines.code_latents import CodeLatents, encode_codes, latents_between
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
 from hf_audio_vae.tokens import CodesInfo
 
@@ -37,6 +38,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)
     options = {
         "batch_size": arguments.num_waveforms,
+        "latents": latents_of_sounds(arguments, priors[0], autoencoder),
         "sampling": sampling,
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
@@ -51,6 +53,31 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
         raise ValueError("the generated sounds are NaN or infinite; check the weights of the models.")
     rate = autoencoder.sampling_rate
     return audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate
+
+
+def latents_of_sounds(arguments: argparse.Namespace, prior: Prior, autoencoder: AutoencoderModel) -> Tensor | None:
+    """Return the latents of --init_audio, or those from there to --interpolate_to, (num_waveforms, ...); else `None`.
+
+    Raises:
+        ValueError: The model has no latents, a sound cannot be read, or --interpolate_to is given alone.
+    """
+    sounds = [path for path in (arguments.init_audio, arguments.interpolate_to) if path]
+    if sounds and not prior.has_latents:
+        raise ValueError(
+            f"{arguments.model} has no latents and does not accept --init_audio and --interpolate_to; leave them out, "
+            f"or name a TokenVAE."
+        )
+    if not sounds:
+        return None
+    if not arguments.init_audio:
+        raise ValueError("--interpolate_to has no effect without --init_audio; name the first sound.")
+    model, frames = CodeLatents(prior, autoencoder), prior.info.segment_units
+    codes = [model.codes_of(read_for(autoencoder, path)[None].to(model.device))[:, :, :frames] for path in sounds]
+    posteriors = [encode_codes(prior, item) for item in codes]
+    if arguments.interpolate_to:
+        return latents_between(torch.cat([posterior.mode() for posterior in posteriors]), arguments.num_waveforms)
+    generator = torch.Generator().manual_seed(arguments.seed)
+    return torch.cat([posteriors[0].sample(generator) for _ in range(arguments.num_waveforms)])
 
 
 def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> AutoencoderModel:

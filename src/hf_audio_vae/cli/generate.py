@@ -1,7 +1,8 @@
 """Generate sound with an AudioLatentDiffusionPipeline, from a class, a text, an existing sound, or unconditionally.
 
 MODEL may also be a language model of codes; its autoencoder decodes the generated codes. For a hierarchy, MODEL is the
-language model of the coarsest level, and --upsampler names those of the finer levels, from coarse to fine.
+language model of the coarsest level, and --upsampler names those of the finer levels, from coarse to fine. A TokenVAE
+generates from new latents, from those of the start of --init_audio, or from those between it and --interpolate_to.
 
 Writes a .wav file per sound, and generated.png with the spectrogram of the first sound of each class, below that of
 --beside if given. --init_audio varies an existing sound. With --mask, only the range from START to END is generated.
@@ -26,8 +27,8 @@ from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.tokens.storage import holds_tokens
 
 MAX_SECONDS, MAX_SOUNDS = 7200, 1000
-PIPELINE_OPTIONS = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "init_audio", "strength", "mask")
-LANGUAGE_MODEL_OPTIONS = ("autoencoder", "upsampler", "temperature", "top_k", "top_p")
+PIPELINE_OPTIONS = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "strength", "mask")
+LANGUAGE_MODEL_OPTIONS = ("autoencoder", "upsampler", "interpolate_to", "temperature", "top_k", "top_p")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance_scale", type=float, help="pipeline only; default 4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init_audio", type=Path, help="sound to start from")
+    parser.add_argument(
+        "--interpolate_to",
+        type=Path,
+        help="TokenVAE only: last of --num_waveforms steps from --init_audio",
+    )
     parser.add_argument(
         "--strength", type=float, help="strength of the change, up to 1; default 0.7, or 1 with --mask"
     )
@@ -104,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
     check(arguments)
     labels = arguments.class_label
     names = [label for label in labels or ["generated"] for _ in range(arguments.num_waveforms)]
-    inputs = [path for path in (arguments.init_audio, arguments.beside) if path]
+    inputs = [path for path in (arguments.init_audio, arguments.interpolate_to, arguments.beside) if path]
     *targets, picture = new_files(
         arguments.output_dir,
         [*(f"{number:02d}-{name}.wav" for number, name in enumerate(names)), "generated.png"],

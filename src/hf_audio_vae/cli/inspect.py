@@ -1,19 +1,23 @@
 """Describe a model's latents or codes on a data set.
 
-For a VAE: information, collapse and distribution of each latent channel. For a codec: usage, entropy and bitrate
-efficiency of each codebook. Prints a summary, a table of channels or codebooks, and a warning if too few channels or
-codes are used. With --output_dir, writes latents.png and latents.json there, or codes.png and codes.json. Existing
-files, such as the record of encoded latents, are replaced only with --overwrite.
+For a VAE: information, collapse and distribution of each latent channel. For a TokenVAE: the same of the latents of
+its codec's codes, in windows. For a codec: usage, entropy and bitrate efficiency of each codebook. Prints a summary, a
+table of channels or codebooks, and a warning if too few channels or codes are used. With --output_dir, writes
+latents.png and latents.json there, or codes.png and codes.json. Existing files, such as the record of encoded latents,
+are replaced only with --overwrite.
 """
 
 import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from hf_audio_vae.cli.clips import check_items, read_clips
+from hf_audio_vae.cli.code_sounds import autoencoder_of
 from hf_audio_vae.cli.outputs import check_writable, new_files
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
@@ -26,6 +30,8 @@ from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import replacing
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.pipelines import CodeLatents, Prior
+from hf_audio_vae.tokens.storage import holds_tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="warn below this share of active channels, or of used codes of a codebook, 0 to 1",
     )
+    parser.add_argument("--autoencoder", help="codec of a TokenVAE, folder or Hub id, if its path has changed")
     parser.add_argument("--output_dir", type=Path, help="folder for a figure and the statistics")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
 
@@ -50,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_seconds(arguments.max_seconds)
     if arguments.output_dir:
         check_writable(arguments.output_dir)
-    model = load_coder(arguments.model, arguments)
+    model = load_latent_coder(arguments) if holds_tokens(arguments.model) else load_coder(arguments.model, arguments)
     health = health_of(model)
     if arguments.output_dir:
         names = [f"{health.name}.json", f"{health.name}.png"]
@@ -75,16 +82,31 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
+def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:
+    """Load a TokenVAE and its codec; raises `ValueError` if the model has no latents."""
+    prior = Prior.from_pretrained(arguments.model, revision=arguments.revision)
+    if not prior.has_latents:
+        raise ValueError(
+            f"{arguments.model} is a {type(prior.model).__name__}, a language model without latents; inspect its "
+            f"codec, {prior.info.model}."
+        )
+    autoencoder = autoencoder_of(arguments, prior.info)
+    prior.check_autoencoder(autoencoder)
+    nn.Module.to(prior.model, autoencoder.device)
+    return CodeLatents(prior, autoencoder)
+
+
 @torch.no_grad()
 def encode_clips(
-    model: AutoencoderModel, health: Health, arguments: argparse.Namespace, skipped: dict[str, str]
+    model: AutoencoderModel | CodeLatents, health: Health, arguments: argparse.Namespace, skipped: dict[str, str]
 ) -> list[float]:
     """Encode the start of each item, add it to the statistics, and return the encoded seconds of each item."""
     seconds = []
     for name, clip in read_clips(model, arguments, skipped):
         encoded = model.encode(clip[None].to(model.device))
         if not model.codebook_sizes:
-            check_finite(name, encoded.latent_dist.mean, encoded.latent_dist.std)
+            posterior: Any = encoded.latent_dist
+            check_finite(name, posterior.mean, posterior.std)
         health.add(encoded)
         seconds.append(clip.shape[-1] / model.sampling_rate)
     return seconds

@@ -1,5 +1,6 @@
 """Generation with the models, and pipeline files for readers without this package."""
 
+from hf_audio_vae.pipelines.code_latents import CodeLatents, encode_codes, interpolate_codes
 from hf_audio_vae.pipelines.pipeline_audio_latent_diffusion import AudioLatentDiffusionPipeline
 from hf_audio_vae.pipelines.remote_code import write_vae_shim
 from hf_audio_vae.pipelines.token_generation import (
@@ -12,10 +13,13 @@ from hf_audio_vae.pipelines.token_generation import (
 
 __all__ = [
     "AudioLatentDiffusionPipeline",
+    "CodeLatents",
     "Prior",
     "Sampling",
+    "encode_codes",
     "generate_codes",
     "generate_hierarchy",
+    "interpolate_codes",
     "upsample_codes",
     "write_vae_shim",
 ]

@@ -96,6 +96,11 @@ class Prior:
             )
         return cls(model, tokens, info)
 
+    @property
+    def has_latents(self) -> bool:
+        """Whether the model decodes latents, like `TokenVAE`."""
+        return hasattr(self.model, "sample_latents")
+
     def check_autoencoder(self, autoencoder: AutoencoderModel) -> None:
         """Raise `ValueError` unless the codebooks and frame rates of the tokens are those of an autoencoder."""
         parts = (
@@ -121,19 +126,22 @@ def generate_codes(
     *,
     known: Tensor | None = None,
     batch_size: int = 1,
+    latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Generate codes, or continue known codes.
 
     Sounds longer than the training crops of the model are generated in windows of that length. Each window continues
-    the last half of the previous window.
+    the last half of the previous window. All windows of a `TokenVAE` have the same latents.
 
     Args:
         prior (`Prior`): Prior with `CodeTokens`.
         num_frames (`int`): Total number of frames, including known frames.
         known (`torch.Tensor` of shape `(batch, num_codebooks, frames)`, *optional*): Codes of the first frames.
-        batch_size (`int`): Number of items to generate, without `known`.
+        batch_size (`int`): Number of items to generate, without `known` or `latents`.
+        latents (`torch.Tensor` of shape `(batch, latent_channels, num_latents)`, *optional*): Latents that a
+            `TokenVAE` decodes; by default, drawn from its prior.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seed. All items are sampled together, so the same seed
             gives different items for another batch size.
@@ -148,8 +156,12 @@ def generate_codes(
     tokens = prior.tokens
     if isinstance(tokens, UpsamplingTokens):
         raise ValueError("this model generates a finer level from a coarser level; use `upsample_codes`.")
+    if latents is not None and not prior.has_latents:
+        raise ValueError(f"a {type(prior.model).__name__} has no latents; leave out `latents`, or use a TokenVAE.")
     if known is not None:
         tokens.check(known, batched=True)
+    if latents is not None:
+        batch_size = len(latents)
     batch_size, num_frames = count("batch_size", batch_size), count("num_frames", num_frames)
     empty = torch.zeros(batch_size, tokens.num_codebooks, 0, dtype=torch.int64)
     codes = empty if known is None else known.cpu().long()
@@ -163,13 +175,16 @@ def generate_codes(
             f"most {window} frames, or train on longer crops."
         )
     window_frames = min(window, num_frames)
+    language_model: Any = prior.model
     with _seeded(generator):
+        if latents is None and prior.has_latents:
+            latents = language_model.sample_latents(len(codes))
         while codes.shape[2] < num_frames:
             start = max(min(codes.shape[2] - overlap, num_frames - window_frames), 0)
             ended = start + window_frames == num_frames
             # With delayed codebooks, the last frames of a window are incomplete unless the sound ends there.
             generated = _generate_window(
-                prior.model, tokens, None, window_frames, codes[:, :, start:], sampling, ended=ended
+                prior.model, tokens, None, window_frames, codes[:, :, start:], sampling, ended=ended, latents=latents
             )
             codes = torch.cat([codes[:, :, :start], generated], dim=2)
     return codes
@@ -227,6 +242,7 @@ def generate_hierarchy(
     num_frames: int,
     *,
     batch_size: int = 1,
+    latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, ...]:
@@ -236,7 +252,8 @@ def generate_hierarchy(
         priors (`Sequence[Prior]`): Prior of the coarsest generated level, then the upsampling priors, coarse to fine,
             down to level 0.
         num_frames (`int`): Number of frames of the first prior's level.
-        batch_size (`int`): Number of items to generate.
+        batch_size (`int`): Number of items to generate, without `latents`.
+        latents (`torch.Tensor`, *optional*): Latents of the first prior, see `generate_codes`.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seeds.
 
@@ -266,7 +283,11 @@ def generate_hierarchy(
                 f"a model generates codebooks of {sizes} codes, but the next one expects {expected}; train it with "
                 f"these codes."
             )
-    codes = [generate_codes(priors[0], num_frames, batch_size=batch_size, sampling=sampling, generator=generator)]
+    codes = [
+        generate_codes(
+            priors[0], num_frames, batch_size=batch_size, latents=latents, sampling=sampling, generator=generator
+        )
+    ]
     for prior in priors[1:]:
         codes.insert(0, upsample_codes(prior, codes[0], sampling=sampling, generator=generator))
     return tuple(codes)
@@ -281,6 +302,7 @@ def _generate_window(
     sampling: Sampling | None,
     *,
     ended: bool,
+    latents: Tensor | None = None,
 ) -> Tensor:
     """Generate `num_frames` frames, including known ones, (batch, num_codebooks, frames); complete frames only."""
     language_model: Any = model  # `generate` is a method of the subclass
@@ -301,6 +323,7 @@ def _generate_window(
             bos_token_id=BOS,
             eos_token_id=EOS,
             pad_token_id=PAD,
+            **({} if latents is None else {"latents": latents}),
             **(sampling or Sampling()).options(),
         )
     else:
