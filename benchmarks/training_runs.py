@@ -19,6 +19,9 @@ SCRIPTS = {
     STFT: AUTOENCODER,
     VQVAE: AUTOENCODER,
     "latent-diffusion-demo": "train_latent_diffusion.py",
+    "token-prior-demo": "train_token_prior.py",
+    "tokenvae-codes": "train_token_vae.py",
+    "tokenvae-midi": "train_token_vae.py",
 }
 
 

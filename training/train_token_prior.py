@@ -11,10 +11,9 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import PreTrainedModel
 
-from hf_audio_vae.training.code_streams import code_streams, codes_info, read_records
+from hf_audio_vae.training.code_streams import code_streams, codes_info, read_records, validation_crops
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
-from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.script import main_or_exit, train, training_session
@@ -65,7 +64,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
     )
-    validation_batches = first_crops(held_out, config.max_validation_samples) if accelerator.is_main_process else []
+    validation_batches = validation_crops(config, held_out, accelerator)
 
     def validate(step: int) -> dict[str, float]:
         return prior_metrics(ema.model, validation_batches, task, accelerator.device)

@@ -10,10 +10,9 @@ from functools import partial
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
-from hf_audio_vae.training.code_streams import code_streams, codes_info, read_records
+from hf_audio_vae.training.code_streams import code_streams, codes_info, read_records, validation_crops
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
-from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.script import main_or_exit, train, training_session
@@ -49,16 +48,7 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
     objective = TokenVAEObjective(
         learner.module, build_weight(config.kl_weight, latents_per_second), word_dropout=config.word_dropout
     )
-    validation_batches = (
-        first_crops(
-            held_out,
-            config.max_validation_samples,
-            crops_per_row=config.validation_crops,
-            stride=stream.segment_units,
-        )
-        if accelerator.is_main_process
-        else []
-    )
+    validation_batches = validation_crops(config, held_out, accelerator)
 
     def validate(step: int) -> dict[str, float]:
         metrics = token_vae_metrics(ema.model, validation_batches, task, accelerator.device)

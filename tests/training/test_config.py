@@ -23,6 +23,7 @@ from hf_audio_vae.losses import (
 )
 from hf_audio_vae.models import new_autoencoder
 from hf_audio_vae.modules.quantization import Codebook
+from hf_audio_vae.tokens import CodeTokens
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
@@ -31,6 +32,8 @@ from hf_audio_vae.training.script import set_gpu_precision
 from hf_audio_vae.training.sections import section_of, sections_of
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior.model import new_prior
+from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
+from hf_audio_vae.training.token_vae.model import build_token_vae
 from tests.training.runs import GAME, RECIPE, REPO, write_recipe
 
 
@@ -324,7 +327,8 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 RECIPES = sorted((REPO / "training/recipes").glob("*.yaml"))
 DIFFUSION = [path for path in RECIPES if path.stem.startswith("latent-diffusion")]
 PRIORS = [path for path in RECIPES if path.stem.startswith("token-prior")]
-AUTOENCODERS = [path for path in RECIPES if path not in (*DIFFUSION, *PRIORS)]
+TOKEN_VAES = [path for path in RECIPES if path.stem.startswith("tokenvae")]
+AUTOENCODERS = [path for path in RECIPES if path not in (*DIFFUSION, *PRIORS, *TOKEN_VAES)]
 
 
 @pytest.mark.parametrize("recipe", DIFFUSION, ids=lambda path: path.stem)
@@ -345,6 +349,14 @@ def test_recipes_of_token_priors_build_models_and_train_on_nothing_held_out(reci
     config = parse_config(TokenPriorTrainingConfig, ["--config", str(recipe)])
     model = new_prior(config.model_type, config.model, vocab_size=100, length=50)
     assert model.num_parameters() > 0
+    assert "held_out" not in config.dataset_name
+    assert "held_out" in config.validation_dataset_name
+
+
+@pytest.mark.parametrize("recipe", TOKEN_VAES, ids=lambda path: path.stem)
+def test_recipes_of_token_vaes_build_models_and_train_on_nothing_held_out(recipe: Path) -> None:
+    config = parse_config(TokenVAETrainingConfig, ["--config", str(recipe)])
+    assert build_token_vae(config, CodeTokens((50, 50)), length=50).num_parameters() > 0
     assert "held_out" not in config.dataset_name
     assert "held_out" in config.validation_dataset_name
 

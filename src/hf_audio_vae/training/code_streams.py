@@ -6,9 +6,12 @@ from accelerate import Accelerator
 from pydantic import Field
 
 from hf_audio_vae.data import CodesRecord, CodeStream, load_latent_stream
+from hf_audio_vae.data.codes import TokenBatch
 from hf_audio_vae.tokens import CodesInfo
 from hf_audio_vae.tokens.code_tokens import Order
 from hf_audio_vae.training.config import TrainingConfig
+from hf_audio_vae.training.held_out import first_crops
+from hf_audio_vae.training.sections import Changeable
 from hf_audio_vae.training.token_prior.objective import PriorTask
 
 
@@ -20,6 +23,8 @@ class CodesTrainingConfig(TrainingConfig):
     validation_dataset_revision: str | None = None
     order: Order | None = Field(None, description="order of the codes of a level; `delayed` if not given")
     level: int | None = Field(None, ge=0, description="level of a hierarchy to model; the coarsest if not given")
+
+    validation_crops: Changeable[int] = Field(1, ge=1, description="validation crops of each row")
 
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)
@@ -79,4 +84,16 @@ def codes_info(record: CodesRecord, task: PriorTask, segment_units: int) -> Code
         segment_units=segment_units,
         subfolder=record.model_subfolder,
         revision=record.model_revision,
+    )
+
+
+def validation_crops(config: CodesTrainingConfig, held_out: CodeStream, accelerator: Accelerator) -> list[TokenBatch]:
+    """Return the held-out sequences on the main process, and none on others."""
+    if not accelerator.is_main_process:
+        return []
+    return first_crops(
+        held_out,
+        config.max_validation_samples,
+        crops_per_row=config.validation_crops,
+        stride=held_out.segment_units,
     )
