@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,8 +24,6 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     Raises:
         ValueError: The models do not match, their autoencoder is missing or differs, or the sounds are not finite.
     """
-    settings = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p")}
-    sampling = Sampling(**{name: value for name, value in settings.items() if value is not None})
     priors = [Prior.from_pretrained(name) for name in (arguments.model, *(arguments.upsampler or ()))]
     info = priors[0].info
     if arguments.upsampler and not info.levels:
@@ -36,10 +35,14 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
         nn.Module.to(prior.model, device)
     seconds = arguments.audio_end_in_s or info.segment_units / info.frame_rates[0]
     frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)
+
+    def read_codes(path: Path) -> Tensor:
+        return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(device))
+
     options = {
         "batch_size": arguments.num_waveforms,
-        "latents": latents_of_sounds(arguments, priors[0], autoencoder),
-        "sampling": sampling,
+        "latents": given_latents(arguments, priors[0], read_codes),
+        "sampling": sampling_of(arguments),
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
     if info.levels:
@@ -55,29 +58,38 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     return audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate
 
 
-def latents_of_sounds(arguments: argparse.Namespace, prior: Prior, autoencoder: AutoencoderModel) -> Tensor | None:
+def given_latents(arguments: argparse.Namespace, prior: Prior, codes_of: Callable[[Path], Tensor]) -> Tensor | None:
     """Return the latents of --init_audio, or those from there to --interpolate_to, (num_waveforms, ...); else `None`.
 
+    Args:
+        arguments (`argparse.Namespace`): Of the command.
+        prior (`Prior`): The language model.
+        codes_of (`Callable`): Reads the codes of a file, (1, num_codebooks, frames).
+
     Raises:
-        ValueError: The model has no latents, a sound cannot be read, or --interpolate_to is given alone.
+        ValueError: The model has no latents, a file cannot be read, or --interpolate_to is given alone.
     """
-    sounds = [path for path in (arguments.init_audio, arguments.interpolate_to) if path]
-    if sounds and not prior.has_latents:
+    paths = [path for path in (arguments.init_audio, arguments.interpolate_to) if path]
+    if paths and not prior.has_latents:
         raise ValueError(
             f"{arguments.model} has no latents and does not accept --init_audio and --interpolate_to; leave them out, "
             f"or name a TokenVAE."
         )
-    if not sounds:
+    if not paths:
         return None
     if not arguments.init_audio:
         raise ValueError("--interpolate_to has no effect without --init_audio; name the first sound.")
-    model, frames = CodeLatents(prior, autoencoder), prior.info.segment_units
-    codes = [model.codes_of(read_for(autoencoder, path)[None].to(model.device))[:, :, :frames] for path in sounds]
-    posteriors = [encode_codes(prior, item) for item in codes]
+    posteriors = [encode_codes(prior, codes_of(path)[:, :, : prior.info.segment_units]) for path in paths]
     if arguments.interpolate_to:
         return latents_between(torch.cat([posterior.mode() for posterior in posteriors]), arguments.num_waveforms)
     generator = torch.Generator().manual_seed(arguments.seed)
     return torch.cat([posteriors[0].sample(generator) for _ in range(arguments.num_waveforms)])
+
+
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    """Return the sampling options of the command."""
+    settings = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p")}
+    return Sampling(**{name: value for name, value in settings.items() if value is not None})
 
 
 def autoencoder_of(arguments: argparse.Namespace, info: CodesInfo) -> AutoencoderModel:

@@ -3,6 +3,7 @@
 MODEL may also be a language model of codes; its autoencoder decodes the generated codes. For a hierarchy, MODEL is the
 language model of the coarsest level, and --upsampler names those of the finer levels, from coarse to fine. A TokenVAE
 generates from new latents, from those of the start of --init_audio, or from those between it and --interpolate_to.
+A language model of scores writes .mid files, and reads them as --init_audio.
 
 Writes a .wav file per sound, and generated.png with the spectrogram of the first sound of each class, below that of
 --beside if given. --init_audio varies an existing sound. With --mask, only the range from START to END is generated.
@@ -20,15 +21,17 @@ from torch import Tensor
 from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.code_sounds import sounds_of_codes
 from hf_audio_vae.cli.outputs import new_files, printable
+from hf_audio_vae.cli.score_files import generate_scores
 from hf_audio_vae.cli.sound import read_for
 from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.files import replacing
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
-from hf_audio_vae.tokens.storage import holds_tokens
+from hf_audio_vae.tokens.storage import holds_scores, holds_tokens
 
 MAX_SECONDS, MAX_SOUNDS = 7200, 1000
 PIPELINE_OPTIONS = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "strength", "mask")
 LANGUAGE_MODEL_OPTIONS = ("autoencoder", "upsampler", "interpolate_to", "temperature", "top_k", "top_p")
+SCORE_OPTIONS = ("num_codes", "soundfont")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", type=Path, help="real sound to show above the generated ones")
     parser.add_argument("--autoencoder", help="codec of a language model, folder or Hub id, if its path has changed")
     parser.add_argument("--upsampler", nargs="+", help="language models of the finer levels, from coarse to fine")
+    parser.add_argument(
+        "--num_codes", type=int, help="language model of scores only: length; default that of training"
+    )
+    parser.add_argument("--soundfont", type=Path, help="language model of scores only: also write the sound")
     parser.add_argument("--temperature", type=float, help="language model only: below 1 favours likely codes")
     parser.add_argument("--top_k", type=int, help="language model only: number of likeliest codes to sample from")
     parser.add_argument(
@@ -84,6 +91,7 @@ def check(arguments: argparse.Namespace) -> None:
     for name, value in (
         ("num_waveforms", arguments.num_waveforms),
         ("num_inference_steps", arguments.num_inference_steps),
+        ("num_codes", arguments.num_codes),
     ):
         if value is not None and value < 1:
             raise ValueError(f"--{name} is {value}; give 1 or more.")
@@ -110,6 +118,12 @@ def run(arguments: argparse.Namespace) -> None:
     check(arguments)
     labels = arguments.class_label
     names = [label for label in labels or ["generated"] for _ in range(arguments.num_waveforms)]
+    if holds_scores(arguments.model):
+        unused = (*PIPELINE_OPTIONS, "beside", "autoencoder", "upsampler", "seconds")
+        refuse(arguments, unused, "a language model of scores")
+        generate_scores(arguments, names)
+        return
+    refuse(arguments, SCORE_OPTIONS, "not a language model of scores")
     inputs = [path for path in (arguments.init_audio, arguments.interpolate_to, arguments.beside) if path]
     *targets, picture = new_files(
         arguments.output_dir,

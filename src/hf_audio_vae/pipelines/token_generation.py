@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LogitsProcessor, PreTrainedModel
 
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
@@ -19,7 +19,8 @@ from hf_audio_vae.pipelines.arguments import count, finite, integer
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.constraint import CodeConstraint
-from hf_audio_vae.tokens.storage import TOKENS_FILE
+from hf_audio_vae.tokens.scores import ScoreConstraint, ScoreTokenizer
+from hf_audio_vae.tokens.storage import TOKENS_FILE, load_score_tokenizer
 
 TEMPERATURES = 1e-9, 1e9
 
@@ -69,11 +70,13 @@ class Prior:
         model (`PreTrainedModel`): A `...ForCausalLM` model.
         tokens (`CodeTokens` or `UpsamplingTokens`): Tokens of the model.
         info (`CodesInfo`): Autoencoder that the codes belong to.
+        score_tokenizer (`ScoreTokenizer`, *optional*): What the codes mean, if they are those of scores.
     """
 
     model: PreTrainedModel
     tokens: CodeTokens | UpsamplingTokens
     info: CodesInfo
+    score_tokenizer: ScoreTokenizer | None = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> "Prior":
@@ -94,7 +97,7 @@ class Prior:
                 f"{pretrained_model_name_or_path} has {model.config.vocab_size} ids, but its {TOKENS_FILE} describes "
                 f"{tokens.vocab_size}; use an intact copy."
             )
-        return cls(model, tokens, info)
+        return cls(model, tokens, info, load_score_tokenizer(pretrained_model_name_or_path, revision=revision))
 
     @property
     def has_latents(self) -> bool:
@@ -176,6 +179,8 @@ def generate_codes(
         )
     window_frames = min(window, num_frames)
     language_model: Any = prior.model
+    scores = prior.score_tokenizer
+    rules = [] if scores is None else [ScoreConstraint(scores.next_codes())]
     with _seeded(generator):
         if latents is None and prior.has_latents:
             latents = language_model.sample_latents(len(codes))
@@ -184,7 +189,15 @@ def generate_codes(
             ended = start + window_frames == num_frames
             # With delayed codebooks, the last frames of a window are incomplete unless the sound ends there.
             generated = _generate_window(
-                prior.model, tokens, None, window_frames, codes[:, :, start:], sampling, ended=ended, latents=latents
+                prior.model,
+                tokens,
+                None,
+                window_frames,
+                codes[:, :, start:],
+                sampling,
+                ended=ended,
+                latents=latents,
+                rules=rules,
             )
             codes = torch.cat([codes[:, :, :start], generated], dim=2)
     return codes
@@ -303,6 +316,7 @@ def _generate_window(
     *,
     ended: bool,
     latents: Tensor | None = None,
+    rules: Sequence[LogitsProcessor] = (),
 ) -> Tensor:
     """Generate `num_frames` frames, including known ones, (batch, num_codebooks, frames); complete frames only."""
     language_model: Any = model  # `generate` is a method of the subclass
@@ -319,7 +333,7 @@ def _generate_window(
             ids,
             attention_mask=torch.ones_like(ids),
             max_length=prompt.shape[1] + stop,
-            logits_processor=[constraint],
+            logits_processor=[constraint, *rules],
             bos_token_id=BOS,
             eos_token_id=EOS,
             pad_token_id=PAD,

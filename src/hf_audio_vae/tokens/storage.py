@@ -16,6 +16,7 @@ from hf_audio_vae.files.fingerprints import config_fingerprint, values_fingerpri
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.location import check_revision
 from hf_audio_vae.tokens.code_tokens import CodeTokens
+from hf_audio_vae.tokens.scores import TOKENIZER_FILE, ScoreTokenizer
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
 
 FORMAT = "hf_audio_vae.code_tokens.v1"
@@ -57,13 +58,21 @@ class CodesInfo:
 
 def holds_tokens(pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> bool:
     """Whether a folder, or a repository on the Hub or in its cache, contains a language model of codes."""
-    if Path(pretrained_model_name_or_path).is_dir():
-        return (Path(pretrained_model_name_or_path) / TOKENS_FILE).is_file()
-    try:
-        hf_hub_download(str(pretrained_model_name_or_path), TOKENS_FILE, revision=revision)
-    except (OSError, ValueError):  # no such file, no such repository, no network, or not a repository name
-        return False
-    return True
+    return _holds(pretrained_model_name_or_path, TOKENS_FILE, revision)
+
+
+def holds_scores(pretrained_model_name_or_path: str | Path, *, revision: str | None = None) -> bool:
+    """Whether the codes of a language model, in a folder or on the Hub, are those of scores."""
+    return _holds(pretrained_model_name_or_path, TOKENIZER_FILE, revision)
+
+
+def load_score_tokenizer(
+    pretrained_model_name_or_path: str | Path, *, revision: str | None = None
+) -> ScoreTokenizer | None:
+    """Return the tokenizer of a language model of scores; `None` for one of sound; raises as `ScoreTokenizer`."""
+    if not holds_scores(pretrained_model_name_or_path, revision=revision):
+        return None
+    return ScoreTokenizer(_file(pretrained_model_name_or_path, TOKENIZER_FILE, revision))
 
 
 def save_tokens(folder: str | Path, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo) -> None:
@@ -110,6 +119,16 @@ def load_tokens(
                 f"version of transformers wrote it, delete `{CHECKSUMS}` in {path.name}."
             )
     return tokens, info
+
+
+def _holds(name: str | Path, file: str, revision: str | None) -> bool:
+    if Path(name).is_dir():
+        return (Path(name) / file).is_file()
+    try:
+        hf_hub_download(str(name), file, revision=revision)
+    except (OSError, ValueError):  # no such file, no such repository, no network, or not a repository name
+        return False
+    return True
 
 
 def _file(name: str | Path, file: str, revision: str | None) -> Path:

@@ -1,5 +1,6 @@
 """Folder of a trained language model of codes, which transformers loads."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,12 +9,13 @@ from transformers import PreTrainedModel
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
+from hf_audio_vae.tokens.scores import TOKENIZER_FILE
 from hf_audio_vae.tokens.storage import TOKENS_FILE
 from hf_audio_vae.training.code_streams import CodesTrainingConfig
 from hf_audio_vae.training.publishing import write_run
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
-PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", TOKENS_FILE]
+PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", TOKENS_FILE, TOKENIZER_FILE]
 PRIOR_METRICS = {  # metrics of a validation
     "nats_per_code": "held-out codes (nats a code, ↓)",
     "bits_per_code": "held-out codes (bits a code, ↓)",
@@ -66,9 +68,11 @@ def write_prior(
 
 
 def save_prior(model: PreTrainedModel, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo, folder: Path) -> None:
-    """Write model and `code_tokens.json` into a folder."""
+    """Write model and `code_tokens.json` into a folder, and the tokenizer if the codes are those of scores."""
     model.save_pretrained(folder)
     save_tokens(folder, tokens, info)
+    if Path(info.model).name == TOKENIZER_FILE and Path(info.model).is_file():
+        shutil.copy(info.model, folder)
 
 
 def prior_summary(
