@@ -1,0 +1,120 @@
+"""Sound from a TokenVAE and its codec, by the command line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.audio import read_audio
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, save_tokens
+from hf_audio_vae.tokens.scores import ScoreTokenizer, score_tokens
+from tests.models.token_vae.tiny import tiny_token_vae
+from tests.pipelines.test_token_generation import prior_of
+from tests.tokens.test_scores import tune
+
+DATA = Path(__file__).parents[2] / "data/held_out"
+DRUM, PIANO = DATA / "drum_snare_hard.flac", DATA / "piano_A5_v12.ogg"
+CODEC = WaveformVQVAEConfig(
+    sampling_rate=4000,
+    encoder_hidden_size=2,
+    decoder_hidden_size=8,
+    downsampling_ratios=(5, 8),
+    hidden_size=4,
+    residual_dilations=(1,),
+    num_codebooks=2,
+    codebook_size=6,
+    codebook_dim=None,
+    kmeans_start=False,
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A codec, a TokenVAE of its codes, and a plain language model of them."""
+    folder = tmp_path_factory.mktemp("models")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        codec = WaveformVQVAE(CODEC).eval()
+    codec.save_pretrained(folder / "codec")
+    tokens = CodeTokens((6, 6), "delayed")
+    info = CodesInfo(str(folder / "codec"), model_fingerprint(codec), (), (100.0,), 8)
+    models = {"vae": tiny_token_vae(vocab_size=tokens.vocab_size), "plain": prior_of(tokens, 8).model}
+    for name, model in models.items():
+        model.save_pretrained(folder / name)
+        save_tokens(folder / name, tokens, info)
+    return {name: str(folder / name) for name in ("codec", *models)}
+
+
+def sounds(folder: Path) -> list[torch.Tensor]:
+    return [read_audio(path)[0] for path in sorted(folder.glob("*.wav"))]
+
+
+@pytest.mark.slow
+def test_new_varied_and_interpolated_sounds_are_written(folders: dict[str, str], tmp_path: Path) -> None:
+    options = {
+        "new": ["--seconds", "0.2"],
+        "varied": ["--init_audio", str(DRUM)],
+        "between": ["--init_audio", str(DRUM), "--interpolate_to", str(PIANO)],
+        "back": ["--init_audio", str(PIANO), "--interpolate_to", str(DRUM)],
+    }
+    for name, given in options.items():
+        output = ["--num_waveforms", "3", "--top_k", "1", "--output_dir", str(tmp_path / name)]
+        assert main(["generate", folders["vae"], *given, *output]) == 0
+    assert [sound.shape for sound in sounds(tmp_path / "new")] == 3 * [(1, 800)]
+    assert [sound.shape for sound in sounds(tmp_path / "varied")] == 3 * [(1, 320)]
+    between, back = sounds(tmp_path / "between"), sounds(tmp_path / "back")
+    assert torch.equal(between[0], back[2]) and torch.equal(between[2], back[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("plain", ["--init_audio", str(DRUM)], "has no latents and does not accept --init_audio"),
+        ("vae", ["--interpolate_to", str(DRUM)], "--interpolate_to has no effect without --init_audio"),
+        ("vae", ["--init_audio", str(DRUM), "--interpolate_to", str(DRUM)], "`num_points` is 1; give 2 or more"),
+        ("vae", ["--num_codes", "4"], "is not a language model of scores and does not accept --num_codes"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    model: str,
+    options: list[str],
+    message: str,
+    folders: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert main(["generate", folders[model], *options, "--output_dir", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_latents_of_sounds_are_described(folders: dict[str, str], capsys: pytest.CaptureFixture) -> None:
+    data = ["--dataset_name", str(DATA), "--max_seconds", "0.3"]
+    assert main(["inspect", folders["vae"], *data]) == 0
+    printed = capsys.readouterr().out
+    assert "active channels" in printed
+    assert "12 items, 3.6 s, 96 frames" in printed  # four windows of 80 ms, of two latents each
+    assert main(["inspect", folders["plain"], *data]) == 2
+    assert f"a language model without latents; inspect its codec, {folders['codec']}" in capsys.readouterr().err
+
+
+def test_scores_are_written_and_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("miditok")
+    tokenizer = ScoreTokenizer()
+    tokens = score_tokens(tokenizer)
+    tiny_token_vae(vocab_size=tokens.vocab_size).save_pretrained(tmp_path / "vae")
+    save_tokens(tmp_path / "vae", tokens, CodesInfo("corpus", tokenizer.fingerprint, (), (1.0,), 20))
+    tokenizer.save(tmp_path / "vae")
+    (tmp_path / "given.mid").write_bytes(tune([60, 62, 64]).dumps_midi())
+    options = ["--num_waveforms", "2", "--output_dir", str(tmp_path / "out")]
+    assert main(["generate", str(tmp_path / "vae"), "--init_audio", str(tmp_path / "given.mid"), *options]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00-generated.mid", "01-generated.mid"]
+    for path in (tmp_path / "out").iterdir():
+        tokenizer.encode(path)
+    assert "notes" in capsys.readouterr().out
+    assert main(["generate", str(tmp_path / "vae"), "--seconds", "2", *options]) == 2
+    assert "a language model of scores and does not accept --seconds" in capsys.readouterr().err
+    assert main(["generate", str(tmp_path / "vae"), "--init_audio", str(DRUM), *options, "--overwrite"]) == 2
+    assert "drum_snare_hard.flac is not a score that can be read" in capsys.readouterr().err
