@@ -26,26 +26,27 @@ def codes(seed: int, frames: int = 5) -> torch.Tensor:
     return torch.stack([torch.randint(size, (frames,), generator=generator) for size in SIZES])
 
 
-@pytest.mark.parametrize("order", get_args(Order))
-@pytest.mark.parametrize("way", ["prefix", "in_attention"])
+@pytest.mark.parametrize(
+    ("order", "way"), zip(get_args(Order), ["prefix", "in_attention", "prefix"], strict=True), ids=str
+)
 def test_sounds_of_any_length_come_from_latents(order: Order, way: str) -> None:
     prior = vae_prior(order, conditioning=way)
-    latents = prior.model.sample_latents(3, torch.Generator().manual_seed(0))
-    made = generate_codes(prior, 11, latents=latents, sampling=GREEDY)
-    assert made.shape == (3, 2, 11)
+    latents = prior.model.sample_latents(2, torch.Generator().manual_seed(0))
+    made = generate_codes(prior, 7, latents=latents, sampling=GREEDY)
+    assert made.shape == (2, 2, 7)
     assert bool((made >= 0).all() and (made < torch.tensor(SIZES)[:, None]).all())
-    for item in range(3):  # an item has its own latents in all windows
-        assert torch.equal(generate_codes(prior, 11, latents=latents[item][None], sampling=GREEDY)[0], made[item])
+    for item in range(2):  # an item has its own latents in all windows
+        assert torch.equal(generate_codes(prior, 7, latents=latents[item][None], sampling=GREEDY)[0], made[item])
     assert not torch.equal(made[0], made[1])
     known = made[:, :, :4]
-    longer = generate_codes(prior, 13, known=known, latents=latents)
+    longer = generate_codes(prior, 6, known=known, latents=latents)
     assert torch.equal(longer[:, :, :4], known)
 
 
 def test_latents_not_given_are_drawn_once_from_the_seed() -> None:
     prior = vae_prior()
     first, again, other = (
-        generate_codes(prior, 12, batch_size=2, sampling=GREEDY, generator=torch.Generator().manual_seed(seed))
+        generate_codes(prior, 5, batch_size=2, sampling=GREEDY, generator=torch.Generator().manual_seed(seed))
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
@@ -54,12 +55,12 @@ def test_latents_not_given_are_drawn_once_from_the_seed() -> None:
 
 def test_a_line_between_two_sounds_starts_and_ends_at_their_latents() -> None:
     prior, ends = vae_prior(), torch.stack([codes(0), codes(1)])
-    made = interpolate_codes(prior, *ends, 5, sampling=GREEDY)
-    assert made.shape == (5, 2, 5)
+    made = interpolate_codes(prior, *ends, 3, sampling=GREEDY)
+    assert made.shape == (3, 2, 5)
     modes = encode_codes(prior, ends).mode()
     assert torch.equal(made[[0, -1]], generate_codes(prior, 5, latents=modes, sampling=GREEDY))
     middle = generate_codes(prior, 5, latents=modes.mean(dim=0, keepdim=True), sampling=GREEDY)
-    assert torch.equal(made[2:3], middle)
+    assert torch.equal(made[1:2], middle)
 
 
 def test_a_model_without_latents_is_refused() -> None:
@@ -83,7 +84,7 @@ def test_a_prior_with_latents_comes_back_from_its_folder(tmp_path: Path) -> None
     loaded = Prior.from_pretrained(tmp_path)
     assert loaded.has_latents
     latents = prior.model.sample_latents(1)
-    assert torch.equal(*(generate_codes(p, 9, latents=latents, sampling=GREEDY) for p in (prior, loaded)))
+    assert torch.equal(*(generate_codes(p, 5, latents=latents, sampling=GREEDY) for p in (prior, loaded)))
 
 
 @torch.no_grad()

@@ -22,9 +22,14 @@ DECODERS = {
 
 
 def tiny_config(
-    encoder_type: str = "bert", decoder_type: str = "gpt2", vocab_size: int = 15, **changes: Any
+    encoder_type: str = "bert",
+    decoder_type: str = "gpt2",
+    *,
+    vocab_size: int = 15,
+    num_layers: int = 2,
+    **changes: Any,
 ) -> TokenVAEConfig:
-    shared = {"vocab_size": vocab_size, **LAYERS, **SPECIAL}
+    shared = {"vocab_size": vocab_size, **LAYERS, "num_hidden_layers": num_layers, **SPECIAL}
     parts = {
         "encoder": {"model_type": encoder_type, **shared, **ENCODERS[encoder_type]},
         "decoder": {"model_type": decoder_type, **shared, **DECODERS[decoder_type]},

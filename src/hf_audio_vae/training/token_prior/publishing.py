@@ -86,6 +86,7 @@ def prior_summary(
     """Return what a card says of a model and its training; the arguments are those of `write_prior`."""
     order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
     limit = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
+    crops = "the start" if config.validation_crops == 1 else f"the first {config.validation_crops} crops"
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
         "architecture": str(model.config.model_type),
@@ -93,7 +94,7 @@ def prior_summary(
         "levels": ", ".join(map(str, info.levels)) or "none",
         "tokens": f"{tokens.vocab_size} ids, {order}",
         "trained on": f"`{config.dataset_name}`: {record.items} items, {record.seconds:.1f} s{limit}",
-        "held out": f"`{config.validation_dataset_name}`, the start of each of {config.max_validation_samples} rows "
+        "held out": f"`{config.validation_dataset_name}`, {crops} of each of {config.max_validation_samples} rows "
         f"at most",
         "training steps": f"{history[-1]['step']:.0f}",
     }

@@ -68,7 +68,7 @@ tags: [audio, codes, vae, language-model, hf-audio-vae]
 
 ```sh
 hf-audio-vae generate {title}
-hf-audio-vae generate {title} --init_audio FIRST.wav  # a sound with the latents of another one
+hf-audio-vae generate {title} --init_audio FILE  # with the latents of a sound, or of a score
 ```
 
 ```python
