@@ -846,6 +846,62 @@ FILES = (
     Fault("files/writing.py", "os.replace(hidden, path)", "os.replace(hidden, path.resolve())"),
 )
 
+TOKEN_VAE = (
+    Fault(
+        "models/token_vae/conditioning.py",
+        "return (args[0] + added, *args[1:]), kwargs",
+        "return args, kwargs",
+        "models/token_vae/test_modeling_token_vae.py::TestAnyPair::test_the_decoder_is_causal_and_reads_the_latents",
+    ),
+    Fault(
+        "models/token_vae/modeling_token_vae.py",
+        "torch.cat([start, position_ids + prefix], dim=1)",
+        "torch.cat([start, position_ids], dim=1)",
+        "models/token_vae/test_modeling_token_vae.py::TestAnyPair::test_a_prompt_may_be_padded_on_the_left",
+    ),
+    Fault(
+        "models/token_vae/modeling_token_vae.py",
+        "nats + posterior.kl().sum(dim=(1, 2))",
+        "nats + posterior.kl().mean(dim=(1, 2))",
+        "models/token_vae/test_modeling_token_vae.py::test_loss_is_the_elbo_in_nats_a_token",
+    ),
+    Fault(
+        "modules/pooling.py",
+        "scores.float().masked_fill(~mask[:, None], torch.finfo(torch.float32).min)",
+        "scores.float()",
+        "models/token_vae/test_modeling_token_vae.py::TestAnyPair::test_an_item_does_not_depend_on_its_batch_or_padding",
+    ),
+    Fault(
+        "losses/kl.py",
+        "self.schedule(step - self.start_step)",
+        "self.schedule(step)",
+        "losses/test_kl.py::test_a_delayed_schedule_is_off_then_starts_from_its_start",
+    ),
+    Fault(
+        "evaluation/mutual_information.py",
+        "densities.logsumexp(dim=1) - math.log(count)",
+        "densities.logsumexp(dim=1)",
+        "evaluation/test_mutual_information.py::test_items_that_latents_tell_apart_have_all_the_information_there_is",
+    ),
+    Fault(
+        "training/token_vae/objective.py",
+        "dropped & (input_ids >= FIRST_CODE)",
+        "dropped",
+        "training/token_vae/test_token_vae.py::test_dropped_words_are_a_share_of_the_codes",
+    ),
+    Fault(
+        "training/token_vae/objective.py",
+        "latents[(index + 1) % len(batches)]",
+        "latents[index]",
+        "training/token_vae/test_token_vae.py::test_what_the_latents_tell_is_measured_in_nats",
+    ),
+    Fault(
+        "tokens/scores.py",
+        "rows | ~is_code[:, None]",
+        "rows",
+        "tokens/test_scores.py::test_the_end_and_the_first_code_are_free",
+    ),
+)
 FAULTS = (
     *LOSSES,
     *PIPELINES,
@@ -858,6 +914,7 @@ FAULTS = (
     *TRAINING,
     *LATENT_FILES,
     *TOKENS,
+    *TOKEN_VAE,
     *RUNTIME,
     *DISCRIMINATORS,
     *FILES,
