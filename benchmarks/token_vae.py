@@ -38,7 +38,6 @@ def variants(recipe: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "cyclical KL, in-attention": in_attention | annealed,
         "all guards, in-attention": in_attention,
         "all guards, prefix": prefix,
-        "no guards, prefix": prefix | PLAIN,
     }
 
 
