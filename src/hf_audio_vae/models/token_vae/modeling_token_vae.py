@@ -1,5 +1,4 @@
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +14,11 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import ModelOutput
 
 from hf_audio_vae.models.inputs import check_latents
 from hf_audio_vae.models.token_vae.conditioning import CONDITIONINGS
 from hf_audio_vae.models.token_vae.configuration_token_vae import TokenVAEConfig
+from hf_audio_vae.models.token_vae.outputs import TokenVAEOutput
 from hf_audio_vae.models.transformers_model import TransformersModelMixin
 from hf_audio_vae.models.variational_outputs import VAEEncoderOutput
 from hf_audio_vae.modules.deferral import deferring_checks, require
@@ -27,25 +26,6 @@ from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.modules.pooling import AttentionPooling
 
 IGNORED = -100  # label that transformers' losses ignore
-
-
-@dataclass
-class TokenVAEOutput(ModelOutput):
-    """Output of `TokenVAE`.
-
-    Args:
-        loss (`torch.Tensor`, *optional*): Negative ELBO in nats per token, a scalar: the mean over items of their
-            cross-entropy and KL, divided by their number of predicted tokens. Without encoding, no KL.
-        logits (`torch.Tensor` of shape `(batch, length, vocab_size)`): Predictions of the next token.
-        latent_dist (`DiagonalGaussian`, *optional*): Posterior over latents of shape (batch, latent_channels,
-            num_latents), if the sequence was encoded.
-        past_key_values (`Cache`, *optional*): Cache of the decoder.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    latent_dist: DiagonalGaussian | None = None
-    past_key_values: Cache | None = None
 
 
 class TokenVAE(TransformersModelMixin, PreTrainedModel, GenerationMixin):  # type: ignore[misc]
