@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -112,3 +113,15 @@ def test_a_pipeline_without_the_subfolder_of_its_model_is_told_apart(latents, so
     assert main(encode) == 2
     assert "is a pipeline; give the --subfolder of its model, as 'vae'" in capfd.readouterr().err
     assert main([*encode, "--subfolder", "vae"]) == 0
+
+
+@torch.no_grad()
+def test_decode_finds_the_subfolder_and_the_variant_that_the_file_names(sound: Path, tmp_path: Path) -> None:
+    models()[0].to(torch.float16).save_pretrained(tmp_path / "pipeline/vae", variant="fp16")
+    options = ["--model", str(tmp_path / "pipeline"), "--subfolder", "vae", "--variant", "fp16"]
+    assert main(["encode", str(sound), *options, "--output_dir", str(tmp_path)]) == 0
+    latents = tmp_path / f"{sound.stem}.safetensors"
+    assert main(["decode", str(latents), "--output_dir", str(tmp_path / "found")]) == 0
+    assert main(["decode", str(latents), *options, "--output_dir", str(tmp_path / "named")]) == 0
+    found, named = (soundfile.read(tmp_path / folder / "sound.wav")[0] for folder in ("found", "named"))
+    assert np.array_equal(found, named)

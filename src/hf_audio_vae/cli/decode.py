@@ -27,7 +27,14 @@ from hf_audio_vae.cli.sound import (
 from hf_audio_vae.files import check_regular_file
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.pretrained import DTYPES
-from hf_audio_vae.latents.storage import LatentsInfo, StoredCodes, holds_codes, load_codes, load_latents
+from hf_audio_vae.latents.storage import (
+    LOCATION,
+    LatentsInfo,
+    StoredCodes,
+    holds_codes,
+    load_codes,
+    load_latents,
+)
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -56,12 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     code = process_files("decode", arguments.files, read_info)
     if not infos:
         return code
-    names = {arguments.model or info.model for info in infos.values()}
-    if len(names) > 1:
-        raise ValueError(
-            f"the files come from several models, {sorted(names)}; decode the files of each model in a separate call."
-        )
-    name = names.pop()
+    name = use_recorded_model(arguments, list(infos.values()))
     model = load_coder(name, arguments)
     fingerprint = model_fingerprint(model)
 
@@ -91,6 +93,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{printable(outputs[path])}: {info.num_samples / info.sampling_rate:.3f} s at {info.sampling_rate} Hz")
 
     return max(code, process_files("decode", list(infos), process))
+
+
+def use_recorded_model(arguments: argparse.Namespace, infos: Sequence[LatentsInfo]) -> str:
+    """Return the model to load; without `--model`, the one of the files, from the subfolder and so on in them."""
+    if arguments.model:
+        return str(arguments.model)
+    models = {(info.model, *(getattr(info, option) for option in LOCATION)) for info in infos}
+    if len(models) > 1:
+        names = sorted(" ".join(filter(None, model)) for model in models)
+        raise ValueError(
+            f"the files come from several models, {names}; decode the files of each model in a separate call."
+        )
+    name, *location = models.pop()
+    for option, value in zip(LOCATION, location, strict=True):
+        setattr(arguments, option, getattr(arguments, option) or value)
+    return name
 
 
 def decoded(path: Path, model: AutoencoderModel) -> Iterator[Tensor]:

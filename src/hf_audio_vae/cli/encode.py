@@ -24,7 +24,7 @@ from hf_audio_vae.cli.sound import (
     open_sound,
     process_files,
 )
-from hf_audio_vae.latents.storage import LatentsInfo, save_codes, save_latents
+from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                 num_samples=sound.num_samples,
                 audio_channels=model.config.audio_channels,
                 hop_length=model.hop_length,
+                **{name: getattr(arguments, name) for name in LOCATION},
             )
             content = encode_file(target, model, path, sound, info)
         print(f"{printable(outputs[path])}: {content}")

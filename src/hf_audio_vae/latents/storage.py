@@ -4,10 +4,10 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,7 @@ WITHOUT_CHECKSUM = {LATENTS_FORMAT: "hf_audio_vae.latents.v1", CODES_FORMAT: "hf
 CHECKSUM = "sha256"  # key of the metadata
 
 NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
+LOCATION = ("subfolder", "revision", "variant")  # of the model, where it has them
 CODE_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 Content = TypeVar("Content")
@@ -40,6 +41,9 @@ class LatentsInfo:
         num_samples (`int`): Length of the waveform before it was padded to whole frames.
         audio_channels (`int`): Channels of the waveform.
         hop_length (`int`): Samples per frame.
+        subfolder (`str`, *optional*): Subfolder of the model.
+        revision (`str`, *optional*): Version of a Hub model.
+        variant (`str`, *optional*): Variant of the weights.
     """
 
     model: str
@@ -48,6 +52,9 @@ class LatentsInfo:
     num_samples: int
     audio_channels: int
     hop_length: int
+    subfolder: str | None = None
+    revision: str | None = None
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         for name in NUMBERS:
@@ -236,7 +243,8 @@ def _check_sizes(codes_by_codebook: Sequence[Tensor], codebook_sizes: Sequence[i
 def _save(
     path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo, others: Mapping[str, str] | None = None
 ) -> None:
-    metadata = {"format": kind} | {name: str(value) for name, value in asdict(info).items()} | dict(others or {})
+    values = {name: str(value) for name, value in asdict(info).items() if value is not None}
+    metadata = {"format": kind} | values | dict(others or {})
     tensors = {name: values.contiguous().cpu() for name, values in tensors.items()}
     with replacing(path) as file:
         save_file(tensors, str(file), metadata | {CHECKSUM: _checksum(tensors, metadata)})
@@ -270,12 +278,13 @@ def _load(
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata["format"] == kind and metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; encode it again.")
-    missing = [field.name for field in fields(LatentsInfo) if field.name not in metadata]
+    missing = [name for name in ("model", "weights", *NUMBERS) if name not in metadata]
     if missing:
         raise ValueError(f"{path} has no metadata {', '.join(missing)}; encode it again.")
     try:
-        numbers = {name: int(metadata[name]) for name in NUMBERS}
-        info = LatentsInfo(model=metadata["model"], weights=metadata["weights"], **numbers)
+        numbers: dict[str, Any] = {name: int(metadata[name]) for name in NUMBERS}
+        texts: dict[str, Any] = {name: metadata.get(name) for name in ("model", "weights", *LOCATION)}
+        info = LatentsInfo(**numbers, **texts)
         return content(tensors, info, metadata)
     except ValueError as error:
         raise ValueError(f"{path} cannot be used: {error}; encode it again.") from error
