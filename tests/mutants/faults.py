@@ -432,7 +432,7 @@ COMMANDS = (
 )
 
 AUDIO = (
-    Fault("audio/completeness.py", "None if is_last or end == size", "None if is_last or end <= size"),
+    Fault("audio/completeness.py", "_ends(page) or end == size", "_ends(page) or end <= size"),
     Fault(
         "audio/stated_lengths.py",
         "return 42 + 2 * count",

@@ -202,7 +202,7 @@ def test_from_sound_to_a_prior_to_sound_by_the_scripts(
     for options, message in (
         (["--overwrite", "--prompt", "a drum", "--guidance_scale", "0"], "does not accept --prompt, --guidance_scale"),
         (["--overwrite", "--upsampler", str(tmp_path / "prior")], "have no levels; leave out --upsampler"),
-        (["--overwrite", "--temperature", "0"], "`temperature` is 0.0; give a number above 0"),
+        (["--overwrite", "--temperature", "0"], "--temperature is 0.0; give a number from"),
         (["--seconds", "1e9"], "s are requested; give at most"),
         ([], "exists; name another --output_dir, or give --overwrite"),
         (["--overwrite"], "Name it with --autoencoder"),

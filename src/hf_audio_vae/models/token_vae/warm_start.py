@@ -4,9 +4,17 @@ import re
 from typing import Any
 
 import torch
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_MAPPING,
+    AutoModel,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.causality import reads_ahead
 from hf_audio_vae.models.token_vae.configuration_token_vae import TokenVAEConfig
 from hf_audio_vae.models.token_vae.modeling_token_vae import TokenVAE, without_pooler
@@ -79,9 +87,19 @@ def check_directions(model: TokenVAE) -> TokenVAE:
     return model
 
 
+def _saved_config(name: str) -> PreTrainedConfig:
+    values = read_config(name)[0]
+    model_type = values.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{name} has `model_type` {model_type!r}, which transformers does not know; name another model."
+        )
+    return CONFIG_MAPPING[model_type].from_dict(values)
+
+
 def _load_encoder(name: str) -> PreTrainedModel:
     """Load an encoder without the heads and the pooling layer that its folder may have."""
-    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = _saved_config(name)
     model_class: Any = MODEL_MAPPING.get(type(config), None)
     prefix = re.escape(getattr(model_class, "base_model_prefix", ""))
     heads = rf"^(?!{prefix}\.)|^{prefix}\.pooler\."
@@ -91,6 +109,6 @@ def _load_encoder(name: str) -> PreTrainedModel:
 
 def _load_decoder(name: str) -> PreTrainedModel:
     """Load a causal language model; an encoder is made causal."""
-    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = _saved_config(name)
     causal: dict[str, Any] = {"is_decoder": True} if hasattr(config, "is_decoder") else {}
     return load_checked(AutoModelForCausalLM, name, trust_remote_code=False, dtype=torch.float32, **causal)
