@@ -28,6 +28,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     info = priors[0].info
     if arguments.upsampler and not info.levels:
         raise ValueError(f"the codes of {arguments.model} have no levels; leave out --upsampler.")
+    sampling = sampling_of(arguments)
     autoencoder = autoencoder_of(arguments, info)
     device = autoencoder.device
     for prior in priors:
@@ -42,7 +43,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     options = {
         "batch_size": arguments.num_waveforms,
         "latents": given_latents(arguments, priors[0], read_codes),
-        "sampling": sampling_of(arguments),
+        "sampling": sampling,
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
     if info.levels:

@@ -79,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse(arguments: argparse.Namespace, names: Sequence[str], kind: str) -> None:
-    """Raise `ValueError` if one of these options is given; the model does not accept them."""
-    if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
+    """Raise `ValueError` if one of these arguments is given; the model does not accept them."""
+    if given := [f"`{name}`" for name in names if getattr(arguments, name) is not None]:
         raise ValueError(f"{arguments.model} is {kind} and does not accept {', '.join(given)}; leave it out.")
 
 
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
     labels = arguments.class_label
     names = [label for label in labels or ["generated"] for _ in range(arguments.num_waveforms)]
     if holds_scores(arguments.model):
-        unused = (*PIPELINE_OPTIONS, "beside", "autoencoder", "upsampler", "seconds")
+        unused = (*PIPELINE_OPTIONS, "beside", "autoencoder", "upsampler", "audio_end_in_s")
         refuse(arguments, unused, "a language model of scores")
         generate_scores(arguments, names)
         return

@@ -89,7 +89,7 @@ def check_directions(model: TokenVAE) -> TokenVAE:
 
 def _saved_config(name: str) -> PreTrainedConfig:
     values = read_config(name)[0]
-    model_type = values.get("model_type")
+    model_type = str(values.get("model_type"))
     if model_type not in CONFIG_MAPPING:
         raise ValueError(
             f"{name} has `model_type` {model_type!r}, which transformers does not know; name another model."
