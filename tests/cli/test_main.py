@@ -101,6 +101,12 @@ def test_a_card_replaces_no_other_file(content: bytes, tmp_path: Path, capsys: p
     assert file.read_bytes() == content
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write")
+def test_a_card_that_cannot_be_written_is_refused_before_the_model_is_loaded(capsys) -> None:
+    assert main(["evaluate", "--model", "/nowhere", "--dataset_name", "/nowhere", "--card", "/proc/self/card.md"]) == 2
+    assert "--card in /proc/self cannot be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

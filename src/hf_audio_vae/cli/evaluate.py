@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hf_audio_vae.cli.clips import check_items, read_clips
+from hf_audio_vae.cli.outputs import check_writable
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_model_arguments,
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.card and os.path.lexists(arguments.card) and not is_model_card(arguments.card):
         raise ValueError(f"--card {arguments.card} exists and is not a model card; pass another file.")
+    if arguments.card:
+        check_writable(arguments.card.parent, "--card in")
     check_seconds(arguments.max_seconds)
     model = load_coder(arguments.model, arguments)
     skipped: dict[str, str] = {}

@@ -109,13 +109,13 @@ def printable(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
 
 
-def check_writable(folder: Path) -> None:
-    """Make the output folder of a command if it is missing; raises `OSError` if it cannot be written."""
+def check_writable(folder: Path, option: str = "--output_dir") -> None:
+    """Make the folder of an option if it is missing; raises `OSError` if it cannot be written."""
     try:
         make_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OSError(f"--output_dir {folder} cannot be written: {error.strerror or error}") from error
+        raise OSError(f"{option} {folder} cannot be written: {error.strerror or error}") from error
 
 
 def _check_no_input(target: Path, sources: Collection[Path]) -> None:
