@@ -5,6 +5,7 @@ import soundfile
 import torch
 
 from hf_audio_vae.audio.io import AudioDecodeError, open_audio, read_audio
+from hf_audio_vae.audio.sequences import following_stream
 
 FORMATS = {"ogg": "VORBIS", "opus": "OPUS", "flac": "PCM_16", "mp3": "MPEG_LAYER_III"}
 
@@ -34,3 +35,12 @@ def test_a_second_ogg_stream_is_found_without_reading_all() -> None:
         open_audio(encoded("ogg", 0.5) + encoded("opus", 0.5)),
     ):
         pass
+
+
+def test_a_frame_without_a_length_ends_the_search() -> None:
+    whole = bytearray(encoded("mp3", 0.5))
+    start = whole.index(b"Info") if b"Info" in whole else whole.index(b"Xing")
+    whole[start + 8 : start + 12] = b"\xff\xff\xff\xff"  # frames that the header counts
+    second = whole.index(bytes(whole[: whole.index(0xFB) + 1]), start)
+    whole[second + 2] |= 0xF0  # no bit rate
+    assert following_stream(io.BytesIO(bytes(whole)), thorough=True) is None

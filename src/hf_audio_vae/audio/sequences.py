@@ -70,9 +70,10 @@ def _following_mp3(stream: BinaryIO, size: int) -> int | None:
     position, first = frame[0], read_at(stream, frame[0], 4)
     for _ in range(counted):
         header = read_at(stream, position, 4)
-        if not same_mp3_stream(first, header):
+        length = mp3_frame_length(header) if same_mp3_stream(first, header) else 0
+        if not length:
             return None
-        position += mp3_frame_length(header)
+        position += length
     rest = read_at(stream, position, SEARCHED)
     for start in range(len(rest) - 4):  # after tags
         header = rest[start : start + 4]
