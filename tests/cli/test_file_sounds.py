@@ -115,7 +115,7 @@ def status(name: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vae", "codec"])
-@pytest.mark.parametrize(("verb", "minutes", "allowed"), [("encode", 9, 25e6), ("reconstruct", 4, 40e6)])
+@pytest.mark.parametrize(("verb", "minutes", "allowed"), [("encode", 9, 10e6), ("reconstruct", 4, 40e6)])
 def test_memory_does_not_grow_with_the_length(
     verb: str, minutes: int, allowed: float, kind: str, tmp_path: Path
 ) -> None:
@@ -126,10 +126,11 @@ def test_memory_does_not_grow_with_the_length(
         WaveformVQVAE(WaveformVQVAEConfig(sampling_rate=RATE, **sizes, **codes)).save_pretrained(tmp_path / "model")
     else:
         WaveformVAE(4, (8, 20), (1, 2), 4, 2, 1, RATE).save_pretrained(tmp_path / "model")
+    paths = [tmp_path / f"{length}.wav" for length in (1, minutes)]
+    for path in paths:  # before both measurements, which start from the memory of this process
+        write_audio(path, noise(60 * int(path.stem) * RATE), RATE)
     peaks = []
-    for length in (1, minutes):
-        path = tmp_path / f"{length}.wav"
-        write_audio(path, noise(60 * length * RATE), RATE)
+    for path in paths:
         command = [verb, str(path), "--model", str(tmp_path / "model"), "--output_dir", str(tmp_path / "out")]
         peaks.append(peak_bytes(lambda command=command: main(command), tmp_path))
     assert peaks[1] - peaks[0] < allowed
