@@ -59,7 +59,8 @@ def score_of(path: Path) -> Any:
     from music21 import converter
 
     stream = converter.parse(path)
-    score, track = symusic.Score(TICKS), symusic.Track()
+    score: Any = symusic.Score(TICKS)  # its types are those of a factory, without attributes
+    track: Any = symusic.Track()
     for element in stream.flatten().notes:
         start, duration = (round(TICKS * float(value)) for value in (element.offset, element.quarterLength))
         if duration > 0:  # no grace notes
