@@ -1,0 +1,110 @@
+"""Write a corpus of notes that a SoundFont plays: one folder an instrument, pitch and velocity in the file name.
+
+The names follow NSynth (Engel et al., arXiv:1704.01279): `flute-060-100.flac` is middle C at velocity 100. Some
+pitches of every instrument are in `held_out` only, for all velocities.
+
+pip install "hf-audio-vae[scores]"
+python training/corpora/notes.py --soundfont FluidR3_GM.sf2 --output_dir outputs/notes
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hf_audio_vae.audio.io import write_audio
+from hf_audio_vae.audio.resampling import resample
+from hf_audio_vae.training.config import parse_config
+from hf_audio_vae.training.script import main_or_exit
+from hf_audio_vae.training.sections import Section, Size
+
+RENDERING_RATE = 48000  # Hz; the synthesiser does not filter what it resamples
+# Instruments of General MIDI that hold their pitch: name of the folder -> program.
+INSTRUMENTS = {"organ": 19, "violin": 40, "cello": 42, "trumpet": 56, "horn": 60, "saxophone": 65, "oboe": 68}
+INSTRUMENTS |= {"clarinet": 71, "flute": 73, "piano": 0, "vibraphone": 11, "guitar": 24}
+
+
+class NoteCorpusConfig(Section):
+    """Options of the corpus."""
+
+    soundfont: Path = Field(description="SoundFont file (.sf2) of General MIDI, such as FluidR3_GM (MIT license)")
+    output_dir: Path = Field(description="new folder for `train` and `held_out`")
+    sampling_rate: Size = Field(16000, description="sampling rate of the files in Hz")
+    instruments: tuple[str, ...] = Field(tuple(INSTRUMENTS), description=f"instruments, of {', '.join(INSTRUMENTS)}")
+    lowest_pitch: int = Field(48, ge=0, le=127, description="lowest pitch as a MIDI number; 60 is middle C")
+    highest_pitch: int = Field(84, ge=0, le=127, description="highest pitch")
+    velocities: tuple[Size, ...] = Field((50, 75, 100, 127), description="velocities, 1 to 127")
+    seconds: float = Field(
+        1.0, gt=0, le=60, description="length of each file in seconds; the note lasts three quarters"
+    )
+    held_out_share: float = Field(0.1, gt=0, lt=1, description="share of the pitches of each instrument to hold out")
+    seed: int = Field(0, description="seed of the choice of pitches to hold out")
+
+
+def synthesiser(soundfont: Path) -> tuple[Any, int]:
+    """Return the synthesiser and the number of its SoundFont."""
+    try:
+        import tinysoundfont
+    except ImportError as error:
+        raise ValueError('notes need tinysoundfont; install it with `pip install "hf-audio-vae[scores]"`.') from error
+    synth = tinysoundfont.Synth(samplerate=RENDERING_RATE)
+    try:
+        return synth, synth.sfload(str(soundfont))
+    except Exception as error:  # its own errors are of the type `Exception`
+        raise ValueError(f"{soundfont} is not a SoundFont: {' '.join(str(error).split())}") from error
+
+
+def play(synth: Any, pitch: int, velocity: int, seconds: float) -> Tensor:
+    """Return a note of the chosen program, (1, time) at the rendering rate; it is released after three quarters."""
+    held = round(0.75 * seconds * RENDERING_RATE)
+    synth.noteon(0, pitch, velocity)
+    pieces = [_samples(synth, held)]
+    synth.noteoff(0, pitch)
+    pieces.append(_samples(synth, round(seconds * RENDERING_RATE) - held))
+    synth.sounds_off()
+    return torch.from_numpy(np.concatenate(pieces)).mean(dim=1)[None]  # (time, 2) -> (1, time)
+
+
+def _samples(synth: Any, count: int) -> np.ndarray:
+    return np.frombuffer(bytes(synth.generate(count)), dtype=np.float32).reshape(-1, 2)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Play all notes and write them."""
+    config = parse_config(NoteCorpusConfig, argv)
+    if unknown := sorted(set(config.instruments) - set(INSTRUMENTS)):
+        raise ValueError(f"`instruments` has {unknown}; use {', '.join(INSTRUMENTS)}.")
+    if max(config.velocities) > 127:
+        raise ValueError(f"`velocities` has {max(config.velocities)}; use 1 to 127.")
+    pitches = range(config.lowest_pitch, config.highest_pitch + 1)
+    if len(pitches) < 2:
+        raise ValueError(f"{config.lowest_pitch} to {config.highest_pitch} has fewer than 2 pitches to split.")
+    if config.output_dir.exists():
+        raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")
+    synth, soundfont = synthesiser(config.soundfont)
+    counts = {"train": 0, "held_out": 0}
+    for instrument in config.instruments:
+        synth.program_select(0, soundfont, 0, INSTRUMENTS[instrument])
+        chosen = random.Random(f"{config.seed} {instrument}")
+        held_out = set(chosen.sample(pitches, max(1, round(config.held_out_share * len(pitches)))))
+        for pitch in pitches:
+            split = "held_out" if pitch in held_out else "train"
+            folder = config.output_dir / split / instrument
+            folder.mkdir(parents=True, exist_ok=True)
+            for velocity in config.velocities:
+                note = resample(play(synth, pitch, velocity, config.seconds), RENDERING_RATE, config.sampling_rate)
+                write_audio(folder / f"{instrument}-{pitch:03d}-{velocity:03d}.flac", note, config.sampling_rate)
+                counts[split] += 1
+    minutes = sum(counts.values()) * config.seconds / 60
+    print(
+        f"{counts['train']} notes to train on, {counts['held_out']} held out; {minutes:.1f} min in {config.output_dir}"
+    )
+
+
+if __name__ == "__main__":
+    main_or_exit(main)
