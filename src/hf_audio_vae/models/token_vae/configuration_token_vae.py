@@ -4,12 +4,12 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from hf_audio_vae.models.contexts import CONTEXT, context_length
 from hf_audio_vae.models.inputs import check_sizes
 from hf_audio_vae.models.token_vae.conditioning import CONDITIONINGS
 
 SIZES = {"vocab_size": 1029, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # those of `CodeTokens`
-CONTEXT = {"max_position_embeddings": 1024}
 
 
 @strict
@@ -40,9 +40,9 @@ class TokenVAEConfig(PreTrainedConfig):
     model_type = "token_vae"
     sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
         "encoder": SubConfigSpec(
-            AutoConfig, "bert", {**SIZES, **CONTEXT, "intermediate_size": 1024, "pad_token_id": 0}
+            AutoConfig, "bert", {**SIZES, CONTEXT: 1024, "intermediate_size": 1024, "pad_token_id": 0}
         ),
-        "decoder": SubConfigSpec(AutoConfig, "gpt2", {**SIZES, **CONTEXT, **SPECIAL}),
+        "decoder": SubConfigSpec(AutoConfig, "gpt2", {**SIZES, CONTEXT: 1024, **SPECIAL}),
     }
 
     encoder: Any = None  # a dictionary becomes a configuration
@@ -92,8 +92,6 @@ class TokenVAEConfig(PreTrainedConfig):
     @property
     def max_tokens(self) -> int | None:
         """Largest number of tokens of a sequence; `None` if neither part limits it."""
-        contexts = (
-            (getattr(self.encoder, "max_position_embeddings", None), 0),
-            (getattr(self.decoder, "max_position_embeddings", None), self.prefix_length),
-        )
-        return min((context - used for context, used in contexts if context is not None), default=None)
+        read = (context_length(self.encoder), context_length(self.decoder))
+        limits = (read[0], None if read[1] is None else read[1] - self.prefix_length)
+        return min((limit for limit in limits if limit is not None), default=None)

@@ -15,13 +15,13 @@ from transformers import (
 
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.causality import reads_ahead
+from hf_audio_vae.models.contexts import CONTEXT, context_length, unused_positions
 from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.tokens.storage import holds_tokens
 from hf_audio_vae.training.sections import options_of
 
 MISMATCH = "it belongs to codes of another model, level or order. Train a new one."
-CONTEXT = "max_position_embeddings"  # name in transformers' configurations, possibly through an alias
 
 logger = get_logger(__name__)
 
@@ -52,7 +52,8 @@ def causal_config(model_type: str, options: Mapping[str, Any], vocab_size: int, 
         raise ValueError(f"`model_type` {model_type!r} is not a causal language model; use for example gpt2 or llama.")
     special = {"vocab_size": vocab_size, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
     causal = {"is_decoder": True}  # makes encoders such as BERT causal
-    return transformer_config(model_type, options, special, causal | {CONTEXT: length})
+    positions = length + unused_positions(model_type, PAD)
+    return transformer_config(model_type, options, special, causal | {CONTEXT: positions})
 
 
 def transformer_config(
@@ -136,8 +137,8 @@ def load_language_model(
 
 def check_context(config: PreTrainedConfig, length: int) -> None:
     """Raise `ValueError` if a model's context is shorter than a sequence."""
-    context = getattr(config, CONTEXT, length)
-    if context < length:
+    context = context_length(config)
+    if context is not None and context < length:
         raise ValueError(
             f"the context of the model is {context} tokens, but a crop has {length}; increase `{CONTEXT}`, or "
             f"decrease `segment_seconds`."

@@ -6,11 +6,12 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 
 from hf_audio_vae.models import TokenVAE, TokenVAEConfig
+from hf_audio_vae.models.contexts import CONTEXT, unused_positions
 from hf_audio_vae.models.token_vae.warm_start import check_directions, token_vae_from_pretrained
 from hf_audio_vae.tokens import CodeTokens
 from hf_audio_vae.tokens.code_tokens import BOS, EOS, PAD
 from hf_audio_vae.training.sections import options_of
-from hf_audio_vae.training.token_prior.model import CONTEXT, causal_config, load_language_model, transformer_config
+from hf_audio_vae.training.token_prior.model import causal_config, load_language_model, transformer_config
 from hf_audio_vae.training.token_vae.config import MODEL_TYPE, TokenVAETrainingConfig
 
 SPECIAL = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
@@ -46,7 +47,8 @@ def build_token_vae(config: TokenVAETrainingConfig, tokens: CodeTokens, length: 
     decoder = causal_config(decoder_type, decoder_options, tokens.vocab_size, length + prefix)
     encoder_type, encoder_options = _split(config.encoder)
     values = {"vocab_size": tokens.vocab_size, "pad_token_id": PAD}
-    encoder = transformer_config(encoder_type, encoder_options, values, {CONTEXT: length})
+    positions = length + unused_positions(encoder_type, PAD)
+    encoder = transformer_config(encoder_type, encoder_options, values, {CONTEXT: positions})
     try:
         model = TokenVAE(TokenVAEConfig(encoder=encoder, decoder=decoder, **config.model))
     except StrictDataclassError as error:
