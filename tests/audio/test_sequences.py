@@ -4,6 +4,7 @@ import pytest
 import soundfile
 import torch
 
+from hf_audio_vae.audio.flac_frames import ends_as_stated
 from hf_audio_vae.audio.io import AudioDecodeError, open_audio, read_audio
 from hf_audio_vae.audio.sequences import following_stream
 
@@ -44,3 +45,38 @@ def test_a_frame_without_a_length_ends_the_search() -> None:
     second = whole.index(bytes(whole[: whole.index(0xFB) + 1]), start)
     whole[second + 2] |= 0xF0  # no bit rate
     assert following_stream(io.BytesIO(bytes(whole)), thorough=True) is None
+
+
+class _Counting(io.BytesIO):
+    """Counts the bytes that are read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        self.count += len(found)
+        return found
+
+
+@pytest.mark.parametrize("name", ["flac", "mp3"])
+def test_a_second_stream_is_found_without_reading_all_of_a_file_that_has_one(name: str) -> None:
+    whole, other = encoded(name, 4.0), encoded(name, 0.5, seed=1)
+    for sound in (whole + other, other + whole, whole + whole):
+        with pytest.raises(AudioDecodeError, match=r"another stream follows at byte \d+"), open_audio(sound):
+            pass
+        assert following_stream(io.BytesIO(sound)) == following_stream(io.BytesIO(sound), thorough=True)
+    sounds = [encoded(name, seconds) for seconds in (8.0, 16.0)]
+    for tags in (b"", b"TAG" + bytes(125), b"APETAGEX" + 20_000 * b"\xfb\xff"):
+        streams = [_Counting(sound + tags) for sound in sounds]
+        assert [following_stream(stream) for stream in streams] == [None, None]
+        assert abs(streams[0].count - streams[1].count) < 100
+
+
+def test_the_last_flac_frame_of_a_stream_of_any_length_is_found() -> None:
+    for samples in (1, 15, 4096, 4097, 70_000, 700_001):
+        file = io.BytesIO()
+        sound = 0.1 * torch.randn(samples, 2, generator=torch.Generator().manual_seed(samples))
+        soundfile.write(file, sound.numpy(), 44_100, format="FLAC", subtype="PCM_24")
+        once = file.getvalue()
+        assert ends_as_stated(io.BytesIO(once), len(once)), samples
+        assert not ends_as_stated(io.BytesIO(2 * once), 2 * len(once)), samples

@@ -223,8 +223,7 @@ def _missing_frames(stream: BinaryIO, size: int, thorough: bool) -> str | None:
     if first is None:
         return None
     position, length = first
-    flags, values = _xing_header(stream, position)
-    promised = values[flags & 1] if flags & 2 else 0
+    promised = xing_bytes(stream, position)
     if promised > size - position + length:  # encoders disagree about the frame of the header
         return f"it has {size - position} of {promised} bytes"
     return _broken_sequence(stream, size, position, xing_frames(stream, position)) if thorough else None
@@ -234,6 +233,12 @@ def xing_frames(stream: BinaryIO, position: int) -> int | None:
     """Return how many frames an MP3 file has by the Xing header in the frame at `position`, with this frame."""
     flags, values = _xing_header(stream, position)
     return values[0] + 1 if flags & 1 else None
+
+
+def xing_bytes(stream: BinaryIO, position: int) -> int:
+    """Return how many bytes an MP3 file has by the Xing header in the frame at `position`, 0 if it does not say."""
+    flags, values = _xing_header(stream, position)
+    return values[flags & 1] if flags & 2 else 0
 
 
 def _xing_header(stream: BinaryIO, position: int) -> tuple[int, tuple[int, int]]:

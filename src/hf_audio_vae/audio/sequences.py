@@ -8,8 +8,10 @@ from hf_audio_vae.audio.completeness import (
     mp3_frame_length,
     read_at,
     same_mp3_stream,
+    xing_bytes,
     xing_frames,
 )
+from hf_audio_vae.audio.flac_frames import ends_as_stated
 
 FIRST_PAGE, SERIAL = 2, slice(14, 18)
 FLAC_START = b"fLaC\0\0\0\x22"  # with the header of the first block, which has 34 bytes
@@ -21,8 +23,10 @@ def following_stream(stream: BinaryIO, *, thorough: bool = False) -> int | None:
 
     - Ogg (RFC 3533 allows it, and broadcasts have it): the last page belongs to a stream that does not start with the
       file. Thorough: a stream starts after the first pages.
-    - FLAC, thorough: a second marker with its header.
-    - MP3, thorough: more frames than the Xing header counts. Without this header, all frames are decoded.
+    - FLAC: a second marker with its header. Unless thorough, it is only searched for if the last frame is not the
+      last of the length that the header states.
+    - MP3: more frames than the Xing header counts. Unless thorough, they are only counted if frames follow the bytes
+      that it counts. Without this header, all frames are decoded.
 
     Args:
         stream (`BinaryIO`): Encoded audio, seekable and complete.
@@ -32,9 +36,9 @@ def following_stream(stream: BinaryIO, *, thorough: bool = False) -> int | None:
     head = read_at(stream, 0, 4)
     if head == b"OggS":
         return _following_ogg(stream, size, thorough)
-    if not thorough:
-        return None
-    return _following_flac(stream, size) if head == b"fLaC" else _following_mp3(stream, size)
+    if head == b"fLaC":
+        return _following_flac(stream, size) if thorough or not ends_as_stated(stream, size) else None
+    return _following_mp3(stream, size, thorough)
 
 
 def _following_ogg(stream: BinaryIO, size: int, thorough: bool) -> int | None:
@@ -62,22 +66,37 @@ def _following_flac(stream: BinaryIO, size: int) -> int | None:
     return None
 
 
-def _following_mp3(stream: BinaryIO, size: int) -> int | None:
+def _following_mp3(stream: BinaryIO, size: int, thorough: bool) -> int | None:
     frame = first_mp3_frame(stream)
     counted = None if frame is None else xing_frames(stream, frame[0])
     if frame is None or counted is None:
         return None
     position, first = frame[0], read_at(stream, frame[0], 4)
+    counted_bytes = xing_bytes(stream, position)
+    # Encoders disagree about the frame of the header.
+    if (
+        not thorough
+        and counted_bytes
+        and _mp3_frames_after(stream, position + counted_bytes + frame[1], first) is None
+    ):
+        return None
     for _ in range(counted):
         header = read_at(stream, position, 4)
         length = mp3_frame_length(header) if same_mp3_stream(first, header) else 0
         if not length:
             return None
         position += length
+    return _mp3_frames_after(stream, position, first)
+
+
+def _mp3_frames_after(stream: BinaryIO, position: int, first: bytes) -> int | None:
+    """Return where two frames of the same kind as `first` follow a position, perhaps after tags."""
     rest = read_at(stream, position, SEARCHED)
-    for start in range(len(rest) - 4):  # after tags
+    start = rest.find(first[:1])
+    while 0 <= start < len(rest) - 4:
         header = rest[start : start + 4]
         length = mp3_frame_length(header) if same_mp3_stream(first, header) else 0
         if length and same_mp3_stream(first, rest[start + length : start + length + 4]):
             return position + start
+        start = rest.find(first[:1], start + 1)
     return None
