@@ -37,7 +37,7 @@ def shortened(line: str) -> str:
         make = f"make -o env -o {sys.prefix}/.installed {line.split()[1]} VENV={sys.prefix}"
         options = {"DEMO": SHORT_DEMO, "GENERATOR": SHORT_GENERATOR, "CODEC": SHORT_DEMO, "PRIOR": SHORT_PRIOR}
         return " ".join([make, *(f'{name}_OPTIONS="{value}"' for name, value in options.items())])
-    if line.startswith("accelerate launch"):
+    if line.startswith(("accelerate launch", "ACCELERATE_USE_CPU")):
         return f"{line} {SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
     return line
 

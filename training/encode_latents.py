@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
     """Encode the data set and write its record."""
     config = parse_config(EncodingConfig, argv)
     accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))])
-    start_log()
+    start_log(accelerator)
     with exclusive(config.output_dir) if accelerator.is_main_process else nullcontext():
         encode(config, accelerator)
     accelerator.wait_for_everyone()  # see `train`: the process group must not end while Gloo frees tensors

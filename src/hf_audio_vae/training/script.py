@@ -122,13 +122,7 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
     )
     if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("`mixed_precision` fp16 has no effect on a CPU; use bf16, or no.")
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched > 1 and accelerator.num_processes == 1:  # each would train alone
-        raise ValueError(
-            f"{launched} processes were launched, but accelerate has connected none of them; on a CPU, set "
-            f"ACCELERATE_USE_CPU=true."
-        )
-    start_log()
+    start_log(accelerator)
     set_seed(config.seed)
     allow_compiled_kernels()
     if accelerator.device.type == "cuda":
@@ -220,11 +214,23 @@ def _end(accelerator: Accelerator) -> None:
     accelerator.end_training()
 
 
-def start_log() -> None:
-    """Log INFO from this package and the script, WARNING from others."""
+def start_log(accelerator: Accelerator) -> None:
+    """Log INFO from this package and the script, WARNING from others; first, the number of processes.
+
+    Raises:
+        ValueError: Several processes were launched, but are not connected.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched > 1 and accelerator.num_processes == 1:  # each would work alone
+        raise ValueError(
+            f"{launched} processes were launched, but accelerate has connected none of them; on a CPU, set "
+            f"ACCELERATE_USE_CPU=true."
+        )
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for name in ("hf_audio_vae", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
+    if accelerator.is_main_process:
+        logger.info("number of processes: %d, device: %s", accelerator.num_processes, accelerator.device)
 
 
 def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:

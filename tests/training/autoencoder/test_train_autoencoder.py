@@ -216,6 +216,10 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path, changes
     one = run(command(recipe, tmp_path / "one", "--train_batch_size", "8"))
     assert two.returncode == one.returncode == 0, two.stderr + one.stderr
     assert (tmp_path / f"two/checkpoint-{steps}/trainer_state_1.json").exists(), "there was a second process"
+    assert [f"number of processes: {n}, device: cpu" in ended.stderr for n, ended in ((2, two), (1, one))] == [
+        True,
+        True,
+    ]
     for network in ("model", "discriminator") if "adversarial" in changes else ("model",):
         ours, theirs = (trained_weights(tmp_path / name, steps, network) for name in ("two", "one"))
         for name, weight in ours.items():

@@ -269,6 +269,18 @@ def test_two_real_processes_lose_nothing(undisturbed: tuple[Path, Path], tmp_pat
     assert read_record(tmp_path).latents_std == read_record(expected).latents_std
 
 
+def test_processes_that_are_not_connected_are_refused(
+    undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = command(undisturbed[0], REPO / "data/held_out", tmp_path / "out")
+    connected = run(arguments)
+    assert "number of processes: 1, device:" in connected.stderr
+    monkeypatch.setattr("tests.training.runs.environment", lambda: {"WORLD_SIZE": "2", "HF_HUB_OFFLINE": "1"})
+    alone = run(arguments)
+    assert alone.returncode == 2
+    assert "2 processes were launched, but accelerate has connected none" in alone.stderr
+
+
 def test_another_model_does_not_go_on_in_the_folder(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     _, latents = undisturbed
     tiny_model(seed=1).save_pretrained(tmp_path / "other")
