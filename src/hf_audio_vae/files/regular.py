@@ -5,12 +5,22 @@ from pathlib import Path
 
 
 def check_regular_file(path: str | Path) -> None:
-    """Check that a path leads to a regular file, also through symbolic links.
+    """Check that a path leads to a regular file that can be opened, also through symbolic links.
+
+    safetensors reports a file that it may not open as missing.
 
     Raises:
-        OSError: There is no such file, or it is a folder, a pipe, a socket or a device.
+        OSError: There is no such file, it is a folder, a pipe, a socket or a device, or it may not be read.
     """
     path = Path(path)
+    _check_kind(path)
+    try:
+        open(path, "rb").close()
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read ({error.strerror}); change its permissions.") from error
+
+
+def _check_kind(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -25,4 +35,4 @@ def check_regular_folder(path: str | Path) -> None:
     """Check that a folder has only regular files and folders at its top level; raises `OSError`."""
     for child in sorted(Path(path).iterdir()):
         if not child.is_dir():
-            check_regular_file(child)
+            _check_kind(child)

@@ -7,6 +7,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from hf_audio_vae.files.regular import check_regular_file
+
 NAMED = 3  # weights that an error names
 
 Shapes = dict[str, tuple[tuple[int, ...], bool]]  # shape of each weight, and whether its values are floats
@@ -34,7 +36,13 @@ def check_finite_weights(name: str, model: nn.Module) -> None:
 
 
 def read_shapes(path: Path) -> Shapes:
-    """Read the shapes of weights from the header of a safetensors file; raises `ValueError` if it is damaged."""
+    """Read the shapes of weights from the header of a safetensors file.
+
+    Raises:
+        ValueError: The file is damaged.
+        OSError: The file cannot be read.
+    """
+    check_regular_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118

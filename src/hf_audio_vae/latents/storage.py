@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count
-from hf_audio_vae.files import replacing
+from hf_audio_vae.files import check_regular_file, replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 
 LATENTS_FORMAT = "hf_audio_vae.latents.v2"
@@ -261,6 +261,7 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[safe_open]:
+    check_regular_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             yield file

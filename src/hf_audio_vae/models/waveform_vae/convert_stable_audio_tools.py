@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hf_audio_vae.files import check_regular_file
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.models.torch_files import read_torch_file
 from hf_audio_vae.models.waveform_vae.convert_stable_audio_tools_config import read_config, write_config
@@ -155,6 +156,7 @@ def _find_checkpoint(source: Path) -> Path:
 def _read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, object] | None]:
     """Read the weights, and the configuration if the file holds one."""
     if path.suffix == ".safetensors":
+        check_regular_file(path)
         try:
             with safe_open(path, framework="pt") as file:  # reads only the autoencoder of a diffusion model
                 return {name: file.get_tensor(name) for name in _autoencoder_names(file.keys()).values()}, None
