@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
-from hf_audio_vae.files import exclusive
+from hf_audio_vae.files import check_folder_writable, exclusive
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
@@ -73,8 +73,21 @@ def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source:
     record.write(folder)
 
 
-def finish(config: EncodingConfig, record: EncodingRecord) -> None:
-    """Sum the statistics of all files, complete the record, and write the statistics into the model's config."""
+def statistics_folder(config: EncodingConfig) -> Path | None:
+    """Return the folder of the model whose config gets the statistics, `None` for a Hub id or a read-only folder."""
+    folder = Path(config.model) / (config.model_subfolder or "")
+    if not folder.is_dir():
+        return None
+    try:
+        check_folder_writable(folder)
+    except OSError as error:
+        logger.warning(f"{folder} cannot be written ({error.strerror or error}): its config will have no statistics")
+        return None
+    return folder
+
+
+def finish(config: EncodingConfig, record: EncodingRecord, folder: Path | None) -> None:
+    """Sum the statistics of all files, complete the record, and write the statistics into the config in a folder."""
     total = tally(config.output_dir)
     bad_share = total.bad_items / max(len(total.made_of), 1)
     for name, reason in total.skipped.items():
@@ -90,8 +103,7 @@ def finish(config: EncodingConfig, record: EncodingRecord) -> None:
     logger.info(f"{record.items} items, {record.seconds:.1f} s, in {record.rows} rows: {config.output_dir}")
     if not isinstance(record, LatentsRecord):
         return
-    folder = Path(config.model) / (config.model_subfolder or "")
-    if not folder.is_dir():
+    if folder is None:
         logger.info(f"the statistics are in {record.file}, where training reads them; {config.model} is unchanged")
     elif write_statistics(folder, total.moments.mean.tolist(), total.moments.std.tolist()):
         logger.info(f"latents_mean and latents_std are written into the config of {folder}")
@@ -113,6 +125,7 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
         announce=logger.info if accelerator.is_main_process else None,
     )
     record = new_record(config, model)
+    folder = statistics_folder(config) if isinstance(record, LatentsRecord) and accelerator.is_main_process else None
     if accelerator.is_main_process:
         begin(config.output_dir, record, model, source)
     accelerator.wait_for_everyone()
@@ -131,7 +144,7 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
     elapsed = time.monotonic() - started
     logger.info(f"{seconds:.1f} s of sound in {elapsed:.1f} s: {seconds / elapsed:.1f} times real time")
     if accelerator.is_main_process:
-        finish(config, record)
+        finish(config, record, folder)
 
 
 def main(argv: Sequence[str]) -> None:

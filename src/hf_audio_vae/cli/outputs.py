@@ -2,13 +2,12 @@
 
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from hf_audio_vae.files import make_folder, replacing
+from hf_audio_vae.files import check_folder_writable, replacing
 
 MAX_NAME = 255  # bytes
 RECORD = ".hf-audio-vae.jsonl"
@@ -112,8 +111,7 @@ def printable(name: object) -> str:
 def check_writable(folder: Path, option: str = "--output_dir") -> None:
     """Make the folder of an option if it is missing; raises `OSError` if it cannot be written."""
     try:
-        make_folder(folder)
-        tempfile.TemporaryFile(dir=folder).close()
+        check_folder_writable(folder)
     except OSError as error:
         raise OSError(f"{option} {folder} cannot be written: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-from hf_audio_vae.files.folders import check_no_file, filling, make_folder, settle
+from hf_audio_vae.files.folders import check_folder_writable, check_no_file, filling, make_folder, settle
 from hf_audio_vae.files.listing import listing_checksum
 from hf_audio_vae.files.locking import exclusive
 from hf_audio_vae.files.manifest import check_manifest, write_manifest
@@ -12,6 +12,7 @@ __all__ = [
     "listing_checksum",
     "exclusive",
     "check_no_file",
+    "check_folder_writable",
     "filling",
     "make_folder",
     "replacing",

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,12 @@ def make_folder(folder: Path) -> None:
     """Make a folder and its parents if they are missing; raises `OSError`, which names a file in their place."""
     check_no_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_folder_writable(folder: Path) -> None:
+    """Make a folder if it is missing; raises `OSError` if no file can be made in it."""
+    make_folder(folder)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def check_no_file(folder: Path) -> None:

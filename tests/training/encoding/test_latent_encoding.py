@@ -1,8 +1,12 @@
+import errno
+import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -279,6 +283,23 @@ def test_processes_that_are_not_connected_are_refused(
     alone = run(arguments)
     assert alone.returncode == 2
     assert "2 processes were launched, but accelerate has connected none" in alone.stderr
+
+
+def test_a_model_that_cannot_be_written_is_named_at_the_start_and_stays(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+
+    def refuse(dir: Path) -> None:  # the permissions of folders do not hold for root, who may run the tests
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    finished = run(command(tmp_path / "model", sounds, tmp_path / "out"))
+    assert finished.returncode == 0, finished.stderr
+    warning = "model cannot be written (Read-only file system): its config will have no statistics"
+    assert finished.stderr.index(warning) < finished.stderr.index("s of sound in")
+    assert json.loads((tmp_path / "model/config.json").read_text())["latents_mean"] is None
+    assert len(read_record(tmp_path / "out").latents_mean) == 2
 
 
 def test_another_model_does_not_go_on_in_the_folder(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
