@@ -178,6 +178,25 @@ def test_an_option_that_is_given_twice_is_named(
     assert capsys.readouterr().err == f"hf-audio-vae {verb}: {name} is given twice; give it once.\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["reconstruct", SPEECH, "--output_dir", ""], "--output_dir"),
+        (["generate", "MODEL", "--output_dir="], "--output_dir"),
+        (["encode", SPEECH, "--model", ""], "--model"),
+        (["evaluate", "MODEL", "--dataset_name", ""], "--dataset_name"),
+        (["inspect", "MODEL", "--data_files", "a.wav", ""], "--data_files"),
+        (["export", ""], "an argument"),
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(
+    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    expected = f"hf-audio-vae {arguments[0]}: {name} is empty; give a value, or leave it out.\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("below", ["", "folder"], ids=["the folder", "its parent"])
 @pytest.mark.parametrize(
     "arguments", [["export", "MODEL", "--format", "torch"], ["reconstruct", SPEECH, "--model", "MODEL"]]

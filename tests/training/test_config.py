@@ -52,6 +52,19 @@ def test_an_option_that_is_given_twice_is_named(arguments: list[str], tmp_path: 
         parse(write_recipe(tmp_path), "--config", recipe)
 
 
+@pytest.mark.parametrize("name", ["output_dir", "dataset_name", "validation_dataset_name"])
+def test_an_empty_path_is_not_the_working_directory(name: str, tmp_path: Path) -> None:
+    others = [] if name == "output_dir" else ["--output_dir", "out"]
+    refused = pytest.raises(ValueError, match=rf"invalid:\n  {name}: Value error, is empty; give a value")
+    for arguments in (["--" + name, ""], [f"--{name}="]):
+        with refused:
+            parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), *others, *arguments])
+    with refused:
+        recipe = str(write_recipe(tmp_path, **{name: ""}))
+        parse_config(AutoencoderTrainingConfig, ["--config", recipe, *others])
+    assert parse(write_recipe(tmp_path), "--dataset_config_name", "").dataset_config_name is None
+
+
 def test_a_recipe_that_is_no_file_is_named() -> None:
     with pytest.raises(ValueError, match=r"nowhere.yaml, which is not a file"):
         parse(Path("nowhere.yaml"))

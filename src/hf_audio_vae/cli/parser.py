@@ -25,6 +25,9 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
 
 
+TEXTS = ("--prompt", "--class_label")  # values that no file or name is made of
+
+
 class Parser(argparse.ArgumentParser):
     """A parser for one use whose options may be given once, and which names them in messages.
 
@@ -50,6 +53,17 @@ class Parser(argparse.ArgumentParser):
         if action.option_strings:
             self.option_names[action.dest] = action.option_strings[-1]
         return action
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; raises `ValueError` if one is empty, since an empty path is the working directory."""
+        option = "an argument"
+        for argument in args or ():
+            name, equals, value = argument.partition("=")
+            if argument.startswith("--"):
+                option = name
+            if option not in TEXTS and (not argument or (argument.startswith("--") and equals and not value)):
+                raise ValueError(f"{option} is empty; give a value, or leave it out.")
+        return super().parse_known_args(args, namespace)
 
     def name_options(self, message: str) -> str:
         """Name options where a message names arguments of Python: --variant instead of `variant` in backticks."""

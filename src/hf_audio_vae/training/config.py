@@ -5,7 +5,7 @@ train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --learning_rat
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -199,7 +199,7 @@ def _value(config_class: type[BaseModel], key: str, text: str) -> Any:
     """Read a value as YAML, but a name or a path as it is: `#`, quotes and brackets belong to it."""
     field = dict(_flat_fields(config_class)).get(key)
     kinds = _members(field.annotation) if field else set()
-    if not kinds & {str, Path} or text.lower() in ("null", "~", ""):
+    if not kinds & {str, Path} or text.lower() in ("null", "~") or (not text and NoneType in kinds):
         return parse_yaml(text, f"`--{key} {text}`")
     try:
         value = parse_yaml(text, key) if list[str] in kinds else text

@@ -48,6 +48,13 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
+    def _reject_empty_text(cls, value: object) -> object:
+        if value == "":  # as a path, it would be the working directory
+            raise ValueError("is empty; give a value")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
     def _reject_true_for_numbers(cls, value: object, info: ValidationInfo) -> object:
         annotation = cls.model_fields[str(info.field_name)].annotation
         return _reject_true(value) if annotation in (int, float, int | None, float | None) else value
