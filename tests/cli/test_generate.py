@@ -6,6 +6,7 @@ import torch
 from hf_audio_vae import AudioLatentDiffusionPipeline
 from hf_audio_vae.audio import read_audio, write_audio
 from hf_audio_vae.cli.main import main
+from hf_audio_vae.pipelines.token_generation import Prior
 from tests.pipelines.latent_parts import RATE, latent_diffusion
 
 
@@ -107,6 +108,22 @@ def test_a_model_that_is_no_pipeline_is_one_line_with_a_remedy(
     assert generate(folder / "vae", tmp_path) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae ")]
     assert f"no pipeline can be loaded from '{folder / 'vae'}'; name a folder or a Hub id with a `model_index" in line
+
+
+def test_a_checkpoint_of_a_training_run_is_named_with_the_folder_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "run/checkpoint-4"
+    (checkpoint / "ema").mkdir(parents=True)
+    (checkpoint / "trainer_state_0.json").write_text("{}")
+    (checkpoint / "ema/config.json").write_text("{}")
+    for name in (checkpoint, checkpoint / "ema"):
+        assert generate(name, tmp_path / "out") == 2
+        with pytest.raises(ValueError, match=f"{name} is a checkpoint .* the folder of the run, {tmp_path / 'run'},"):
+            Prior.from_pretrained(name)
+        (line,) = capsys.readouterr().err.splitlines()
+        expected = f"{name} is a checkpoint of a training run; name the folder of the run, {tmp_path / 'run'}, which"
+        assert expected in line
 
 
 def test_existing_sounds_are_replaced_only_if_it_is_asked_for(

@@ -5,6 +5,7 @@ from typing import Any
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # a folder for each model of this package, by its name
 DEFAULT_MODEL = "stft-vae-24khz"
+CHECKPOINT_STATE = "trainer_state_0.json"  # of the main process, in each checkpoint
 
 
 def model_location(name: str) -> str:
@@ -39,6 +40,17 @@ def check_subfolder(name: str | Path, subfolder: str | None) -> None:
         raise ValueError(f"the folder {name} has no `subfolder` {subfolder!r}; give another, or leave it out.")
     if not subfolder and (folder / "model_index.json").is_file() and not (folder / "config.json").is_file():
         raise ValueError(f"{name} is a pipeline; give the `subfolder` of its model, as 'vae'.")
+
+
+def check_no_checkpoint(name: str | Path) -> None:
+    """Raise `ValueError` if a folder is a checkpoint of a training run, or belongs to one, and so no complete model."""
+    folder = Path(name).resolve()
+    checkpoint = next((path for path in (folder, folder.parent) if (path / CHECKPOINT_STATE).is_file()), None)
+    if checkpoint is not None:
+        raise ValueError(
+            f"{name} is a checkpoint of a training run; name the folder of the run, {checkpoint.parent}, which holds "
+            f"the model after its last step."
+        )
 
 
 def located(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

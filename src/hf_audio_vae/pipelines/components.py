@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from hf_audio_vae.files.fingerprints import config_fingerprint
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.loading import load_checked
-from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.location import check_no_checkpoint, check_revision
 from hf_audio_vae.files.pretrained import read_config
 
 CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
@@ -45,14 +45,15 @@ def check_components(pipeline_class: type[DiffusionPipeline], name: str, options
         options (`Mapping`): Arguments of `from_pretrained`; components among them replace those of the folder.
 
     Raises:
-        ValueError: The index names a component of an unexpected library, which would be imported; a
-            configuration was changed; or see `load_checked`.
+        ValueError: The folder is a checkpoint of a training run; the index names a component of an unexpected library,
+            which would be imported; a configuration was changed; or see `load_checked`.
         OSError: There is no such folder or repository, or it has no safetensors files.
     """
     check_revision(name, options.get("revision"))
     try:
         index = pipeline_class.load_config(name, **{key: options[key] for key in HUB_OPTIONS if key in options})
     except OSError as error:
+        check_no_checkpoint(name)
         raise OSError(
             f"no pipeline can be loaded from {name!r}; name a folder or a Hub id with a `model_index.json`. {error}"
         ) from error

@@ -14,7 +14,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import config_fingerprint, values_fingerprint
 from hf_audio_vae.files.json_files import read_json
-from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.location import check_no_checkpoint, check_revision
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE, ScoreTokenizer
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
@@ -99,6 +99,7 @@ def load_tokens(
     check_revision(pretrained_model_name_or_path, revision)
     path = _file(pretrained_model_name_or_path, TOKENS_FILE, revision)
     if not path.is_file():
+        check_no_checkpoint(pretrained_model_name_or_path)
         raise ValueError(f"{pretrained_model_name_or_path} has no {TOKENS_FILE}: it is not a language model of codes.")
     try:
         content = read_json(path)
