@@ -43,7 +43,7 @@ def check_subfolder(name: str | Path, subfolder: str | None) -> None:
 
 
 def check_no_checkpoint(name: str | Path) -> None:
-    """Raise `ValueError` if a folder is a checkpoint of a training run, or belongs to one, and so no complete model."""
+    """Raise `ValueError` if a folder is a checkpoint of a training run, or belongs to one: no complete model."""
     folder = Path(name).resolve()
     checkpoint = next((path for path in (folder, folder.parent) if (path / CHECKPOINT_STATE).is_file()), None)
     if checkpoint is not None:
