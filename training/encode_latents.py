@@ -18,6 +18,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import InitProcessGroupKwargs
 from tqdm.auto import tqdm
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.evaluation.codes import has_codebooks
@@ -50,7 +51,8 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
 
 
 def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
-    """Return the record of the data set before encoding."""
+    """Return the record of the data set before encoding; raises `ValueError` if a row would have no frame."""
+    units_of("max_row_seconds", config.max_row_seconds, model.frame_rate, "frame")
     settings = {"weights": model_fingerprint(model), "source": config.source(), **config.location()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}

@@ -10,6 +10,7 @@ from functools import partial
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
@@ -43,11 +44,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
 
 def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, accelerator: Accelerator) -> CropStream:
     """Return endless batches of random crops for this process."""
-    crop_length = round(config.segment_seconds * model.sampling_rate)
-    if crop_length < 1:
-        raise ValueError(
-            f"`segment_seconds` {config.segment_seconds} is less than a sample at {model.sampling_rate} Hz."
-        )
+    crop_length = units_of("segment_seconds", config.segment_seconds, model.sampling_rate)
     source = load_audio_stream(
         config.dataset_name,
         config_name=config.dataset_config_name,
@@ -89,6 +86,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
         max_seconds=config.validation_seconds,
+        option="validation_seconds",
     )
     return [Clip(name, waveform) for name, waveform in clips]
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentStream, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
 from hf_audio_vae.files.loading import load_checked
@@ -65,9 +66,7 @@ def build_streams(
     config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin, accelerator: Accelerator
 ) -> tuple[LatentStream, LatentStream]:
     """Return streams of training latents for this process and of held-out latents."""
-    segment_frames = round(config.segment_seconds * vae.frame_rate)
-    if segment_frames < 1:
-        raise ValueError(f"`segment_seconds` {config.segment_seconds} is less than a frame at {vae.frame_rate:g} Hz.")
+    segment_frames = units_of("segment_seconds", config.segment_seconds, vae.frame_rate, "frame")
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,

@@ -215,9 +215,11 @@ def test_a_data_set_is_described_by_all_its_options(
     assert "has no configurations" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["inf", "nan", "0", "-1"])
+@pytest.mark.parametrize("text", ["inf", "nan", "0", "-1", "1e-9", "1e308"])
 def test_a_length_that_is_no_positive_number_is_refused(
     text: str, lively: str, speech: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", lively, "--dataset_name", speech, f"--max_seconds={text}"]) == 2
-    assert "--max_seconds" in capsys.readouterr().err.splitlines()[-1]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "--max_seconds is" in line
+    assert ".wav" not in line, "the file is not at fault"

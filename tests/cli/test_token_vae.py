@@ -75,6 +75,7 @@ def test_new_varied_and_interpolated_sounds_are_written(folders: dict[str, str],
         ("plain", ["--init_audio", str(DRUM)], "has no latents and does not accept --init_audio"),
         ("vae", ["--interpolate_to", str(DRUM)], "--interpolate_to has no effect without --init_audio"),
         ("vae", ["--init_audio", str(DRUM), "--interpolate_to", str(DRUM)], "`num_points` is 1; give 2 or more"),
+        ("vae", ["--seconds", "1e-9"], "--seconds is 1e-09, less than one sample at"),
         ("vae", ["--num_codes", "4"], "is not a language model of scores and does not accept --num_codes"),
     ],
 )

@@ -285,7 +285,7 @@ def test_a_data_set_of_one_item_trains(tmp_path: Path, options: dict[str, int]) 
 def test_a_crop_of_no_sample_is_one_line(tmp_path: Path) -> None:
     finished = run(command(write_recipe(tmp_path, segment_seconds=1e-9), tmp_path / "out"))
     assert finished.returncode == 2
-    assert "`segment_seconds` 1e-09 is less than a sample at 8000 Hz." in finished.stderr
+    assert "`segment_seconds` is 1e-09, less than one sample at 8000 Hz; give 0.000125 or more." in finished.stderr
 
 
 @pytest.mark.slow

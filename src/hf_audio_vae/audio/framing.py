@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 
 import torch.nn.functional as F
@@ -7,6 +8,34 @@ from torch import Tensor
 def frame_count(time: int, hop_length: int) -> int:
     """Number of frames of `hop_length` samples that cover `time` samples; the last one may be partial."""
     return (time + hop_length - 1) // hop_length  # not -(-a // b): ONNX rounds towards zero
+
+
+def units_of(option: str, seconds: float, rate: float, unit: str = "sample") -> int:
+    """Return the samples, or other units, of a duration that a user gives.
+
+    Args:
+        option (`str`): Name of the option in messages.
+        seconds (`float`): Its value.
+        rate (`float`): Units per second.
+        unit (`str`): What is counted.
+
+    Raises:
+        ValueError: The duration is less than one unit, or not finite.
+
+    Example:
+        >>> units_of("max_seconds", 1e-9, 16000)
+        Traceback (most recent call last):
+        ...
+        ValueError: `max_seconds` is 1e-09, less than one sample at 16000 Hz; give 6.25e-05 or more.
+    """
+    count = seconds * rate
+    if not math.isfinite(count):
+        raise ValueError(f"`{option}` is {seconds:g}, too long; give a number of seconds such as 30.")
+    if round(count) < 1:
+        raise ValueError(
+            f"`{option}` is {seconds:g}, less than one {unit} at {rate:g} Hz; give {1 / rate:.3g} or more."
+        )
+    return round(count)
 
 
 def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.cli.sound import load_coder, read_for
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel
@@ -35,7 +36,8 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
         prior.check_autoencoder(autoencoder)
         nn.Module.to(prior.model, device)
     seconds = arguments.audio_end_in_s or info.segment_units / info.frame_rates[0]
-    frames = max(math.ceil(round(seconds * info.frame_rates[0], 6)), 1)
+    units_of("audio_end_in_s", seconds, autoencoder.sampling_rate)
+    frames = math.ceil(round(seconds * info.frame_rates[0], 6))
 
     def read_codes(path: Path) -> Tensor:
         return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(device))
@@ -56,7 +58,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     if not bool(audios.isfinite().all()):
         raise ValueError("the generated sounds are NaN or infinite; check the weights of the models.")
     rate = autoencoder.sampling_rate
-    return audios[..., : max(round(seconds * rate), 1)].float().cpu(), rate
+    return audios[..., : round(seconds * rate)].float().cpu(), rate
 
 
 def given_latents(arguments: argparse.Namespace, prior: Prior, codes_of: Callable[[Path], Tensor]) -> Tensor | None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
@@ -89,6 +90,7 @@ def clip_starts(
     audio_channels: int,
     max_seconds: float,
     skipped: dict[str, str] | None = None,
+    option: str = "max_seconds",
 ) -> Iterator[tuple[str, Tensor]]:
     """Decode the start of every item in order, for validation.
 
@@ -98,6 +100,7 @@ def clip_starts(
         audio_channels (`int`): Target number of channels.
         max_seconds (`float`): Maximum length; longer items are cut.
         skipped (`dict[str, str]`, *optional*): Gets the items that cannot be read, with the reasons.
+        option (`str`): Name of `max_seconds` in messages.
 
     Yields:
         A name, and a waveform (audio_channels, time).
@@ -105,13 +108,15 @@ def clip_starts(
     Raises:
         AudioDecodeError: An item cannot be decoded, and `skipped` is not given.
         OSError: An item cannot be opened, and `skipped` is not given.
+        ValueError: `max_seconds` is less than one sample, or not finite.
     """
+    longest = units_of(option, max_seconds, sampling_rate)
     for row, example in enumerate(stream):
         item = example["audio"]
         name = item_name(item) if item else f"row {row} without audio"
         try:
             with open_item(item) as reader:
-                count = min(round(max_seconds * sampling_rate), resampled_length(reader, sampling_rate))
+                count = min(longest, resampled_length(reader, sampling_rate))
                 clip = read_checked_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
         except (AudioDecodeError, OSError) as error:
             if skipped is not None:

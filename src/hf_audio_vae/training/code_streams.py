@@ -5,6 +5,7 @@ from functools import partial
 from accelerate import Accelerator
 from pydantic import Field
 
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CodesRecord, CodeStream, load_latent_stream
 from hf_audio_vae.data.codes import TokenBatch
 from hf_audio_vae.tokens import CodesInfo
@@ -51,7 +52,7 @@ def code_streams(
         split=config.validation_dataset_split,
         revision=config.validation_dataset_revision,
     )
-    segment_units = max(round(config.segment_seconds * task.unit_rate), 1)
+    segment_units = units_of("segment_seconds", config.segment_seconds, task.unit_rate, "frame")
     if segment_units < task.learnt.shortest_window:
         shortest = task.learnt.shortest_window / task.unit_rate
         raise ValueError(

@@ -273,6 +273,15 @@ def test_two_real_processes_lose_nothing(undisturbed: tuple[Path, Path], tmp_pat
     assert read_record(tmp_path).latents_std == read_record(expected).latents_std
 
 
+@pytest.mark.parametrize(("seconds", "reason"), [("1e-9", "less than one frame at"), ("1e308", "too long")])
+def test_a_row_of_no_frame_is_refused_by_its_option(
+    seconds: str, reason: str, undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    finished = run(command(undisturbed[0], REPO / "data/held_out", tmp_path, "--max_row_seconds", seconds))
+    assert finished.returncode == 2
+    assert f"error: `max_row_seconds` is {float(seconds):g}, {reason}" in finished.stderr
+
+
 def test_processes_that_are_not_connected_are_refused(
     undisturbed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,6 +159,7 @@ def test_training_goes_on_from_a_model(material: Path, tmp_path: Path) -> None:
         ({"upsample_from_level": 1}, "`upsample_from_level` has to be coarser than `level`"),
         ({"level": 0, "upsample_from_level": 1}, "`order` applies to a level without `upsample_from_level`"),
         ({"segment_seconds": 0.02}, "crops of 2 frames are too short for 2 delayed codebooks; .* to 0.03 at least"),
+        ({"segment_seconds": 1e-9}, "`segment_seconds` is 1e-09, less than one frame at"),
         ({"level": 3}, "there is no level 3; the codes have the levels 0"),
         ({"model": {"vocab_size": 4}}, r"`model` has \['vocab_size'\], which are derived"),
         ({"order": "parallel"}, "order: Input should be 'flattened', 'delayed' or 'coarse_to_fine'"),
