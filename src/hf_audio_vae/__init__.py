@@ -1,5 +1,8 @@
 """Audio autoencoders for the Hugging Face ecosystem."""
 
+import hf_audio_vae.interpreter  # noqa: F401  # before any other import
+
+# isort: split
 from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
 
 from hf_audio_vae.models import (

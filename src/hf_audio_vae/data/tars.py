@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import datasets
 import pyarrow as pa
@@ -227,8 +227,7 @@ def _opened(path: str) -> Iterator[tarfile.TarFile]:
 
 def _check_end(path: str, archive: tarfile.TarFile) -> None:
     """Raise `ValueError` if a tar file that was read to its end mark has members after it."""
-    file = archive.fileobj
-    assert file is not None
+    file = cast(BinaryIO, archive.fileobj)
     file.seek(archive.offset)
     while block := file.read(READ_BYTES):
         if block.strip(b"\0"):
