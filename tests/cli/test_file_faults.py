@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -144,6 +145,18 @@ def test_pipes_are_never_waited_for(verb: str, model: str, tmp_path: Path, capsy
         assert main([verb, *command]) == 2
         (line,) = errors(capsys)
         assert "is a pipe, a socket or a device" in line
+
+
+@pytest.mark.parametrize("encoding", ["DWVW_16", "DWVW_24"])
+def test_an_encoding_that_cannot_be_decoded_is_named_with_the_file_and_a_remedy(
+    encoding: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.aiff"
+    soundfile.write(path, noise(4000)[0].numpy(), RATE, format="AIFF", subtype=encoding)
+    assert main(["encode", str(path), "--model", model, "--output_dir", str(tmp_path / "out")]) == 2
+    (line,) = errors(capsys)
+    assert line.startswith(f"hf-audio-vae encode: {path}: the audio cannot be decoded (")
+    assert line.endswith("; convert it to PCM, or use an intact copy.")
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "inspect"])

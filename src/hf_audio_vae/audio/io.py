@@ -95,7 +95,7 @@ def open_audio(source: str | Path | bytes, *, thorough: bool = False) -> Iterato
                     raise AudioDecodeError("the audio has no samples; leave it out.")
                 yield reader
         except soundfile.LibsndfileError as error:
-            raise AudioDecodeError(f"the audio cannot be decoded: {error.error_string}") from error
+            raise _undecodable(error) from error
 
 
 def read_audio(source: str | Path | bytes) -> tuple[Tensor, int]:
@@ -162,6 +162,11 @@ def _warn_of_open_end(name: str) -> None:
     logger.warning("%s has no end mark. All of its pages are read; the sound may go on in a whole copy.", name)
 
 
+def _undecodable(error: soundfile.LibsndfileError) -> AudioDecodeError:
+    reason = error.error_string.rstrip(".")
+    return AudioDecodeError(f"the audio cannot be decoded ({reason}); convert it to PCM, or use an intact copy.")
+
+
 def _open_reader(stream: BinaryIO) -> AudioReader:
     try:
         return _SoundFileReader(stream)
@@ -206,7 +211,7 @@ class _SoundFileReader:
             self._file.seek(start - skipped)
             samples = np.concatenate(list(self._blocks(skipped + count)))[skipped:]
         except soundfile.LibsndfileError as error:
-            raise AudioDecodeError(f"the audio cannot be decoded: {error.error_string}") from error
+            raise _undecodable(error) from error
         return torch.from_numpy(np.ascontiguousarray(samples.T))  # (time, channels) -> (channels, time)
 
     def _read_on(self, start: int, count: int) -> Tensor:
