@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.audio import read_audio, write_audio
 from hf_audio_vae.cli.main import main
+from hf_audio_vae.data.clips import random_crop
 from hf_audio_vae.evaluation.metrics import reconstruction_metrics
 from tests.cli.files import FILE_VERBS, RATE, in_child, noise
 
@@ -41,6 +42,35 @@ def test_the_shortest_sounds_are_coded_or_refused_by_name(
     written, written_rate = read_audio(tmp_path / "out/a.reconstruction.wav")
     assert written_rate == RATE
     assert written.shape == (1, round(count * RATE / rate))
+
+
+def test_verbs_and_training_name_the_file_whose_channels_cancel(
+    model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning = "its 2 channels cancel, and their mean is more than 60 dB below them; invert the phase of one."
+    (tmp_path / "data").mkdir()
+    write_audio(path := tmp_path / "data" / f"{tmp_path.name}.wav", torch.cat([noise(4000), -noise(4000)]), RATE)
+    assert main(["encode", str(path), "--model", model, "--output_dir", str(tmp_path / "out")]) == 0
+    assert caplog.messages == [f"{path.name}: {warning}"]
+    assert main(["evaluate", "--model", model, "--dataset_name", str(path.parent)]) == 0
+    random_crop({"bytes": path.read_bytes(), "path": None}, 1000, 0, sampling_rate=RATE, audio_channels=1)
+    assert [message.partition(": ")[2] for message in caplog.messages] == 3 * [warning]
+
+
+@pytest.mark.parametrize("verb", [*FILE_VERBS, "evaluate"])
+def test_a_rate_that_no_sound_has_is_refused_with_the_file(
+    verb: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    write_audio(path := tmp_path / "data/a.wav", noise(4000), 79)
+    source = ["--dataset_name", str(path.parent)] if verb == "evaluate" else [str(path), "--output_dir", str(tmp_path)]
+    assert main([verb, *source, "--model", model]) == 2
+    assert (
+        "a.wav: the audio has a sampling rate of 79 Hz, less than 1/100 of 8000 Hz; correct the rate in its header"
+        in (capsys.readouterr().err)
+    )
+    write_audio(path, noise(400), 80)
+    assert main([verb, *source, "--model", model]) == 0
 
 
 @pytest.mark.parametrize("verb", FILE_VERBS)

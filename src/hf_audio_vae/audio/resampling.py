@@ -8,6 +8,7 @@ from hf_audio_vae.audio.io import AudioReader
 
 # Samples of the lower rate read around a crop. From 128 on, crops match the resampled whole file within 1e-7.
 FILTER_REACH = 256
+MAX_UPSAMPLING = 100  # of a file; a file of a lower rate is no sound, or its header is wrong
 
 
 def resample(waveform: Tensor, orig_rate: int, new_rate: int) -> Tensor:
@@ -57,6 +58,15 @@ def convert_channels(waveform: Tensor, audio_channels: int) -> Tensor:
     )
 
 
+def check_rates(file_rate: int, sampling_rate: int) -> None:
+    """Raise `ValueError` if the rate of a file is less than 1/100 of the rate that it is to be resampled to."""
+    if sampling_rate > MAX_UPSAMPLING * file_rate:
+        raise ValueError(
+            f"the audio has a sampling rate of {file_rate} Hz, less than 1/{MAX_UPSAMPLING} of {sampling_rate} Hz; "
+            f"correct the rate in its header, or leave it out."
+        )
+
+
 def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int, audio_channels: int) -> Tensor:
     """Read a crop at another rate and channel count, decoding only the part of the file that it depends on.
 
@@ -73,8 +83,9 @@ def read_crop(reader: AudioReader, start: int, count: int, *, sampling_rate: int
         `torch.Tensor` of shape `(audio_channels, time)`: `time` is `count`, or less if the file ends earlier.
 
     Raises:
-        ValueError: The channels cannot be converted.
+        ValueError: The channels cannot be converted, or the rate of the file is too low, see `check_rates`.
     """
+    check_rates(reader.sampling_rate, sampling_rate)
     if reader.sampling_rate == sampling_rate:
         return convert_channels(reader.read(start, count), audio_channels)
     divisor = math.gcd(reader.sampling_rate, sampling_rate)

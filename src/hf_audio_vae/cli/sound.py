@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio, read_crop
+from hf_audio_vae.audio.downmix import noticing_cancellation
 from hf_audio_vae.audio.io import AudioReader
+from hf_audio_vae.audio.resampling import check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.files.location import DEFAULT_MODEL
@@ -198,6 +200,8 @@ def open_sound(model: AutoencoderModel, path: Path) -> Iterator[Sound]:
         with errors_with_path(path):
             reader = stack.enter_context(open_audio(path, thorough=True))
             convert_channels(torch.zeros(reader.audio_channels, 1), channels)
+            check_rates(reader.sampling_rate, rate)
+        reader = stack.enter_context(noticing_cancellation(reader, channels, lambda: name))
         sound = Sound(path, reader, model)
         if sound.num_samples < 1:
             raise UnusableFileError(f"{path} is shorter than one sample at the model's rate, {rate} Hz.")

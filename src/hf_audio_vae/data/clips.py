@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import PurePath
 from typing import TypedDict
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.audio.downmix import noticing_cancellation
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
@@ -75,7 +77,7 @@ def random_crop(
         AudioDecodeError: The item cannot be decoded, its channels cannot be converted, or it is not finite.
         OSError: The file cannot be opened.
     """
-    with open_item(item) as reader:
+    with open_item(item) as opened, noticing_cancellation(opened, audio_channels, partial(item_name, item)) as reader:
         surplus = resampled_length(reader, sampling_rate) - crop_length
         start = int(np.random.default_rng(seed).integers(surplus + 1)) if surplus > 0 else 0
         count = min(crop_length, crop_length + surplus)
@@ -115,7 +117,10 @@ def clip_starts(
         item = example["audio"]
         name = item_name(item) if item else f"row {row} without audio"
         try:
-            with open_item(item) as reader:
+            with (
+                open_item(item) as opened,
+                noticing_cancellation(opened, audio_channels, partial(str, name)) as reader,
+            ):
                 count = min(longest, resampled_length(reader, sampling_rate))
                 clip = read_checked_crop(reader, 0, count, sampling_rate=sampling_rate, audio_channels=audio_channels)
         except (AudioDecodeError, OSError) as error:

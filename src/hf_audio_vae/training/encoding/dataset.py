@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.audio.downmix import noticing_cancellation
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import EncodedItem, is_url, open_item, read_checked_crop
@@ -167,7 +168,10 @@ def _encode_rows(encoder: RowEncoder, example: Mapping[str, Any], item: Item, re
     """
     row_frames = max(round(record.max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
     audio_format = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
-    with _opened(example["audio"]) as reader:
+    with (
+        _opened(example["audio"]) as opened,
+        noticing_cancellation(opened, encoder.audio_channels, lambda: item.name) as reader,
+    ):
         time = resampled_length(reader, encoder.sampling_rate)
         if time < 1:
             raise AudioDecodeError(f"the audio is shorter than one sample at {encoder.sampling_rate} Hz.")
