@@ -52,6 +52,15 @@ def test_an_option_that_is_given_twice_is_named(arguments: list[str], tmp_path: 
         parse(write_recipe(tmp_path), "--config", recipe)
 
 
+@pytest.mark.parametrize(
+    "option", ["validation_dataset_name", "validation_dataset_split", "validation_data_files", "data_files"]
+)
+def test_one_other_option_makes_other_validation_data(option: str, tmp_path: Path) -> None:
+    same = {"dataset_name": "data", "validation_dataset_name": "data/"}
+    assert parse(write_recipe(tmp_path, **same)).validates_on_training_data()
+    assert not parse(write_recipe(tmp_path, **same | {option: "other"})).validates_on_training_data()
+
+
 @pytest.mark.parametrize("name", ["output_dir", "dataset_name", "validation_dataset_name"])
 def test_an_empty_path_is_not_the_working_directory(name: str, tmp_path: Path) -> None:
     others = [] if name == "output_dir" else ["--output_dir", "out"]

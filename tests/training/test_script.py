@@ -306,6 +306,16 @@ def test_a_closed_pipe_ends_a_script_without_an_error() -> None:
     assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, "")
 
 
+def test_a_warmup_beyond_the_end_and_validation_on_training_data_are_told_at_the_start(tmp_path: Path) -> None:
+    data = str(REPO / "data/held_out")
+    options = {"dataset_name": data + "/../held_out", "validation_dataset_name": data, "lr_warmup_steps": 2}
+    finished = run(command(write_recipe(tmp_path, max_train_steps=1, **options), tmp_path / "out"))
+    assert finished.returncode == 0, finished.stderr
+    start = finished.stderr.partition("wrote ")[0]
+    assert "`lr_warmup_steps` is 2, more than the updates of a network, 1: the learning rate stays below" in start
+    assert f"the validation data is the training data, {data}/../held_out: " in start
+
+
 def test_processes_that_are_not_connected_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", "out"])
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -101,6 +101,13 @@ class TrainingConfig(Section):
         values = {name: getattr(self, name) for name in self.lasting() if name.endswith(LOCATIONS)}
         return {name: checksum for name, value in values.items() if (checksum := listing_checksum(value))}
 
+    def validates_on_training_data(self) -> bool:
+        """Whether all options that name the validation data have the values of those that name the training data."""
+        names = [name for name in type(self).model_fields if hasattr(self, f"validation_{name}")]
+        names.remove("dataset_name")
+        same_options = all(getattr(self, name) == getattr(self, f"validation_{name}") for name in names)
+        return same_options and Path(self.dataset_name).resolve() == Path(self.validation_dataset_name).resolve()
+
     def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
         reasons: dict[str, str] = {}

@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
 
 from hf_audio_vae.training.config import TrainingConfig
+
+logger = get_logger(__name__)
 
 
 @dataclass(eq=False)
@@ -88,6 +91,11 @@ def prepare_learner(
         weight_decay=config.adam_weight_decay,
         fused=accelerator.scaler is None,  # a fused step hides from accelerate that the scaler skipped it
     )
+    if config.lr_warmup_steps > steps and config.lr_scheduler != "constant":
+        logger.warning(
+            f"`lr_warmup_steps` is {config.lr_warmup_steps}, more than the updates of a network, {steps}: the learning "
+            f"rate stays below {learning_rate:g}"
+        )
     lr_scheduler = get_scheduler(
         config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
     )

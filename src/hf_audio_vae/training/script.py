@@ -74,6 +74,11 @@ def training_session(
     with lock, _one_line_for_threads(config.output_dir):
         if accelerator.is_main_process:
             check_output_folder(config, files)
+            if config.validates_on_training_data():
+                logger.warning(
+                    "the validation data is the training data, %s: its metrics say nothing about other sound",
+                    config.dataset_name,
+                )
         if config.push_to_hub and accelerator.is_main_process:
             config = config.model_copy(update={"hub_model_id": prepare_repository(config)})
         yield config, accelerator
