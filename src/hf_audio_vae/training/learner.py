@@ -93,8 +93,8 @@ def prepare_learner(
     )
     if config.lr_warmup_steps > steps and config.lr_scheduler != "constant":
         logger.warning(
-            f"`lr_warmup_steps` is {config.lr_warmup_steps}, more than the updates of a network, {steps}: the learning "
-            f"rate stays below {learning_rate:g}"
+            f"`lr_warmup_steps` is {config.lr_warmup_steps}, more than the updates of a network, {steps}: the "
+            f"learning rate stays below {learning_rate:g}"
         )
     lr_scheduler = get_scheduler(
         config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=steps
