@@ -196,7 +196,7 @@ def test_null_and_unreadable_cells_of_a_validation_set_are_refused_or_collected(
     skipped: dict[str, str] = {}
     clips = list(clip_starts(load_audio_stream(str(folder), audio_column="sound"), **target, skipped=skipped))
     assert len(clips) == 1
-    assert [reason.split(":")[0] for reason in skipped.values()] == [
+    assert [reason.split(" (")[0] for reason in skipped.values()] == [
         "it has neither bytes nor a path.",
         "the audio cannot be decoded",
     ]

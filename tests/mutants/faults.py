@@ -240,8 +240,8 @@ DATA = (
     ),
     Fault(
         "data/clips.py",
-        "min(round(max_seconds * sampling_rate)",
-        "min(round(max_seconds * reader.sampling_rate)",
+        "min(longest, ",
+        "min(round(max_seconds * reader.sampling_rate), ",
         "data/test_clips.py::test_whole_clips_are_the_start_of_every_item",
     ),
     Fault(
@@ -413,13 +413,13 @@ COMMANDS = (
     ),
     Fault(
         "cli/code_sounds.py",
-        "max(math.ceil(",
-        "max(math.floor(",
+        "frames = math.ceil(",
+        "frames = math.floor(",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
         "cli/code_sounds.py",
-        "audios[..., : max(round(seconds * rate), 1)]",
+        "audios[..., : round(seconds * rate)]",
         "audios",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
