@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from hf_audio_vae import TokenVAE, TokenVAEConfig
 from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.models.token_vae.conditioning import ADDED
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.tokens import CodeTokens
 from hf_audio_vae.tokens.constraint import CodeConstraint
@@ -216,6 +217,22 @@ def test_latents_not_given_are_drawn_from_the_prior() -> None:
     made = model.generate(torch.ones(8, 1, dtype=torch.int64), do_sample=False, max_new_tokens=12, eos_token_id=None)
     assert len({tuple(row.tolist()) for row in made}) > 2
     assert model.generate(max_new_tokens=2).shape[0] == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("num_latents", [1, 16])
+def test_latents_are_no_larger_than_the_embeddings_of_a_new_model(way: str, num_latents: int) -> None:
+    sizes = {"vocab_size": 15, "n_embd": 64, "n_layer": 1, "n_head": 2}
+    decoder = {"model_type": "gpt2", **sizes, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    model = TokenVAE(tiny_config(decoder=decoder, conditioning=way, num_latents=num_latents, latent_channels=32))
+    seed = torch.Generator().manual_seed(0)
+    latents = model.sample_latents(200, seed)
+    inputs = model.conditioning.inputs(
+        latents, torch.ones(200, 1, dtype=torch.int64), model.get_input_embeddings(), first=True
+    )
+    added = inputs[ADDED] if way == "in_attention" else inputs["inputs_embeds"][:, :num_latents]
+    scale = added.std() / model.get_input_embeddings().weight.std()
+    assert 0.8 < scale < 1.25
 
 
 @pytest.mark.slow

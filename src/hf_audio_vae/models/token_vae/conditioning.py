@@ -6,7 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+EMBEDDING_STD = 0.02  # of a new embedding, by default
 ADDED = "added_to_hidden_states"  # argument of the decoder, which passes it on to each of its layers
+
+
+class LatentProjection(nn.Linear):
+    """A projection that makes latents of the prior as large as the embeddings of a new model of transformers.
+
+    Larger ones hide the embeddings: the decoder then learns slowly which token follows which.
+    """
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        nn.init.normal_(self.weight, std=EMBEDDING_STD * self.in_features**-0.5)
+        nn.init.zeros_(self.bias)
 
 
 class Conditioning(nn.Module, ABC):
@@ -43,7 +57,7 @@ class PrefixConditioning(Conditioning):
 
     def __init__(self, latent_channels: int, num_latents: int, hidden_size: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(latent_channels, hidden_size)
+        self.projection = LatentProjection(latent_channels, hidden_size)
 
     @staticmethod
     def prefix_length(num_latents: int) -> int:
@@ -66,7 +80,7 @@ class InAttentionConditioning(Conditioning):
 
     def __init__(self, latent_channels: int, num_latents: int, hidden_size: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(latent_channels * num_latents, hidden_size)
+        self.projection = LatentProjection(latent_channels * num_latents, hidden_size)
 
     def attach(self, decoder: nn.Module, num_layers: int) -> None:
         """Make each layer add what the decoder was given; the hook holds nothing, so the decoder can be copied."""

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from hf_audio_vae.models.inputs import check_latents
-from hf_audio_vae.models.token_vae.conditioning import CONDITIONINGS
+from hf_audio_vae.models.token_vae.conditioning import CONDITIONINGS, LatentProjection
 from hf_audio_vae.models.token_vae.configuration_token_vae import TokenVAEConfig
 from hf_audio_vae.models.token_vae.outputs import TokenVAEOutput
 from hf_audio_vae.models.transformers_model import TransformersModelMixin
@@ -75,7 +75,7 @@ class TokenVAE(TransformersModelMixin, PreTrainedModel, GenerationMixin):  # typ
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise weights of the layers between encoder and decoder that were not loaded."""
-        if isinstance(module, AttentionPooling):
+        if isinstance(module, AttentionPooling | LatentProjection):
             module.reset_parameters()
         else:
             super()._init_weights(module)
