@@ -43,7 +43,7 @@ def layers_of(network: nn.Module) -> tuple[nn.Module, ...] | None:
 
 def is_recurrent(module: nn.Module) -> bool:
     """Whether a module contains an RNN, whose outputs depend on all earlier inputs."""
-    return any(isinstance(layer, nn.RNNBase) for layer in module.modules())
+    return any(isinstance(layer, nn.RNNBase) or getattr(layer, "is_recurrent", False) for layer in module.modules())
 
 
 class Stack(nn.Module, ABC):

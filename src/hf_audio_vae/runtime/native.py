@@ -1,4 +1,4 @@
-"""The kernels of `kernels.c`: compiled on first use and stored in the assets folder of Hugging Face's cache.
+"""The kernels of `kernels.c` and `wavenet.c`: compiled on first use and stored in the assets folder of Hugging Face's cache.
 
 This requires a C compiler with OpenMP: `cc`, or the environment variable `CC`. `CC=false` disables the kernels.
 
@@ -27,13 +27,13 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("vectors.h", "kernels.c", "wavenet.c")]
 OPTIONS = ("-O3", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # for gcc and clang; for clang on ARM
 SECONDS_TO_COMPILE = 120
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 MAX_STORED = 16  # libraries in the cache: one for each type, compiler and processor
-# Arguments of the functions in `kernels.c`, by name: pointers and longs.
+# Arguments of the functions in C, by name: pointers and longs.
 ARGUMENTS = {
     "width": "",
     "unit_scratch": "ll",
@@ -42,6 +42,7 @@ ARGUMENTS = {
     "activate": "ppllppl",
     "convolve": "pllllpppplll",
     "residual_unit": "ppllllpppppppppl",
+    "wavenet_frame": "ppppppppppppl",
 }
 TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long}
 
@@ -67,7 +68,7 @@ class NativeKernels:
     """Matrix products, convolutions, residual units and Snake, compiled for this processor; use torch's thread count.
 
     Args:
-        library (`ctypes.CDLL`): The compiled `kernels.c`.
+        library (`ctypes.CDLL`): The compiled sources.
         dtype (`torch.dtype`): Type of the factors: `torch.float32` or `torch.bfloat16`. Sums are float32.
     """
 
@@ -129,7 +130,7 @@ class NativeKernels:
         self.call("residual_unit", x, y, *y.shape, left, dilation, *taps, *last, scratch)
 
     def call(self, name: str, *arguments: Tensor | int | None) -> None:
-        """Call a kernel by its name in `kernels.c`; the number of threads is appended as the last argument.
+        """Call a kernel by its name in C; the number of threads is appended as the last argument.
 
         Raises:
             ValueError: A tensor is not on the CPU or not contiguous. Sizes are not checked.
@@ -174,7 +175,7 @@ def compiled(options: tuple[str, ...]) -> ctypes.CDLL:
     ).stdout
     # Machines may share a cache.
     processor = [f"{name}={value}" for name, value in sorted(torch.cpu.get_capabilities().items())]
-    key_parts = SOURCE.read_bytes(), version, " ".join([*compiler, *options, *processor]).encode()
+    key_parts = *(source.read_bytes() for source in SOURCES), version, " ".join([*compiler, *options, *processor]).encode()
     key = _digest(b"\0".join(key_parts))[:32]
     binary: bytes | None = None
     try:
@@ -248,11 +249,14 @@ def _store(folder: Path, key: str, binary: bytes) -> None:
 
 def _compile(command: list[str]) -> bytes:
     """Compile the source and return the library."""
-    logger.info("compiling %s with %s", SOURCE, command[0])
+    logger.info("compiling %s with %s", SOURCES[1].parent, command[0])
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "kernels.so"
         subprocess.run(
-            [*command, str(SOURCE), "-o", str(path)], capture_output=True, check=True, timeout=SECONDS_TO_COMPILE
+            [*command, *map(str, SOURCES[1:]), "-lm", "-o", str(path)],
+            capture_output=True,
+            check=True,
+            timeout=SECONDS_TO_COMPILE,
         )
         return path.read_bytes()
 

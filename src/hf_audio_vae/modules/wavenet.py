@@ -1,0 +1,91 @@
+"""Encoder and decoder of gated dilated convolutions, as in WaveNet (van den Oord et al., arXiv:1609.03499)."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
+from hf_audio_vae.modules.dilated import StridedConv1d
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
+
+
+class GatedUnit(Residual):
+    """Dilated 3-tap convolution, gate, 1-tap convolution, plus the input; (batch, channels, time) -> same."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = StridedConv1d(channels, 2 * channels, 3, dilation=dilation)
+        self.conv2 = StridedConv1d(channels, channels, 1)
+        self.gate = Gate()
+        self.shortcut = nn.Identity()
+
+    def branch(self) -> tuple[nn.Module, ...]:
+        return self.conv1, self.gate, self.conv2
+
+
+class GatedStage(Stack):
+    """A strided convolution, then gated units; (batch, in_channels, time) -> (batch, channels, time / stride)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, dilations: Iterable[int]) -> None:
+        super().__init__()
+        self.conv = StridedConv1d(in_channels, channels, 2 * stride, stride=stride)
+        self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.conv, *self.units)
+
+
+class WaveNetEncoder(CheckpointedStack):
+    """(batch, audio_channels, frames * hop_length) -> (batch, out_channels, frames).
+
+    Args:
+        audio_channels (`int`): Channels of the waveform.
+        channels (`int`): Channels of all layers.
+        strides (`tuple[int, ...]`): Stride of each stage.
+        dilations (`tuple[int, ...]`): Dilations of the units of each stage.
+        out_channels (`int`): Channels of the frames.
+    """
+
+    def __init__(
+        self,
+        audio_channels: int,
+        channels: int,
+        strides: tuple[int, ...],
+        dilations: tuple[int, ...],
+        out_channels: int,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            GatedStage(channels if i else audio_channels, channels, stride, dilations)
+            for i, stride in enumerate(strides)
+        )
+        self.conv_out = StridedConv1d(channels, out_channels, 3)
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (*self.stages, self.conv_out)
+
+
+class WaveNetDecoder(CheckpointedStack):
+    """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), sample by sample.
+
+    Args:
+        latent_channels (`int`): Channels of the latents.
+        channels (`int`): Channels of the layers at the frame rate.
+        dilations (`tuple[int, ...]`): Dilations of the units at the frame rate.
+        wavenet (`AutoregressiveWaveNet`): Network that generates the samples of the frames.
+    """
+
+    def __init__(
+        self, latent_channels: int, channels: int, dilations: tuple[int, ...], wavenet: AutoregressiveWaveNet
+    ) -> None:
+        super().__init__()
+        self.conv_in = StridedConv1d(latent_channels, channels, 3)
+        self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
+        self.wavenet = wavenet
+
+    def frame_layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers at the frame rate."""
+        return (self.conv_in, *self.units)
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (*self.frame_layers(), self.wavenet)
