@@ -18,6 +18,8 @@ from hf_audio_vae.models import (
     WaveformVQVAE,
     WaveformVQVAEConfig,
     WaveformVQVAEFeatureExtractor,
+    WaveVAE,
+    WaveVAEConfig,
 )
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.registration import register
@@ -29,6 +31,8 @@ __all__ = [
     "STFTVAE",
     "AudioLatentDiffusionPipeline",
     "HierarchicalVQVAE",
+    "WaveVAE",
+    "WaveVAEConfig",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
     "MelVAE",

@@ -51,11 +51,14 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
         """Build a model whose every parameter is random, so that none hides behind a zero or a one."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model = self.model_class(**{**self.config, **changes}).to(dtype).eval()
+            model = self.new({**self.config, **changes}).to(dtype).eval()
         generator = seeded()
         for parameter in model.parameters():
             parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
         return model
+
+    def new(self, config: dict[str, Any]) -> Any:
+        return self.model_class(**config)
 
     def waveform(self, time: int, batch: int = 1, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
         shape = (batch, self.config["audio_channels"], time)
@@ -245,7 +248,7 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
         loaded = self.model_class.from_pretrained(tmp_path)
         assert not loaded.training
         for name in self.config:
-            assert as_tuple(loaded.config[name]) == self.config[name]
+            assert as_tuple(getattr(loaded.config, name)) == self.config[name]
         state = model.state_dict()
         assert state.keys() == loaded.state_dict().keys()
         assert all(torch.equal(state[name], value) for name, value in loaded.state_dict().items())

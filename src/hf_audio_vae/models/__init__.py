@@ -19,6 +19,8 @@ from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.token_vae.configuration_token_vae import TokenVAEConfig
 from hf_audio_vae.models.token_vae.modeling_token_vae import TokenVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
+from hf_audio_vae.models.wave_vae.configuration_wave_vae import WaveVAEConfig
+from hf_audio_vae.models.wave_vae.modeling_wave_vae import WaveVAE
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.configuration_waveform_vqvae import WaveformVQVAEConfig
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
@@ -29,6 +31,8 @@ __all__ = [
     "STFTVAE",
     "AutoencoderModel",
     "HierarchicalVQVAE",
+    "WaveVAE",
+    "WaveVAEConfig",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
     "MelVAE",

@@ -13,6 +13,7 @@ from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import H
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
+from hf_audio_vae.models.wave_vae.modeling_wave_vae import WaveVAE
 from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
@@ -24,6 +25,7 @@ FAMILIES: dict[str, type[AutoencoderModel]] = {
     "SpectrogramVAE": SpectrogramVAE,
     "WaveformVQVAE": WaveformVQVAE,
     "HierarchicalVQVAE": HierarchicalVQVAE,
+    "WaveVAE": WaveVAE,
 }
 # Other classes, and the families that read their folders unchanged.
 READ_AS: dict[str, type[AutoencoderModel]] = {"AutoencoderOobleck": WaveformVAE, "MelVAE": SpectrogramVAE}

@@ -69,7 +69,7 @@ class FrameGenerator(nn.Module, ABC):
 
     @abstractmethod
     def conditions(self, frames: Tensor) -> Tensor:
-        """(batch, frame_channels, frames) -> (batch, frames, layers, 2 * channels)"""
+        """(batch, frame_channels, frames) -> (batch, frames, layers, 2 * channels)."""
 
     @abstractmethod
     def new_state(self, batch: int) -> GenerationState:
@@ -219,7 +219,9 @@ class AutoregressiveWaveNet(FrameGenerator):
         return LayerWeights(
             gates=(past, present),
             gate_biases=biases + torch.einsum("loik,li->lo", gates, left_out),
-            residuals=torch.stack([*(_matrix(conv) for conv in residuals), gates.new_zeros(self.channels, self.channels)]),
+            residuals=torch.stack(
+                [*(_matrix(conv) for conv in residuals), gates.new_zeros(self.channels, self.channels)]
+            ),
             skips=torch.stack([_matrix(block.skip) for block in blocks]) * scale,
             skip_bias=torch.stack([block.skip.bias for block in blocks]).sum(dim=0) * scale,
             left_out=left_out,

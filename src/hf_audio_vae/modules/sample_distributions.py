@@ -51,7 +51,7 @@ class SampleDistribution(ABC):
         """
 
     def split(self, parameters: Tensor, channels: int) -> Tensor:
-        """(batch, channels * num_parameters, ...) -> (batch, channels, num_parameters, ...)"""
+        """(batch, channels * num_parameters, ...) -> (batch, channels, num_parameters, ...)."""
         return parameters.unflatten(1, (channels, self.num_parameters))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
 from hf_audio_vae.modules.dilated import StridedConv1d

@@ -116,6 +116,9 @@ class Coder(Protocol):
     def with_layers(self, layers: "WholeCoder") -> "Coder":
         """Return this coder with `layers` to run the model's own layers."""
 
+    def network(self, network: nn.Module) -> nn.Module:
+        """Return the form of an encoder or decoder that this coder runs."""
+
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """Encode a waveform, padded with zeros to a whole frame; (batch, in, time) -> (batch, out, frames)."""
 
@@ -142,6 +145,10 @@ class WholeCoder:
     def with_layers(self, layers: "WholeCoder") -> Coder:
         """Return `layers`."""
         return layers
+
+    def network(self, network: nn.Module) -> nn.Module:
+        """Return the network itself."""
+        return network
 
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """As `Coder`."""

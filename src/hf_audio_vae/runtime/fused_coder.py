@@ -17,6 +17,7 @@ from hf_audio_vae.runtime.chunking import Frames
 from hf_audio_vae.runtime.coders import Coder, Coding, WholeCoder
 from hf_audio_vae.runtime.forking import survive_forks
 from hf_audio_vae.runtime.fused.stack import FusedStack
+from hf_audio_vae.runtime.fused.wavenet import compile_wavenets
 from hf_audio_vae.runtime.native import native_kernels
 
 logger = logging.getLogger(__name__)
@@ -98,10 +99,15 @@ class FusedCoder:
         """Return this coder with `layers` to run the model's own layers."""
         return FusedCoder(layers, self.networks)
 
+    def network(self, network: nn.Module) -> nn.Module:
+        """As `Coder`: the copy with folded weights, if there is one."""
+        form = self._form(network, None)
+        return network if form is None or form.folded is None else form.folded
+
     def encode(self, coding: Coding, waveform: Tensor) -> Any:
         """As `Coder`."""
         survive_forks()
-        form = self._form(coding, waveform)
+        form = self._form(coding.network, waveform)
         if form is None:
             return self.layers.encode(coding, waveform)
         if form.kernels is None:
@@ -111,7 +117,7 @@ class FusedCoder:
 
     def encode_pieces(self, coding: Coding, read: Callable[[int, int], Tensor], time: int) -> Iterator[Any]:
         """As `Coder`."""
-        form = self._form(coding, None)
+        form = self._form(coding.network, None)
         if form is None or form.kernels is None:
             layer_coding = coding if form is None else _folded(coding, form)
             return self.layers.encode_pieces(layer_coding, read, time)
@@ -123,23 +129,23 @@ class FusedCoder:
     def decode(self, coding: Coding, frames: Frames) -> Tensor:
         """As `Coder`."""
         survive_forks()
-        form = self._form(coding, frames if isinstance(frames, Tensor) else frames[-1])
+        form = self._form(coding.network, frames if isinstance(frames, Tensor) else frames[-1])
         if form is None:
             return self.layers.decode(coding, frames)
         if form.kernels is None:
             return self.layers.decode(_folded(coding, form), frames)
         return form.kernels(coding.before(frames))
 
-    def _form(self, coding: Coding, x: Tensor | None) -> FusedNetwork | None:
+    def _form(self, network: nn.Module, x: Tensor | None) -> FusedNetwork | None:
         """Return the fused form for `x`, or `None` to run the layers.
 
         Raises:
             ValueError: The weights have changed since they were fused.
         """
-        form = self.networks.get(coding.network)
+        form = self.networks.get(network)
         if form is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
-        weight = next(coding.network.parameters())
+        weight = next(network.parameters())
         if x is not None and x.is_floating_point() and (x.dtype, x.device) != (weight.dtype, weight.device):
             return None  # the layers raise the error
         form.weights.check()
@@ -179,7 +185,7 @@ def _kernel_stack(network: nn.Module) -> FusedStack | None:
 def _with_folded_weights(network: nn.Module) -> nn.Module | None:
     """Return a copy with folded weights, or `None` if there is nothing to fold."""
     folded = copy.deepcopy(network)
-    return folded if fold_weight_norm(folded) else None
+    return folded if fold_weight_norm(folded) + compile_wavenets(folded) else None
 
 
 def _folded(coding: Coding, form: FusedNetwork) -> Coding:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.activations import Snake
 from hf_audio_vae.modules.alignment import Alignment
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
 from hf_audio_vae.modules.convnext import ChannelNorm, ChannelScale, DepthwiseConv1d, PointwiseConv1d
 from hf_audio_vae.modules.convolution import WeightNormConv1d, WeightNormConvTranspose1d
 from hf_audio_vae.modules.dilated import StridedConv1d, UpsamplingConv1d
@@ -40,6 +41,7 @@ from hf_audio_vae.modules.stack import Residual, layers_of
 from hf_audio_vae.runtime.streams import (
     Chain,
     ConvolutionStream,
+    GenerationStream,
     InverseSTFTStream,
     LayerStream,
     LSTMStream,
@@ -81,7 +83,7 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity | Gate) -> Stream:
     return Pointwise(layer)
 
 
@@ -164,6 +166,11 @@ def _(layer: UpsamplingConv1d) -> Stream:
 @stream_of.register
 def _(layer: SkipLSTM) -> Stream:
     return LSTMStream(layer)
+
+
+@stream_of.register
+def _(layer: AutoregressiveWaveNet) -> Stream:
+    return GenerationStream(layer)
 
 
 def chain_of(*layers: nn.Module) -> Chain:

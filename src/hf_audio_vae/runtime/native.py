@@ -1,4 +1,4 @@
-"""The kernels of `kernels.c` and `wavenet.c`: compiled on first use and stored in the assets folder of Hugging Face's cache.
+"""The kernels in C: compiled on first use and stored in the assets folder of Hugging Face's cache.
 
 This requires a C compiler with OpenMP: `cc`, or the environment variable `CC`. `CC=false` disables the kernels.
 
@@ -175,7 +175,11 @@ def compiled(options: tuple[str, ...]) -> ctypes.CDLL:
     ).stdout
     # Machines may share a cache.
     processor = [f"{name}={value}" for name, value in sorted(torch.cpu.get_capabilities().items())]
-    key_parts = *(source.read_bytes() for source in SOURCES), version, " ".join([*compiler, *options, *processor]).encode()
+    key_parts = (
+        *(source.read_bytes() for source in SOURCES),
+        version,
+        " ".join([*compiler, *options, *processor]).encode(),
+    )
     key = _digest(b"\0".join(key_parts))[:32]
     binary: bytes | None = None
     try:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, reflect
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, GenerationState, UniformNoise
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.short_time import InverseSTFT
 
@@ -245,6 +246,24 @@ class LSTMStream(Stream):
         x = x.permute(2, 0, 1)  # (time, batch, channels)
         y, self.state = self.lstm(x, self.state)
         return (y + x).permute(1, 2, 0)
+
+
+class GenerationStream(Stream):
+    """Keeps the past of an autoregressive network."""
+
+    def __init__(self, layer: AutoregressiveWaveNet) -> None:
+        self.layer = copy.deepcopy(layer)
+        self.reset()
+
+    def reset(self) -> None:
+        self.state: GenerationState | None = None
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        if self.state is None:
+            self.state, self.noise = self.layer.new_state(x.shape[0]), UniformNoise(x.shape[0])
+        if not x.shape[-1]:
+            return x.new_zeros(x.shape[0], self.layer.audio_channels, 0)
+        return self.layer.generate(x, self.noise, state=self.state)
 
 
 def copied(weight: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class CompiledWaveNet(FrameGenerator):
         self.left_out = F.pad(blocks.left_out, (0, self.channels - net.channels))
 
     def conditions(self, frames: Tensor) -> Tensor:
-        """(batch, frame_channels, frames) -> (batch, frames, layers, 2 * channels), float32 and padded"""
+        """(batch, frame_channels, frames) -> (batch, frames, layers, 2 * channels), float32 and padded."""
         conditions = self.condition(frames).transpose(1, 2).unflatten(2, (len(self.dilations), -1)).float()
         return _grown_halves(conditions + self.gate_biases, self.channels)
 
@@ -124,6 +124,6 @@ def _grown_row(row: Tensor, columns: int) -> Tensor:
 
 
 def _grown_halves(x: Tensor, channels: int) -> Tensor:
-    """Append zeros to both halves of the last dimension; (..., 2 n) -> (..., 2 * channels)"""
+    """Append zeros to both halves of the last dimension; (..., 2 n) -> (..., 2 * channels)."""
     halves = x.float().unflatten(-1, (2, -1))
     return F.pad(halves, (0, channels - halves.shape[-1])).flatten(-2)

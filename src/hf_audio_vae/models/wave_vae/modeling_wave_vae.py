@@ -1,0 +1,194 @@
+"""VAE with an autoregressive WaveNet as its decoder (van den Oord et al., arXiv:1609.03499, arXiv:1711.00937)."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from diffusers.models.autoencoders.vae import AutoencoderMixin
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hf_audio_vae.models.graph_parts import GraphPart
+from hf_audio_vae.models.inputs import check_latents
+from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
+from hf_audio_vae.models.variational import VariationalAutoencoderMixin
+from hf_audio_vae.models.variational_outputs import VAEDecoderOutput
+from hf_audio_vae.models.wave_vae.configuration_wave_vae import WaveVAEConfig
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
+from hf_audio_vae.modules.finite import check_output
+from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
+from hf_audio_vae.modules.spectrogram import FrameClock
+from hf_audio_vae.modules.wavenet import WaveNetDecoder, WaveNetEncoder
+from hf_audio_vae.runtime.coders import Coding, LayerRange
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrainedModel, AutoencoderMixin):  # type: ignore[misc]
+    """WaveNet autoencoder: gated dilated convolutions down to latents, and a WaveNet conditioned on them.
+
+    The decoder predicts the distribution of each sample from the samples before it and from the latents. It trains on
+    all samples at once with the negative log-likelihood, the term `"nll"` of `losses` in nats per sample, and draws
+    one sample after another to decode. The encoder is as fast as that of other families.
+
+    Args:
+        config (`WaveVAEConfig`): Layers of the model.
+
+    Example:
+        >>> config = WaveVAEConfig(downsampling_ratios=(2, 5), hidden_size=8, latent_channels=4, residual_channels=8,
+        ...     skip_channels=16, num_stacks=1, layers_per_stack=4)
+        >>> model = WaveVAE(config).eval()
+        >>> waveform = torch.rand(1, 1, 123) - 0.5
+        >>> latents = model.encode(waveform).latent_dist.mode()
+        >>> latents.shape, model.decode(latents).sample.shape, model(waveform).sample.shape
+        (torch.Size([1, 4, 13]), torch.Size([1, 1, 130]), torch.Size([1, 1, 123]))
+        >>> other = model.generate(latents, temperature=0.5, generator=torch.Generator().manual_seed(1))
+        >>> other.shape
+        torch.Size([1, 1, 130])
+    """
+
+    config: WaveVAEConfig
+    config_class = WaveVAEConfig
+    base_model_prefix = "wave_vae"
+    main_input_name = "sample"
+    input_modalities = "audio"
+    supports_gradient_checkpointing = True
+    descriptive_arguments: ClassVar[frozenset[str]] = frozenset(("latents_mean", "latents_std", "past_dropout"))
+    _no_split_modules = ["GatedStage", "GatedUnit", "AutoregressiveWaveNet"]
+
+    def __init__(self, config: WaveVAEConfig) -> None:
+        super().__init__(config)
+        wavenet = AutoregressiveWaveNet(
+            config.audio_channels,
+            config.hidden_size,
+            config.residual_channels,
+            config.skip_channels,
+            config.dilations,
+            config.hop_length,
+            DISTRIBUTIONS[config.distribution](config.num_components),
+        )
+        self.encoder = WaveNetEncoder(
+            config.audio_channels,
+            config.hidden_size,
+            tuple(config.downsampling_ratios),
+            tuple(config.unit_dilations),
+            2 * config.latent_channels,
+        )
+        self.decoder = WaveNetDecoder(
+            config.latent_channels, config.hidden_size, tuple(config.unit_dilations), wavenet
+        )
+        self.coder = self.new_coder()
+        self.post_init()
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return self.config.hop_length
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return self.config.latent_channels
+
+    @property
+    def reconstruction_terms(self) -> tuple[str, ...]:
+        """Names of the terms of `losses` that the model trains on: `"nll"`, in nats per sample."""
+        return ("nll",)
+
+    @property
+    def decodes_whole_signals(self) -> bool:
+        """Whether every sample depends on the whole signal: it depends on all samples before it."""
+        return True
+
+    def register_to_config(self, **arguments: object) -> None:
+        """Set values of the configuration, as diffusers' models do."""
+        for name, value in arguments.items():
+            setattr(self.config, name, value)
+
+    def graph_parts(self) -> dict[str, GraphPart]:
+        """Return the encoder, which returns the posterior's mode; a graph cannot draw one sample after another."""
+        return {"encoder": super().graph_parts()["encoder"]}
+
+    def decode(
+        self, z: Tensor, return_dict: bool = True, generator: Generators | None = None
+    ) -> VAEDecoderOutput | tuple[Tensor]:
+        """Decode latents into a waveform, one sample after another.
+
+        Args:
+            z (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
+            return_dict (`bool`): Return an output object rather than a tuple.
+            generator (`torch.Generator` or a list, one per item, *optional*): Random source of the samples. If not
+                given, every item has the random numbers of seed 0, so that equal latents give equal samples.
+
+        Returns:
+            `VAEDecoderOutput`, or `(sample,)`: (batch, audio_channels, frames * hop_length).
+
+        Raises:
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite; or the waveform is NaN or infinite.
+        """
+        sample = self.generate(z, generator=generator)
+        return VAEDecoderOutput(sample=sample) if return_dict else (sample,)
+
+    def generate(  # type: ignore[override]  # of latents, not of tokens
+        self,
+        latents: Tensor,
+        *,
+        temperature: float = 1.0,
+        generator: Generators | None = None,
+        streamer: Callable[[Tensor], object] | None = None,
+    ) -> Tensor:
+        """Generate a waveform from latents. A sample costs one column of each layer; `fuse()` makes it ten times faster.
+
+        Args:
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
+            temperature (`float`): Factor of the spread of the drawn samples; 0 takes the most probable value.
+            generator (`torch.Generator` or a list, one per item, *optional*): Random source, see `decode`.
+            streamer (`Callable`, *optional*): Called with the samples of each frame when they are there, (batch,
+                audio_channels, hop_length).
+
+        Returns:
+            `torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`: Samples in [-1, 1].
+
+        Raises:
+            ValueError: As `decode`, or the temperature is negative or not finite.
+        """
+        check_latents(latents, self.latent_channels)
+        if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+            raise ValueError(f"`temperature` is {temperature!r}; use a finite number of 0 or more.")
+        sample = self._generate(latents, float(temperature), UniformNoise(latents.shape[0], generator), streamer)
+        check_output(sample, "samples")
+        return sample
+
+    @torch.no_grad()
+    def _generate(
+        self,
+        latents: Tensor,
+        temperature: float,
+        noise: UniformNoise,
+        streamer: Callable[[Tensor], object] | None = None,
+    ) -> Tensor:
+        wavenet: FrameGenerator = self.coder.network(self.decoder).wavenet
+        frames = self._frames(latents)
+        return wavenet.generate(frames, noise, temperature, put=streamer).to(frames.dtype)
+
+    def _frames(self, latents: Tensor) -> Tensor:
+        """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
+        network = LayerRange((*self.decoder.frame_layers(), FrameClock(self.hop_length)))
+        return self._run(partial(self.coder.decode, Coding(network, self.hop_length)), latents)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self._generate(latents, 1.0, UniformNoise(latents.shape[0]))
+
+    def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        frames = self._frames(latents)
+        dropped = None
+        if self.training and self.config.past_dropout:
+            shape = (frames.shape[0], 1, frames.shape[2])
+            dropped = torch.rand(shape, device=frames.device) < self.config.past_dropout
+        nll = self.decoder.wavenet.nll(frames, waveform.to(frames.dtype), dropped=dropped).mean()
+        trains = self.training and torch.is_grad_enabled()  # generation has no part in it
+        sample = None if trains else self._decode(latents)[..., : waveform.shape[-1]]
+        return sample, {"nll": nll}

@@ -1,0 +1,157 @@
+"""Generation with cached layers equals the prediction of all samples at once; compiled kernels equal both."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
+from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
+from hf_audio_vae.runtime.fused.wavenet import CompiledWaveNet
+from hf_audio_vae.runtime.native import native_kernels
+
+HOP = 40
+
+
+def new_net(
+    distribution: str = "mu_law",
+    *,
+    dtype: torch.dtype = torch.float64,
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2),
+    audio_channels: int = 1,
+    channels: int = 6,
+) -> AutoregressiveWaveNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        law = DISTRIBUTIONS[distribution](16)
+        net = AutoregressiveWaveNet(audio_channels, 3, channels, 10, dilations, HOP, law).to(dtype)
+        for parameter in net.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    return net.eval()
+
+
+def frames_of(count: int, batch: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(batch, 3, count, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+@torch.no_grad()
+def naive(net: AutoregressiveWaveNet, frames: Tensor, noise: UniformNoise, temperature: float) -> Tensor:
+    """Predict all samples anew for each sample, without any cache."""
+    batch, _, count = frames.shape
+    waveform = frames.new_zeros(batch, net.audio_channels, count * HOP)
+    for frame in range(count):
+        for sample, uniform in enumerate(noise.next(HOP, net.audio_channels, frames.device)):
+            time = frame * HOP + sample
+            past = F.pad(net.distribution.network_input(waveform), (1, -1))
+            first = max(frame - -(-net.receptive_field // HOP) - 1, 0)  # frames before are out of reach
+            parameters = net.predict(frames[..., first : frame + 1], past[..., first * HOP : (frame + 1) * HOP])
+            parameters = parameters[..., time - first * HOP]
+            waveform[..., time] = net.distribution.draw(parameters, uniform, temperature)
+    return waveform
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_cached_generation_equals_the_naive_one_bit_by_bit(temperature: float):
+    net, frames = new_net(), 4 * frames_of(2000 // HOP)
+    cached = net.generate(frames, UniformNoise(1), temperature)
+    assert cached.shape[-1] == 2000
+    assert cached.unique().numel() > 4
+    assert torch.equal(cached, naive(net, frames, UniformNoise(1), temperature))
+
+
+def test_a_receptive_field_longer_than_the_signal_begins_with_zeros():
+    net = new_net(dilations=(1, 64, 256, 512))
+    frames = frames_of(8)
+    past = F.pad(net.distribution.network_input(net.generate(frames, UniformNoise(1), 0.0)), (1, -1))
+    parameters = net.predict(frames, past)[0].T
+    drawn = net.distribution.draw(parameters, torch.zeros(len(parameters), 1, 2), 0.0)
+    assert torch.equal(drawn.T[None], net.generate(frames, UniformNoise(1), 0.0))
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_a_prediction_reads_the_samples_before_and_no_others(distribution: str):
+    net, frames = new_net(distribution), frames_of(3)
+    waveform = (torch.rand(1, 1, 3 * HOP, dtype=torch.float64) - 0.5).requires_grad_()
+    time = 2 * HOP + 5
+    net.predict(frames, F.pad(net.distribution.network_input(waveform), (1, -1)))[..., time].sum().backward()
+    read = waveform.grad[0, 0].nonzero().flatten()
+    assert (int(read[0]), int(read[-1])) == (time - net.receptive_field, time - 1)
+
+
+def test_hidden_frames_change_no_prediction():
+    net, frames = new_net(), frames_of(3)
+    waveform = torch.rand(1, 1, 3 * HOP, dtype=torch.float64) - 0.5
+    other = waveform.clone()
+    other[..., HOP : 2 * HOP - 1] = 0.9  # the last sample of the hidden frame is still predicted
+    hidden = torch.tensor([[[False, True, False]]])
+    first, second = (net.nll(frames, x, dropped=hidden)[..., 2 * HOP - 1 :] for x in (waveform, other))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, net.nll(frames, waveform)[..., 2 * HOP - 1 :])
+
+
+def test_a_shorter_waveform_has_the_same_likelihood():
+    net, frames = new_net(), frames_of(3)
+    waveform = torch.rand(1, 1, 3 * HOP, dtype=torch.float64) - 0.5
+    whole = net.nll(frames, waveform)
+    torch.testing.assert_close(net.nll(frames, waveform[..., : 2 * HOP + 7]), whole[..., : 2 * HOP + 7])
+
+
+def test_one_seed_gives_one_waveform_and_another_seed_another():
+    net, frames = new_net(), frames_of(4)
+    a, b, c = (net.generate(frames, UniformNoise(1, torch.Generator().manual_seed(seed))) for seed in (3, 3, 4))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_an_item_of_a_batch_equals_the_item_alone():
+    net, frames = new_net(), frames_of(4, batch=3)
+    generators = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
+    batch = net.generate(frames, UniformNoise(3, generators))
+    alone = net.generate(frames[1:2], UniformNoise(1, [torch.Generator().manual_seed(6)]))
+    assert torch.equal(batch[1:2], alone)
+    with pytest.raises(ValueError, match="2 generators for 3 items"):
+        UniformNoise(3, generators[:2])
+
+
+def test_a_state_continues_the_waveform():
+    net, frames = new_net(audio_channels=2), frames_of(5, batch=2)
+    whole = net.generate(frames, UniformNoise(2))
+    noise = UniformNoise(2)
+    with torch.inference_mode():
+        state = net.new_state(2)
+    pieces = [net.generate(piece, noise, state=state) for piece in frames.split((1, 3, 1), dim=-1)]
+    assert torch.equal(torch.cat(pieces, dim=-1), whole)
+
+
+def test_samples_are_put_out_frame_by_frame():
+    net, frames, seen = new_net(), frames_of(3), []
+    whole = net.generate(frames, UniformNoise(1), put=seen.append)
+    assert [piece.shape for piece in seen] == 3 * [(1, 1, HOP)]
+    assert torch.equal(torch.cat(seen, dim=-1), whole)
+
+
+def compiled(net: AutoregressiveWaveNet) -> FrameGenerator:
+    kernels = native_kernels(net.conv_in.weight.dtype)
+    if kernels is None:
+        pytest.skip("no compiler")
+    return CompiledWaveNet(net, kernels)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("channels", [6, 64, 70])
+def test_compiled_generation_equals_the_cached_one(distribution: str, channels: int, temperature: float):
+    net = new_net(distribution, dtype=torch.float32, audio_channels=2, channels=channels)
+    frames = frames_of(3, batch=2, dtype=torch.float32)
+    expected = net.generate(frames, UniformNoise(2), temperature)
+    assert expected.std() > 0.01
+    generated = compiled(net).generate(frames, UniformNoise(2), temperature)
+    torch.testing.assert_close(generated, expected, rtol=0, atol=2e-4)
+
+
+def test_compiled_generation_treats_items_alike():
+    net, frames = new_net(dtype=torch.float32), frames_of(3, batch=3, dtype=torch.float32)
+    fast = compiled(net)
+    assert torch.equal(
+        fast.generate(frames, UniformNoise(3))[1:2], fast.generate(frames[1:2].contiguous(), UniformNoise(1))
+    )
