@@ -208,7 +208,16 @@ class AutoregressiveWaveNet(FrameGenerator):
 
     @torch.no_grad()
     def weights_by_layer(self) -> "LayerWeights":
-        """Return a copy of the weights of the layers, for generation."""
+        """Return a copy of the weights of the layers, for generation.
+
+        Raises:
+            ValueError: Hooks hold the weights elsewhere; they return them for single layers only.
+        """
+        if self.conv_in.weight.is_meta:
+            raise ValueError(
+                "the weights are offloaded layer by layer, but generation uses all layers at once; offload the model "
+                "as a whole (`cpu_offload_with_hook` of accelerate, `enable_model_cpu_offload` of diffusers)."
+            )
         blocks: Any = list(self.blocks)
         gates = torch.stack([block.conv.weight for block in blocks])  # (layers, 2 channels, channels, 2)
         residuals = [block.residual for block in blocks[:-1]]

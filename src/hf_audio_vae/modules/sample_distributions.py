@@ -86,7 +86,7 @@ class MuLawCategorical(SampleDistribution):
 
     def draw(self, parameters: Tensor, noise: Tensor, temperature: float) -> Tensor:
         logits = self.split(parameters, noise.shape[1])
-        return self.values(choose(logits, noise[..., 0], temperature)).to(parameters.dtype)
+        return self.values(choose(logits, noise[..., 0], temperature)).to(parameters.dtype) + _not_finite(logits)
 
 
 class LogisticMixture(SampleDistribution):
@@ -122,7 +122,7 @@ class LogisticMixture(SampleDistribution):
         if temperature:
             uniform = noise[..., 1].clamp(1e-5, 1 - 1e-5)
             mean = mean + temperature * log_scale.clamp(min=MIN_LOG_SCALE).exp() * uniform.logit()
-        return mean.clamp(-1, 1).to(parameters.dtype)
+        return mean.clamp(-1, 1).to(parameters.dtype) + _not_finite(logits)
 
 
 DISTRIBUTIONS: dict[str, type[SampleDistribution]] = {
@@ -149,3 +149,8 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     cumulative = weights.cumsum(dim=-1)
     below = cumulative <= uniform[..., None].to(wide) * cumulative[..., -1:]
     return below.sum(dim=-1).clamp(max=logits.shape[-1] - 1)
+
+
+def _not_finite(logits: Tensor) -> Tensor:
+    """Return NaN where logits are NaN or infinite, which a comparison hides, and 0 elsewhere; (batch, channels)."""
+    return 0 * logits.sum(dim=-1)

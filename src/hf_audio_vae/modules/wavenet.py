@@ -6,6 +6,7 @@ from torch import nn
 
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
 from hf_audio_vae.modules.dilated import StridedConv1d
+from hf_audio_vae.modules.spectrogram import FrameClock
 from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 
@@ -65,27 +66,37 @@ class WaveNetEncoder(CheckpointedStack):
         return (*self.stages, self.conv_out)
 
 
-class WaveNetDecoder(CheckpointedStack):
+class FrameNetwork(CheckpointedStack):
+    """(batch, in_channels, frames) -> (batch, channels, frames); later layers count in samples.
+
+    Args:
+        in_channels (`int`): Channels of the latents.
+        channels (`int`): Channels of all layers.
+        dilations (`tuple[int, ...]`): Dilations of the units.
+        hop_length (`int`): Samples per frame.
+    """
+
+    def __init__(self, in_channels: int, channels: int, dilations: tuple[int, ...], hop_length: int) -> None:
+        super().__init__()
+        self.conv_in = StridedConv1d(in_channels, channels, 3)
+        self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
+        self.clock = FrameClock(hop_length)
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (self.conv_in, *self.units, self.clock)
+
+
+class WaveNetDecoder(Stack):
     """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), sample by sample.
 
     Args:
-        latent_channels (`int`): Channels of the latents.
-        channels (`int`): Channels of the layers at the frame rate.
-        dilations (`tuple[int, ...]`): Dilations of the units at the frame rate.
-        wavenet (`AutoregressiveWaveNet`): Network that generates the samples of the frames.
+        frames (`FrameNetwork`): Layers at the frame rate.
+        wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames.
     """
 
-    def __init__(
-        self, latent_channels: int, channels: int, dilations: tuple[int, ...], wavenet: AutoregressiveWaveNet
-    ) -> None:
+    def __init__(self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet) -> None:
         super().__init__()
-        self.conv_in = StridedConv1d(latent_channels, channels, 3)
-        self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
-        self.wavenet = wavenet
-
-    def frame_layers(self) -> tuple[nn.Module, ...]:
-        """Return the layers at the frame rate."""
-        return (self.conv_in, *self.units)
+        self.frames, self.wavenet = frames, wavenet
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (*self.frame_layers(), self.wavenet)
+        return self.frames, self.wavenet

@@ -130,13 +130,15 @@ void wavenet_frame(const sizes *size, const long *dilations, const float *temper
                     float u = fminf(fmaxf(uniform[1], 1e-5f), 1 - 1e-5f), mean = own[s.components + chosen];
                     float scale = expf(fmaxf(own[2 * s.components + chosen], -9.0f));
                     value = *temperature ? mean + *temperature * scale * logf(u / (1 - u)) : mean;
-                    value = past[channel] = fminf(fmaxf(value, -1), 1);
+                    value = past[channel] = value < -1 ? -1 : value > 1 ? 1 : value; /* NaN stays */
                 } else {
                     float mu = s.components - 1, companded = 2 * chosen / mu - 1;
                     value = copysignf(expm1f(fabsf(companded) * log1pf(mu)) / mu, companded);
                     past[channel] = companded;
                 }
-                samples[(item * s.audio_channels + channel) * s.hop + n] = value;
+                float not_finite = 0; /* NaN if a logit is NaN or infinite, which a comparison hides */
+                for (long k = 0; k < s.components; k++) not_finite += 0 * own[k];
+                samples[(item * s.audio_channels + channel) * s.hop + n] = value + not_finite;
             }
         }
     }

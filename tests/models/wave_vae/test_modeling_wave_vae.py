@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -45,6 +46,7 @@ class TestWaveVAE(AutoencoderContract):
         "latents_mean": (1.0, 2.0, 3.0),
         "latents_std": (1.0, 2.0, 3.0),
     }
+    training_only = ("past_dropout",)
     changes_with = {"latent_channels": {"latents_mean": None, "latents_std": None}}
 
     def new(self, config: dict[str, Any]) -> Any:
@@ -55,3 +57,58 @@ class TestWaveVAE(AutoencoderContract):
             torch.manual_seed(0)
             losses = model(x, sample_posterior=True, generator=seeded()).losses
         return losses["nll"] + 0.1 * losses["kl"]
+
+    def test_the_signature_is_the_configuration(self):
+        assert set(WaveVAE.argument_names()) == self.config.keys() == self.other_values.keys()
+
+    def nll(self, model: Any, seed: int = 0) -> Tensor:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            return model(self.waveform(20 * model.hop_length)).losses["nll"]
+
+    def test_dropout_of_the_past_draws_other_frames_at_each_step_of_training_only(self):
+        model = self.tiny_model()
+        assert self.nll(model, 0) == self.nll(model, 1)
+        model.train()
+        assert self.nll(model, 0) != self.nll(model, 1)
+        model.config.past_dropout = 0.0
+        assert self.nll(model, 0) == self.nll(model, 1) == self.nll(model.eval())
+
+    def test_the_term_is_the_mean_likelihood_given_the_latents(self):
+        model = self.tiny_model(torch.float64)
+        x = self.waveform(5 * model.hop_length + 2, dtype=torch.float64)
+        with torch.no_grad():
+            frames = model.decoder.frames(model.encode(x).latent_dist.mode())
+            expected = model.decoder.wavenet.nll(frames, x).mean()
+            torch.testing.assert_close(model(x).losses["nll"], expected)
+
+    def test_decoding_draws_the_numbers_of_seed_0_unless_it_gets_a_generator(self):
+        model = self.tiny_model()
+        z = self.latents(model, 8, batch=2)
+        same = [torch.Generator().manual_seed(0) for _ in range(2)]
+        assert torch.equal(model.decode(z).sample, model.generate(z, generator=same))
+        assert not torch.equal(model.decode(z, generator=seeded(3)).sample, model.decode(z).sample)
+
+    def test_temperature_scales_the_spread_of_the_samples(self):
+        model = self.tiny_model()
+        z = self.latents(model, 60)
+        spreads = [model.generate(z, temperature=value).std() for value in (0, 0.3, 1)]
+        assert spreads[0] < spreads[1] < spreads[2]
+        for wrong in (-0.1, float("nan"), float("inf"), True, "1"):
+            with pytest.raises(ValueError, match="`temperature` is .*finite number of 0 or more"):
+                model.generate(z, temperature=wrong)
+
+    @torch.no_grad()
+    def test_the_fused_form_generates_with_compiled_kernels(self):
+        model = self.tiny_model()
+        z = self.latents(model, 20, batch=2)
+        plain = model.generate(z, generator=seeded(1))
+        model.fuse()
+        assert model.coder.network(model.decoder) is not model.decoder
+        torch.testing.assert_close(model.generate(z, generator=seeded(1)), plain, rtol=0, atol=1e-4)
+        pieces: list[Tensor] = []
+        whole = model.generate(z, streamer=pieces.append)
+        assert torch.equal(torch.cat(pieces, dim=-1), whole)
+        model.decoder.wavenet.hidden.weight.mul_(2)
+        with pytest.raises(ValueError, match="weights have changed"):
+            model.generate(z)

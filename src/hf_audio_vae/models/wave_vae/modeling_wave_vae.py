@@ -20,9 +20,8 @@ from hf_audio_vae.models.wave_vae.configuration_wave_vae import WaveVAEConfig
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
 from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
-from hf_audio_vae.modules.spectrogram import FrameClock
-from hf_audio_vae.modules.wavenet import WaveNetDecoder, WaveNetEncoder
-from hf_audio_vae.runtime.coders import Coding, LayerRange
+from hf_audio_vae.modules.wavenet import FrameNetwork, WaveNetDecoder, WaveNetEncoder
+from hf_audio_vae.runtime.coders import Coding
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -77,9 +76,10 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
             tuple(config.unit_dilations),
             2 * config.latent_channels,
         )
-        self.decoder = WaveNetDecoder(
-            config.latent_channels, config.hidden_size, tuple(config.unit_dilations), wavenet
+        frames = FrameNetwork(
+            config.latent_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length
         )
+        self.decoder = WaveNetDecoder(frames, wavenet)
         self.coder = self.new_coder()
         self.post_init()
 
@@ -140,7 +140,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         generator: Generators | None = None,
         streamer: Callable[[Tensor], object] | None = None,
     ) -> Tensor:
-        """Generate a waveform from latents. A sample costs one column of each layer; `fuse()` makes it ten times faster.
+        """Generate a waveform from latents. A sample costs one column of each layer; `fuse()` makes it faster.
 
         Args:
             latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
@@ -176,8 +176,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
     def _frames(self, latents: Tensor) -> Tensor:
         """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
-        network = LayerRange((*self.decoder.frame_layers(), FrameClock(self.hop_length)))
-        return self._run(partial(self.coder.decode, Coding(network, self.hop_length)), latents)
+        return self._run(partial(self.coder.decode, Coding(self.decoder.frames, self.hop_length)), latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self._generate(latents, 1.0, UniformNoise(latents.shape[0]))
