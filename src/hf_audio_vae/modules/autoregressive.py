@@ -189,7 +189,8 @@ class AutoregressiveWaveNet(FrameGenerator):
     @property
     def dilations(self) -> tuple[int, ...]:
         """Dilation of each layer."""
-        return tuple(block.dilation for block in self.blocks)
+        blocks: Any = self.blocks
+        return tuple(block.dilation for block in blocks)
 
     @property
     def receptive_field(self) -> int:

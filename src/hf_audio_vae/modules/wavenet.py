@@ -94,6 +94,9 @@ class WaveNetDecoder(Stack):
         wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames.
     """
 
+    frames: FrameNetwork
+    wavenet: AutoregressiveWaveNet
+
     def __init__(self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet) -> None:
         super().__init__()
         self.frames, self.wavenet = frames, wavenet

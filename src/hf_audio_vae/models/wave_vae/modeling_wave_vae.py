@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.autoencoders.vae import AutoencoderMixin
@@ -50,6 +50,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     """
 
     config: WaveVAEConfig
+    decoder: WaveNetDecoder
     config_class = WaveVAEConfig
     base_model_prefix = "wave_vae"
     main_input_name = "sample"
@@ -170,7 +171,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         noise: UniformNoise,
         streamer: Callable[[Tensor], object] | None = None,
     ) -> Tensor:
-        wavenet: FrameGenerator = self.coder.network(self.decoder).wavenet
+        decoder: Any = self.coder.network(self.decoder)
+        wavenet: FrameGenerator = decoder.wavenet
         frames = self._frames(latents)
         return wavenet.generate(frames, noise, temperature, put=streamer).to(frames.dtype)
 
