@@ -68,6 +68,11 @@ def use_kernels(device_type: str, kernels: SnakeKernels | None) -> SnakeKernels 
     return previous
 
 
+def uses_kernels(device_type: str) -> bool:
+    """Whether Snake has kernels for a device type."""
+    return device_type in _registered
+
+
 def written_out(x: Tensor, frequency: Tensor, inverse_magnitude: Tensor) -> Tensor:
     """Compute `snake` by its formula."""
     x_float = x.to(_computing_type(x, frequency))

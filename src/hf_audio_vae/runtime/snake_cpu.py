@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hf_audio_vae.modules.snake import use_kernels
+from hf_audio_vae.modules.snake import use_kernels, uses_kernels
 from hf_audio_vae.runtime.native import native_kernels
 
 
@@ -43,9 +43,16 @@ class CompiledSnake:
 
 
 def allow_compiled_kernels(allowed: bool = True) -> bool:
-    """Allow Snake on a CPU to use compiled kernels, built on first use; return whether they were allowed before.
+    """Allow Snake and autoregressive generation on a CPU to use compiled kernels, built on first use.
+
+    Returns whether they were allowed before.
 
     The default is not to allow them, so that loading and running a model starts no compiler. The training scripts
     allow them, and `fuse()` compiles its own kernels.
     """
     return use_kernels("cpu", CompiledSnake() if allowed else None) is not None
+
+
+def compiled_kernels_are_allowed() -> bool:
+    """Whether `allow_compiled_kernels` was called."""
+    return uses_kernels("cpu")

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae import WaveVAE, WaveVAEConfig
+from hf_audio_vae.models.wave_vae import modeling_wave_vae
+from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from tests.models.contract import AutoencoderContract
 from tests.models.probes import seeded
 
@@ -97,6 +99,19 @@ class TestWaveVAE(AutoencoderContract):
         for wrong in (-0.1, float("nan"), float("inf"), True, "1"):
             with pytest.raises(ValueError, match="`temperature` is .*finite number of 0 or more"):
                 model.generate(z, temperature=wrong)
+
+    def test_generation_uses_compiled_kernels_where_they_are_allowed(self, monkeypatch):
+        used: list[object] = []
+        monkeypatch.setattr(modeling_wave_vae, "compiled_wavenet", used.append)
+        model = self.tiny_model()
+        z = self.latents(model, 3)
+        before = allow_compiled_kernels(False)
+        model.generate(z)
+        assert used == []
+        allow_compiled_kernels()
+        model.generate(z)
+        allow_compiled_kernels(before)
+        assert used == [model.decoder.wavenet]
 
     @torch.no_grad()
     def test_the_fused_form_generates_with_compiled_kernels(self):

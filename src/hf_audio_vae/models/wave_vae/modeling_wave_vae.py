@@ -22,6 +22,8 @@ from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.modules.wavenet import FrameNetwork, WaveNetDecoder, WaveNetEncoder
 from hf_audio_vae.runtime.coders import Coding
+from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
+from hf_audio_vae.runtime.snake_cpu import compiled_kernels_are_allowed
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -173,6 +175,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     ) -> Tensor:
         decoder: Any = self.coder.network(self.decoder)
         wavenet: FrameGenerator = decoder.wavenet
+        if decoder is self.decoder and compiled_kernels_are_allowed():
+            wavenet = compiled_wavenet(decoder.wavenet) or wavenet
         frames = self._frames(latents)
         return wavenet.generate(frames, noise, temperature, put=streamer).to(frames.dtype)
 

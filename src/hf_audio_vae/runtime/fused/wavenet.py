@@ -88,21 +88,24 @@ class CompiledState(GenerationState):
         return samples
 
 
-def compile_wavenets(network: nn.Module) -> int:
-    """Replace the autoregressive WaveNets inside a network by compiled ones; return their number.
+def compiled_wavenet(net: AutoregressiveWaveNet) -> CompiledWaveNet | None:
+    """Return the network on compiled kernels; `None` on other devices than the CPU, or without kernels."""
+    weight = net.conv_in.weight
+    kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
+    return None if kernels is None else CompiledWaveNet(net, kernels)
 
-    There are none on other devices than the CPU, in dtypes without kernels, or without a compiler.
-    """
-    count = 0
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, AutoregressiveWaveNet):
-                weight = child.conv_in.weight
-                kernels = native_kernels(weight.dtype) if weight.device.type == "cpu" else None
-                if kernels is not None:
-                    setattr(parent, name, CompiledWaveNet(child, kernels))
-                    count += 1
-    return count
+
+def compile_wavenets(network: nn.Module) -> int:
+    """Replace the autoregressive WaveNets inside a network by compiled ones; return their number."""
+    found = [
+        (parent, name, compiled)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, AutoregressiveWaveNet) and (compiled := compiled_wavenet(child)) is not None
+    ]
+    for parent, name, compiled in found:
+        setattr(parent, name, compiled)
+    return len(found)
 
 
 def _matrix(conv: nn.Conv1d) -> Tensor:
