@@ -1,5 +1,7 @@
 """Generation with cached layers equals the prediction of all samples at once; compiled kernels equal both."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +9,7 @@ from torch import Tensor
 
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
-from hf_audio_vae.runtime.fused.wavenet import CompiledWaveNet
-from hf_audio_vae.runtime.native import native_kernels
+from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 
 HOP = 40
 
@@ -133,10 +134,10 @@ def test_samples_are_put_out_frame_by_frame():
 
 
 def compiled(net: AutoregressiveWaveNet) -> FrameGenerator:
-    kernels = native_kernels(net.conv_in.weight.dtype)
-    if kernels is None:
+    fast = compiled_wavenet(net)
+    if fast is None:
         pytest.skip("no compiler")
-    return CompiledWaveNet(net, kernels)
+    return fast
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -157,3 +158,19 @@ def test_compiled_generation_treats_items_alike():
     assert torch.equal(
         fast.generate(frames, UniformNoise(3))[1:2], fast.generate(frames[1:2].contiguous(), UniformNoise(1))
     )
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_weights_in_bfloat16_are_computed_with_in_float32(distribution: str):
+    net = new_net(distribution, dtype=torch.bfloat16)
+    frames = frames_of(3, batch=2, dtype=torch.bfloat16)
+    wide = copy.deepcopy(net).float()
+    fast = compiled(net)
+    conditions = fast.conditions(frames)
+    noise = UniformNoise(2).next(HOP, 1, torch.device("cpu"))
+    (from_bfloat16, from_float32) = (form.new_state(2).next(conditions, noise, 1.0) for form in (fast, compiled(wide)))
+    torch.testing.assert_close(from_bfloat16, from_float32, rtol=0, atol=4e-3)  # scaled weights are rounded again
+
+
+def test_there_are_no_kernels_for_other_dtypes():
+    assert compiled_wavenet(new_net(dtype=torch.float64)) is None

@@ -1,5 +1,6 @@
 /* An autoregressive WaveNet, sample by sample. All weights are read for each sample, from the cache in the best case,
-   so a sample takes as long as the cache needs to deliver them. Sizes of rows are multiples of WIDTH. */
+   so a sample takes as long as the cache needs to deliver them: half as long if they are bfloat16. Everything else is
+   float32. Sizes of rows are multiples of WIDTH. */
 
 #include "vectors.h"
 
@@ -23,13 +24,24 @@ INLINE vector exponential(vector x) {
     return (vector)((integers)p + (((integers)shifted - 0x4b400000) << 23));
 }
 
-/* y += a W; a has `depth` factors, y `columns` sums, W panels of WIDTH columns. */
-INLINE void add_row_product(float *y, const factor *a, const factor *w, long depth, long columns) {
-    for (long column = 0; column < columns; column += WIDTH, w += depth * WIDTH) {
+/* y += a W; a has `depth` values, y `columns` sums, W panels of WIDTH columns from an index on. Weights are float32, or
+   pairs of bfloat16: that of a column in the lower and that of the column LANES after it in the upper half. */
+INLINE void add_row_product(float *y, const float *a, const float *w, long depth, long columns, int is_short) {
+    for (long column = 0; column < columns; column += WIDTH) {
         vector sums[4][2] = {};
-        for (long d = 0; d < depth; d += 4 * DEPTH)
-            UNROLL for (int i = 0; i < 4; i++) UNROLL for (int half = 0; half < 2; half++) sums[i][half] = add_product(
-                sums[i][half], a + d + i * DEPTH, load_factors(w + (d + i * DEPTH) * WIDTH + half * LANES * DEPTH));
+        for (long d = 0; d < depth; d += 4)
+            UNROLL for (int i = 0; i < 4; i++) {
+                vector first = load(w), second;
+                if (is_short) {
+                    second = (vector)((integers)first & (int32_t)0xffff0000);
+                    first = (vector)((integers)first << 16);
+                } else {
+                    second = load(w + LANES);
+                }
+                sums[i][0] += a[d + i] * first;
+                sums[i][1] += a[d + i] * second;
+                w += is_short ? LANES : WIDTH;
+            }
         UNROLL for (int half = 0; half < 2; half++) {
             float *to = y + column + half * LANES;
             store(to, load(to) + ((sums[0][half] + sums[1][half]) + (sums[2][half] + sums[3][half])));
@@ -37,23 +49,19 @@ INLINE void add_row_product(float *y, const factor *a, const factor *w, long dep
     }
 }
 
-INLINE void to_factors(factor *to, const float *from, long count) {
-    for (long c = 0; c < count; c += LANES) store_factors(to + c, load(from + c));
-}
-
-INLINE void positive_factors(factor *to, const float *from, long count) {
+INLINE void positive(float *to, const float *from, long count) {
     for (long c = 0; c < count; c += LANES) {
         vector x = load(from + c);
-        store_factors(to + c, (vector)((integers)x & (x > 0.0f)));
+        store(to + c, (vector)((integers)x & ~(x < 0.0f))); /* NaN stays */
     }
 }
 
 /* tanh of the first half times sigmoid of the second, as one quotient. */
-INLINE void gated_factors(factor *to, const float *gates, long channels) {
+INLINE void gated(float *to, const float *gates, long channels) {
     for (long c = 0; c < channels; c += LANES) {
         vector a = clamp(load(gates + c), -10.0f, 10.0f), b = clamp(load(gates + channels + c), -40.0f, 40.0f);
         vector u = exponential(-2.0f * a), v = exponential(-b);
-        store_factors(to + c, (1.0f - u) / ((1.0f + u) * (1.0f + v)));
+        store(to + c, (1.0f - u) / ((1.0f + u) * (1.0f + v)));
     }
 }
 
@@ -73,7 +81,7 @@ static long choose(const float *logits, long classes, float uniform, float tempe
 }
 
 typedef struct { /* of the network */
-    long batch, hop, layers, channels, skip, audio_channels, components, is_mixture, parameters, longest, time;
+    long batch, hop, layers, channels, skip, audio_channels, components, is_mixture, parameters, longest, is_short, time;
 } sizes;
 
 /* The samples of a frame of each item. Rows are padded to multiples of WIDTH.
@@ -88,39 +96,39 @@ typedef struct { /* of the network */
    last      (batch, audio_channels): the last sample, as the network reads it
    noise     (hop, batch, audio_channels, 2): uniform numbers
    samples   (batch, audio_channels, hop) */
-void wavenet_frame(const sizes *size, const long *dilations, const float *temperature, const float *offsets,
-                   const factor *layers, const float *inputs, const float *biases, const factor *heads, factor *kept,
-                   float *last, const float *noise, float *samples, long threads) {
-    const sizes s = *size;
-    long product = s.channels * 2 * s.channels, outputs = s.skip + s.channels;
+INLINE void generate(sizes s, const long *dilations, const float *temperature, const float *offsets,
+                     const float *layers, const float *inputs, const float *biases, const float *heads, float *kept,
+                     float *last, const float *noise, float *samples, long threads, int is_short) {
+    long outputs = s.skip + s.channels, share = is_short ? 2 : 1; /* weights in a float */
+    long product = s.channels * 2 * s.channels / share;
 #pragma omp parallel for schedule(static) num_threads(threads) if (s.batch > 1)
     for (long item = 0; item < s.batch; item++) {
         float sums[outputs], gates[2 * s.channels], parameters[s.parameters];
-        factor hidden[s.skip > s.channels ? s.skip : s.channels];
+        float hidden[s.skip > s.channels ? s.skip : s.channels];
         float *x = sums + s.skip, *past = last + item * s.audio_channels;
         for (long n = 0; n < s.hop; n++) {
             memcpy(sums, biases, s.skip * sizeof(float));
             memcpy(x, inputs + s.audio_channels * s.channels, s.channels * sizeof(float));
             for (long channel = 0; channel < s.audio_channels; channel++)
                 for (long c = 0; c < s.channels; c++) x[c] += past[channel] * inputs[channel * s.channels + c];
-            const factor *w = layers;
+            const float *w = layers;
             for (long layer = 0; layer < s.layers; layer++) {
                 long row = (item * s.layers + layer) * s.longest + (s.time + n) % dilations[layer];
-                factor *input = kept + row * s.channels;
+                float *input = kept + row * s.channels;
                 memcpy(gates, offsets + (item * s.layers + layer) * 2 * s.channels, sizeof gates);
-                add_row_product(gates, input, w, s.channels, 2 * s.channels);
-                to_factors(input, x, s.channels);
-                add_row_product(gates, input, w + product, s.channels, 2 * s.channels);
-                gated_factors(hidden, gates, s.channels);
-                add_row_product(sums, hidden, w + 2 * product, s.channels, outputs);
-                w += 2 * product + s.channels * outputs;
+                add_row_product(gates, input, w, s.channels, 2 * s.channels, is_short);
+                memcpy(input, x, s.channels * sizeof(float));
+                add_row_product(gates, input, w + product, s.channels, 2 * s.channels, is_short);
+                gated(hidden, gates, s.channels);
+                add_row_product(sums, hidden, w + 2 * product, s.channels, outputs, is_short);
+                w += 2 * product + s.channels * outputs / share;
             }
-            positive_factors(hidden, sums, s.skip);
+            positive(hidden, sums, s.skip);
             memcpy(sums, biases + s.skip, s.skip * sizeof(float));
-            add_row_product(sums, hidden, heads, s.skip, s.skip);
-            positive_factors(hidden, sums, s.skip);
+            add_row_product(sums, hidden, heads, s.skip, s.skip, is_short);
+            positive(hidden, sums, s.skip);
             memcpy(parameters, biases + 2 * s.skip, s.parameters * sizeof(float));
-            add_row_product(parameters, hidden, heads + s.skip * s.skip, s.skip, s.parameters);
+            add_row_product(parameters, hidden, heads + s.skip * s.skip / share, s.skip, s.parameters, is_short);
             for (long channel = 0; channel < s.audio_channels; channel++) {
                 const float *own = parameters + channel * s.components * (s.is_mixture ? 3 : 1);
                 const float *uniform = noise + ((n * s.batch + item) * s.audio_channels + channel) * 2;
@@ -142,4 +150,15 @@ void wavenet_frame(const sizes *size, const long *dilations, const float *temper
             }
         }
     }
+}
+
+void wavenet_frame(const sizes *s, const long *dilations, const float *temperature, const float *offsets,
+                   const float *layers, const float *inputs, const float *biases, const float *heads, float *kept,
+                   float *last, const float *noise, float *samples, long threads) {
+    if (s->is_short)
+        generate(*s, dilations, temperature, offsets, layers, inputs, biases, heads, kept, last, noise, samples,
+                 threads, 1);
+    else
+        generate(*s, dilations, temperature, offsets, layers, inputs, biases, heads, kept, last, noise, samples,
+                 threads, 0);
 }

@@ -1,0 +1,65 @@
+"""Samples a second of an autoregressive WaveNet: recomputed for each sample, with cached layers, and compiled.
+
+The network is that of WaveNet vocoders: 30 layers, 64 residual and 256 skip channels, at 16 kHz. All forms generate
+from the same frames, on one thread, in alternating runs; times are medians of processor time.
+
+    python benchmarks/wavenet_speed.py
+"""
+
+import argparse
+import copy
+import time
+from functools import partial
+
+import torch
+from measuring import median_seconds, print_table
+from torch import Tensor
+
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, UniformNoise
+from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
+from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
+
+RATE, HOP = 16000, 320
+SIZE = {"channels": 64, "skip_channels": 256, "dilations": tuple(2**layer for layer in range(10)) * 3}
+
+
+@torch.no_grad()
+def naive_sample(net: AutoregressiveWaveNet, frames: Tensor) -> None:
+    """Predict one sample from the whole receptive field."""
+    count = -(-net.receptive_field // HOP)
+    past = torch.zeros(1, 1, count * HOP, dtype=frames.dtype)
+    parameters = net.predict(frames[..., :count], past)[..., -1]
+    net.distribution.draw(parameters, torch.rand(1, 1, 2), 1.0)
+
+
+def main() -> None:
+    """Print a row for each form."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="logistic_mixture")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    distribution = DISTRIBUTIONS[arguments.distribution](256 if arguments.distribution == "mu_law" else 10)
+    net = AutoregressiveWaveNet(1, 128, hop_length=HOP, distribution=distribution, **SIZE).eval()
+    frames = torch.randn(1, 128, 12)
+    forms = {"recomputed": (lambda: naive_sample(net, frames), 1)}
+    short = compiled_wavenet(copy.deepcopy(net).bfloat16())
+    for name, form in {"cached": net, "compiled": compiled_wavenet(net), "compiled, bfloat16": short}.items():
+        if form is not None:
+            inputs = frames.to(form.condition.weight.dtype)
+            run = partial(form.generate, inputs)
+            forms[name] = (lambda run=run: run(UniformNoise(1)), frames.shape[-1] * HOP)
+    seconds = median_seconds([run for run, _ in forms.values()], arguments.repeats, time.process_time)
+    speeds = [samples / spent for (_, samples), spent in zip(forms.values(), seconds, strict=True)]
+    weights = sum(p.numel() for name, p in net.named_parameters() if "weight" in name and "condition" not in name)
+    rows = [
+        [name, f"{speed:.0f}", f"{speed / speeds[0]:.0f}", f"{speed / RATE:.2f}", f"{2e-9 * weights * speed:.1f}"]
+        for name, speed in zip(forms, speeds, strict=True)
+    ]
+    print_table(["form", "samples a second", "times recomputed", "times real time", "GFLOP a second"], rows)
+    print(f"{2e-6 * weights:.2f} MFLOP a sample")
+
+
+if __name__ == "__main__":
+    main()
