@@ -9,27 +9,33 @@ from the same frames, on one thread, in alternating runs; times are medians of p
 import argparse
 import copy
 import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from measuring import median_seconds, print_table
 from torch import Tensor
 
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, UniformNoise
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 
 RATE, HOP = 16000, 320
-SIZE = {"channels": 64, "skip_channels": 256, "dilations": tuple(2**layer for layer in range(10)) * 3}
+DILATIONS = tuple(2**layer for layer in range(10)) * 3
 
 
 @torch.no_grad()
-def naive_sample(net: AutoregressiveWaveNet, frames: Tensor) -> None:
+def naive_sample(net: AutoregressiveWaveNet, frames: Tensor) -> Tensor:
     """Predict one sample from the whole receptive field."""
     count = -(-net.receptive_field // HOP)
     past = torch.zeros(1, 1, count * HOP, dtype=frames.dtype)
     parameters = net.predict(frames[..., :count], past)[..., -1]
-    net.distribution.draw(parameters, torch.rand(1, 1, 2), 1.0)
+    return net.distribution.draw(parameters, torch.rand(1, 1, 2), 1.0)
+
+
+def generated(form: FrameGenerator, frames: Tensor) -> Tensor:
+    """Generate all samples."""
+    return form.generate(frames, UniformNoise(1))
 
 
 def main() -> None:
@@ -41,21 +47,22 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     distribution = DISTRIBUTIONS[arguments.distribution](256 if arguments.distribution == "mu_law" else 10)
-    net = AutoregressiveWaveNet(1, 128, hop_length=HOP, distribution=distribution, **SIZE).eval()
+    net = AutoregressiveWaveNet(1, 128, 64, 256, DILATIONS, HOP, distribution).eval()
     frames = torch.randn(1, 128, 12)
-    forms = {"recomputed": (lambda: naive_sample(net, frames), 1)}
-    short = compiled_wavenet(copy.deepcopy(net).bfloat16())
-    for name, form in {"cached": net, "compiled": compiled_wavenet(net), "compiled, bfloat16": short}.items():
+    forms: dict[str, FrameGenerator | None] = {"cached": net, "compiled": compiled_wavenet(net)}
+    forms["compiled, bfloat16"] = compiled_wavenet(copy.deepcopy(net).bfloat16())
+    runs: dict[str, Callable[[], Tensor]] = {"recomputed": partial(naive_sample, net, frames)}
+    for name, form in forms.items():
         if form is not None:
-            inputs = frames.to(form.condition.weight.dtype)
-            run = partial(form.generate, inputs)
-            forms[name] = (lambda run=run: run(UniformNoise(1)), frames.shape[-1] * HOP)
-    seconds = median_seconds([run for run, _ in forms.values()], arguments.repeats, time.process_time)
-    speeds = [samples / spent for (_, samples), spent in zip(forms.values(), seconds, strict=True)]
+            dtype = next(form.parameters()).dtype
+            runs[name] = partial(generated, form, frames.to(dtype))
+    counts = [1] + (len(runs) - 1) * [frames.shape[-1] * HOP]
+    seconds = median_seconds(list(runs.values()), arguments.repeats, time.process_time)
+    speeds = [count / spent for count, spent in zip(counts, seconds, strict=True)]
     weights = sum(p.numel() for name, p in net.named_parameters() if "weight" in name and "condition" not in name)
     rows = [
         [name, f"{speed:.0f}", f"{speed / speeds[0]:.0f}", f"{speed / RATE:.2f}", f"{2e-9 * weights * speed:.1f}"]
-        for name, speed in zip(forms, speeds, strict=True)
+        for name, speed in zip(runs, speeds, strict=True)
     ]
     print_table(["form", "samples a second", "times recomputed", "times real time", "GFLOP a second"], rows)
     print(f"{2e-6 * weights:.2f} MFLOP a sample")
