@@ -1,8 +1,9 @@
 """The common interface of all families. Other code calls these methods and never checks the class of a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -43,6 +44,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     enable_gradient_checkpointing: Callable[..., None]
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding
+    _progress_bar: Mapping[str, Any] = MappingProxyType({"disable": True})
 
     if TYPE_CHECKING:  # defined by the library's base class
 
@@ -94,6 +96,19 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def decodes_whole_signals(self) -> bool:
         """Whether every sample depends on the whole signal, although the layers code in chunks."""
         return False
+
+    @property
+    def decodes_sample_by_sample(self) -> bool:
+        """Whether decoding draws one sample after another: it takes long, and no graph holds it."""
+        return False
+
+    def set_progress_bar_config(self, **options: object) -> None:
+        """Show a progress bar in models that decode sample by sample; others have none, and it is off by default.
+
+        Args:
+            options: Arguments of `tqdm`. With `disable=None` the bar is shown on a terminal only.
+        """
+        self._progress_bar = options
 
     @property
     def codes_need_scales(self) -> bool:

@@ -1,5 +1,8 @@
+import io
+import re
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +11,7 @@ from hf_audio_vae import WaveVAE, WaveVAEConfig
 from hf_audio_vae.models.wave_vae import modeling_wave_vae
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from tests.models.contract import AutoencoderContract
-from tests.models.probes import seeded
+from tests.models.probes import Decode, seeded
 
 
 class TestWaveVAE(AutoencoderContract):
@@ -127,3 +130,54 @@ class TestWaveVAE(AutoencoderContract):
         model.decoder.wavenet.hidden.weight.mul_(2)
         with pytest.raises(ValueError, match="weights have changed"):
             model.generate(z)
+
+    @torch.no_grad()
+    def test_a_graph_of_single_samples_is_refused(self):
+        model = self.tiny_model()
+        x, z = self.waveform(2 * model.hop_length), self.latents(model, 2)
+        for module, inputs in ((model, x), (Decode(model), z)):
+            with pytest.raises(
+                ValueError, match="draws one sample after another to decode, which a graph cannot; exp"
+            ):
+                torch.export.export(module, (inputs,))
+
+    @pytest.mark.slow
+    @torch.no_grad()
+    def test_compilers_leave_single_samples_to_python(self):
+        model = self.tiny_model()
+        z = self.latents(model, 5)
+        compiled = torch.compile(Decode(model), backend="aot_eager")
+        assert torch.equal(compiled(z), model.decode(z).sample)
+        torch._dynamo.reset()
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="draws one sample after another to decode"):
+            torch.compile(Decode(model), backend="aot_eager", fullgraph=True)(z)
+
+    @torch.no_grad()
+    def test_the_progress_bar_counts_the_samples_that_a_streamer_gets(self, capsys):
+        model = self.tiny_model()
+        z = self.latents(model, 4)
+        silent = model.generate(z)
+        assert capsys.readouterr().err == ""
+        bar, counted = io.StringIO(), []
+        model.set_progress_bar_config(file=bar, mininterval=0, unit_scale=False)
+        shown = model.generate(z, streamer=lambda piece: counted.append(re.findall(r"(\d+)/24 ", bar.getvalue())[-1]))
+        assert counted == ["6", "12", "18", "24"]
+        assert torch.equal(shown, silent)
+        model.set_progress_bar_config(disable=True)
+        model.decode(z)
+        assert capsys.readouterr().err == ""
+
+    @torch.no_grad()
+    def test_an_offloaded_model_comes_to_its_device_to_generate(self):
+        class Hook(accelerate.hooks.ModelHook):
+            calls = 0
+
+            def pre_forward(self, module, *args, **kwargs):
+                self.calls += 1
+                return args, kwargs
+
+        model, hook = self.tiny_model(), Hook()
+        accelerate.hooks.add_hook_to_module(model, hook)
+        model.decode(self.latents(model, 2))
+        model.generate(self.latents(model, 2))
+        assert hook.calls == 2

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers.models.autoencoders.vae import AutoencoderMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from hf_audio_vae.models.graph_parts import GraphPart
@@ -26,6 +28,7 @@ from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 from hf_audio_vae.runtime.snake_cpu import compiled_kernels_are_allowed
 
 Generators = torch.Generator | Sequence[torch.Generator]
+NO_GRAPH = "a WaveVAE draws one sample after another to decode, which a graph cannot; export or compile only `encode`."
 
 
 class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrainedModel, AutoencoderMixin):  # type: ignore[misc]
@@ -106,6 +109,11 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         """Whether every sample depends on the whole signal: it depends on all samples before it."""
         return True
 
+    @property
+    def decodes_sample_by_sample(self) -> bool:
+        """Whether one sample is drawn after another."""
+        return True
+
     def register_to_config(self, **arguments: object) -> None:
         """Set values of the configuration, as diffusers' models do."""
         for name, value in arguments.items():
@@ -135,6 +143,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         sample = self.generate(z, generator=generator)
         return VAEDecoderOutput(sample=sample) if return_dict else (sample,)
 
+    @apply_forward_hook
     def generate(  # type: ignore[override]  # of latents, not of tokens
         self,
         latents: Tensor,
@@ -144,6 +153,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         streamer: Callable[[Tensor], object] | None = None,
     ) -> Tensor:
         """Generate a waveform from latents. A sample costs one column of each layer; `fuse()` makes it faster.
+
+        `set_progress_bar_config` switches a progress bar on.
 
         Args:
             latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents, frames >= 1.
@@ -161,31 +172,43 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         check_latents(latents, self.latent_channels)
         if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise ValueError(f"`temperature` is {temperature!r}; use a finite number of 0 or more.")
-        sample = self._generate(latents, float(temperature), UniformNoise(latents.shape[0], generator), streamer)
+        sample = self._generate(latents, float(temperature), generator, streamer)
         check_output(sample, "samples")
         return sample
 
+    @torch.compiler.disable(reason=NO_GRAPH)
     @torch.no_grad()
     def _generate(
         self,
         latents: Tensor,
-        temperature: float,
-        noise: UniformNoise,
+        temperature: float = 1.0,
+        generator: Generators | None = None,
         streamer: Callable[[Tensor], object] | None = None,
     ) -> Tensor:
+        if torch.compiler.is_exporting():
+            raise ValueError(NO_GRAPH)
+        noise = UniformNoise(latents.shape[0], generator)
         decoder: Any = self.coder.network(self.decoder)
         wavenet: FrameGenerator = decoder.wavenet
         if decoder is self.decoder and compiled_kernels_are_allowed():
             wavenet = compiled_wavenet(decoder.wavenet) or wavenet
         frames = self._frames(latents)
-        return wavenet.generate(frames, noise, temperature, put=streamer).to(frames.dtype)
+        options = {"total": frames.shape[-1] * self.hop_length, "unit": "sample", "unit_scale": True}
+        with tqdm(**{**options, **self._progress_bar}) as bar:
+
+            def put(samples: Tensor) -> None:
+                bar.update(self.hop_length)
+                if streamer is not None:
+                    streamer(samples)
+
+            return wavenet.generate(frames, noise, temperature, put=put).to(frames.dtype)
 
     def _frames(self, latents: Tensor) -> Tensor:
         """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
         return self._run(partial(self.coder.decode, Coding(self.decoder.frames, self.hop_length)), latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
-        return self._generate(latents, 1.0, UniformNoise(latents.shape[0]))
+        return self._generate(latents)
 
     def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         frames = self._frames(latents)
