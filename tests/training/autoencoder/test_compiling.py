@@ -44,3 +44,10 @@ def test_an_lstm_is_refused() -> None:
     model = new_autoencoder("WaveformVQVAE", VQVAE["model"] | {"num_lstm_layers": 1})
     with pytest.raises(ValueError, match="LSTM.*leave out `torch_compile`"):
         compile_networks(model)
+
+
+def test_a_decoder_of_single_samples_is_refused() -> None:
+    config = {"downsampling_ratios": (2,), "hidden_size": 4, "residual_channels": 4, "skip_channels": 4}
+    model = new_autoencoder("WaveVAE", config | {"num_stacks": 1, "layers_per_stack": 2})
+    with pytest.raises(ValueError, match="WaveNetDecoder draws one sample.*leave out `torch_compile`"):
+        compile_networks(model)

@@ -1,8 +1,7 @@
 """`torch.compile` of the networks of an autoencoder in training."""
 
-from torch import nn
-
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.modules.stack import is_recurrent
 
 
 def compile_networks(model: AutoencoderModel, backend: str = "inductor") -> None:
@@ -15,11 +14,12 @@ def compile_networks(model: AutoencoderModel, backend: str = "inductor") -> None
         backend (`str`): Backend of `torch.compile`.
 
     Raises:
-        ValueError: A network has an LSTM, which `torch.compile` cannot capture in a graph.
+        ValueError: A network has an LSTM or draws single samples, which `torch.compile` cannot capture in a graph.
     """
     for network in model.networks:
-        if any(isinstance(module, nn.RNNBase) for module in network.modules()):
+        if is_recurrent(network):
+            reason = "draws one sample after another" if model.decodes_sample_by_sample else "has an LSTM"
             raise ValueError(
-                f"{type(network).__name__} has an LSTM, which cannot be compiled; leave out `torch_compile`."
+                f"{type(network).__name__} {reason}, which cannot be compiled; leave out `torch_compile`."
             )
         network.compile(backend=backend, fullgraph=True, dynamic=False)
