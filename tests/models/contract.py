@@ -92,10 +92,10 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
 
     @pytest.mark.slow
     @torch.no_grad()
-    def test_two_thousand_random_lengths_are_kept(self):
+    def test_random_lengths_are_kept(self):
         model = self.tiny_model()
-        generator = torch.Generator().manual_seed(0)
-        for time in torch.randint(1, 30 * model.hop_length, (2000,), generator=generator).tolist():
+        generator, count = torch.Generator().manual_seed(0), 100 if model.decodes_sample_by_sample else 2000
+        for time in torch.randint(1, 30 * model.hop_length, (count,), generator=generator).tolist():
             x = self.waveform(time)
             assert model(x).sample.shape == x.shape, time
 

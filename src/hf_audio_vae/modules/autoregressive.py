@@ -61,7 +61,10 @@ class GenerationState(ABC):
 
 
 class FrameGenerator(nn.Module, ABC):
-    """Generates a waveform frame by frame; (batch, frame_channels, frames) -> (batch, audio_channels, time)."""
+    """Generates a waveform frame by frame; (batch, frame_channels, frames) -> (batch, audio_channels, time).
+
+    It has no `input_span`: the `FrameClock` before it counts the frames in samples. Earlier frames are its state.
+    """
 
     is_recurrent = True
     audio_channels: int
@@ -109,10 +112,6 @@ class FrameGenerator(nn.Module, ABC):
                 if put is not None:
                     put(samples[:, :, index].clone())
         return samples.flatten(2)
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Range of frames of the samples [start, stop); they also depend on all earlier frames, as with an RNN."""
-        return start // self.hop_length, (stop - 1) // self.hop_length + 1
 
 
 class WaveNetLayer(nn.Module):

@@ -29,6 +29,7 @@ from hf_audio_vae.modules.short_time import STFT, InverseSTFT
 from hf_audio_vae.modules.spectrogram import (
     CropBins,
     FlattenBins,
+    FrameClock,
     GatherParts,
     PositionNorm,
     Repeat2d,
@@ -83,7 +84,7 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity | Gate) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity | Gate | FrameClock) -> Stream:
     return Pointwise(layer)
 
 
