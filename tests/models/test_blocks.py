@@ -6,9 +6,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae import (
+    HierarchicalVQVAE,
+    HierarchicalVQVAEConfig,
+    WaveformVAE,
+    WaveformVQVAE,
+    WaveformVQVAEConfig,
+    WaveVAE,
+    WaveVAEConfig,
+)
 from hf_audio_vae.models import AutoencoderModel, blocks
-from hf_audio_vae.models.blocks import decode_blocks, encode_blocks, needs_whole_signal, reconstruct_blocks
+from hf_audio_vae.models.blocks import (
+    decode_blocks,
+    encode_blocks,
+    encoding_needs_whole_signal,
+    needs_whole_signal,
+    reconstruct_blocks,
+)
+from tests.models.spectrogram_vae.test_spectrograms import model_of as spectrogram_model
 
 TINY = {"encoder_hidden_size": 4, "decoder_hidden_size": 8, "downsampling_ratios": (4, 5), "hidden_size": 8}
 CODES = {"num_codebooks": 2, "codebook_size": 16, "codebook_dim": 4, "residual_dilations": (1,), "sampling_rate": 2000}
@@ -83,6 +98,23 @@ def test_what_depends_on_all_of_a_signal_is_coded_as_a_whole(changes: dict[str, 
     x = signal(3001)
     (whole,) = reconstruct_blocks(model, lambda start, stop: x[..., start:stop], 3001)
     assert torch.equal(whole, model(x).sample)
+
+
+@pytest.mark.parametrize("kind", ["wave", "mel", "classic mel", "leading frame"])
+@torch.no_grad()
+def test_what_is_decoded_as_a_whole_is_encoded_in_blocks(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_SECONDS", 0.1)
+    wave = WaveVAEConfig(
+        sampling_rate=8000, downsampling_ratios=(2, 5), hidden_size=4, residual_channels=4, skip_channels=4
+    )
+    model = WaveVAE(wave).eval() if kind == "wave" else spectrogram_model(kind)
+    assert needs_whole_signal(model)
+    assert not encoding_needs_whole_signal(model)
+    x = signal(5003).expand(-1, model.config.audio_channels, -1)
+    parts = list(encode_blocks(model, lambda start, stop: x[..., start:stop], 5003))
+    assert len(parts) > 1
+    mean = torch.cat([mean for mean, _ in parts], dim=-1)
+    torch.testing.assert_close(mean, model.encode(x).latent_dist.mean, rtol=0, atol=1e-5)
 
 
 def test_other_models_need_no_whole_signal(model: AutoencoderModel) -> None:

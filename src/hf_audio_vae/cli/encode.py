@@ -26,7 +26,7 @@ from hf_audio_vae.cli.sound import (
 )
 from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
-from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
+from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.models.fingerprint import model_fingerprint
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     outputs = Outputs(arguments.files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
-    model = load_coder(arguments.model, arguments)
+    model = load_coder(arguments.model, arguments, decodes=False)
     fingerprint = model_fingerprint(model)
 
     def process(path: Path) -> None:
@@ -82,7 +82,7 @@ def encoded(model: AutoencoderModel, path: Path, sound: Sound) -> tuple[list[Ten
         return sound.read(start, stop)[None].to(model.device)
 
     try:
-        if not needs_whole_signal(model):
+        if not encoding_needs_whole_signal(model):
             blocks = [[part[0].cpu() for part in block] for block in encode_blocks(model, read, sound.num_samples)]
             return [torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)], None
         output: Any = model.encode(read(0, sound.num_samples))  # its type depends on the family

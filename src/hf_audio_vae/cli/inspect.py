@@ -57,7 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_seconds(arguments.max_seconds)
     if arguments.output_dir:
         check_writable(arguments.output_dir)
-    model = load_latent_coder(arguments) if holds_tokens(arguments.model) else load_coder(arguments.model, arguments)
+    if holds_tokens(arguments.model):
+        model: AutoencoderModel | CodeLatents = load_latent_coder(arguments)
+    else:
+        model = load_coder(arguments.model, arguments, decodes=False)
     health = health_of(model)
     if arguments.output_dir:
         names = [f"{health.name}.json", f"{health.name}.png"]

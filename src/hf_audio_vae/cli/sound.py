@@ -20,7 +20,7 @@ from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.files.pretrained import DTYPES
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
-from hf_audio_vae.models.blocks import needs_whole_signal
+from hf_audio_vae.models.blocks import encoding_needs_whole_signal, needs_whole_signal
 
 
 class UnusableFileError(ValueError):
@@ -91,8 +91,13 @@ def to_best_device(model: AutoencoderModel) -> None:
     nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
+def load_coder(name: str, arguments: argparse.Namespace, *, decodes: bool = True) -> AutoencoderModel:
     """Load a model for coding long sounds: tiled and fused if possible, on the GPU if there is one.
+
+    Args:
+        name (`str`): Folder or Hub id.
+        arguments (`argparse.Namespace`): Arguments of `add_location_arguments`.
+        decodes (`bool`): The command also decodes; says on stderr if this or encoding needs whole sounds.
 
     Raises:
         ValueError: See `load_model`.
@@ -103,12 +108,13 @@ def load_coder(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
     except ValueError as error:  # layers with an unlimited receptive field
         print(f"{printable(name)}: files are processed as a whole. {error}", file=sys.stderr)
     else:
-        if needs_whole_signal(model):
+        if needs_whole_signal(model) if decodes else encoding_needs_whole_signal(model):
             print(
                 f"{printable(name)}: files are processed as a whole, as outputs depend on all samples", file=sys.stderr
             )
     to_best_device(model)
     model.fuse()
+    model.set_progress_bar_config(disable=None, leave=False)  # on a terminal
     return model
 
 

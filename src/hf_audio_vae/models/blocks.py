@@ -1,7 +1,7 @@
 """Code signals of any length block by block, for every family; the results are those of the whole signal."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.modules.stack import is_recurrent
 from hf_audio_vae.runtime.chunking import Frames, decoded_chunks, encoded_chunks
+from hf_audio_vae.runtime.coders import Coding
 
 BLOCK_SECONDS = 20.0
 
@@ -19,18 +20,21 @@ Read = Callable[[int, int], Tensor]
 
 def needs_whole_signal(model: AudioAutoencoderMixin) -> bool:
     """Whether outputs depend on the whole signal, because of an RNN, a norm over time, the loudness or a vocoder."""
-    try:
-        _reconstruction_span(model, 0, 1)
-    except ValueError:
+    if encoding_needs_whole_signal(model) or model.decodes_whole_signals:
         return True
-    return model.codes_need_scales or model.decodes_whole_signals or is_recurrent(model)
+    return _depends_on_all(model.decodings(), lambda: _decoder_span(model, 0, 1))
+
+
+def encoding_needs_whole_signal(model: AudioAutoencoderMixin) -> bool:
+    """Whether latents or codes depend on the whole signal, because of an RNN, a norm over time or the loudness."""
+    return model.codes_need_scales or _depends_on_all(model.encodings(), lambda: _encoder_span(model, 0, 1))
 
 
 def encode_blocks(model: AudioAutoencoderMixin, read: Read, time: int) -> Iterator[list[Tensor]]:
     """Encode a signal; yield mean and standard deviation of the posterior, or the codes of each level.
 
     Args:
-        model (`AudioAutoencoderMixin`): Model that does not need the whole signal.
+        model (`AudioAutoencoderMixin`): Model whose encoding does not need the whole signal.
         read (`Callable`): ``read(start, stop)`` returns these samples, (batch, audio_channels, stop - start).
         time (`int`): Length in samples.
     """
@@ -85,6 +89,15 @@ class _Spanned:
 
     def __call__(self, x: Any) -> Any:
         return self.function(x)
+
+
+def _depends_on_all(codings: Iterable[Coding], span: Callable[[], object]) -> bool:
+    """Whether a network has an RNN, or no limited span of inputs."""
+    try:
+        span()
+    except ValueError:
+        return True
+    return any(is_recurrent(coding.network) for coding in codings)
 
 
 def _block_frames(model: AudioAutoencoderMixin) -> int:

@@ -13,7 +13,7 @@ from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
 from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
-from hf_audio_vae.models.blocks import encode_blocks, needs_whole_signal
+from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.training.encoding.tallies import Tally
 
 
@@ -108,7 +108,7 @@ class CodeEncoder:
             raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
 
     def _blocks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[list[Tensor]]:
-        if not needs_whole_signal(self.model):
+        if not encoding_needs_whole_signal(self.model):
             yield from encode_blocks(self.model, read, time)
             return
         codes = self.model.encode(read(0, time)).audio_codes
