@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.io import write_audio_blocks
+from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     UnusableFileError,
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         return code
     name = use_recorded_model(arguments, list(infos.values()))
     model = load_coder(name, arguments)
-    fingerprint = model_fingerprint(model)
+    fingerprint, decoding_time = model_fingerprint(model), DecodingTime(model)
 
     @cache
     def remedy(recorded: str) -> str:
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
                 audio_channels=model.config.audio_channels,
                 hop_length=model.hop_length,
             )
+        decoding_time.announce(outputs.stems[path], infos[path].num_samples)
         with outputs.writing(path) as (target,):
             write_audio_blocks(target, decoded(path, model), infos[path].num_samples, infos[path].sampling_rate)
         info = infos[path]

@@ -9,6 +9,7 @@ ONNX files each metadata value is JSON. Exported files are run, and deleted if t
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from hf_audio_vae.cli.sound import add_location_arguments, load_model
@@ -37,3 +38,5 @@ def run(arguments: argparse.Namespace) -> None:
     for path, differences in files.items():
         summary = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, difference from the model: {summary}")
+    if model.decodes_sample_by_sample:
+        print("there is no decoder: it draws one sample after another, which a graph cannot", file=sys.stderr)

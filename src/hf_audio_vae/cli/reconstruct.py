@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio import open_audio
 from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
+from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     Sound,
@@ -45,11 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     outputs = Outputs(arguments.files, arguments.output_dir, ENDINGS, overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments)
-    rows: list[list[str | float]] = []
+    decoding_time, rows = DecodingTime(model), list[list[str | float]]()
 
     def process(path: Path) -> None:
         with open_sound(model, path) as sound, outputs.writing(path) as (original, reconstruction, picture):
             name = printable(outputs.stems[path])
+            decoding_time.announce(name, sound.num_samples)
             rows.append([name, *reconstruct(model, path, sound, original, reconstruction, picture, name)])
 
     try:
