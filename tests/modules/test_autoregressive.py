@@ -51,15 +51,54 @@ def naive(net: AutoregressiveWaveNet, frames: Tensor, noise: UniformNoise, tempe
     return waveform
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_cached_generation_equals_the_naive_one_bit_by_bit(temperature: float):
-    net, frames = new_net(), 4 * frames_of(2000 // HOP)
+def loud_net(distribution: str, dtype: torch.dtype = torch.float64) -> AutoregressiveWaveNet:
+    """A network whose most probable component changes from sample to sample."""
+    net = new_net(distribution, dtype=dtype)
     for parameter in net.parameters():
-        parameter.data *= 1.5  # louder, so that the most probable class changes
-    cached = net.generate(frames, UniformNoise(1), temperature)
-    assert cached.shape[-1] == 2000
+        parameter.data *= 1.5
+    return net
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_cached_generation_equals_the_naive_one_in_all_sixteen_bits(distribution: str, temperature: float, count: int):
+    net, frames = loud_net(distribution), 4 * frames_of(count // HOP)
+    cached, anew = (
+        (2**15 * samples).round()
+        for samples in (
+            net.generate(frames, UniformNoise(1), temperature),
+            naive(net, frames, UniformNoise(1), temperature),
+        )
+    )
+    assert cached.shape[-1] == count
     assert cached.unique().numel() > 3
-    assert torch.equal(cached, naive(net, frames, UniformNoise(1), temperature))
+    assert torch.equal(cached, anew)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@torch.no_grad()
+def test_greedy_generation_in_bfloat16_takes_the_most_probable_component_within_rounding(
+    distribution: str, is_compiled: bool
+):
+    net, frames = loud_net(distribution, torch.bfloat16), (4 * frames_of(2000 // HOP)).bfloat16()
+    samples = (compiled(net) if is_compiled else net).generate(frames, UniformNoise(1), 0.0)
+    assert samples.dtype == torch.bfloat16
+    exact, law = copy.deepcopy(net).double(), net.distribution
+    past = F.pad(law.network_input(samples.double()), (1, -1))
+    parameters = exact.predict(frames.double(), past)[0].T  # (time, num_parameters)
+    count = law.num_components
+    eps = torch.finfo(torch.bfloat16).eps
+    rounding = 8 * eps * parameters.abs().max()  # a dozen layers, each rounded
+    drawn = samples[0, 0, :, None].double()
+    if distribution == "mu_law":
+        is_drawn = (law.values(torch.arange(count)) - drawn).abs() <= eps
+    else:
+        is_drawn = (parameters[:, count : 2 * count].clamp(-1, 1) - drawn).abs() <= rounding
+    is_probable = parameters[:, :count] >= parameters[:, :count].amax(dim=1, keepdim=True) - rounding
+    assert is_probable.double().mean() < 0.5  # so that few components pass
+    assert (is_drawn & is_probable).any(dim=1).all()
 
 
 def test_a_receptive_field_longer_than_the_signal_begins_with_zeros():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hf_audio_vae import WaveVAE, WaveVAEConfig
 from hf_audio_vae.models.wave_vae import modeling_wave_vae
+from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from tests.models.contract import AutoencoderContract
 from tests.models.probes import Decode, seeded
@@ -130,6 +131,32 @@ class TestWaveVAE(AutoencoderContract):
         model.decoder.wavenet.hidden.weight.mul_(2)
         with pytest.raises(ValueError, match="weights have changed"):
             model.generate(z)
+
+    @pytest.mark.parametrize("is_fused", [False, True])
+    @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+    @torch.no_grad()
+    def test_bfloat16_generates_from_seeds_items_and_frames_as_float32_does(self, distribution, is_fused):
+        model = self.tiny_model(torch.bfloat16, distribution=distribution, num_components=8)
+        if is_fused:
+            model.fuse()
+        z = self.latents(model, 12, batch=3, dtype=torch.bfloat16)
+        batch = model.generate(z, generator=[seeded(1), seeded(2), seeded(3)])
+        assert batch.dtype == torch.bfloat16
+        assert torch.equal(model.generate(z[1:2], generator=[seeded(2)]), batch[1:2])
+        assert not torch.equal(model.generate(z[1:2], generator=[seeded(4)]), batch[1:2])
+
+    @torch.no_grad()
+    def test_a_streamer_gets_each_frame_before_the_next_is_drawn(self):
+        model, generator = self.tiny_model(torch.bfloat16), seeded(1)
+        pieces, states = [], []
+
+        def put(piece: Tensor) -> None:
+            pieces.append(piece)
+            states.append(tuple(generator.get_state().tolist()))
+
+        whole = model.generate(self.latents(model, 4, dtype=torch.bfloat16), generator=generator, streamer=put)
+        assert torch.equal(torch.cat(pieces, dim=-1), whole)
+        assert len(set(states)) == 4
 
     @torch.no_grad()
     def test_a_graph_of_single_samples_is_refused(self):
