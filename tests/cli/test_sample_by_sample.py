@@ -88,7 +88,10 @@ def test_encode_and_inspect_run_no_decoder(
 def test_evaluate_writes_a_card(model: str, sounds: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.md"
     assert main(["evaluate", "--model", model, "--dataset_name", str(sounds), "--card", str(card)]) == 0
-    assert "from hf_audio_vae import WaveVAE" in card.read_text()
+    text = card.read_text()
+    assert "library_name: transformers" in text
+    assert "from hf_audio_vae import WaveVAE" in text
+    assert re.search(r"negative log-likelihood \(nats a sample, ↓\) \| +-?\d+\.\d+ \|", text)
 
 
 def test_stream_plays_what_decode_writes(model: str, tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def card(metrics: dict[str, float], family: str = "WaveformVAE", **summary: str) -> str:
+def card(metrics: dict[str, float], family: str = "WaveformVAE", library: str = "diffusers", **summary: str) -> str:
     return model_card(
         title="someone/a-model",
         family=family,
+        library=library,
         summary={"parameters": "1.23 M", "sampling rate": "44100 Hz"} | summary,
         metrics=metrics,
         material="the held-out sounds",
@@ -217,8 +218,8 @@ def test_a_card_tells_and_defines_the_codes_figures_if_they_were_measured():
     assert not any(label in without for label in CODE_METRICS.values())
 
 
-def test_a_card_of_a_codec_is_one_of_transformers():
-    text = card(MEASURED, family="WaveformVQVAE", codes="9 x 1024")
+def test_a_card_names_library_and_kind_of_a_codec():
+    text = card(MEASURED, family="WaveformVQVAE", library="transformers", codes="9 x 1024")
     assert yaml.safe_load(text.split("---\n", 2)[1]) == {
         "library_name": "transformers",
         "tags": ["audio", "audio-codec", "autoencoder", "hf-audio-vae"],

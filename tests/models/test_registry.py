@@ -26,6 +26,12 @@ def test_a_family_is_named_as_its_class_and_lives_in_its_folder(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_names_the_library_of_its_base_class(name):
+    loading = next(base for base in FAMILIES[name].__mro__ if base.__name__ in ("ModelMixin", "PreTrainedModel"))
+    assert loading.__module__.partition(".")[0] == FAMILIES[name].library_name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_keeps_the_contract(name):
     module = importlib.import_module(f"tests.models.{folder(name)}.test_modeling_{folder(name)}")
     contract = AutoencoderContract if issubclass(FAMILIES[name], VariationalAutoencoderMixin) else CodecContract

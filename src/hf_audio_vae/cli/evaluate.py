@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         card = model_card(
             title=Path(arguments.model).name,
             family=type(model).__name__,
+            library=model.library_name,
             summary=model_summary(model),
             metrics=means,
             material=material,

@@ -41,6 +41,7 @@ METRICS = {
     "multi_resolution_stft": "multi-resolution STFT (↓)",
     "mel_distance": "mel distance (↓)",
     "spectrogram": "spectrogram (L1 of natural log mel magnitudes, ↓)",
+    "nll": "negative log-likelihood (nats a sample, ↓)",
     "kl": "KL (nats a frame)",
     "commitment": "commitment (latents to their codes, mean square)",
     "codebook": "codebook (codes to their latents, mean square)",
@@ -170,21 +171,28 @@ def _code_budget(model: Coded, samples: int) -> dict[str, str]:
 
 
 def model_card(
-    *, title: str, family: str, summary: Mapping[str, str | float], metrics: Mapping[str, float], material: str
+    *,
+    title: str,
+    family: str,
+    library: str,
+    summary: Mapping[str, str | float],
+    metrics: Mapping[str, float],
+    material: str,
 ) -> str:
     """Return a Hugging Face model card.
 
     Args:
         title (`str`): Heading.
         family (`str`): Model class.
+        library (`str`): Library of its base class, `"diffusers"` or `"transformers"`.
         summary (`Mapping`): Properties of the model, one row each, as returned by `model_summary`. With `codes`, the
-            card describes a codec (a transformers model), else a VAE (a diffusers model).
+            card describes a codec, else a VAE.
         metrics (`Mapping`): Measured values, by the names in `METRICS`, `LATENT_METRICS` and `CODE_METRICS`.
         material (`str`): Data that the metrics were measured on.
     """
-    library, kind, path = "diffusers", "vae", "from the posterior mean"
+    kind, path = "vae", "from the posterior mean"
     if "codes" in summary:
-        library, kind, path = "transformers", "audio-codec", "from its codes, with all codebooks"
+        kind, path = "audio-codec", "from its codes, with all codebooks"
     return f"""---
 library_name: {library}
 tags: [audio, {kind}, {CARD_TAGS}

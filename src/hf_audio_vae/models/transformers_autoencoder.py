@@ -17,6 +17,7 @@ from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin):
     """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
 
+    library_name = "transformers"
     encoder_is_frozen = False
     descriptive_arguments = frozenset(
         ("codebook_learning", "ema_decay", "restart_share", "kmeans_start", "quantizer_dropout", "rotation_trick")

@@ -48,6 +48,7 @@ def write_model(
     card = model_card(
         title=title,
         family=type(model).__name__,
+        library=model.library_name,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"},
         metrics=history[-1],
         material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
