@@ -36,7 +36,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
     The decoder predicts the distribution of each sample from the samples before it and from the latents. It trains on
     all samples at once with the negative log-likelihood, the term `"nll"` of `losses` in nats per sample, and draws
-    one sample after another to decode. The encoder is as fast as that of other families.
+    one sample after another to decode.
 
     Args:
         config (`WaveVAEConfig`): Layers of the model.
