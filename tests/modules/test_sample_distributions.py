@@ -20,9 +20,12 @@ def grid(count: int) -> Tensor:
     return (torch.arange(count) + 0.5) / count
 
 
-def test_the_probabilities_of_all_sixteen_bit_values_sum_to_one():
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 1.0])
+def test_the_probabilities_of_all_sixteen_bit_values_sum_to_one(mean: float):
     mixture = LogisticMixture(4)
-    parameters = parameters_of(mixture).expand(-1, -1, len(STEPS))
+    parameters = parameters_of(mixture)
+    parameters[:, 4:8] += mean
+    parameters = parameters.expand(-1, -1, len(STEPS))
     total = (-mixture.nll(parameters, STEPS.float()[None, None])).double().exp().sum()
     torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.float64), rtol=1e-4, atol=0)
 
@@ -72,15 +75,16 @@ def test_classes_are_drawn_as_often_as_is_probable(temperature: float):
     torch.testing.assert_close(shares, (logits / temperature).softmax(0), rtol=0, atol=1e-3)
 
 
-def test_draws_of_the_mixture_have_its_distribution():
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_of_the_mixture_have_its_distribution(temperature: float):
     mixture = LogisticMixture(2)
     means, scales = torch.tensor([-0.3, 0.2]), torch.tensor([0.02, 0.05])
     parameters = torch.cat([torch.tensor([0.5, 0.0]), means, scales.log()])[None].expand(200 * 200, -1)
     noise = torch.cartesian_prod(grid(200), grid(200))[:, None]
-    drawn = mixture.draw(parameters, noise, 1.0).flatten()
-    weights = torch.tensor([0.5, 0.0]).softmax(0)
+    drawn = mixture.draw(parameters, noise, temperature).flatten()
+    weights = (torch.tensor([0.5, 0.0]) / temperature).softmax(0)
     for value in (-0.35, -0.28, 0.0, 0.15, 0.3):
-        expected = (weights * ((value - means) / scales).sigmoid()).sum()
+        expected = (weights * ((value - means) / (temperature * scales)).sigmoid()).sum()
         torch.testing.assert_close((drawn < value).float().mean(), expected, rtol=0, atol=6e-3)
 
 

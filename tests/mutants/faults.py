@@ -902,6 +902,82 @@ TOKEN_VAE = (
         "tokens/test_scores.py::test_the_end_and_the_first_code_are_free",
     ),
 )
+GENERATION = (
+    Fault(
+        "modules/autoregressive.py",
+        "self._kept[index] = self._inputs",
+        "self._kept[self._layers, (self._time + 1) % self._dilations] = self._inputs",
+        "modules/test_autoregressive.py::test_cached_generation_equals_the_naive_one_in_all_sixteen_bits",
+    ),
+    Fault(
+        "modules/autoregressive.py",
+        "_uniform(shape, generator) for generator in self._generator",
+        "_uniform(shape, self._generator[0]) for _ in self._generator",
+        "modules/test_autoregressive.py::test_an_item_of_a_batch_equals_the_item_alone",
+    ),
+    Fault(
+        "modules/autoregressive.py",
+        "past = past.masked_fill(",
+        "past.masked_fill(",
+        "modules/test_autoregressive.py::test_hidden_frames_change_no_prediction",
+    ),
+    Fault(
+        "modules/autoregressive.py",
+        "self.predict(frames, F.pad(past, (1, -1)))",
+        "self.predict(frames, past)",
+        "modules/test_autoregressive.py::test_the_probabilities_of_all_values_of_a_sample_sum_to_one",
+    ),
+    Fault(
+        "modules/sample_distributions.py",
+        "x <= HALF_BIN - 1",
+        "x < -1",
+        "modules/test_sample_distributions.py::test_the_probabilities_of_all_sixteen_bit_values_sum_to_one",
+    ),
+    Fault(
+        "modules/sample_distributions.py",
+        ".to(wide) / temperature).exp()",
+        ".to(wide)).exp()",
+        "modules/test_sample_distributions.py::test_classes_are_drawn_as_often_as_is_probable",
+    ),
+    Fault(
+        "modules/sample_distributions.py",
+        "mean + temperature * log_scale",
+        "mean + log_scale",
+        "modules/test_sample_distributions.py::test_draws_of_the_mixture_have_its_distribution",
+    ),
+    Fault(
+        "models/wave_vae/modeling_wave_vae.py",
+        "self._generate(latents, float(temperature)",
+        "self._generate(latents, float(bool(temperature))",
+        "models/wave_vae/test_modeling_wave_vae.py::TestWaveVAE::test_temperature_scales_the_spread_of_the_samples",
+    ),
+    Fault(
+        "models/wave_vae/modeling_wave_vae.py",
+        "bar.update(self.hop_length)",
+        "bar.update(1)",
+        "models/wave_vae/test_modeling_wave_vae.py::TestWaveVAE::"
+        "test_the_progress_bar_counts_the_samples_that_a_streamer_gets",
+    ),
+    Fault(
+        "runtime/wavenet.c",
+        "(s.time + n) % dilations[layer]",
+        "n % dilations[layer]",
+        "modules/test_autoregressive.py::test_compiled_generation_equals_the_cached_one",
+    ),
+    Fault(
+        "runtime/wavenet.c",
+        "mean + *temperature * scale",
+        "mean + scale",
+        "modules/test_autoregressive.py::test_compiled_generation_equals_the_cached_one",
+    ),
+    Fault(
+        "models/blocks.py",
+        "_depends_on_all(model.encodings(), ",
+        "_depends_on_all(model.decodings(), ",
+        "models/test_blocks.py::test_what_is_decoded_as_a_whole_is_encoded_in_blocks",
+    ),
+)
+
 FAULTS = (
     *LOSSES,
     *PIPELINES,
@@ -918,4 +994,5 @@ FAULTS = (
     *RUNTIME,
     *DISCRIMINATORS,
     *FILES,
+    *GENERATION,
 )
