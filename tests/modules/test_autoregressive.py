@@ -1,15 +1,18 @@
 """Generation with cached layers equals the prediction of all samples at once; compiled kernels equal both."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_audio_vae.modules import autoregressive
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
+from tests.memory import working_bytes
 
 HOP = 40
 DILATIONS = (1, 2, 4, 16, 1, 3)  # not all divide a frame
@@ -139,6 +142,27 @@ def test_the_probabilities_of_all_values_of_a_sample_sum_to_one():
     waveforms[:, 0, time] = values
     nll = net.nll(frames.expand(len(values), -1, -1), waveforms)
     torch.testing.assert_close(nll[..., time].exp().reciprocal().sum().item(), 1.0, rtol=1e-5, atol=0)
+
+
+@torch.no_grad()
+def test_the_likelihood_of_pieces_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch):
+    net, frames = new_net(), frames_of(9, batch=2)
+    waveform = torch.rand(2, 1, 7 * HOP + 3, dtype=torch.float64) - 0.5
+    whole = net.nll(frames, waveform)
+    monkeypatch.setattr(autoregressive, "PIECE_SAMPLES", 2 * HOP - 1)
+    torch.testing.assert_close(net.nll(frames, waveform), whole)
+
+
+@torch.no_grad()
+def test_the_memory_of_the_likelihood_does_not_grow_with_the_layers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(autoregressive, "PIECE_SAMPLES", 4 * HOP)
+    net = new_net(channels=64)
+
+    def peak(count: int) -> int:
+        return working_bytes(partial(net.nll, frames_of(count)), torch.zeros(1, 1, count * HOP, dtype=torch.float64))
+
+    short, long = peak(20), peak(200)
+    assert long - short < 180 * HOP * 8 * 8  # eight values of a sample, a layer has 192
 
 
 def test_a_shorter_waveform_has_the_same_likelihood():

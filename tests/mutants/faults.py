@@ -923,9 +923,15 @@ GENERATION = (
     ),
     Fault(
         "modules/autoregressive.py",
-        "self.predict(frames, F.pad(past, (1, -1)))",
-        "self.predict(frames, past)",
+        "past, hop, count = F.pad(past, (1, -1)), ",
+        "past, hop, count = past, ",
         "modules/test_autoregressive.py::test_the_probabilities_of_all_values_of_a_sample_sum_to_one",
+    ),
+    Fault(
+        "modules/autoregressive.py",
+        "max(start - reach, 0)",
+        "start",
+        "modules/test_autoregressive.py::test_the_likelihood_of_pieces_is_that_of_the_whole",
     ),
     Fault(
         "modules/sample_distributions.py",

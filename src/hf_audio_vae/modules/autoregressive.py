@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from hf_audio_vae.modules.sample_distributions import SampleDistribution
 
+PIECE_FRAMES = 64  # whose conditions are in memory at once
+PIECE_SAMPLES = 2**15  # whose likelihood is computed at once, unless it trains
+
 
 class Gate(nn.Module):
     """tanh of the first half of the channels, times sigmoid of the second; (batch, 2 n, time) -> (batch, n, time)."""
@@ -106,7 +109,8 @@ class FrameGenerator(nn.Module, ABC):
         samples = frames.new_empty(batch, self.audio_channels, count, self.hop_length)
         with torch.inference_mode():
             state = self.new_state(batch) if state is None else state
-            for index, conditions in enumerate(self.conditions(frames).unbind(dim=1)):
+            pieces = frames.split(PIECE_FRAMES, dim=2)
+            for index, conditions in enumerate(c for piece in pieces for c in self.conditions(piece).unbind(dim=1)):
                 uniform = noise.next(self.hop_length, self.audio_channels, frames.device)
                 samples[:, :, index] = state.next(conditions, uniform, temperature)
                 if put is not None:
@@ -260,6 +264,8 @@ class AutoregressiveWaveNet(FrameGenerator):
     def nll(self, frames: Tensor, waveform: Tensor, *, dropped: Tensor | None = None) -> Tensor:
         """Return the negative log-likelihood in nats of each sample given the samples before it.
 
+        Without gradients it is computed piece by piece, so that the memory does not grow with the layers' outputs.
+
         Args:
             frames (`torch.Tensor` of shape `(batch, frame_channels, frames)`): Frames.
             waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Samples, at most `frames * hop_length`.
@@ -274,8 +280,17 @@ class AutoregressiveWaveNet(FrameGenerator):
         past = F.pad(past, (0, frames.shape[-1] * self.hop_length - time))
         if dropped is not None:
             past = past.masked_fill(dropped.repeat_interleave(self.hop_length, dim=-1), 0)
-        parameters = self.predict(frames, F.pad(past, (1, -1)))
-        return self.distribution.nll(parameters[..., :time], waveform)
+        past, hop, count = F.pad(past, (1, -1)), self.hop_length, frames.shape[-1]
+        piece = count if torch.is_grad_enabled() else -(-PIECE_SAMPLES // hop)
+        reach = -(-self.receptive_field // hop)
+        pieces = []
+        for start in range(0, count, piece):
+            first, stop = max(start - reach, 0), start + piece
+            parameters = self.predict(frames[..., first:stop], past[..., first * hop : stop * hop])
+            samples = waveform[..., start * hop : stop * hop]
+            own = parameters[..., (start - first) * hop :][..., : samples.shape[-1]]
+            pieces.append(self.distribution.nll(own, samples))
+        return torch.cat(pieces, dim=-1)
 
     def conditions(self, frames: Tensor) -> Tensor:
         """(batch, frame_channels, frames) -> (batch, frames, layers, 2 * channels), without the layers' biases."""
