@@ -20,7 +20,8 @@ import torch
 from measuring import median_seconds, print_table
 from torch import Tensor
 
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
+from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 

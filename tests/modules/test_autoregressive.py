@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.modules import autoregressive
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
+from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 from tests.memory import working_bytes

@@ -910,7 +910,7 @@ GENERATION = (
         "modules/test_autoregressive.py::test_cached_generation_equals_the_naive_one_in_all_sixteen_bits",
     ),
     Fault(
-        "modules/autoregressive.py",
+        "modules/frame_generation.py",
         "_uniform(shape, generator) for generator in self._generator",
         "_uniform(shape, self._generator[0]) for _ in self._generator",
         "modules/test_autoregressive.py::test_an_item_of_a_batch_equals_the_item_alone",

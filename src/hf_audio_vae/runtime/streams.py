@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.modules.alignment import Alignment, TransposedAlignment, reflect
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, GenerationState, UniformNoise
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
+from hf_audio_vae.modules.frame_generation import GenerationState, UniformNoise
 from hf_audio_vae.modules.seanet import SkipLSTM
 from hf_audio_vae.modules.short_time import InverseSTFT
 

@@ -19,8 +19,9 @@ from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoder
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.variational_outputs import VAEDecoderOutput
 from hf_audio_vae.models.wave_vae.configuration_wave_vae import WaveVAEConfig
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, UniformNoise
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
 from hf_audio_vae.modules.finite import check_output
+from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.modules.wavenet import FrameNetwork, WaveNetDecoder, WaveNetEncoder
 from hf_audio_vae.runtime.coders import Coding

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, FrameGenerator, GenerationState
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
+from hf_audio_vae.modules.frame_generation import FrameGenerator, GenerationState
 from hf_audio_vae.modules.sample_distributions import LogisticMixture
 from hf_audio_vae.runtime.native import NativeKernels, native_kernels
 
