@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_audio_vae.modules import autoregressive
+from hf_audio_vae.modules import autoregressive, frame_generation
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
 from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
@@ -198,6 +198,13 @@ def test_a_state_continues_the_waveform():
         state = net.new_state(2)
     pieces = [net.generate(piece, noise, state=state) for piece in frames.split((1, 3, 1), dim=-1)]
     assert torch.equal(torch.cat(pieces, dim=-1), whole)
+
+
+def test_conditions_of_a_few_frames_at_a_time_give_the_same_samples(monkeypatch: pytest.MonkeyPatch):
+    net, frames = new_net(), frames_of(5)
+    whole = net.generate(frames, UniformNoise(1))
+    monkeypatch.setattr(frame_generation, "PIECE_FRAMES", 2)
+    assert torch.equal(net.generate(frames, UniformNoise(1)), whole)
 
 
 def test_samples_are_put_out_frame_by_frame():
