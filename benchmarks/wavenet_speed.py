@@ -1,7 +1,7 @@
 """Samples a second of an autoregressive WaveNet: recomputed for each sample, with cached layers, and compiled.
 
-The limit is the product of a vector with one float32 matrix that has as many weights as a sample reads; weights in
-bfloat16 are half as large and can exceed it.
+Peaks are those of one core on matrices in its cache: of torch's products with a vector, and of reading, measured by
+sums. A sample reads all weights once, two or four bytes each.
 
 The network is that of WaveNet vocoders: 30 layers, 64 residual and 256 skip channels, at 16 kHz. All forms generate
 from the same frames, on one thread, in alternating runs; times are medians of processor time.
@@ -11,7 +11,6 @@ from the same frames, on one thread, in alternating runs; times are medians of p
 
 import argparse
 import copy
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 
 RATE, HOP = 16000, 320
+SIDES, CALLS = (256, 512, 1024), 500
 DILATIONS = tuple(2**layer for layer in range(10)) * 3
 
 
@@ -43,11 +43,21 @@ def generated(form: FrameGenerator, frames: Tensor) -> Tensor:
     return form.generate(frames, UniformNoise(1))
 
 
-def products(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Multiply a vector by a matrix `HOP` times."""
-    for _ in range(HOP):
-        product = matrix @ vector
-    return product
+def repeated(function: Callable[[], Tensor]) -> Tensor:
+    """Call a function `CALLS` times."""
+    for _ in range(CALLS):
+        result = function()
+    return result
+
+
+def peaks(repeats: int) -> tuple[float, float]:
+    """Return the most operations a second in products of a matrix and a vector, and bytes a second in sums of it."""
+    matrices = [torch.randn(side, side) for side in SIDES]
+    products = [partial(repeated, partial(torch.mv, matrix, torch.randn(len(matrix)))) for matrix in matrices]
+    sums = [partial(repeated, matrix.sum) for matrix in matrices]
+    seconds = median_seconds(products + sums, repeats, time.process_time)
+    rates = [CALLS * side**2 / spent for side, spent in zip(SIDES + SIDES, seconds, strict=True)]
+    return 2 * max(rates[: len(SIDES)]), 4 * max(rates[len(SIDES) :])
 
 
 def main() -> None:
@@ -70,21 +80,23 @@ def main() -> None:
             runs[name] = partial(generated, form, frames.to(dtype))
     counts = [1] + (len(runs) - 1) * [frames.shape[-1] * HOP]
     weights = sum(p.numel() for name, p in net.named_parameters() if "weight" in name and "condition" not in name)
-    side = math.isqrt(weights)
-    runs["one matrix"] = partial(products, torch.randn(side, side), torch.randn(side))
-    counts.append(HOP)
+    product_peak, reading_peak = peaks(arguments.repeats)
     seconds = median_seconds(list(runs.values()), arguments.repeats, time.process_time)
     speeds = [count / spent for count, spent in zip(counts, seconds, strict=True)]
     rows = [
         [
             *(name, f"{speed:.0f}", f"{speed / speeds[0]:.0f}", f"{speed / RATE:.2f}"),
-            *(f"{2e-9 * weights * speed:.1f}", f"{speed / speeds[-1]:.0%}"),
+            f"{2 * weights * speed / product_peak:.0%}",
+            f"{(2 if 'bfloat16' in name else 4) * weights * speed / reading_peak:.0%}",
         ]
         for name, speed in zip(runs, speeds, strict=True)
     ]
-    headings = ["form", "samples a second", "times recomputed", "times real time", "GFLOP a second", "of one matrix"]
+    headings = ["form", "samples a second", "times recomputed", "times real time", "of torch's products", "of reading"]
     print_table(headings, rows)
-    print(f"{2e-6 * weights:.2f} MFLOP a sample")
+    print(
+        f"{2e-6 * weights:.2f} MFLOP a sample; peaks: products {1e-9 * product_peak:.1f} GFLOP a second, reading "
+        f"{1e-9 * reading_peak:.1f} GB a second"
+    )
 
 
 if __name__ == "__main__":
