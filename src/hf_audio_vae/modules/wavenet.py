@@ -1,13 +1,23 @@
 """Encoder and decoder of gated dilated convolutions, as in WaveNet (van den Oord et al., arXiv:1609.03499)."""
 
+import math
 from collections.abc import Iterable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
+from hf_audio_vae.modules.convnext import ChannelNorm
 from hf_audio_vae.modules.dilated import StridedConv1d
 from hf_audio_vae.modules.spectrogram import FrameClock
 from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
+
+
+class Compand(nn.Module):
+    """The mu-law function of ITU-T G.711 for mu = 255, which makes quiet sound louder; same shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sign() * torch.log1p(255 * x.abs()) / math.log(256)
 
 
 class GatedUnit(Residual):
@@ -25,15 +35,20 @@ class GatedUnit(Residual):
 
 
 class GatedStage(Stack):
-    """A strided convolution, then gated units; (batch, in_channels, time) -> (batch, channels, time / stride)."""
+    """A strided convolution, gated units, and a norm; (batch, in_channels, time) -> (batch, channels, time / stride).
+
+    Without norms, the signal shrinks from stage to stage at the start of training: the posterior means then hardly
+    differ from sound to sound, and the decoder learns to do without them.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, dilations: Iterable[int]) -> None:
         super().__init__()
         self.conv = StridedConv1d(in_channels, channels, 2 * stride, stride=stride)
         self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
+        self.norm = ChannelNorm(channels)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv, *self.units)
+        return (self.conv, *self.units, self.norm)
 
 
 class WaveNetEncoder(CheckpointedStack):
@@ -56,6 +71,7 @@ class WaveNetEncoder(CheckpointedStack):
         out_channels: int,
     ) -> None:
         super().__init__()
+        self.compand = Compand()
         self.stages = nn.ModuleList(
             GatedStage(channels if i else audio_channels, channels, stride, dilations)
             for i, stride in enumerate(strides)
@@ -63,7 +79,7 @@ class WaveNetEncoder(CheckpointedStack):
         self.conv_out = StridedConv1d(channels, out_channels, 3)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (*self.stages, self.conv_out)
+        return (self.compand, *self.stages, self.conv_out)
 
 
 class FrameNetwork(CheckpointedStack):

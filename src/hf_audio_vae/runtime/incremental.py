@@ -39,6 +39,7 @@ from hf_audio_vae.modules.spectrogram import (
 )
 from hf_audio_vae.modules.spectrogram_networks import SegmentDecoder, SegmentEncoder
 from hf_audio_vae.modules.stack import Residual, layers_of
+from hf_audio_vae.modules.wavenet import Compand
 from hf_audio_vae.runtime.streams import (
     Chain,
     ConvolutionStream,
@@ -84,7 +85,12 @@ def _(layer: Residual) -> Stream:
 
 
 @stream_of.register
-def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity | Gate | FrameClock) -> Stream:
+def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.Identity) -> Stream:
+    return Pointwise(layer)
+
+
+@stream_of.register
+def _(layer: Gate | Compand | FrameClock) -> Stream:
     return Pointwise(layer)
 
 
