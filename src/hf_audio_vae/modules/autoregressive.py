@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -137,9 +137,9 @@ class AutoregressiveWaveNet(FrameGenerator):
             gates=(past, present),
             gate_biases=biases + torch.einsum("loik,li->lo", gates, left_out),
             residuals=torch.stack(
-                [*(_matrix(conv) for conv in residuals), gates.new_zeros(self.channels, self.channels)]
+                [*(matrix_of(conv) for conv in residuals), gates.new_zeros(self.channels, self.channels)]
             ),
-            skips=torch.stack([_matrix(block.skip) for block in blocks]) * scale,
+            skips=torch.stack([matrix_of(block.skip) for block in blocks]) * scale,
             skip_bias=torch.stack([block.skip.bias for block in blocks]).sum(dim=0) * scale,
             left_out=left_out,
         )
@@ -298,9 +298,9 @@ def _call(block: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def _affine(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
     """Return the weight (in_channels, out_channels) and the bias of a 1-tap convolution."""
-    assert conv.bias is not None
-    return _matrix(conv).contiguous(), conv.bias.detach()
+    return matrix_of(conv).contiguous(), cast(Tensor, conv.bias).detach()
 
 
-def _matrix(conv: nn.Conv1d) -> Tensor:
+def matrix_of(conv: nn.Conv1d) -> Tensor:
+    """Return the matrix (in_channels, out_channels) of a 1-tap convolution."""
     return conv.weight.detach()[..., 0].mT

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
+from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, matrix_of
 from hf_audio_vae.modules.frame_generation import FrameGenerator, GenerationState
 from hf_audio_vae.modules.sample_distributions import LogisticMixture
 from hf_audio_vae.runtime.native import NativeKernels, native_kernels
@@ -29,8 +29,8 @@ class CompiledWaveNet(FrameGenerator):
         self.kernels, self.weight_dtype = kernels, net.conv_in.weight.dtype
         blocks = net.weights_by_layer()
         self.dilations = torch.tensor(net.dilations)
-        self.channels = _padded(net.channels, kernels.width)
-        self.skip_channels = _padded(net.skip_channels, kernels.width)
+        self.channels = _in_vectors(net.channels, kernels.width)
+        self.skip_channels = _in_vectors(net.skip_channels, kernels.width)
         parameters = net.conv_out.out_channels
         self.gate_biases = blocks.gate_biases.float()
         past, present = (self._gate_panels(weights) for weights in blocks.gates)
@@ -39,14 +39,14 @@ class CompiledWaveNet(FrameGenerator):
         outputs = kernels.panels(torch.cat([skip, residual], dim=-1))  # (layers, panels, ...)
         layers = torch.cat([panels.flatten(1) for panels in (past, present, outputs)], dim=1)
         self.layer_weights = self._packed(layers)
-        heads = [(net.hidden, self.skip_channels), (net.conv_out, _padded(parameters, kernels.width))]
-        panels = [kernels.panels(_grown(_matrix(conv), self.skip_channels, size)).flatten() for conv, size in heads]
+        heads = [(net.hidden, self.skip_channels), (net.conv_out, _in_vectors(parameters, kernels.width))]
+        panels = [kernels.panels(_grown(matrix_of(conv), self.skip_channels, size)).flatten() for conv, size in heads]
         self.heads = self._packed(torch.cat(panels))
         self.biases = torch.cat(
             [_grown_row(blocks.skip_bias, self.skip_channels)]
             + [_grown_row(conv.bias.detach(), size) for conv, size in heads]  # type: ignore[union-attr]
         )
-        inputs = torch.cat([_matrix(net.conv_in), net.conv_in.bias.detach()[None]])  # type: ignore[union-attr]
+        inputs = torch.cat([matrix_of(net.conv_in), net.conv_in.bias.detach()[None]])  # type: ignore[union-attr]
         self.inputs = F.pad(inputs.float(), (0, self.channels - net.channels)).contiguous()
         self.left_out = F.pad(blocks.left_out, (0, self.channels - net.channels))
 
@@ -121,12 +121,7 @@ def compile_wavenets(network: nn.Module) -> int:
     return len(found)
 
 
-def _matrix(conv: nn.Conv1d) -> Tensor:
-    """Return the matrix (in_channels, out_channels) of a 1-tap convolution."""
-    return conv.weight.detach()[..., 0].mT
-
-
-def _padded(channels: int, width: int) -> int:
+def _in_vectors(channels: int, width: int) -> int:
     return -(-channels // width) * width
 
 
