@@ -199,6 +199,15 @@ def test_the_default_strength_changes_a_sound_in_part_and_a_mask_fully() -> None
     assert not torch.equal(inpainted, audio_of(pipeline, **sound, mask=(0.2, 0.5), strength=0.7))
 
 
+def test_a_blank_prompt_is_no_text_also_in_a_batch() -> None:
+    pipeline = latent_diffusion(text=True)
+    nothing, blank = (audio_of(pipeline, prompt) for prompt in (None, " "))
+    torch.testing.assert_close(blank, nothing, rtol=0, atol=1e-6)
+    both = audio_of(pipeline, ["a drum", ""], generator=[seeded(1), seeded()])
+    torch.testing.assert_close(both[1:], nothing, rtol=0, atol=1e-6)
+    assert (both[1:] - audio_of(pipeline, "a drum")).abs().max() > 1e-3
+
+
 def test_texts_are_heard_whatever_else_is_in_the_batch() -> None:
     pipeline = latent_diffusion(text=True)
     prompts = ["a drum", "drum drum drum a drum a"]

@@ -41,6 +41,10 @@ def test_sounds_of_any_length_come_from_latents(order: Order, way: str) -> None:
     known = made[:, :, :4]
     longer = generate_codes(prior, 6, known=known, latents=latents)
     assert torch.equal(longer[:, :, :4], known)
+    with pytest.raises(ValueError, match="`latents` has 2 items, `batch_size` has 3 items; give as many of each"):
+        generate_codes(prior, 7, latents=latents, batch_size=3)
+    with pytest.raises(ValueError, match="`known` has 1 items, `latents` has 2 items"):
+        generate_codes(prior, 7, latents=latents, known=known[:1])
 
 
 def test_latents_not_given_are_drawn_once_from_the_seed() -> None:

@@ -52,6 +52,24 @@ def test_loading_gives_back_what_was_saved(conditioning: str, tmp_path: Path) ->
     torch.testing.assert_close(audio_of(loaded, **arguments), audio_of(pipeline, **arguments), rtol=0, atol=1e-6)
 
 
+def test_compiled_models_are_those_that_were_compiled(tmp_path: Path) -> None:
+    pipeline = latent_diffusion()
+    expected = audio_of(pipeline)
+    pipeline.vae = torch.compile(pipeline.vae, backend="eager")
+    pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
+    torch.testing.assert_close(audio_of(pipeline), expected, rtol=0, atol=1e-6)
+    pipeline.save_pretrained(tmp_path)
+    loaded = AudioLatentDiffusionPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    torch.testing.assert_close(audio_of(loaded), expected, rtol=0, atol=1e-6)
+
+
+def test_another_pipeline_takes_over_the_components() -> None:
+    pipeline = latent_diffusion(class_names=NAMES)
+    other = AudioLatentDiffusionPipeline.from_pipe(pipeline)
+    assert all(component is pipeline.components[name] for name, component in other.components.items())
+
+
 READER = """
 import sys, torch
 from hf_audio_vae import AudioLatentDiffusionPipeline

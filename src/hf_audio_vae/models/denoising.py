@@ -68,7 +68,7 @@ def encode_prompts(
         device (`torch.device`): Device of the inputs.
 
     Returns:
-        States (batch, tokens, width) and a bool mask (batch, tokens).
+        States (batch, tokens, width) and a bool mask (batch, tokens), with no valid token for a blank text.
     """
     limit = min(tokenizer.model_max_length, MAX_PROMPT_TOKENS)
     tokens = tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
@@ -77,4 +77,5 @@ def encode_prompts(
         if longest > limit:
             logger.warning(f"a prompt has {longest} tokens; the first {limit} are used.")
     input_ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
-    return text_encoder(input_ids, attention_mask=mask)[0], mask.bool()
+    has_text = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=device)
+    return text_encoder(input_ids, attention_mask=mask)[0], mask.bool() & has_text[:, None]

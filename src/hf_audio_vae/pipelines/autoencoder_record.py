@@ -1,6 +1,7 @@
 """The autoencoder that a denoiser was trained with, recorded by data type and fingerprint."""
 
 import torch
+from diffusers.utils.torch_utils import unwrap_module
 
 from hf_audio_vae.files.fingerprints import fingerprint_differences, values_fingerprint
 from hf_audio_vae.models import AutoencoderModel
@@ -9,6 +10,7 @@ from hf_audio_vae.models.fingerprint import model_fingerprint
 
 def described(vae: AutoencoderModel) -> str | None:
     """Return data type and fingerprint of an autoencoder, or `None` if its weights are not in memory."""
+    vae = unwrap_module(vae)  # of torch.compile, which renames the weights
     if any(tensor.is_meta for tensor in vae.parameters()):
         return None
     fingerprint = model_fingerprint(vae, dtype=torch.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import transformers
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
+from diffusers.utils.torch_utils import unwrap_module
 from transformers import PreTrainedModel
 
 from hf_audio_vae.files.fingerprints import config_fingerprint
@@ -29,7 +30,7 @@ HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only")
 
 def component_fingerprints(components: Mapping[str, Any]) -> dict[str, str]:
     """Return the fingerprints of the configurations of a pipeline's models and scheduler."""
-    models = {name: components[name] for name in RECORDED if components.get(name) is not None}
+    models = {name: unwrap_module(components[name]) for name in RECORDED if components.get(name) is not None}
     configured = {name: model if isinstance(model, ConfigMixin) else model.config for name, model in models.items()}
     return {name: config_fingerprint(json.loads(config.to_json_string())) for name, config in configured.items()}
 

@@ -32,7 +32,9 @@ def conditions_of(
         ValueError: The model was not trained for them, a class is unknown, or their numbers differ.
     """
     if prompt is not None and not takes_text:
-        raise ValueError("`prompt` is given, but the model was trained without texts, or has no text encoder.")
+        raise ValueError(
+            "`prompt` is given, but the model was trained without texts, or has no text encoder or tokenizer."
+        )
     if class_labels is not None and not names:
         raise ValueError(f"`class_labels` is {class_labels!r}, but the model was trained without classes.")
     prompts = [prompt] if isinstance(prompt, str) else prompt

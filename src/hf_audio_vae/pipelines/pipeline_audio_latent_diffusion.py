@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.files.weights import check_finite_weights
-from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models import FAMILIES, AutoencoderModel
 from hf_audio_vae.models.denoising import denoise, encode_prompts
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
@@ -103,6 +103,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         check_components(cls, str(pretrained_model_name_or_path), options)
         return super().from_pretrained(pretrained_model_name_or_path, **options)
 
+    @classmethod
+    def _get_signature_types(cls) -> dict[str, tuple[type, ...]]:
+        """Return the classes of components that `from_pipe` takes over: autoencoders of all families."""
+        return super()._get_signature_types() | {"vae": tuple(FAMILIES.values())}
+
     @property
     def sampling_rate(self) -> int:
         """Sampling rate of the audio in Hz."""
@@ -137,7 +142,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         """Generate audio, vary it (`init_audio`), or inpaint time ranges of it (`init_audio` and `mask`).
 
         Args:
-            prompt (`str` or `list[str]`, *optional*): Texts, for a model trained with texts.
+            prompt (`str` or `list[str]`, *optional*): Texts, for a model trained with texts. A blank one is no text.
             class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for a model with classes.
             audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`. Default: duration of
                 `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
@@ -182,7 +187,9 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
             prompt,
             class_labels,
             names=tuple(self.conditioner.config.class_names),
-            takes_text=self.conditioner.config.text_hidden_size is not None and self.text_encoder is not None,
+            takes_text=self.conditioner.config.text_hidden_size is not None
+            and self.text_encoder is not None
+            and self.tokenizer is not None,
             per_prompt=num_waveforms_per_prompt,
         )
         latents, waveform = float_tensor("latents", latents), float_tensor("init_audio", init_audio)

@@ -128,7 +128,7 @@ def generate_codes(
     num_frames: int,
     *,
     known: Tensor | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
@@ -142,7 +142,7 @@ def generate_codes(
         prior (`Prior`): Prior with `CodeTokens`.
         num_frames (`int`): Total number of frames, including known frames.
         known (`torch.Tensor` of shape `(batch, num_codebooks, frames)`, *optional*): Codes of the first frames.
-        batch_size (`int`): Number of items to generate, without `known` or `latents`.
+        batch_size (`int`, *optional*): Number of items to generate; by default that of `known` or `latents`, or 1.
         latents (`torch.Tensor` of shape `(batch, latent_channels, num_latents)`, *optional*): Latents that a
             `TokenVAE` decodes; by default, drawn from its prior.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
@@ -154,7 +154,7 @@ def generate_codes(
 
     Raises:
         ValueError: The model generates a finer level from a coarser level, there is nothing to generate, `known` does
-            not fit the codebooks, or the windows are too short for the delays.
+            not fit the codebooks, batch sizes differ, or the windows are too short for the delays.
     """
     tokens = prior.tokens
     if isinstance(tokens, UpsamplingTokens):
@@ -163,9 +163,8 @@ def generate_codes(
         raise ValueError(f"a {type(prior.model).__name__} has no latents; leave out `latents`, or use a TokenVAE.")
     if known is not None:
         tokens.check(known, batched=True)
-    if latents is not None:
-        batch_size = len(latents)
-    batch_size, num_frames = count("batch_size", batch_size), count("num_frames", num_frames)
+    num_frames = count("num_frames", num_frames)
+    batch_size = _batch_size(batch_size, known=known, latents=latents)
     empty = torch.zeros(batch_size, tokens.num_codebooks, 0, dtype=torch.int64)
     codes = empty if known is None else known.cpu().long()
     if num_frames <= codes.shape[2]:
@@ -254,7 +253,7 @@ def generate_hierarchy(
     priors: Sequence[Prior],
     num_frames: int,
     *,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
@@ -265,7 +264,7 @@ def generate_hierarchy(
         priors (`Sequence[Prior]`): Prior of the coarsest generated level, then the upsampling priors, coarse to fine,
             down to level 0.
         num_frames (`int`): Number of frames of the first prior's level.
-        batch_size (`int`): Number of items to generate, without `latents`.
+        batch_size (`int`, *optional*): Number of items to generate; by default that of `latents`, or 1.
         latents (`torch.Tensor`, *optional*): Latents of the first prior, see `generate_codes`.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seeds.
@@ -343,6 +342,17 @@ def _generate_window(
     else:
         generated = ids
     return torch.stack([tokens.decode(item) for item in generated[:, prompt.shape[1] :].cpu()])
+
+
+def _batch_size(given: int | None, **tensors: Tensor | None) -> int:
+    """Return the number of items of the tensors that are there; raises `ValueError` if another one is given."""
+    sizes = {f"`{name}`": len(tensor) for name, tensor in tensors.items() if tensor is not None}
+    if given is not None:
+        sizes["`batch_size`"] = count("batch_size", given)
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} has {size} items" for name, size in sizes.items())
+        raise ValueError(f"{told}; give as many of each, or leave out `batch_size`.")
+    return next(iter(sizes.values()), 1)
 
 
 @contextmanager

@@ -45,7 +45,8 @@ def test_an_item_without_class_and_text_trains_as_one_whose_conditions_are_dropp
 
     def encode_prompts(prompts: list[str]) -> tuple[Tensor, Tensor]:
         states = torch.stack([torch.full((3, 12), float(len(prompt))) for prompt in prompts])
-        return states, torch.ones(len(prompts), 3, dtype=torch.bool)
+        has_text = torch.tensor([bool(prompt) for prompt in prompts])
+        return states, has_text[:, None].expand(-1, 3)
 
     def errors(labels: list[int], prompts: list[str], dropout: float) -> Tensor:
         batch = replace(batch_of((20, 7)), class_labels=torch.tensor(labels), prompts=prompts)

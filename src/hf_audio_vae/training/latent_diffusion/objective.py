@@ -68,20 +68,13 @@ def diffusion_step(
         batch.mask,
         batch.durations,
         class_labels=batch.class_labels,
-        text=_encode_texts(encode_prompts, batch.prompts) if encode_prompts and batch.prompts else None,
+        text=encode_prompts(batch.prompts) if encode_prompts and batch.prompts else None,
         dropped=drops < condition_dropout,
     )
     linear = process.linear_guess(noisy, times)
     return DenoisingErrors(
         masked_mse(prediction.float(), target, batch.mask), masked_mse(linear, target, batch.mask).detach()
     )
-
-
-def _encode_texts(encode_prompts: EncodePrompts, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Return states and a mask, with no valid token for an empty text."""
-    states, mask = encode_prompts(prompts)
-    has_text = torch.tensor([bool(prompt) for prompt in prompts], device=mask.device)
-    return states, mask & has_text[:, None]
 
 
 def _draw(batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
