@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from hf_audio_vae.modules.convnext import ChannelNorm
 from hf_audio_vae.modules.dilated import StridedConv1d
 from hf_audio_vae.modules.spectrogram import FrameClock
 from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
+
+INITIAL_STD = -2.25  # before softplus, which gives 0.1
 
 
 class Compand(nn.Module):
@@ -51,15 +54,31 @@ class GatedStage(Stack):
         return (self.conv, *self.units, self.norm)
 
 
+class PosteriorConv1d(StridedConv1d):
+    """A convolution to means and to `std` before softplus, whose noise is small at the start of training.
+
+    The decoder can then use the latents before it has learnt to predict a sample from the samples before it.
+    """
+
+    def __init__(self, in_channels: int, latent_channels: int) -> None:
+        super().__init__(in_channels, 2 * latent_channels, 3)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        super().reset_parameters()
+        nn.init.constant_(cast(Tensor, self.bias)[self.out_channels // 2 :], INITIAL_STD)
+
+
 class WaveNetEncoder(CheckpointedStack):
-    """(batch, audio_channels, frames * hop_length) -> (batch, out_channels, frames).
+    """(batch, audio_channels, frames * hop_length) -> (batch, 2 * latent_channels, frames).
 
     Args:
         audio_channels (`int`): Channels of the waveform.
         channels (`int`): Channels of all layers.
         strides (`tuple[int, ...]`): Stride of each stage.
         dilations (`tuple[int, ...]`): Dilations of the units of each stage.
-        out_channels (`int`): Channels of the frames.
+        latent_channels (`int`): Channels of the latents.
     """
 
     def __init__(
@@ -68,7 +87,7 @@ class WaveNetEncoder(CheckpointedStack):
         channels: int,
         strides: tuple[int, ...],
         dilations: tuple[int, ...],
-        out_channels: int,
+        latent_channels: int,
     ) -> None:
         super().__init__()
         self.compand = Compand()
@@ -76,7 +95,7 @@ class WaveNetEncoder(CheckpointedStack):
             GatedStage(channels if i else audio_channels, channels, stride, dilations)
             for i, stride in enumerate(strides)
         )
-        self.conv_out = StridedConv1d(channels, out_channels, 3)
+        self.conv_out = PosteriorConv1d(channels, latent_channels)
 
     def layers(self) -> tuple[nn.Module, ...]:
         return (self.compand, *self.stages, self.conv_out)

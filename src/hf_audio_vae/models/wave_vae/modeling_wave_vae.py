@@ -81,7 +81,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
             config.hidden_size,
             tuple(config.downsampling_ratios),
             tuple(config.unit_dilations),
-            2 * config.latent_channels,
+            config.latent_channels,
         )
         frames = FrameNetwork(
             config.latent_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length
