@@ -31,12 +31,9 @@ logger = get_logger(__name__)
 def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     """Return a new model of the recipe's family, or a pretrained one."""
     if config.pretrained_model_name_or_path:
-        logger.info(f"fine-tuning {config.pretrained_model_name_or_path}: its configuration replaces `model`")
-        model = load_autoencoder(
-            config.pretrained_model_name_or_path,
-            subfolder=config.pretrained_subfolder,
-            revision=config.pretrained_revision,
-        )
+        name = config.pretrained_model_name_or_path
+        model = load_autoencoder(name, subfolder=config.pretrained_subfolder, revision=config.pretrained_revision)
+        logger.info(f"fine-tuning {name}, a {type(model).__name__}, instead of `family` and `model` of the recipe")
         model.reset_statistics()
         return model
     return new_autoencoder(config.family, config.model)

@@ -41,7 +41,8 @@ def write_model(
     model.save_published(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
-    recipe = config.model_dump(mode="json", exclude_none=True) | {"model": model_arguments(model)}
+    used = {"family": type(model).__name__, "model": model_arguments(model)}  # those of a pretrained model, if given
+    recipe = config.model_dump(mode="json", exclude_none=True) | used
     if discriminator is not None:
         kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}
         recipe["adversarial"]["discriminators"] = kinds
