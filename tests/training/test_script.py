@@ -80,9 +80,9 @@ def test_a_run_replaces_no_file_of_another_origin(tmp_path: Path, name: str) -> 
     file = tmp_path / "out" / name
     file.parent.mkdir(parents=True)
     file.touch()
-    for options in ((), ("--resume_from_checkpoint", "latest")):
+    for options, rest in (((), ""), (("--resume_from_checkpoint", "latest"), ", and no checkpoint to resume from")):
         line = refusal(write_recipe(tmp_path), tmp_path / "out", *options)
-        assert f"{tmp_path}/out holds {name.split('/')[0]}, which the run would replace; choose another" in line
+        assert f"{tmp_path}/out holds {name.split('/')[0]}, which the run would replace{rest}; choose another" in line
     (tmp_path / "out/checkpoint-1").mkdir()
     line = refusal(write_recipe(tmp_path), tmp_path / "out", "--resume_from_checkpoint", "latest")
     assert ("would replace" in line) == (name != "recipe.yaml")  # which marks a folder that a run has published

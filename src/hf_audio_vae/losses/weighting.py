@@ -16,17 +16,18 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
         `torch.Tensor`: The scalar to minimise; 0 if there are no terms.
 
     Raises:
-        ValueError: The names of terms and weights differ; a weight of 0 leaves a term out.
+        ValueError: A term has no weight, or a weight no term.
 
     Example:
         >>> kl = torch.tensor([3.0, 5.0])  # of two latent channels
         >>> weighted_sum({"l1": torch.tensor(2.0), "kl": kl}, {"l1": 1.0, "kl": torch.tensor([0.1, 0.0])})
         tensor(2.3000)
     """
-    if terms.keys() != weights.keys():
+    if without_weight := sorted(terms.keys() - weights.keys()):
+        raise ValueError(f"the terms {without_weight} have no weight; give one to each, 0 to leave a term out.")
+    if without_term := sorted(weights.keys() - terms.keys()):
         raise ValueError(
-            f"the terms {sorted(terms)} and the weights {sorted(weights)} have to have the same names; "
-            f"a weight of 0 leaves a term out."
+            f"there is no term for the weights {without_term}; remove them. The terms are {sorted(terms)}."
         )
     total = torch.zeros(())
     for name, term in terms.items():

@@ -58,9 +58,11 @@ def check_output_folder(config: TrainingConfig, files: Sequence[str]) -> None:
     found |= {Path(name).parts[0] for name in names if (folder / name).is_symlink()}  # may lead nowhere
     continued = is_continued(folder, config.resume_from_checkpoint)
     if found and not (continued and RECIPE_FILE in found):
+        resumed = config.resume_from_checkpoint is not None and not continued
         raise ValueError(
-            f"{folder} holds {', '.join(sorted(found))}, which the run would replace; choose another "
-            f"`--output_dir`, or move them away."
+            f"{folder} holds {', '.join(sorted(found))}, which the run would replace"
+            f"{', and no checkpoint to resume from' if resumed else ''}; choose another `--output_dir`, or move them "
+            f"away."
         )
 
 
