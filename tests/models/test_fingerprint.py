@@ -47,6 +47,7 @@ def model_with(family: str, **changes: object) -> AutoencoderModel:
         "SpectrogramVAE": {"downsampling_ratios": (4, 2), "bin_ratios": (1, 1), "block_out_channels": (4, 4)},
         "WaveformVQVAE": CODEC,
         "HierarchicalVQVAE": {"width": 8, "depth": 1, "hidden_size": 4, "codebook_size": 16},
+        "WaveVAE": {"downsampling_ratios": (2, 4), "hidden_size": 8, "residual_channels": 8, "layers_per_stack": 2},
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -64,6 +65,7 @@ def model_with(family: str, **changes: object) -> AutoencoderModel:
         ("WaveformVQVAE", {"residual_dilations": (1, 2, 3)}, ["configuration values"]),
         ("WaveformVQVAE", {"restart_share": None, "quantizer_dropout": 0.0, "ema_decay": 0.5}, []),
         ("HierarchicalVQVAE", {"dilation_growth": 2}, ["configuration values"]),
+        ("WaveVAE", {"past_dropout": 0.5}, []),
         ("HierarchicalVQVAE", {"restart_share": None, "rotation_trick": True}, []),
     ],
 )

@@ -95,7 +95,7 @@ def test_what_the_latents_tell_is_measured_in_nats() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     objective, batch = TokenVAEObjective(model, 0.1), constant(0, 1, 2, 3, 4)
     before = metrics_of(model, 0, 1, 2, 3, 4)
-    for step in range(40):
+    for step in range(80):
         optimizer.zero_grad()
         objective(batch, step).losses["model"].backward()
         optimizer.step()
