@@ -8,8 +8,9 @@ import torch
 import yaml
 from huggingface_hub import HfApi
 
-from hf_audio_vae import WaveformVAE
+from hf_audio_vae import STFTVAE, WaveformVAE
 from hf_audio_vae.discriminators import DiscriminatorEnsemble, load_discriminators
+from hf_audio_vae.models import new_autoencoder
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.config import parse_config
@@ -21,6 +22,18 @@ HISTORY = [
     {"step": 0, "si_sdr_db": -40.125, "kl": 1.5},
     {"step": 7, "si_sdr_db": 3.25, "kl": 9.75},
 ]
+
+
+def test_the_recipe_of_a_fine_tuned_model_names_the_family_of_that_model(tmp_path: Path) -> None:
+    recipe = str(write_recipe(tmp_path))
+    config = parse_config(AutoencoderTrainingConfig, ["--config", recipe, "--output_dir", str(tmp_path / "model")])
+    assert config.family == "WaveformVAE"
+    arguments = {"downsampling_ratios": [4, 2], "hidden_sizes": [4, 4], "num_blocks": [1, 1], "window_length": 8}
+    write_model(new_autoencoder("STFTVAE", arguments), config, HISTORY, tmp_path / "model", "tuned")
+    written = yaml.safe_load((tmp_path / "model/recipe.yaml").read_text())
+    again = new_autoencoder(written["family"], written["model"])
+    assert isinstance(again, STFTVAE)
+    assert {name: written["model"][name] for name in arguments} == arguments
 
 
 @pytest.mark.slow
