@@ -67,6 +67,8 @@ def build_streams(
 ) -> tuple[LatentStream, LatentStream]:
     """Return streams of training latents for this process and of held-out latents."""
     segment_frames = units_of("segment_seconds", config.segment_seconds, vae.frame_rate, "frame")
+    longest = segment_frames / vae.frame_rate
+    logger.info(f"crops have {segment_frames} frames; the pipeline generates at most {longest:g} s")
     source = load_latent_stream(config.dataset_name, split=config.dataset_split, revision=config.dataset_revision)
     held_out = load_latent_stream(
         config.validation_dataset_name,

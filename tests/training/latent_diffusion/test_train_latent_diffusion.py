@@ -114,6 +114,7 @@ def test_from_latents_to_a_pipeline_that_generates(material: Path, tmp_path: Pat
     packages = "freecol" if "label_column" in changes else None
     prompt = "a drum" if "text_column" in changes else None
     options = {"audio_end_in_s": 0.3, "num_inference_steps": 3, "generator": torch.Generator().manual_seed(0)}
+    assert f"the pipeline generates at most {pipeline.max_seconds:g} s" in finished.stderr
     audio = pipeline(prompt, packages, **options).audios
     assert audio.shape == (1, 1, round(0.3 * RATE))
     assert audio.std() > 0
