@@ -23,4 +23,6 @@ def test_frames_of_a_new_encoder_differ_from_sound_to_sound(gain: float) -> None
     sounds = [gain * clip for _, clip in clip_starts(stream, sampling_rate=16000, audio_channels=1, max_seconds=0.2)]
     with torch.no_grad():
         frames = torch.cat([encoder(sound[None, :, : 320 * (sound.shape[-1] // 320)])[0] for sound in sounds], dim=1)
-    assert frames.var(dim=1).mean() > 0.02
+    means, noise = frames[:16], torch.nn.functional.softplus(frames[16:])
+    assert means.var(dim=1).mean() > 0.02
+    assert means.var(dim=1).mean() > noise.square().mean()

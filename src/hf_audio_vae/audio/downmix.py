@@ -15,7 +15,7 @@ CANCELLED = 1e-6  # energy of the mean relative to that of a channel: -60 dB
 
 @contextmanager
 def noticing_cancellation(reader: AudioReader, audio_channels: int, name: Callable[[], str]) -> Iterator[AudioReader]:
-    """Yield a reader; when the block ends, warn if what it read is not silent, but the mean of its channels is.
+    """Yield a reader; warn at the end of the block if the mean of the channels is silent and the channels are not.
 
     Args:
         reader (`AudioReader`): An opened file.

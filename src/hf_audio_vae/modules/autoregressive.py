@@ -232,8 +232,8 @@ class LayerWeights:
 class CachedState(GenerationState):
     """Keeps the inputs of each layer that later samples read: a sample costs one column of each layer.
 
-    Calls take most of the time, so there are four for each layer, all into memory that is allocated once. Weights hold
-    what is constant:
+    Calls take most of the time, so there are four for each layer, all into memory that is allocated once.
+    Constants are part of the weights:
 
     - tanh(a) sigmoid(b) is (tanh(a) + tanh(a) tanh(b / 2)) / 2.
     - The biases of the residual convolutions are left out, see `LayerWeights`.

@@ -350,8 +350,8 @@ def _batch_size(given: int | None, **tensors: Tensor | None) -> int:
     if given is not None:
         sizes["`batch_size`"] = count("batch_size", given)
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} has {size} items" for name, size in sizes.items())
-        raise ValueError(f"{told}; give as many of each, or leave out `batch_size`.")
+        listed = ", ".join(f"{name} has {size} items" for name, size in sizes.items())
+        raise ValueError(f"{listed}; give as many of each, or leave out `batch_size`.")
     return next(iter(sizes.values()), 1)
 
 
