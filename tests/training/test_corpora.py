@@ -16,6 +16,7 @@ from hf_audio_vae.audio import resample
 from hf_audio_vae.audio.io import read_audio, write_audio
 from hf_audio_vae.data import load_audio_stream
 from hf_audio_vae.data.corpus import Sound, write_corpus
+from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.corpus_building import CompactOptions, Degradation, opus_excerpts
 from training.corpora import debian, hub
 
@@ -165,6 +166,13 @@ def test_packages_become_a_corpus_split_by_package(tmp_path: Path, capsys: pytes
     assert "larger than `--compact.megabytes` 0.001" in capsys.readouterr().out
     sampling_rates = {row["sampling_rate"] for row in load_audio_stream(str(tmp_path / "compact"), keep_columns=True)}
     assert sampling_rates == {24000}
+
+
+@pytest.mark.parametrize("recipe", sorted(Path("training/corpora").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_of_a_corpus_is_valid_and_names_no_package_in_two_splits(recipe: Path) -> None:
+    config = parse_config(debian.DebianCorpusConfig, ["--config", str(recipe), "--output_dir", "corpus"])
+    packages = [*config.train, *config.validation, *config.test]
+    assert config.train and len(set(packages)) == len(packages)
 
 
 def test_a_package_that_cannot_be_downloaded_is_named(tmp_path: Path) -> None:
