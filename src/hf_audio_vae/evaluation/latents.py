@@ -59,7 +59,7 @@ class LatentStatistics:
         shift = self._shift if self.frames else mean[:, :1].clone()
         offset, variance = mean - shift, std.square()  # (latent_channels, batch * frames)
         sums = {
-            "kl": DiagonalGaussian(mean, std).kl().sum(dim=1),
+            "kl": DiagonalGaussian(mean, std).kl().sum(dim=1),  # infinite without noise
             "offset": offset.sum(dim=1),
             "offset²": offset @ offset.T,  # (latent_channels, latent_channels)
             "offset³": offset.pow(3).sum(dim=1),
@@ -159,9 +159,13 @@ class LatentStatistics:
         }
 
     def summary(self) -> dict[str, float]:
-        """Return the statistics over all channels, with the keys of `reports.LATENT_METRICS`."""
+        """Return the statistics over all channels, with the keys of `reports.LATENT_METRICS`.
+
+        Latents without noise have no `bits_per_second`.
+        """
+        bits = self.bits_per_second.sum().item()
         return {
-            "bits_per_second": self.bits_per_second.sum().item(),
+            **({"bits_per_second": bits} if math.isfinite(bits) else {}),
             "active_units": float(self.active.sum()),
             "active_share": self.active.double().mean().item(),
             "effective_rank": self.effective_rank,
@@ -198,7 +202,7 @@ class LatentStatistics:
                     f"the posterior's `{name}` holds NaN or infinite values; encode in float32, or use "
                     f"weights from before training diverged."
                 )
-        if not bool((std > 0).all()):
+        if posterior.has_density and not bool((std > 0).all()):
             raise ValueError(f"the posterior's `std` is {std.min().item():g} somewhere; it must be positive.")
 
 

@@ -72,6 +72,11 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         """Samples per second, in Hz."""
         return self.config.sampling_rate
 
+    @classmethod
+    def family_name(cls) -> str:
+        """Name of the class that recipes, records and cards name."""
+        return cls.__name__
+
     def function_config(self) -> dict[str, object]:
         """Return the arguments that define encoding and decoding, except defaults: new arguments change nothing."""
         defaults = self.argument_defaults()
@@ -169,7 +174,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
         check_tile_frames(tile_frames)
-        for module in self.modules():
+        for module in (*self.modules(), *self.networks):
             if (input_span := getattr(module, "input_span", None)) is not None:
                 input_span(0, 1)  # raises an error if every output depends on the whole signal
         self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))

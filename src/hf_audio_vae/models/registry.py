@@ -10,6 +10,7 @@ import torch
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
@@ -41,9 +42,9 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
     Raises:
         ValueError: No such family, it takes no such argument, or the model does not fit into the memory.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"`family` {family!r} is unknown; use one of {sorted(FAMILIES)}.")
-    model_class = FAMILIES[family]
+    model_class = (FAMILIES | PEERS).get(family)
+    if model_class is None:
+        raise ValueError(f"`family` {family!r} is unknown; use one of {sorted(FAMILIES | PEERS)}.")
     known = model_class.argument_names()
     unknown = sorted(config.keys() - set(known))
     if unknown:
@@ -84,9 +85,10 @@ def load_autoencoder(
     """
     name = str(pretrained_model_name_or_path)
     class_name = saved_class(name, subfolder=subfolder, revision=revision)
-    model_class = (FAMILIES | READ_AS).get(class_name)
+    known = FAMILIES | READ_AS | PEERS
+    model_class = known.get(class_name)
     if model_class is None:
-        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(FAMILIES | READ_AS)}.")
+        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(known)}.")
     return model_class.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
 
 

@@ -200,7 +200,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         decoded, terms = self._reconstruct(latents, sample)
         if not return_dict:
             return (decoded,)
-        losses = {"kl": posterior.kl().sum(dim=1).mean(), **terms}
+        losses = terms | ({"kl": posterior.kl().sum(dim=1).mean()} if posterior.has_density else {})
         return VAEOutput(sample=decoded, losses=losses, latent_dist=posterior)
 
     def streaming(self) -> Streaming[DiagonalGaussian]:

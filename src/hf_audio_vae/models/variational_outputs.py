@@ -42,7 +42,8 @@ class VAEOutput(BaseOutput):
     Args:
         sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input.
         losses (`dict[str, torch.Tensor]`): The model's own regularisers by name, unweighted. `"kl"`: true KL from the
-            unit Gaussian, in nats per latent frame (summed over channels, averaged over frames and batch).
+            unit Gaussian, in nats per latent frame (summed over channels, averaged over frames and batch); missing
+            if latents have no noise.
         latent_dist (`DiagonalGaussian`): Posterior over latents of shape (batch, latent_channels, frames).
     """
 
@@ -60,4 +61,6 @@ class VAEOutput(BaseOutput):
         """`losses` for training: `"kl"` per latent channel, (latent_channels,), in nats per frame."""
         if self.losses is None or self.latent_dist is None:
             return {}
+        if not self.latent_dist.has_density:
+            return self.losses
         return self.losses | {"kl": self.latent_dist.kl().mean(dim=(0, 2))}  # (batch, channels, frames) -> (channels,)

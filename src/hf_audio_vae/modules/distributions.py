@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ class DiagonalGaussian:
         std (`torch.Tensor`, same shape): Standard deviation, positive. It may be more precise than `mean`: half
             precision would round its logarithm in the KL by up to 0.004.
     """
+
+    has_density: ClassVar[bool] = True  # latents without noise have none, and an infinite KL
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean = mean
@@ -65,6 +68,24 @@ class DiagonalGaussian:
         return 0.5 * (mean.square() + std.square() - 1) - std.log()
 
 
+class PointPosterior(DiagonalGaussian):
+    """Latents without noise, from an encoder without a distribution; the KL is infinite.
+
+    Args:
+        mean (`torch.Tensor` of shape `(batch, latent_channels, frames)`): The latents.
+        std (`torch.Tensor`, *optional*): Zeros.
+    """
+
+    has_density = False
+
+    def __init__(self, mean: Tensor, std: Tensor | None = None) -> None:
+        super().__init__(mean, torch.zeros_like(mean) if std is None else std)
+
+    def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
+        """Return the latents."""
+        return self.mean
+
+
 def _flatten(posterior: DiagonalGaussian) -> tuple[list[Tensor], None]:
     return [posterior.mean, posterior.std], None
 
@@ -73,7 +94,15 @@ def _unflatten(tensors: Iterable[Tensor], _: None) -> DiagonalGaussian:
     return DiagonalGaussian(*tensors)
 
 
+def _unflatten_point(tensors: Iterable[Tensor], _: None) -> PointPosterior:
+    return PointPosterior(*tensors)
+
+
 # Lets `torch.export` and `torch.compile` see the tensors of a posterior in outputs.
+MODULE = "hf_audio_vae.modules.distributions"
 register_pytree_node(
-    DiagonalGaussian, _flatten, _unflatten, serialized_type_name="hf_audio_vae.modules.distributions.DiagonalGaussian"
+    DiagonalGaussian, _flatten, _unflatten, serialized_type_name=f"{MODULE}.{DiagonalGaussian.__name__}"
+)
+register_pytree_node(
+    PointPosterior, _flatten, _unflatten_point, serialized_type_name=f"{MODULE}.{PointPosterior.__name__}"
 )

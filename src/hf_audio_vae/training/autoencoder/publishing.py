@@ -41,14 +41,14 @@ def write_model(
     model.save_published(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
-    used = {"family": type(model).__name__, "model": model_arguments(model)}  # those of a pretrained model, if given
+    used = {"family": model.family_name(), "model": model_arguments(model)}  # those of a pretrained model, if given
     recipe = config.model_dump(mode="json", exclude_none=True) | used
     if discriminator is not None:
         kinds = {name: options for name, options in discriminator.config.items() if isinstance(options, dict)}
         recipe["adversarial"]["discriminators"] = kinds
     card = model_card(
         title=title,
-        family=type(model).__name__,
+        family=model.family_name(),
         library=model.library_name,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"},
         metrics=history[-1],

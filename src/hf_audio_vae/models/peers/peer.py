@@ -1,0 +1,193 @@
+"""Models of other classes of diffusers and transformers, with the interface of this package."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from hf_audio_vae.files.folders import filling
+from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.files.pretrained import read_config
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.normalization import write_statistics
+from hf_audio_vae.models.peers.copying import CopyableModule
+from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder, measured_hop_length
+
+
+@dataclass
+class PeerConfig:
+    """Values that every model has in its configuration.
+
+    Args:
+        sampling_rate (`int`): Samples per second, in Hz.
+        audio_channels (`int`): Channels of the waveform.
+        latents_mean (`Sequence[float]`, *optional*): Mean of each latent channel over a data set.
+        latents_std (`Sequence[float]`, *optional*): Standard deviation of each latent channel.
+    """
+
+    sampling_rate: int
+    audio_channels: int
+    latents_mean: Any = None
+    latents_std: Any = None
+
+
+class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
+    """A model of another class, `original`, which keeps its weights, their names and its own format.
+
+    A subclass names the class and those of the networks of both directions, which are made of its modules.
+
+    Args:
+        original (`torch.nn.Module`): The model.
+    """
+
+    original_class: ClassVar[Any]
+    encoder_class: ClassVar[Any]  # a `PeerEncoder`, made of the original and the hop length
+    decoder_class: ClassVar[Any]
+    blocks: ClassVar[tuple[str, ...]]  # names of the classes of layers that gradient checkpointing recomputes
+    weights_stem = "diffusion_pytorch_model"
+    original: nn.Module
+    config: PeerConfig
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.original = original
+        self.config = self.new_config()
+        self._hop_length = measured_hop_length(self.decoder_class(self._on_meta(), 1))
+        # A tuple does not register the networks: their modules are those of the original, under other names.
+        self._networks: tuple[PeerEncoder, PeerDecoder] = (
+            self.encoder_class(original, self._hop_length),
+            self.decoder_class(original, self._hop_length),
+        )
+        self.coder = self.new_coder()
+
+    @abstractmethod
+    def new_config(self) -> PeerConfig:
+        """Return the values of the original's configuration by this package's names."""
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame, as measured."""
+        return self._hop_length
+
+    @property
+    def encoder(self) -> PeerEncoder:
+        """Network from a waveform to frames."""
+        return self._networks[0]
+
+    @property
+    def decoder(self) -> PeerDecoder:
+        """Network from frames to a waveform."""
+        return self._networks[1]
+
+    def _on_meta(self) -> nn.Module:
+        """Return a copy of the original without values."""
+        original: Any = self.original
+        new = type(original).from_config if self.library_name == "diffusers" else type(original)
+        with torch.device("meta"):
+            return new(original.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.original.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights."""
+        return next(self.original.parameters()).dtype
+
+    @classmethod
+    def family_name(cls) -> str:
+        """Name of the original's class."""
+        return cls.original_class.__name__
+
+    @classmethod
+    def argument_defaults(cls) -> dict[str, object]:
+        """Return the arguments of the original, or of its configuration, with their defaults."""
+        constructor: Callable[..., object] = getattr(cls.original_class, "config_class", None) or cls.original_class
+        parameters = inspect.signature(constructor).parameters.items()
+        return {name: value.default for name, value in parameters if value.kind is not value.VAR_KEYWORD}
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """Make a model with random weights from the arguments of the original, or of its configuration."""
+        config_class = getattr(cls.original_class, "config_class", None)
+        if config_class is None:
+            return cls(cls.original_class(**arguments))
+        return cls(cls.original_class(config_class(**arguments)))
+
+    def function_config(self) -> dict[str, object]:
+        """Return the values of the original's configuration that define encoding and decoding."""
+        values = dict(self._original_config())
+        return {key: value for key, value in values.items() if key in self.argument_names()}
+
+    def _original_config(self) -> Mapping[str, object]:
+        config: Any = self.original.config
+        return config if isinstance(config, Mapping) else config.to_dict()
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> Self:
+        """As `AudioAutoencoderMixin`."""
+        options: dict[str, Any] = {"subfolder": subfolder or "", "revision": revision, "variant": variant}
+        options["torch_dtype" if cls.library_name == "diffusers" else "dtype"] = dtype or torch.float32
+        given = {key: value for key, value in options.items() if value is not None}
+        model = cls(load_checked(cls.original_class, name, **given))
+        saved, _ = read_config(name, subfolder=subfolder, revision=revision)
+        model._read_statistics(saved)
+        return model.eval()
+
+    def _read_statistics(self, saved: Mapping[str, Any]) -> None:
+        if self.config.latents_mean is None and saved.get("latents_mean") is not None:
+            self.config.latents_mean, self.config.latents_std = saved["latents_mean"], saved["latents_std"]
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **options: Any) -> Any:
+        """As `load`."""
+        return cls.load(str(pretrained_model_name_or_path), **options)
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write the folder of the original class, with its own `save_pretrained`.
+
+        Args:
+            save_directory (`str` or `Path`): Folder, created if missing.
+            options: Those of the original's method.
+        """
+        folder = Path(save_directory)
+        with filling(folder, last=f"{self.weights_stem}.safetensors.index.json") as hidden:
+            original: Any = self.original
+            original.save_pretrained(hidden, **options)
+            if self.config.latents_mean is not None:
+                write_statistics(hidden, self.config.latents_mean, self.config.latents_std)
+
+    def register_to_config(self, **values: object) -> None:
+        """Set statistics of the latents."""
+        for name, value in values.items():
+            setattr(self.config, name, value)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute the blocks of the original in the backward pass."""
+        for module in self.original.modules():
+            if type(module).__name__ in self.blocks and "forward" not in vars(module):
+                module.forward = partial(_recomputed, type(module).forward, module)
+
+
+def _recomputed(forward: Callable[..., Any], module: nn.Module, *inputs: Any, **options: Any) -> Any:
+    """Run a block; keep no activations for its gradient."""
+    if not torch.is_grad_enabled():
+        return forward(module, *inputs, **options)
+    return checkpoint(forward, module, *inputs, use_reentrant=False, **options)
