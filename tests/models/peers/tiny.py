@@ -7,6 +7,9 @@ import diffusers
 import torch
 from torch import nn
 
+SCALES = ("weight_g", "original0")  # of weight norm
+UNSCALED = ("weight_v", "original1", "alpha", "beta")
+
 
 @dataclass(frozen=True)
 class Tiny:
@@ -47,11 +50,7 @@ def lively(model: nn.Module, gain: float = 1.0) -> nn.Module:
             if parameter.abs().max() < 1e-3:
                 fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
                 parameter.copy_(noise * (fan_in**-0.5 if parameter.ndim == 2 else 0.1))
-            elif (
-                name.endswith(("weight_g", "original0"))
-                or parameter.ndim >= 2
-                and not name.endswith(("weight_v", "original1", "alpha", "beta"))
-            ):
+            elif name.endswith(SCALES) or (parameter.ndim >= 2 and not name.endswith(UNSCALED)):
                 parameter.mul_(gain)
     return model.eval()
 

@@ -1,6 +1,7 @@
 """Published autoencoders of other classes, each behind an adapter around its original module."""
 
 from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
+from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
 
-PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE,)}
+PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE, MimiCodec)}

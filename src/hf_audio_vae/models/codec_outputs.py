@@ -5,8 +5,8 @@ from transformers.utils import ModelOutput
 
 
 @dataclass
-class WaveformVQVAEEncoderOutput(ModelOutput):
-    """Output of `WaveformVQVAE.encode`.
+class CodecEncoderOutput(ModelOutput):
+    """Output of a codec's `encode`.
 
     Args:
         audio_codes (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Indices into the codebooks, int64; 0
@@ -23,8 +23,8 @@ class WaveformVQVAEEncoderOutput(ModelOutput):
 
 
 @dataclass
-class WaveformVQVAEDecoderOutput(ModelOutput):
-    """Output of `WaveformVQVAE.decode`.
+class CodecDecoderOutput(ModelOutput):
+    """Output of a codec's `decode`.
 
     Args:
         audio_values (`torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`): Decoded waveform.
@@ -34,8 +34,8 @@ class WaveformVQVAEDecoderOutput(ModelOutput):
 
 
 @dataclass
-class WaveformVQVAEOutput(ModelOutput):
-    """Output of `WaveformVQVAE.forward`.
+class CodecOutput(ModelOutput):
+    """Output of a codec's `forward`.
 
     Args:
         audio_values (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction, as long as the input;
