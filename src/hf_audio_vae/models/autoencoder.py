@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
 from torch import nn
@@ -15,6 +15,13 @@ from hf_audio_vae.models.inputs import check_tile_frames
 from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
 from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
 from hf_audio_vae.runtime.streaming import Streaming
+
+
+class SavesModel(Protocol):
+    """A format of another class."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write the folder of a model."""
 
 
 class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
@@ -45,6 +52,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     library_name: ClassVar[str] = "diffusers"  # of the base class, as model cards name it
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding
+    published_format: SavesModel | None = None  # of the class whose folder this model was read from
     _progress_bar: Mapping[str, Any] = MappingProxyType({"disable": True})
 
     if TYPE_CHECKING:  # defined by the library's base class
@@ -235,8 +243,14 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         """Remove the statistics of the latents, which other weights do not have."""
 
     def save_published(self, folder: Path) -> None:
-        """Write the folder that `from_pretrained` reads, with all files of the model in its library."""
-        self.save_pretrained(folder)
+        """Write the folder that `from_pretrained` reads, with all files of the model in its library.
+
+        A model that was read from a folder of another class is written as one of that class.
+        """
+        if self.published_format is None:
+            self.save_pretrained(folder)
+        else:
+            self.published_format.save(self, folder)
 
     @classmethod
     def register(cls) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -11,6 +11,7 @@ from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
 from hf_audio_vae.models.peers import PEERS
+from hf_audio_vae.models.published_formats import PUBLISHED_FORMATS
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
 from hf_audio_vae.models.stft_vae.modeling_stft_vae import STFTVAE
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
@@ -28,8 +29,13 @@ FAMILIES: dict[str, type[AutoencoderModel]] = {
     "HierarchicalVQVAE": HierarchicalVQVAE,
     "WaveVAE": WaveVAE,
 }
-# Other classes, and the families that read their folders unchanged.
-READ_AS: dict[str, type[AutoencoderModel]] = {"AutoencoderOobleck": WaveformVAE, "MelVAE": SpectrogramVAE}
+
+
+class Loads(Protocol):
+    """A family, or the format of another class."""
+
+    def load(self, name: str, **location: Any) -> AutoencoderModel:
+        """Load a model; see `AudioAutoencoderMixin.load`."""
 
 
 def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderModel:
@@ -67,7 +73,11 @@ def load_autoencoder(
     variant: str | None = None,
     torch_dtype: torch.dtype | str | None = None,
 ) -> AutoencoderModel:
-    """Load a saved model of any family, found by the class its configuration names.
+    """Load a saved model of any family or published class, found by the class that its configuration names.
+
+    A model of `AutoencoderOobleck`, `AutoencoderKLLTX2Audio`, `MMAudioVAE`, `DacModel` or `EncodecModel` is read into
+    the family that equals it; other published classes stay as they are behind an adapter. Both are published as their
+    original class again.
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
@@ -85,11 +95,15 @@ def load_autoencoder(
     """
     name = str(pretrained_model_name_or_path)
     class_name = saved_class(name, subfolder=subfolder, revision=revision)
-    known = FAMILIES | READ_AS | PEERS
-    model_class = known.get(class_name)
-    if model_class is None:
-        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(known)}.")
-    return model_class.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
+    loader = loaders().get(class_name)
+    if loader is None:
+        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(loaders())}.")
+    return loader.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
+
+
+def loaders() -> dict[str, Loads]:
+    """Return what loads a saved model, by the class that its configuration names."""
+    return {**FAMILIES, **PUBLISHED_FORMATS, **PEERS, "MelVAE": SpectrogramVAE}
 
 
 def load_vae(

@@ -55,9 +55,10 @@ class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin
         self.activation_checkpointing_enable()
 
     def save_published(self, folder: Path) -> None:
-        """Write the model and its feature extractor."""
+        """Write the model and its feature extractor; see `AudioAutoencoderMixin`."""
         super().save_published(folder)
-        WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
+        if self.published_format is None:
+            WaveformVQVAEFeatureExtractor(self.config.audio_channels, self.sampling_rate).save_pretrained(folder)
 
     @classmethod
     def register(cls: Any) -> None:

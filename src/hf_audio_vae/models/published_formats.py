@@ -1,0 +1,99 @@
+"""Formats of other classes that families of this package read and write with equal weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLLTX2Audio, AutoencoderOobleck, MMAudioVAE
+from transformers import DacFeatureExtractor, DacModel, EncodecFeatureExtractor, EncodecModel
+
+from hf_audio_vae.files.loading import load_checked
+from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.spectrogram_vae.convert_ltx2_audio import from_ltx2_audio, to_ltx2_audio
+from hf_audio_vae.models.spectrogram_vae.convert_mmaudio import from_mmaudio, to_mmaudio
+from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
+from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
+from hf_audio_vae.models.waveform_vqvae.convert_dac import from_dac, to_dac
+from hf_audio_vae.models.waveform_vqvae.convert_encodec import from_encodec, to_encodec
+
+
+@dataclass(frozen=True)
+class PublishedFormat:
+    """A class whose folders a family reads; a model that was read from one is published as one again.
+
+    Args:
+        read (`Callable`): Loads a model; takes the arguments of `AudioAutoencoderMixin.load`.
+        write (`Callable`): Returns the objects to save, each with `save_pretrained`.
+    """
+
+    read: Callable[..., AudioAutoencoderMixin]
+    write: Callable[[Any], Sequence[Any]]
+
+    def load(self, name: str, **location: Any) -> AudioAutoencoderMixin:
+        """Load a model that is published in this format; raises as `AudioAutoencoderMixin.load`."""
+        model = self.read(name, **location)
+        model.published_format = self
+        return model
+
+    def save(self, model: AudioAutoencoderMixin, folder: Path) -> None:
+        """Write a folder of the original class.
+
+        Raises:
+            ValueError: The class cannot express the model.
+        """
+        for part in self.write(model):
+            part.save_pretrained(folder)
+
+
+def converted(
+    original_class: Any, dtype_option: str, convert: Callable[[Any], AudioAutoencoderMixin]
+) -> Callable[..., AudioAutoencoderMixin]:
+    """Return a function that loads a model of another class and converts it."""
+
+    def load(
+        name: str,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> AudioAutoencoderMixin:
+        options: dict[str, Any] = {"subfolder": subfolder or "", "revision": revision, "variant": variant}
+        options[dtype_option] = dtype or torch.float32
+        given = {key: value for key, value in options.items() if value is not None}
+        return convert(load_checked(original_class, name, **given))
+
+    return load
+
+
+def dac_folder(model: Any) -> tuple[Any, ...]:
+    """Return a `DacModel` and its feature extractor."""
+    return to_dac(model), DacFeatureExtractor(
+        feature_size=model.config.audio_channels, sampling_rate=model.sampling_rate, hop_length=model.hop_length
+    )
+
+
+def encodec_folder(model: Any) -> tuple[Any, ...]:
+    """Return an `EncodecModel` and its feature extractor."""
+    encodec = to_encodec(model)
+    return encodec, EncodecFeatureExtractor(
+        feature_size=model.config.audio_channels,
+        sampling_rate=model.sampling_rate,
+        chunk_length_s=encodec.config.chunk_length_s,
+        overlap=encodec.config.overlap,
+    )
+
+
+PUBLISHED_FORMATS: dict[str, PublishedFormat] = {
+    AutoencoderOobleck.__name__: PublishedFormat(WaveformVAE.load, lambda model: (to_oobleck(model),)),
+    AutoencoderKLLTX2Audio.__name__: PublishedFormat(
+        converted(AutoencoderKLLTX2Audio, "torch_dtype", from_ltx2_audio), lambda model: (to_ltx2_audio(model),)
+    ),
+    MMAudioVAE.__name__: PublishedFormat(
+        converted(MMAudioVAE, "torch_dtype", from_mmaudio), lambda model: (to_mmaudio(model),)
+    ),
+    DacModel.__name__: PublishedFormat(converted(DacModel, "dtype", from_dac), dac_folder),
+    EncodecModel.__name__: PublishedFormat(converted(EncodecModel, "dtype", from_encodec), encodec_folder),
+}
