@@ -3,7 +3,6 @@
 accelerate launch training/train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --output_dir outputs/mine
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -15,6 +14,7 @@ from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
@@ -34,7 +34,8 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
         name = config.pretrained_model_name_or_path
         model = load_autoencoder(name, subfolder=config.pretrained_subfolder, revision=config.pretrained_revision)
         logger.info(f"fine-tuning {name}, a {type(model).__name__}, instead of `family` and `model` of the recipe")
-        model.reset_statistics()
+        if config.decoder_only_from_step != 0:  # the latents will change
+            model.reset_statistics()
         return model
     return new_autoencoder(config.family, config.model)
 
@@ -99,6 +100,9 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         compile_networks(model)
     stream = build_stream(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
+    kept = None
+    if config.pretrained_model_name_or_path and config.decoder_only_from_step == 0 and accelerator.is_main_process:
+        kept = KeptLatents(config.pretrained_model_name_or_path, ema.model, clips)
 
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
@@ -108,12 +112,13 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
     if options := config.adversarial:
         discriminator = options.build_discriminators(model.config.audio_channels)
         logger.info(f"discriminators: {options.pretrained_model_name_or_path or 'new, from the recipe'}")
-        updates = max(math.ceil((config.max_train_steps - options.start_step) / options.update_interval), 1)
+        schedule = options.build_schedule()
+        updates = max(schedule.count_updates(config.max_train_steps), 1)
         learner = prepare_learner(
             accelerator, discriminator, config, learning_rate=options.learning_rate, steps=updates
         )
         learners["discriminator"] = learner
-        adversary = Adversary(learner.module, options.build_loss(), options.start_step, options.update_interval)
+        adversary = Adversary(learner.module, options.build_loss(), schedule)
     losses = config.losses.build(model.sampling_rate)
     objective = AutoencoderObjective(
         learners["model"].module,
@@ -135,7 +140,8 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         return result.metrics
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
-        write = partial(write_model, ema.model, config, history, discriminator=discriminator)
+        encoder = {"encoder": kept.statement(ema.model)} if kept else {}
+        write = partial(write_model, ema.model, config, history, discriminator=discriminator, summary=encoder)
         publish(write, config, history, MODEL_FILES)
 
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)

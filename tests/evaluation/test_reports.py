@@ -14,7 +14,7 @@ from hf_audio_vae.evaluation.reports import (
     model_summary,
     table,
 )
-from hf_audio_vae.models import WaveformVAE
+from hf_audio_vae.models import WaveformVAE, WaveformVQVAE
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 
 MEASURED = {name: 1.2344 + 10 * i for i, name in enumerate(METRICS)}
@@ -26,10 +26,12 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def card(metrics: dict[str, float], family: str = "WaveformVAE", library: str = "diffusers", **summary: str) -> str:
+def card(
+    metrics: dict[str, float], model_class: type = WaveformVAE, library: str = "diffusers", **summary: str
+) -> str:
     return model_card(
         title="someone/a-model",
-        family=family,
+        model_class=model_class,
         library=library,
         summary={"parameters": "1.23 M", "sampling rate": "44100 Hz"} | summary,
         metrics=metrics,
@@ -219,7 +221,7 @@ def test_a_card_tells_and_defines_the_codes_figures_if_they_were_measured():
 
 
 def test_a_card_names_library_and_kind_of_a_codec():
-    text = card(MEASURED, family="WaveformVQVAE", library="transformers", codes="9 x 1024")
+    text = card(MEASURED, model_class=WaveformVQVAE, library="transformers", codes="9 x 1024")
     assert yaml.safe_load(text.split("---\n", 2)[1]) == {
         "library_name": "transformers",
         "tags": ["audio", "audio-codec", "autoencoder", "hf-audio-vae"],

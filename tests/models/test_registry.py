@@ -78,8 +78,7 @@ def test_a_new_model_takes_only_what_its_class_takes():
         new_autoencoder("WaveformVQVAE", {"hop_length": 4})
     with pytest.raises(
         ValueError,
-        match=r"'Vae' is unknown; use one of \['HierarchicalVQVAE', 'STFTVAE', 'SpectrogramVAE', 'WaveVAE', "
-        r"'WaveformVAE', 'WaveformVQVAE'\]",
+        match=r"'Vae' is unknown; use one of .*'HierarchicalVQVAE', .*'WaveformVAE', 'WaveformVQVAE'",
     ):
         new_autoencoder("Vae", {})
 

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.card:
         card = model_card(
             title=Path(arguments.model).name,
-            family=type(model).__name__,
+            model_class=model.published_class,
             library=model.library_name,
             summary=model_summary(model),
             metrics=means,

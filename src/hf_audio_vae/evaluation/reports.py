@@ -173,7 +173,7 @@ def _code_budget(model: Coded, samples: int) -> dict[str, str]:
 def model_card(
     *,
     title: str,
-    family: str,
+    model_class: type,
     library: str,
     summary: Mapping[str, str | float],
     metrics: Mapping[str, float],
@@ -183,7 +183,7 @@ def model_card(
 
     Args:
         title (`str`): Heading.
-        family (`str`): Model class.
+        model_class (`type`): Class with `from_pretrained`.
         library (`str`): Library of its base class, `"diffusers"` or `"transformers"`.
         summary (`Mapping`): Properties of the model, one row each, as returned by `model_summary`. With `codes`, the
             card describes a codec, else a VAE.
@@ -201,9 +201,9 @@ tags: [audio, {kind}, {CARD_TAGS}
 # {title}
 
 ```python
-from hf_audio_vae import {family}
+from {model_class.__module__.partition(".")[0]} import {model_class.__name__}
 
-model = {family}.from_pretrained("{title}")
+model = {model_class.__name__}.from_pretrained("{title}")
 ```
 
 {table(["", "value"], list(summary.items()))}

@@ -20,6 +20,10 @@ from hf_audio_vae.runtime.streaming import Streaming
 class SavesModel(Protocol):
     """A format of another class."""
 
+    @property
+    def original_class(self) -> Any:
+        """The class."""
+
     def save(self, model: Any, folder: Path) -> None:
         """Write the folder of a model."""
 
@@ -82,8 +86,13 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
 
     @classmethod
     def family_name(cls) -> str:
-        """Name of the class that recipes, records and cards name."""
+        """Name of the class that recipes and records name."""
         return cls.__name__
+
+    @property
+    def published_class(self) -> type:
+        """Class that loads the folder of `save_published` with `from_pretrained`."""
+        return type(self) if self.published_format is None else self.published_format.original_class
 
     def function_config(self) -> dict[str, object]:
         """Return the arguments that define encoding and decoding, except defaults: new arguments change nothing."""

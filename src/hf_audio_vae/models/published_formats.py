@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLLTX2Audio, AutoencoderOobleck, MMAudioVAE
+from diffusers import AutoencoderKLLTX2Audio, AutoencoderOobleck, MMAudioVAE, ModelMixin
 from transformers import DacFeatureExtractor, DacModel, EncodecFeatureExtractor, EncodecModel
 
 from hf_audio_vae.files.loading import load_checked
@@ -24,10 +24,12 @@ class PublishedFormat:
     """A class whose folders a family reads; a model that was read from one is published as one again.
 
     Args:
+        original_class (`type`): The class.
         read (`Callable`): Loads a model; takes the arguments of `AudioAutoencoderMixin.load`.
         write (`Callable`): Returns the objects to save, each with `save_pretrained`.
     """
 
+    original_class: Any
     read: Callable[..., AudioAutoencoderMixin]
     write: Callable[[Any], Sequence[Any]]
 
@@ -47,9 +49,7 @@ class PublishedFormat:
             part.save_pretrained(folder)
 
 
-def converted(
-    original_class: Any, dtype_option: str, convert: Callable[[Any], AudioAutoencoderMixin]
-) -> Callable[..., AudioAutoencoderMixin]:
+def converted(original_class: Any, convert: Callable[[Any], AudioAutoencoderMixin]) -> Callable[..., Any]:
     """Return a function that loads a model of another class and converts it."""
 
     def load(
@@ -61,7 +61,7 @@ def converted(
         dtype: torch.dtype | str | None = None,
     ) -> AudioAutoencoderMixin:
         options: dict[str, Any] = {"subfolder": subfolder or "", "revision": revision, "variant": variant}
-        options[dtype_option] = dtype or torch.float32
+        options["torch_dtype" if issubclass(original_class, ModelMixin) else "dtype"] = dtype or torch.float32
         given = {key: value for key, value in options.items() if value is not None}
         return convert(load_checked(original_class, name, **given))
 
@@ -86,14 +86,28 @@ def encodec_folder(model: Any) -> tuple[Any, ...]:
     )
 
 
+def oobleck_folder(model: Any) -> tuple[Any]:
+    """Return an `AutoencoderOobleck`."""
+    return (to_oobleck(model),)
+
+
+def ltx2_audio_folder(model: Any) -> tuple[Any]:
+    """Return an `AutoencoderKLLTX2Audio`."""
+    return (to_ltx2_audio(model),)
+
+
+def mmaudio_folder(model: Any) -> tuple[Any]:
+    """Return an `MMAudioVAE`."""
+    return (to_mmaudio(model),)
+
+
 PUBLISHED_FORMATS: dict[str, PublishedFormat] = {
-    AutoencoderOobleck.__name__: PublishedFormat(WaveformVAE.load, lambda model: (to_oobleck(model),)),
-    AutoencoderKLLTX2Audio.__name__: PublishedFormat(
-        converted(AutoencoderKLLTX2Audio, "torch_dtype", from_ltx2_audio), lambda model: (to_ltx2_audio(model),)
-    ),
-    MMAudioVAE.__name__: PublishedFormat(
-        converted(MMAudioVAE, "torch_dtype", from_mmaudio), lambda model: (to_mmaudio(model),)
-    ),
-    DacModel.__name__: PublishedFormat(converted(DacModel, "dtype", from_dac), dac_folder),
-    EncodecModel.__name__: PublishedFormat(converted(EncodecModel, "dtype", from_encodec), encodec_folder),
+    entry.original_class.__name__: entry
+    for entry in (
+        PublishedFormat(AutoencoderOobleck, WaveformVAE.load, oobleck_folder),
+        PublishedFormat(AutoencoderKLLTX2Audio, converted(AutoencoderKLLTX2Audio, from_ltx2_audio), ltx2_audio_folder),
+        PublishedFormat(MMAudioVAE, converted(MMAudioVAE, from_mmaudio), mmaudio_folder),
+        PublishedFormat(DacModel, converted(DacModel, from_dac), dac_folder),
+        PublishedFormat(EncodecModel, converted(EncodecModel, from_encodec), encodec_folder),
+    )
 }

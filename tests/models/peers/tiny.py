@@ -1,6 +1,6 @@
 """Published classes with tiny sizes and random weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import diffusers
@@ -22,6 +22,7 @@ class Tiny:
         gain: Factor of the weights, so that the output is neither silent nor loud.
         refuses_chunks: What its refusal of chunks says; `None` if it is coded in chunks.
         without_gradient: Parameters that no gradient reaches, such as codebooks.
+        regularisers: Weights of the losses of the model in a fine-tuning.
     """
 
     model_class: Any
@@ -30,6 +31,7 @@ class Tiny:
     gain: float = 1.0
     refuses_chunks: str | None = None
     without_gradient: tuple[str, ...] = ()
+    regularisers: dict[str, float] = field(default_factory=lambda: {"kl": 1e-4})
 
     def new(self) -> Any:
         """Build the model, with weights that are neither zero nor silent."""

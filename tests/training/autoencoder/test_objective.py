@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hf_audio_vae import WaveformVAE
+from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import (
     CapacityAnnealing,
@@ -12,7 +12,7 @@ from hf_audio_vae.losses import (
     WaveformL1Loss,
     WaveformMSELoss,
 )
-from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
+from hf_audio_vae.training.autoencoder.objective import AdversarialSchedule, Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.steps import adversarial_step, reconstruction_step
 from hf_audio_vae.training.objective import StepLosses
 
@@ -24,7 +24,7 @@ GAME = PLAIN | {"adversarial": 0.5, "feature_matching": 4.0}
 def adversary(**when: int) -> Adversary:
     torch.manual_seed(1)
     judge = DiscriminatorEnsemble(1, multi_scale_stft={"hidden_channels": 4, "window_lengths": (128, 64)})
-    return Adversary(judge, HingeLoss(), **when)
+    return Adversary(judge, HingeLoss(), AdversarialSchedule(**when))
 
 
 def end_step(objective: AutoencoderObjective, *made: StepLosses) -> None:
@@ -55,6 +55,47 @@ def test_the_game_begins_at_its_step_and_the_discriminator_takes_turns(model, ba
     with_game = steps[4]
     game = 0.5 * with_game.logged["adversarial"] + 4 * with_game.logged["feature_matching"]
     torch.testing.assert_close(with_game.losses["model"], steps[0].losses["model"] + game)
+
+
+def test_a_warm_up_trains_the_discriminator_alone_and_changes_nothing_else(model, batches) -> None:
+    when = {"start_step": 1, "warmup_discriminator_steps": 2, "update_interval": 2}
+    game = adversary(**when)
+    objective = AutoencoderObjective(model.train(), LOSSES, GAME, adversary=game, balancer=GradientBalancer())
+    steps = [objective(batches[0], step) for step in range(7)]
+    assert [made.losses.keys() for made in steps] == [
+        {"model"},
+        {"discriminator"},
+        {"discriminator"},
+        {"model", "discriminator"},
+        {"model"},
+        {"model", "discriminator"},
+        {"model"},
+    ]
+    assert game.schedule.count_updates(7) == 4
+    assert model.training
+    assert not steps[1].measured and "kl" in steps[3].measured
+    steps[1].losses["discriminator"].backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in game.discriminator.parameters())
+
+
+def test_codebooks_do_not_learn_in_a_warm_up(batches) -> None:
+    config = WaveformVQVAEConfig(
+        encoder_hidden_size=4,
+        decoder_hidden_size=8,
+        downsampling_ratios=(2,),
+        hidden_size=4,
+        codebook_size=8,
+        codebook_learning="ema",
+    )
+    codec = WaveformVQVAE(config).train()
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    weights = {"waveform_l1": 2.0, "waveform_mse": 3.0, "commitment": 1.0, "adversarial": 1.0, "feature_matching": 1.0}
+    objective = AutoencoderObjective(codec, LOSSES, weights, adversary=adversary(warmup_discriminator_steps=1))
+    objective(batches[0], 0)
+    assert all(torch.equal(before[name], value) for name, value in codec.state_dict().items())
+    objective(batches[0], 1)
+    assert not all(torch.equal(before[name], value) for name, value in codec.state_dict().items())
 
 
 def test_with_the_encoder_frozen_only_the_decoder_learns_and_the_kl_is_left_out(model, batches) -> None:

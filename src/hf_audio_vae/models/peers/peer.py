@@ -108,6 +108,11 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         """Name of the original's class."""
         return cls.original_class.__name__
 
+    @property
+    def published_class(self) -> type:
+        """The original class."""
+        return self.original_class
+
     @classmethod
     def argument_defaults(cls) -> dict[str, object]:
         """Return the arguments of the original, or of its configuration, with their defaults."""

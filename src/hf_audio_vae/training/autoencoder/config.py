@@ -64,6 +64,15 @@ class AutoencoderTrainingConfig(TrainingConfig):
         return self
 
     @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.adversarial and self.adversarial.warmup_discriminator_steps >= self.max_train_steps:
+            raise ValueError(
+                f"`adversarial.warmup_discriminator_steps` is {self.adversarial.warmup_discriminator_steps}, so the "
+                f"model would never train in {self.max_train_steps} steps; lower it, or raise `max_train_steps`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_precision(self) -> Self:
         if self.mixed_precision == "fp16" and (self.adversarial or self.balancer):
             raise ValueError("fp16 supports one loss; with discriminators or a balancer use `mixed_precision: bf16`")

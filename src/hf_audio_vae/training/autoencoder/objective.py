@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,51 @@ from hf_audio_vae.training.objective import StepLosses
 BALANCED = "gradient_norm/"  # prefix of the balancer's measurements
 
 
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Run a model in training without gradients, and without learning of codebooks and statistics."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+@dataclass(frozen=True)
+class AdversarialSchedule:
+    """The steps in which a discriminator judges and trains.
+
+    Args:
+        start_step (`int`): First step with the discriminator.
+        warmup_discriminator_steps (`int`): Steps from then on that train only the discriminator, against the frozen
+            autoencoder: a new discriminator has no useful gradient for a trained autoencoder.
+        update_interval (`int`): Steps between updates of the discriminator after that.
+    """
+
+    start_step: int = 0
+    warmup_discriminator_steps: int = 0
+    update_interval: int = 1
+
+    def has_begun(self, step: int) -> bool:
+        """Return whether the discriminator judges in a step."""
+        return step >= self.start_step
+
+    def warms_up(self, step: int) -> bool:
+        """Return whether only the discriminator trains in a step."""
+        return 0 <= step - self.start_step < self.warmup_discriminator_steps
+
+    def updates(self, step: int) -> bool:
+        """Return whether the discriminator trains in a step."""
+        passed = step - self.start_step - self.warmup_discriminator_steps
+        return self.warms_up(step) or (passed >= 0 and passed % self.update_interval == 0)
+
+    def count_updates(self, steps: int) -> int:
+        """Return the number of updates in the first steps of a run."""
+        return sum(map(self.updates, range(steps)))
+
+
 @dataclass(frozen=True)
 class Adversary:
     """A discriminator with its loss and its schedule.
@@ -26,14 +72,12 @@ class Adversary:
     Args:
         discriminator (`torch.nn.Module`): Prepared by accelerate.
         loss (`AdversarialLoss`): Hinge or least squares.
-        start_step (`int`): First step with the discriminator.
-        update_interval (`int`): Steps between its updates from then on.
+        schedule (`AdversarialSchedule`): When it judges and trains.
     """
 
     discriminator: nn.Module
     loss: AdversarialLoss
-    start_step: int = 0
-    update_interval: int = 1
+    schedule: AdversarialSchedule = AdversarialSchedule()
 
 
 class AutoencoderObjective:
@@ -73,16 +117,18 @@ class AutoencoderObjective:
         decoder_only = self._decoder_only(step)
         if decoder_only:
             extract_model_from_parallel(self.model).freeze_encoder()
-        reconstruction = reconstruction_step(self.model, batch, self.losses)
+        warms_up = self.adversary is not None and self.adversary.schedule.warms_up(step)
+        with unchanged(self.model) if warms_up else nullcontext():
+            reconstruction = reconstruction_step(self.model, batch, self.losses)
         adversarial = self._adversarial_terms(reconstruction.target, reconstruction.waveform, step)
         of_waveform = reconstruction.distances | adversarial.generator
         regularisers = {} if decoder_only else reconstruction.regularisers
         weights = self._weights_at(step)
         plain = weighted_sum(of_waveform | regularisers, weights)
 
-        losses = {"model": plain}
+        losses = {} if warms_up else {"model": plain}
         measured: dict[str, Tensor] = {}
-        if self.balancer:
+        if self.balancer and not warms_up:
             shares = {name: float(weights.pop(name)) for name in of_waveform}
             balanced, norms = self.balancer(of_waveform, shares, reconstruction.waveform)
             losses["model"] = balanced + weighted_sum(regularisers, weights)
@@ -92,7 +138,7 @@ class AutoencoderObjective:
         logged = (
             of_waveform | {name: term.sum() for name, term in reconstruction.regularisers.items()} | adversarial.logged
         )
-        if "kl" in regularisers:
+        if "kl" in regularisers and not warms_up:
             measured["kl"] = regularisers["kl"].detach()
             # On the CPU, where the loop averages it. A copy to a GPU would wait for the GPU.
             logged["kl_weight"] = torch.as_tensor(weights["kl"], dtype=torch.float32).mean()
@@ -127,18 +173,21 @@ class AutoencoderObjective:
         return self.decoder_only_from_step is not None and step >= self.decoder_only_from_step
 
     def _adversarial_terms(self, real: Tensor, fake: Tensor, step: int) -> AdversarialTerms:
-        """Return the discriminator's terms; none before `start_step`."""
-        if self.adversary is None or step < self.adversary.start_step:
+        """Return the discriminator's terms; none before it has begun."""
+        if self.adversary is None or not self.adversary.schedule.has_begun(step):
             return AdversarialTerms({})
-        train_discriminator = (step - self.adversary.start_step) % self.adversary.update_interval == 0
         return adversarial_step(
-            self.adversary.discriminator, real, fake, self.adversary.loss, train_discriminator=train_discriminator
+            self.adversary.discriminator,
+            real,
+            fake,
+            self.adversary.loss,
+            train_discriminator=self.adversary.schedule.updates(step),
         )
 
     def _weights_at(self, step: int) -> dict[str, float | Tensor]:
         """Return the weights of this step, without inactive terms."""
         inactive: set[str] = set()
-        if self.adversary and step < self.adversary.start_step:
+        if self.adversary and not self.adversary.schedule.has_begun(step):
             inactive |= set(ADVERSARIAL_TERMS)
         if self._decoder_only(step):
             own = extract_model_from_parallel(self.model).reconstruction_terms

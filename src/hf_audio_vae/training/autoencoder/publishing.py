@@ -26,6 +26,7 @@ def write_model(
     folder: Path,
     title: str,
     discriminator: DiscriminatorEnsemble | None = None,
+    summary: Mapping[str, str] | None = None,
 ) -> None:
     """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into a folder.
 
@@ -37,6 +38,7 @@ def write_model(
         folder (`Path`): Folder to write into.
         title (`str`): Title of the card: the repository's id, or the folder's name.
         discriminator (`DiscriminatorEnsemble`, *optional*): Its discriminators, for further training.
+        summary (`Mapping[str, str]`, *optional*): Further properties of the model for the card.
     """
     model.save_published(folder)
     if discriminator is not None:
@@ -48,9 +50,9 @@ def write_model(
         recipe["adversarial"]["discriminators"] = kinds
     card = model_card(
         title=title,
-        family=model.family_name(),
+        model_class=model.published_class,
         library=model.library_name,
-        summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"},
+        summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"} | dict(summary or {}),
         metrics=history[-1],
         material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
         f"{config.max_validation_samples} items",
