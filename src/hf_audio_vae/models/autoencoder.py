@@ -94,10 +94,14 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         """Class that loads the folder of `save_published` with `from_pretrained`."""
         return type(self) if self.published_format is None else self.published_format.original_class
 
+    def arguments(self) -> dict[str, object]:
+        """Return the arguments that make such a model."""
+        return {name: getattr(self.config, name) for name in self.argument_names()}
+
     def function_config(self) -> dict[str, object]:
         """Return the arguments that define encoding and decoding, except defaults: new arguments change nothing."""
         defaults = self.argument_defaults()
-        values = {key: getattr(self.config, key) for key in defaults if key not in self.descriptive_arguments}
+        values = {key: value for key, value in self.arguments().items() if key not in self.descriptive_arguments}
         return {key: value for key, value in values.items() if _as_list(value) != _as_list(defaults[key])}
 
     @property

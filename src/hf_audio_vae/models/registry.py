@@ -61,8 +61,7 @@ def new_autoencoder(family: str, config: Mapping[str, object]) -> AutoencoderMod
 
 def model_arguments(model: AutoencoderModel) -> dict[str, object]:
     """Return the arguments for `new_autoencoder` to make such a model, with lists for tuples, for YAML."""
-    values = {name: getattr(model.config, name) for name in model.argument_names()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in model.arguments().items()}
 
 
 def load_autoencoder(

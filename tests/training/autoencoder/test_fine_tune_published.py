@@ -65,13 +65,13 @@ def test_fine_tuning_lowers_the_loss_and_publishes_the_original_class(name: str,
     load_autoencoder(tmp_path / "tuned")
 
 
+@torch.no_grad()
 def latents_of(model: Any, x: Tensor) -> Tensor:
     encoded = model.encode(x)
     return encoded.audio_codes if model.codebook_sizes else encoded.latent_dist.mean
 
 
 @pytest.mark.slow
-@torch.no_grad()
 @pytest.mark.parametrize("name", ["AutoencoderOobleck", "DacModel", "LongCatAudioDiTVae"])
 def test_a_decoder_alone_is_tuned_against_warm_discriminators_and_latents_stay_bit_equal(
     name: str, tmp_path: Path

@@ -128,14 +128,11 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
             return cls(cls.original_class(**arguments))
         return cls(cls.original_class(config_class(**arguments)))
 
-    def function_config(self) -> dict[str, object]:
-        """Return the values of the original's configuration that define encoding and decoding."""
-        values = dict(self._original_config())
-        return {key: value for key, value in values.items() if key in self.argument_names()}
-
-    def _original_config(self) -> Mapping[str, object]:
+    def arguments(self) -> dict[str, object]:
+        """Return the arguments of the original, or of its configuration."""
         config: Any = self.original.config
-        return config if isinstance(config, Mapping) else config.to_dict()
+        values: Mapping[str, object] = config if isinstance(config, Mapping) else config.to_dict()
+        return {name: values[name] for name in self.argument_names() if name in values}
 
     @classmethod
     def load(
