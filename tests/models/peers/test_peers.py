@@ -132,7 +132,8 @@ def test_gradients_reach_every_parameter_with_and_without_checkpointing(name: st
         output = model(x, generator=seeded(3))
         (output.sample.square().mean() + sum(output.losses.values())).backward()
         missing = [key for key, parameter in model.original.named_parameters() if parameter.grad is None]
-        assert set(missing) == set(TINY[name].without_gradient), missing
+        keys = [key for key, _ in model.original.named_parameters()]
+        assert missing == [key for key in keys if key.startswith(TINY[name].without_gradient)]
         gradients.append({key: p.grad for key, p in model.original.named_parameters() if p.grad is not None})
     for key, gradient in gradients[0].items():
         assert_equal_within_rounding(gradients[1][key], gradient, operations=1024)

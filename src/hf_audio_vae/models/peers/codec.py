@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.models.codec import CodecMixin
+from hf_audio_vae.models.graph_parts import GraphPart
 from hf_audio_vae.models.peers.copying import CopyableModule
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
@@ -14,11 +15,17 @@ from hf_audio_vae.modules.quantization import Quantizer, QuantizerOutput
 from hf_audio_vae.modules.quantization.quantizer import Generators, masked_mean
 
 
+def straight_through(values: Tensor, quantized: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+    """Return `quantized` bit by bit, with a gradient to `values`, too; and the squared errors, averaged over `dim`."""
+    errors = (values - quantized.detach()).square().mean(dim=dim)
+    return quantized + (values - values.detach()), errors
+
+
 class PeerQuantizer(CopyableModule, Quantizer):
     """The quantizer of the original, with a gradient to the latents; its codebooks do not learn.
 
     The gradient with respect to the latents is that of the quantized ones (straight-through estimator, van den Oord
-    et al., 2017, arXiv:1711.00937). Layers after the codebooks train, too.
+    et al., 2017, arXiv:1711.00937). Layers around the codebooks train, too.
 
     Args:
         codebook_sizes (`tuple[int, ...]`): Number of codes of each codebook.
@@ -47,13 +54,17 @@ class PeerQuantizer(CopyableModule, Quantizer):
     def latents_of(self, codes: Tensor) -> Tensor:
         """Return the latents of codes; (batch, count, frames) -> (batch, channels, frames)."""
 
+    def quantized(self, latents: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents of codes with a gradient to `latents`, and the squared errors, (batch, frames).
+
+        A subclass with layers around its codebooks overrides it, so that the gradient passes through these layers.
+        """
+        return straight_through(latents, self.latents_of(codes))
+
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         codes = self.codes_of(latents.detach(), count).long()
-        quantized = self.latents_of(codes)
-        difference = (latents - quantized.detach()).square().mean(dim=1)  # (batch, frames)
-        return QuantizerOutput(
-            quantized + (latents - latents.detach()), codes, {"commitment": masked_mean(difference, mask)}
-        )
+        quantized, errors = self.quantized(latents, codes)
+        return QuantizerOutput(quantized, codes, {"commitment": masked_mean(errors, mask)})
 
     def _search(self, latents: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return self.codes_of(latents, count).long(), latents.isfinite().all(dim=1)
@@ -80,6 +91,10 @@ class PeerCodec(PeerAutoencoder, CodecMixin):
     def quantizer(self) -> PeerQuantizer:  # type: ignore[override]  # not assigned
         """Quantizer of the latents."""
         return self._quantizers[0]
+
+    def graph_parts(self) -> dict[str, GraphPart]:
+        """Raise `ValueError`: the originals compute lengths from values, which fixes them in a graph."""
+        raise ValueError(f"a {self.family_name()} cannot be exported: a graph of it holds for one length only.")
 
     def freeze_encoder(self) -> None:
         """Freeze encoder and quantizer, so that only the decoder trains."""

@@ -21,6 +21,7 @@ class PeerNetwork(CopyableModule, ABC):
     """
 
     least_frames: ClassVar[int] = 1  # the original fails on shorter signals
+    whole_signal: str | None = None  # why every output depends on the whole signal, if that need not be measured
 
     def __init__(self, in_channels: int, hop_length: int) -> None:
         super().__init__()
@@ -50,7 +51,15 @@ class PeerNetwork(CopyableModule, ABC):
         return output[..., : frames * out_rate]
 
     def reach(self, in_rate: int, out_rate: int) -> Reach:
-        """Return the reach in frames; it is measured once."""
+        """Return the reach in frames; it is measured once.
+
+        Raises:
+            ValueError: Every output depends on the whole signal.
+        """
+        if self.whole_signal is not None:
+            raise ValueError(
+                f"every output depends on the whole signal: {self.whole_signal}; code signals as a whole."
+            )
         if self._reach is None:
             device = next(self.parameters()).device
 

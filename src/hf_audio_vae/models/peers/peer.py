@@ -59,7 +59,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         super().__init__()
         self.original = original
         self.config = self.new_config()
-        self._hop_length = measured_hop_length(self.decoder_class(self._on_meta(), 1))
+        self._hop_length = self.new_hop_length()
         # A tuple does not register the networks: their modules are those of the original, under other names.
         self._networks: tuple[PeerEncoder, PeerDecoder] = (
             self.encoder_class(original, self._hop_length),
@@ -71,9 +71,13 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     def new_config(self) -> PeerConfig:
         """Return the values of the original's configuration by this package's names."""
 
+    def new_hop_length(self) -> int:
+        """Return the samples per frame, measured on the meta device; some originals do not run there."""
+        return measured_hop_length(self.decoder_class(self._on_meta(), 1))
+
     @property
     def hop_length(self) -> int:
-        """Samples per frame, as measured."""
+        """Samples per frame."""
         return self._hop_length
 
     @property

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 LENGTHS = (32, 128, 512)  # frames of the signals that are tried
+MAX_REACH = LENGTHS[-1] // 2 - 1  # frames to one side
 MIDDLE_FRAMES = 2  # frames whose gradients are taken
 TOLERANCE = 1e-4  # of the largest value; a position that matters changes more
 
@@ -57,7 +58,7 @@ def _measured(network: nn.Module, draw: Callable[[int], Tensor], out_rate: int) 
             middle = frames // 2
             return Reach(middle - first, max(last - (middle + MIDDLE_FRAMES - 1), 0))
     raise ValueError(
-        f"every output depends on the whole signal, or on more than {LENGTHS[-1] // 2 - 1} frames to one side; code "
+        f"every output depends on the whole signal, or on more than {MAX_REACH} frames to one side; code "
         f"signals as a whole."
     )
 

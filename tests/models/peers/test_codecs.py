@@ -1,0 +1,125 @@
+"""What every adapter of a published class with codes promises."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from hf_audio_vae.models.peers import PEERS
+from hf_audio_vae.models.peers.codec import PeerCodec
+from tests.models.peers.test_peers import peer, waveform
+from tests.models.peers.tiny import TINY, CodecFacts
+from tests.models.probes import seeded
+
+NAMES = sorted(name for name, model_class in PEERS.items() if issubclass(model_class, PeerCodec))
+
+
+def facts(name: str) -> CodecFacts:
+    found = TINY[name].codec
+    assert found is not None, f"TINY[{name!r}] lacks the facts of a codec"
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_and_audio_equal_those_of_the_original(name: str) -> None:
+    model = peer(name)
+    for frames in facts(name).kept_frames:
+        x = waveform(model, int(frames * model.hop_length), batch=2, seed=4)
+        codes, audio = facts(name).reference(model.original, x)
+        encoded = model.encode(x)
+        assert encoded.audio_codes.dtype == torch.int64
+        assert torch.equal(encoded.audio_codes, codes)
+        assert len(codes.unique()) > 4
+        assert float(audio.std()) > 1e-3
+        assert float((model(x).sample - audio[..., : x.shape[-1]]).abs().max()) < 1e-6
+        assert float((model.decode(codes).audio_values[..., : x.shape[-1]] - audio).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_model_has_its_rates_and_codebooks(name: str) -> None:
+    with torch.device("meta"):
+        model: Any = PEERS[name].from_arguments(facts(name).published)
+    assert (model.sampling_rate, model.hop_length, model.codebook_sizes) == facts(name).rates
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_codebooks_are_those_of_all(name: str) -> None:
+    model = peer(name)
+    x = waveform(model, 7 * model.hop_length)
+    codes = model.encode(x).audio_codes
+    for count in range(1, model.num_codebooks + 1):
+        first = model.encode(x, num_codebooks=count).audio_codes
+        assert torch.equal(first, codes[:, :count])
+        assert model.decode(first).audio_values.shape == x.shape
+        assert torch.equal(model(x, num_codebooks=count).audio_codes, first)
+    for count in (0, model.num_codebooks + 1):
+        with pytest.raises(ValueError, match="num_codebooks"):
+            model.encode(x, num_codebooks=count)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_out_of_range_are_refused(name: str) -> None:
+    model = peer(name)
+    codes = torch.zeros(1, model.num_codebooks, 3, dtype=torch.int64)
+    for wrong in (-1, model.codebook_sizes[0]):
+        codes[:, 0, 1] = wrong
+        with pytest.raises(ValueError, match="range|codes"):
+            model.decode(codes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_marked_padding_changes_nothing(name: str) -> None:
+    model = peer(name)
+    time = 3 * model.hop_length + 1
+    x = waveform(model, 6 * model.hop_length, batch=2)
+    mask = torch.ones(2, x.shape[-1], dtype=torch.bool)
+    mask[1, time:] = False
+    encoded = model.encode(x, mask)
+    assert torch.equal(encoded.audio_codes[1:, :, :4], model.encode(x[1:, :, :time]).audio_codes)
+    assert encoded.audio_codes_mask.sum(dim=1).tolist() == [6, 4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_reaches_the_encoder_and_is_deterministic_in_its_codes(name: str) -> None:
+    model = peer(name).train()
+    x = waveform(model, 24 * model.hop_length).requires_grad_()
+    first, second = model(x), model(x)
+    assert torch.equal(first.audio_codes, second.audio_codes)
+    first.sample.square().mean().backward()
+    assert x.grad is not None and float(x.grad.abs().max()) > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_follow_the_weights(name: str) -> None:
+    """Nothing is kept from earlier calls: a model that has run computes what a new one with its weights does."""
+    model, other = peer(name), peer(name)
+    x = waveform(model, 7 * model.hop_length)
+    for key, value in other.original.state_dict().items():
+        if value.is_floating_point():
+            value.add_(
+                0.2 * value.std() * torch.randn(value.shape, generator=seeded(len(key))) if value.numel() > 1 else 0
+            )
+    model(x)
+    before = model.encode(x).audio_codes
+    model.original.load_state_dict(other.original.state_dict())
+    assert torch.equal(model.encode(x).audio_codes, other.encode(x).audio_codes)
+    assert not torch.equal(model.encode(x).audio_codes, before)
+    duplicate = copy.deepcopy(model)
+    assert torch.equal(duplicate(x).sample, model(x).sample)
+    assert duplicate.double()(x.double()).sample.dtype == torch.float64
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_what_has_no_other_form_says_so_in_one_line(name: str) -> None:
+    model = peer(name)
+    for call in (model.streaming, model.graph_parts):
+        with pytest.raises(ValueError, match="signal|length") as refusal:
+            call()
+        assert "\n" not in str(refusal.value)
