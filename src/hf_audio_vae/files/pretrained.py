@@ -176,6 +176,13 @@ def read_config(
     return config, commit
 
 
+def read_file(name: str, file_name: str, *, subfolder: str | None = None, revision: str | None = None) -> bytes | None:
+    """Return the content of another file of a saved model, or `None` if it has no such file."""
+    name, location = located(name, {"subfolder": subfolder})
+    path = _file(name, file_name, {"revision": revision, **location})
+    return None if path is None else path.read_bytes()
+
+
 def _check_keys_once(path: Path) -> None:
     """Raise `ValueError` if a local `config.json` has a key twice; its library would take the last value."""
     try:

@@ -1,10 +1,13 @@
 """What every adapter of a published class with codes promises."""
 
 import copy
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.peers.codec import PeerCodec
@@ -123,3 +126,18 @@ def test_what_has_no_other_form_says_so_in_one_line(name: str) -> None:
         with pytest.raises(ValueError, match="signal|length") as refusal:
             call()
         assert "\n" not in str(refusal.value)
+
+
+def test_the_preprocessor_of_the_original_is_kept(tmp_path: Path) -> None:
+    name = "MimiModel"
+    model = peer(name)
+    model.save_pretrained(tmp_path / "bare")
+    assert not (tmp_path / "bare/preprocessor_config.json").exists()
+    model.save_pretrained(tmp_path / "inner" / "codec")
+    transformers.EncodecFeatureExtractor(sampling_rate=1600).save_pretrained(tmp_path / "inner" / "codec")
+    for location in ({"name": str(tmp_path / "inner/codec")}, {"name": str(tmp_path / "inner"), "subfolder": "codec"}):
+        loaded = copy.deepcopy(PEERS[name].load(**location))
+        loaded.save_pretrained(tmp_path / "again")
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "again")
+        assert extractor.sampling_rate == 1600
+        shutil.rmtree(tmp_path / "again")

@@ -14,11 +14,13 @@ from torch.utils.checkpoint import checkpoint
 
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.loading import load_checked
-from hf_audio_vae.files.pretrained import read_config
+from hf_audio_vae.files.pretrained import read_config, read_file
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.models.peers.copying import CopyableModule
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder, measured_hop_length
+
+PREPROCESSOR = "preprocessor_config.json"
 
 
 @dataclass
@@ -54,6 +56,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     weights_stem = "diffusion_pytorch_model"
     original: nn.Module
     config: PeerConfig
+    preprocessor: bytes | None = None  # content of the `preprocessor_config.json` that was loaded with the weights
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
@@ -155,6 +158,8 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         model = cls(load_checked(cls.original_class, name, **given))
         saved, _ = read_config(name, subfolder=subfolder, revision=revision)
         model._read_statistics(saved)
+        if cls.library_name == "transformers":
+            model.preprocessor = read_file(name, PREPROCESSOR, subfolder=subfolder, revision=revision)
         return model.eval()
 
     def _read_statistics(self, saved: Mapping[str, Any]) -> None:
@@ -167,7 +172,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         return cls.load(str(pretrained_model_name_or_path), **options)
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write the folder of the original class, with its own `save_pretrained`.
+        """Write the folder of the original class, with its own `save_pretrained`, and its preprocessor if it had one.
 
         Args:
             save_directory (`str` or `Path`): Folder, created if missing.
@@ -177,6 +182,8 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         with filling(folder, last=f"{self.weights_stem}.safetensors.index.json") as hidden:
             original: Any = self.original
             original.save_pretrained(hidden, **options)
+            if self.preprocessor is not None:
+                (hidden / PREPROCESSOR).write_bytes(self.preprocessor)
             if self.config.latents_mean is not None:
                 write_statistics(hidden, self.config.latents_mean, self.config.latents_std)
 
