@@ -1,7 +1,10 @@
 """What every adapter of a published class with codes promises."""
 
 import copy
+import json
 import shutil
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,14 @@ import pytest
 import torch
 import transformers
 
+from hf_audio_vae.models import load_autoencoder, new_autoencoder
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.peers.codec import PeerCodec
 from tests.models.peers.test_peers import peer, waveform
-from tests.models.peers.tiny import TINY, CodecFacts
+from tests.models.peers.tiny import TINY, CodecFacts, buildable
 from tests.models.probes import seeded
 
-NAMES = sorted(name for name, model_class in PEERS.items() if issubclass(model_class, PeerCodec))
+NAMES = buildable(name for name, model_class in PEERS.items() if issubclass(model_class, PeerCodec))
 
 
 def facts(name: str) -> CodecFacts:
@@ -34,10 +38,11 @@ def test_codes_and_audio_equal_those_of_the_original(name: str) -> None:
         encoded = model.encode(x)
         assert encoded.audio_codes.dtype == torch.int64
         assert torch.equal(encoded.audio_codes, codes)
-        assert len(codes.unique()) > 4
         assert float(audio.std()) > 1e-3
         assert float((model(x).sample - audio[..., : x.shape[-1]]).abs().max()) < 1e-6
         assert float((model.decode(codes).audio_values[..., : x.shape[-1]] - audio).abs().max()) < 1e-6
+    assert len(codes.unique()) > 4
+    assert not torch.equal(codes[0], codes[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,6 +131,21 @@ def test_what_has_no_other_form_says_so_in_one_line(name: str) -> None:
         with pytest.raises(ValueError, match="signal|length") as refusal:
             call()
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.skipif(bool(find_spec("torchaudio")), reason="torchaudio is installed")
+def test_a_missing_library_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["HiggsAudioV2TokenizerModel"]}))
+    for call in (partial(load_autoencoder, tmp_path), partial(new_autoencoder, "HiggsAudioV2TokenizerModel", {})):
+        with pytest.raises(ModuleNotFoundError, match="pip install torchaudio") as refusal:
+            call()
+        assert "\n" not in str(refusal.value)
+
+
+def test_frames_that_cannot_be_joined_are_refused() -> None:
+    acoustic = {"downsampling_ratios": [8, 5, 4], "upsampling_ratios": [8, 5, 4]}
+    with torch.device("meta"), pytest.raises(ValueError, match="160 samples per frame, the semantic one 320"):
+        PEERS["XcodecModel"].from_arguments({"acoustic_model_config": acoustic})
 
 
 def test_the_preprocessor_of_the_original_is_kept(tmp_path: Path) -> None:

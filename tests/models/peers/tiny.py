@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 import transformers
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ class Tiny:
         without_gradient: Parameters that no gradient reaches, such as codebooks, or the starts of their names.
         prepare: Fills what is zero in a new model, such as codebooks.
         codec: Of models with codes, what the original class computes.
+        needs: Library without which the class cannot be imported.
     """
 
     model_class: Any
@@ -36,6 +39,7 @@ class Tiny:
     without_gradient: tuple[str, ...] = ()
     prepare: Callable[[Any], None] = lambda original: None
     codec: "CodecFacts | None" = None
+    needs: str | None = None
 
     def new(self) -> Any:
         """Build the model, with weights that are neither zero nor silent."""
@@ -112,7 +116,7 @@ def fill_codebooks(layers: Any, residual: Tensor, books: str) -> None:
         values = values.mT.flatten(0, 1)
         book = getattr(layer.codebook, books)
         chosen = values[torch.randint(len(values), (len(book),))]
-        book.copy_(chosen + 0.3 * values.std() * torch.randn_like(book))
+        book.copy_(chosen + 0.3 * values.std(dim=0) * torch.randn_like(book))
         residual = residual - layer.decode(layer.encode(residual))
 
 
@@ -155,3 +159,93 @@ TINY["MimiModel"] = Tiny(
     prepare=prepare_mimi,
     codec=CodecFacts(mimi_reference, kept_frames=(1, 2, 7), published={}, rates=(24000, 1920, (2048,) * 32)),
 )
+
+
+HUBERT = {
+    "model_type": "hubert",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+
+def acoustic(*ratios: int) -> dict[str, Any]:
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 32, "hidden_size": 16}
+    return {"model_type": "dac", **sizes, "downsampling_ratios": [*ratios], "upsampling_ratios": [*ratios]}
+
+
+def redraw(original: nn.Module) -> None:
+    """Draw weights anew as torch does: those of some classes are so small that their output vanishes."""
+    for module in original.modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear) and not hasattr(module, "parametrizations"):
+            module.reset_parameters()
+
+
+@torch.no_grad()
+def prepare_xcodec(original: Any) -> None:
+    redraw(original)
+    x = 0.3 * torch.randn(2, 1, 40 * original.config.hop_length)
+    semantic = original.encoder_semantic(original._extract_semantic_features(x).mT)
+    latents = original.fc(torch.cat([original.acoustic_encoder(x), semantic], dim=1).mT).mT
+    fill_codebooks(original.quantizer.quantizers, latents, "embed")
+
+
+def xcodec_reference(original: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    output = original(x)
+    return output.audio_codes, output.audio_values
+
+
+TINY["XcodecModel"] = Tiny(
+    transformers.XcodecModel,
+    {
+        "codebook_size": 32,
+        "target_bandwidths": [0.25, 0.5, 1.0],
+        "acoustic_model_config": acoustic(8, 5, 4, 2),
+        "semantic_model_config": HUBERT,
+    },
+    hop_length=320,
+    refuses_chunks="model of speech",
+    without_gradient=("semantic_model.", "decoder_semantic.", "fc1."),
+    prepare=prepare_xcodec,
+    codec=CodecFacts(xcodec_reference, kept_frames=(1, 2, 7), published={}, rates=(16000, 320, (1024,) * 8)),
+)
+TINY["HiggsAudioV2TokenizerModel"] = Tiny(
+    transformers.HiggsAudioV2TokenizerModel if find_spec("torchaudio") else None,
+    {
+        "codebook_size": 32,
+        "codebook_dim": 8,
+        "target_bandwidths": [0.125, 0.25, 0.5],
+        "acoustic_model_config": acoustic(8, 5, 4, 2, 3),
+        "semantic_model_config": {**HUBERT, "mask_time_prob": 0.0},
+    },
+    hop_length=960,
+    refuses_chunks="model of speech",
+    without_gradient=("semantic_model.", "decoder_semantic.", "fc1."),
+    prepare=prepare_xcodec,
+    codec=CodecFacts(
+        xcodec_reference,
+        kept_frames=(1, 2, 7),
+        published={
+            "target_bandwidths": [0.5, 1, 1.5, 2],
+            "acoustic_model_config": {"downsampling_ratios": [8, 5, 4, 2, 3], "upsampling_ratios": [8, 5, 4, 2, 3]},
+        },
+        rates=(24000, 960, (1024,) * 8),
+    ),
+    needs="torchaudio",
+)
+
+
+def buildable(names: Any) -> list[Any]:
+    """Names as parameters of tests, which are skipped where a library is missing."""
+    names = sorted(names)
+    libraries = {name: TINY[name].needs for name in names if name in TINY}
+    return [
+        pytest.param(name, marks=pytest.mark.skipif(not find_spec(library), reason=f"{library} is not installed"))
+        if (library := libraries.get(name))
+        else name
+        for name in names
+    ]

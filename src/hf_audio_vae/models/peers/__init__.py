@@ -1,7 +1,10 @@
 """Published autoencoders of other classes, each behind an adapter around its original module."""
 
+from hf_audio_vae.models.peers.higgs_audio_v2_tokenizer import HiggsCodec
 from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
+from hf_audio_vae.models.peers.xcodec import XcodecCodec
 
-PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE, MimiCodec)}
+CODECS: tuple[type[PeerAutoencoder], ...] = (MimiCodec, XcodecCodec, HiggsCodec)
+PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE, *CODECS)}
