@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import diffusers
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
+
+from hf_audio_vae.audio.sinc_resampling import sinc_resample
+from hf_audio_vae.models.peers.xcodec2 import semantic_features
 
 SCALES = ("weight_g", "original0")  # of weight norm
 UNSCALED = ("weight_v", "original1", "alpha", "beta")
@@ -236,6 +241,87 @@ TINY["HiggsAudioV2TokenizerModel"] = Tiny(
         rates=(24000, 960, (1024,) * 8),
     ),
     needs="torchaudio",
+)
+
+
+def prepare_xcodec2(original: Any) -> None:
+    redraw(original)
+    original.quantizer.project_in.weight.data.mul_(8.0)
+
+
+def extracted(original: Any, x: Tensor) -> dict[str, Tensor]:
+    """What the original's feature extractor returns; it needs torchaudio."""
+    kind = type(original).__name__.removesuffix("Model")
+    extractor = getattr(transformers, f"{kind}FeatureExtractor")()
+    return extractor([item[0].numpy() for item in x], sampling_rate=16000, return_tensors="pt")
+
+
+def xcodec2_inputs(original: Any, x: Tensor) -> dict[str, Tensor]:
+    if find_spec("torchaudio"):
+        return extracted(original, x)
+    padded = F.pad(x, (0, -x.shape[-1] % 320))
+    features = semantic_features(F.pad(padded[:, 0], (160, 160)))
+    return {"input_values": padded, "input_features": features, "input_features_mask": torch.ones(features.shape[:2])}
+
+
+def neucodec_inputs(original: Any, x: Tensor) -> dict[str, Tensor]:
+    resampled = sinc_resample(x, 24000, 16000)
+    if find_spec("torchaudio"):
+        return extracted(original, resampled)
+    padded = F.pad(resampled, (0, 320))
+    features = semantic_features(padded[:, 0])
+    return {"input_values": padded, "input_features": features, "input_features_mask": torch.ones(features.shape[:2])}
+
+
+def xcodec2_reference(inputs: Callable[[Any, Tensor], Any], original: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    output = original(**inputs(original, x))
+    return output.audio_codes, output.audio_values
+
+
+XCODEC2 = {
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 16,
+    "encoder_hidden_size": 2,
+    "quantization_dim": 96,
+    "quantization_levels": [4, 4, 4, 4],
+    "semantic_model_config": {
+        "model_type": "wav2vec2-bert",
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "feature_projection_input_dim": 160,
+        "conv_depthwise_kernel_size": 5,
+    },
+}
+TINY["Xcodec2Model"] = Tiny(
+    transformers.Xcodec2Model,
+    XCODEC2,
+    hop_length=320,
+    refuses_chunks="model of speech",
+    without_gradient=("semantic_encoder.",),
+    prepare=prepare_xcodec2,
+    codec=CodecFacts(
+        partial(xcodec2_reference, xcodec2_inputs),
+        kept_frames=(0.5, 1.5, 6.5),
+        published={},
+        rates=(16000, 320, (65536,)),
+    ),
+)
+TINY["NeuCodecModel"] = Tiny(
+    transformers.NeuCodecModel,
+    XCODEC2,
+    hop_length=480,
+    refuses_chunks="model of speech",
+    without_gradient=("semantic_encoder.",),
+    prepare=prepare_xcodec2,
+    codec=CodecFacts(
+        partial(xcodec2_reference, neucodec_inputs), kept_frames=(1, 2, 7), published={}, rates=(24000, 480, (65536,))
+    ),
 )
 
 

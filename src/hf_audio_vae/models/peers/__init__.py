@@ -3,8 +3,10 @@
 from hf_audio_vae.models.peers.higgs_audio_v2_tokenizer import HiggsCodec
 from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
+from hf_audio_vae.models.peers.neucodec import NeuCodec
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
 from hf_audio_vae.models.peers.xcodec import XcodecCodec
+from hf_audio_vae.models.peers.xcodec2 import Xcodec2Codec
 
-CODECS: tuple[type[PeerAutoencoder], ...] = (MimiCodec, XcodecCodec, HiggsCodec)
+CODECS: tuple[type[PeerAutoencoder], ...] = (MimiCodec, XcodecCodec, HiggsCodec, Xcodec2Codec, NeuCodec)
 PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE, *CODECS)}
