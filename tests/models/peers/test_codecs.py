@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import yaml
 
-from hf_audio_vae.models import load_autoencoder, new_autoencoder
+from hf_audio_vae.models import load_autoencoder, model_arguments, new_autoencoder
+from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.peers.codec import PeerCodec
 from tests.models.peers.test_peers import peer, waveform
@@ -132,6 +134,45 @@ def test_what_has_no_other_form_says_so_in_one_line(name: str) -> None:
         with pytest.raises(ValueError, match="signal|length") as refusal:
             call()
         assert "\n" not in str(refusal.value)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_kept_and_the_function_has_one_name(name: str, tmp_path: Path) -> None:
+    model = peer(name)
+    x = waveform(model, 7 * model.hop_length)
+    model.save_pretrained(tmp_path)
+    loaded = load_autoencoder(tmp_path)
+    assert model_fingerprint(loaded) == model_fingerprint(model)
+    half = load_autoencoder(tmp_path, torch_dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path)
+    for same in (half, load_autoencoder(tmp_path, torch_dtype="bfloat16")):
+        output = same(x)
+        assert output.sample.dtype == same.decode(output.audio_codes).audio_values.dtype == torch.bfloat16
+        assert output.sample.isfinite().all()
+    whole = load_autoencoder(tmp_path)
+    assert {value.dtype for value in whole.parameters()} == {torch.float32}
+    assert whole(x).sample.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_gives_the_arguments_for_another(name: str) -> None:
+    model = peer(name)
+    arguments = yaml.safe_load(yaml.safe_dump(model_arguments(model)))
+    assert not arguments.keys() & {"transformers_version", "dtype", "architectures"}
+    with torch.device("meta"):
+        other = PEERS[name].from_arguments(arguments)
+    assert {key: v.shape for key, v in other.state_dict().items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
+    assert other.function_config() == model.function_config()
+
+
+def test_the_published_mimi_refuses_chunks() -> None:
+    with torch.device("meta"):
+        model = PEERS["MimiModel"].from_arguments({})
+    with pytest.raises(ValueError, match="attend to 996 earlier frames"):
+        model.enable_tiling(8)
 
 
 @pytest.mark.skipif(bool(find_spec("torchaudio")), reason="torchaudio is installed")

@@ -8,5 +8,12 @@ from hf_audio_vae.models.peers.peer import PeerAutoencoder
 from hf_audio_vae.models.peers.xcodec import XcodecCodec
 from hf_audio_vae.models.peers.xcodec2 import Xcodec2Codec
 
-CODECS: tuple[type[PeerAutoencoder], ...] = (MimiCodec, XcodecCodec, HiggsCodec, Xcodec2Codec, NeuCodec)
-PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in (LongCatVAE, *CODECS)}
+CLASSES: tuple[type[PeerAutoencoder], ...] = (
+    HiggsCodec,
+    LongCatVAE,
+    MimiCodec,
+    NeuCodec,
+    Xcodec2Codec,
+    XcodecCodec,
+)
+PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in CLASSES}

@@ -110,7 +110,7 @@ class MimiCodec(PeerCodec):
             raise ValueError("the MimiModel has no encoder or no decoder; load a complete one.")
         return PeerConfig(config.sampling_rate, config.audio_channels)
 
-    def new_hop_length(self) -> int:
+    def _measured_hop_length(self) -> int:
         """As `PeerAutoencoder`; the original reads values of masks."""
         config: Any = self.original.config
         return math.prod(config.upsampling_ratios) * config.latent_stride

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedConfig
 
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.loading import load_checked
@@ -21,6 +22,7 @@ from hf_audio_vae.models.peers.copying import CopyableModule
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder, measured_hop_length
 
 PREPROCESSOR = "preprocessor_config.json"
+LIBRARY_FIELDS = frozenset(inspect.signature(PreTrainedConfig).parameters) | {"_name_or_path"}
 
 
 @dataclass
@@ -62,7 +64,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         super().__init__()
         self.original = original
         self.config = self.new_config()
-        self._hop_length = self.new_hop_length()
+        self._hop_length = self._measured_hop_length()
         # A tuple does not register the networks: their modules are those of the original, under other names.
         self._networks: tuple[PeerEncoder, PeerDecoder] = (
             self.encoder_class(original, self._hop_length),
@@ -74,7 +76,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     def new_config(self) -> PeerConfig:
         """Return the values of the original's configuration by this package's names."""
 
-    def new_hop_length(self) -> int:
+    def _measured_hop_length(self) -> int:
         """Return the samples per frame, measured on the meta device; some originals do not run there."""
         return measured_hop_length(self.decoder_class(self._on_meta(), 1))
 
@@ -98,7 +100,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         original: Any = self.original
         new = type(original).from_config if self.library_name == "diffusers" else type(original)
         with torch.device("meta"):
-            return new(original.config)
+            return new(original.config).float()  # parts may have been saved in half precision
 
     @property
     def device(self) -> torch.device:
@@ -125,7 +127,8 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         """Return the arguments of the original, or of its configuration, with their defaults."""
         constructor: Callable[..., object] = getattr(cls.original_class, "config_class", None) or cls.original_class
         parameters = inspect.signature(constructor).parameters.items()
-        return {name: value.default for name, value in parameters if value.kind is not value.VAR_KEYWORD}
+        values = {name: value.default for name, value in parameters if value.kind is not value.VAR_KEYWORD}
+        return _without_library_fields(values) if cls.library_name == "transformers" else values
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
@@ -135,11 +138,19 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
             return cls(cls.original_class(**arguments))
         return cls(cls.original_class(config_class(**arguments)))
 
+    def function_config(self) -> dict[str, object]:
+        """Return the values of the original's configuration that define encoding and decoding."""
+        values = dict(self._original_config())
+        return {key: value for key, value in values.items() if key in self.argument_names()}
+
     def arguments(self) -> dict[str, object]:
-        """Return the arguments of the original, or of its configuration."""
-        config: Any = self.original.config
-        values: Mapping[str, object] = config if isinstance(config, Mapping) else config.to_dict()
+        """As `AudioAutoencoderMixin`, of the original."""
+        values = self._original_config()
         return {name: values[name] for name in self.argument_names() if name in values}
+
+    def _original_config(self) -> Mapping[str, object]:
+        config: Any = self.original.config
+        return config if isinstance(config, Mapping) else _without_library_fields(config.to_dict())
 
     @classmethod
     def load(
@@ -197,6 +208,15 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         for module in self.original.modules():
             if type(module).__name__ in self.blocks and "forward" not in vars(module):
                 module.forward = partial(_recomputed, type(module).forward, module)
+
+
+def _without_library_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what every configuration of transformers has, such as the version, also in those of parts."""
+    return {
+        key: _without_library_fields(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if key not in LIBRARY_FIELDS
+    }
 
 
 def _recomputed(forward: Callable[..., Any], module: nn.Module, *inputs: Any, **options: Any) -> Any:

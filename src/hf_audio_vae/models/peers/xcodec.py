@@ -1,7 +1,7 @@
 """`XcodecModel` of transformers (Ye et al., 2024, arXiv:2408.17175)."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ class XcodecCodec(SemanticCodec):
     features by half a frame.
     """
 
-    original_class = XcodecModel
+    original_class: ClassVar[Any] = XcodecModel
     encoder_class = XcodecEncoder
     decoder_class = XcodecDecoder
     quantizer_class = XcodecQuantizer

@@ -95,7 +95,7 @@ class Xcodec2Codec(SemanticCodec):
     silence, for signals of whole frames.
     """
 
-    original_class = Xcodec2Model
+    original_class: ClassVar[Any] = Xcodec2Model
     encoder_class = Xcodec2Encoder
     decoder_class = Xcodec2Decoder
     quantizer_class = Xcodec2Quantizer
