@@ -21,9 +21,8 @@ from tqdm.auto import tqdm
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
-from hf_audio_vae.evaluation.codes import has_codebooks
 from hf_audio_vae.files import check_folder_writable, exclusive
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models import FAMILIES, AutoencoderModel, load_autoencoder, saved_class
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.training.config import parse_config
@@ -42,8 +41,6 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
     try:
         model.enable_tiling()
     except ValueError as error:
-        if not has_codebooks(model):
-            raise
         logger.warning(f"each item is encoded as a whole: {error}")
     model.to(device)  # type: ignore[arg-type]  # a decorator of transformers' hides `self`
     model.fuse()
@@ -76,9 +73,12 @@ def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source:
 
 
 def statistics_folder(config: EncodingConfig) -> Path | None:
-    """Return the folder of the model whose config gets the statistics, `None` for a Hub id or a read-only folder."""
+    """Return the folder of the model whose config gets the statistics.
+
+    `None` for a Hub id, a read-only folder, and a class of another package, which does not know the keys.
+    """
     folder = Path(config.model) / (config.model_subfolder or "")
-    if not folder.is_dir():
+    if not folder.is_dir() or saved_class(str(folder)) not in FAMILIES:
         return None
     try:
         check_folder_writable(folder)

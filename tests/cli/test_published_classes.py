@@ -10,7 +10,7 @@ from hf_audio_vae.cli.main import main
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.published_formats import PUBLISHED_FORMATS
-from tests.models.peers.tiny import TINY
+from tests.models.peers.tiny import TINY, buildable
 from tests.models.test_published_formats import original
 from tests.training.runs import REPO, run_here
 
@@ -21,7 +21,7 @@ SECONDS = ["--max_seconds", "0.5"]
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=buildable(NAMES))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp(request.param)
     (TINY[request.param].new() if request.param in TINY else original(request.param)).save_pretrained(path)

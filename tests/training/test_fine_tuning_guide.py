@@ -18,8 +18,8 @@ from tests.training.runs import REPO
 
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "docs/fine_tuning.md").read_text(), flags=re.DOTALL)
 SHORT = (
-    "--max_train_steps 3 --train_batch_size 2 --segment_seconds 0.25 --max_validation_samples 1 --validation_seconds 0.3 "
-    "--dataloader_num_workers 0 --lr_warmup_steps 0"
+    "--max_train_steps 3 --train_batch_size 2 --segment_seconds 0.25 --max_validation_samples 1 "
+    "--validation_seconds 0.3 --dataloader_num_workers 0 --lr_warmup_steps 0"
 )
 SHORT_GAME = (
     "--adversarial.warmup_discriminator_steps 1 --adversarial.discriminators.multi_period.hidden_channels 2 "

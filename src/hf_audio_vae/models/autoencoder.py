@@ -104,10 +104,6 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         values = {key: value for key, value in self.arguments().items() if key not in self.descriptive_arguments}
         return {key: value for key, value in values.items() if _as_list(value) != _as_list(defaults[key])}
 
-    def arguments(self) -> dict[str, object]:
-        """Return the arguments that make such a model, by name."""
-        return {name: getattr(self.config, name) for name in self.argument_names()}
-
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of each codebook; empty if the model has latents."""

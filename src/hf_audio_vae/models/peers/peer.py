@@ -15,9 +15,8 @@ from transformers import PreTrainedConfig
 
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.loading import load_checked
-from hf_audio_vae.files.pretrained import read_config, read_file
+from hf_audio_vae.files.pretrained import read_file
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
-from hf_audio_vae.models.normalization import write_statistics
 from hf_audio_vae.models.peers.copying import CopyableModule
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder, measured_hop_length
 
@@ -27,7 +26,7 @@ LIBRARY_FIELDS = frozenset(inspect.signature(PreTrainedConfig).parameters) | {"_
 
 @dataclass
 class PeerConfig:
-    """Values that every model has in its configuration.
+    """Values that every model has in its configuration; statistics are not saved, as the original has no such values.
 
     Args:
         sampling_rate (`int`): Samples per second, in Hz.
@@ -167,15 +166,9 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         options["torch_dtype" if cls.library_name == "diffusers" else "dtype"] = dtype or torch.float32
         given = {key: value for key, value in options.items() if value is not None}
         model = cls(load_checked(cls.original_class, name, **given))
-        saved, _ = read_config(name, subfolder=subfolder, revision=revision)
-        model._read_statistics(saved)
         if cls.library_name == "transformers":
             model.preprocessor = read_file(name, PREPROCESSOR, subfolder=subfolder, revision=revision)
         return model.eval()
-
-    def _read_statistics(self, saved: Mapping[str, Any]) -> None:
-        if self.config.latents_mean is None and saved.get("latents_mean") is not None:
-            self.config.latents_mean, self.config.latents_std = saved["latents_mean"], saved["latents_std"]
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **options: Any) -> Any:
@@ -195,8 +188,6 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
             original.save_pretrained(hidden, **options)
             if self.preprocessor is not None:
                 (hidden / PREPROCESSOR).write_bytes(self.preprocessor)
-            if self.config.latents_mean is not None:
-                write_statistics(hidden, self.config.latents_mean, self.config.latents_std)
 
     def register_to_config(self, **values: object) -> None:
         """Set statistics of the latents."""

@@ -14,6 +14,7 @@ from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
 from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
+from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.training.encoding.tallies import Tally
 
 
@@ -41,7 +42,10 @@ class RowEncoder(Protocol):
 
 
 class PosteriorEncoder:
-    """Encodes means and standard deviations of posteriors. Memory does not grow with the length of an item."""
+    """Encodes means and standard deviations of posteriors.
+
+    Memory does not grow with the length of an item, unless latents depend on all of it.
+    """
 
     def __init__(self, model: VariationalAutoencoderMixin, record: LatentsRecord) -> None:
         self.model, self.latent_channels = model, record.latent_channels
@@ -58,7 +62,7 @@ class PosteriorEncoder:
     ) -> Iterator[tuple[dict[str, Tensor], int]]:
         """Yield `mean` and `std`, (frames, latent_channels); raise `AudioDecodeError` if they are not finite."""
         try:
-            chunks = self.model.encode_chunks(_for_model(self.model, read), time)
+            chunks = self._chunks(_for_model(self.model, read), time)
             for mean, std in _regrouped(([chunk.mean, chunk.std] for chunk in chunks), [1, 1], row_frames):
                 # (1, latent_channels, frames) -> (frames, latent_channels)
                 columns = {name: value[0].float().cpu().T for name, value in (("mean", mean), ("std", std))}
@@ -67,6 +71,12 @@ class PosteriorEncoder:
             raise
         except ValueError as error:
             raise AudioDecodeError(f"the model cannot encode the item: {error}") from error
+
+    def _chunks(self, read: Callable[[int, int], Tensor], time: int) -> Iterator[DiagonalGaussian]:
+        if encoding_needs_whole_signal(self.model):
+            yield self.model.encode(read(0, time)).latent_dist
+        else:
+            yield from self.model.encode_chunks(read, time)
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add the moments of each channel."""
