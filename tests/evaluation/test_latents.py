@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from hf_audio_vae.evaluation import LatentStatistics, collapse_warning
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE
-from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.distributions import DiagonalGaussian, PointPosterior
 
 FRAME_RATE = 50.0
 
@@ -316,3 +316,15 @@ def test_a_posterior_that_is_refused_leaves_no_trace(bad, message):
         measured.add(bad)
     assert measured.frames == 1500
     assert_equal_to_two_passes(measured, whole)
+
+
+def test_latents_without_noise_have_finite_statistics() -> None:
+    """Their KL is infinite, and that of a constant channel is no number."""
+    mean = torch.stack([torch.linspace(-1, 1, 50), torch.full((50,), 3.0)])[None]
+    measured = LatentStatistics(FRAME_RATE)
+    measured.add(PointPosterior(mean))
+    assert not measured.has_information and measured.order.tolist() == [0, 1]
+    values = measured.by_channel()
+    assert "kl_nats" not in values and all(bool(value.isfinite().all()) for value in values.values())
+    assert not {"bits_per_second", "mismatch_nats"} & measured.summary().keys()
+    assert all(map(math.isfinite, measured.summary().values()))

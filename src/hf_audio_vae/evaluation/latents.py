@@ -74,6 +74,16 @@ class LatentStatistics:
         self.frames += mean.shape[1]
 
     @property
+    def has_information(self) -> bool:
+        """Whether the KL is finite. It is not for latents without noise, which hold any amount of information."""
+        return bool(self.kl_nats.isfinite().all())
+
+    @property
+    def order(self) -> Tensor:
+        """Channels by falling KL, or without noise by falling variance, (latent_channels,)."""
+        return (self.kl_nats if self.has_information else self.mean_variance).argsort(descending=True)
+
+    @property
     def kl_nats(self) -> Tensor:
         """KL from the unit Gaussian in nats per frame, (latent_channels,)."""
         return self._average("kl")
@@ -107,7 +117,7 @@ class LatentStatistics:
     def excess_kurtosis(self) -> Tensor:
         """Excess kurtosis of the aggregate posterior, (latent_channels,).
 
-        0 for a Gaussian, -2 for two points, above 0 for long tails.
+        0 for a Gaussian, -2 for two points, above 0 for long tails, and 0 for a constant channel without noise.
 
         The fourth central moment is ``E[(μ - m)⁴ + 6 (μ - m)² σ² + 3 σ⁴]``.
         """
@@ -116,7 +126,8 @@ class LatentStatistics:
         fourth = self._average("offset⁴") - 4 * m * self._average("offset³") + 6 * m**2 * square - 3 * m**4
         mixed = self._average("variance offset²") - 2 * m * self._average("variance offset")
         mixed = mixed + m**2 * self._average("variance")  # E[(μ - m)² σ²]
-        return (fourth + 6 * mixed + 3 * self._average("variance²")) / self.std**4 - 3
+        kurtosis = (fourth + 6 * mixed + 3 * self._average("variance²")) / self.std**4 - 3
+        return kurtosis.where(self.std > 0, 0)
 
     @property
     def eigenvalues(self) -> Tensor:
@@ -147,10 +158,10 @@ class LatentStatistics:
         return max(0.5 * (spread + self.mean.square().sum()).item(), 0.0)
 
     def by_channel(self) -> dict[str, Tensor]:
-        """Return the per-channel statistics by property name, (latent_channels,) each."""
+        """Return the per-channel statistics by property name, (latent_channels,) each; no KL if it is infinite."""
+        information = {"kl_nats": self.kl_nats, "bits_per_second": self.bits_per_second}
         return {
-            "kl_nats": self.kl_nats,
-            "bits_per_second": self.bits_per_second,
+            **(information if self.has_information else {}),
             "mean_variance": self.mean_variance,
             "active": self.active,
             "mean": self.mean,
@@ -161,17 +172,17 @@ class LatentStatistics:
     def summary(self) -> dict[str, float]:
         """Return the statistics over all channels, with the keys of `reports.LATENT_METRICS`.
 
-        Latents without noise have no `bits_per_second`.
+        Latents without noise have no `bits_per_second`, and no `mismatch_nats` if they do not fill their space.
         """
-        bits = self.bits_per_second.sum().item()
-        return {
-            **({"bits_per_second": bits} if math.isfinite(bits) else {}),
+        values = {
+            "bits_per_second": self.bits_per_second.sum().item(),
             "active_units": float(self.active.sum()),
             "active_share": self.active.double().mean().item(),
             "effective_rank": self.effective_rank,
             "mismatch_nats": self.mismatch_nats,
             "mean_std": self.std.mean().item(),
         }
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def _average(self, name: str) -> Tensor:
         """Mean over all frames."""

@@ -127,30 +127,31 @@ def _spectrograms(levels: Mapping[str, tuple[Tensor, int]], sampling_rate: int, 
 
 
 def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
-    """Draw the information and the distribution of each latent channel, sorted by falling KL.
+    """Draw the information and the distribution of each latent channel, in `LatentStatistics.order`.
 
     Args:
         statistics (`LatentStatistics`): Statistics of a data set.
         title (`str`): Title of the figure.
 
     Returns:
-        `matplotlib.figure.Figure`: Panels by channel with bits per second, mean and standard deviation compared with
-        the prior, and excess kurtosis, with inactive channels in red. The last panel has the eigenvalues of the
-        posterior mean's covariance.
+        `matplotlib.figure.Figure`: Panels by channel with bits per second (the variance, if there is no noise), mean
+        and standard deviation compared with the prior, and excess kurtosis, with inactive channels in red. The last
+        panel has the eigenvalues of the posterior mean's covariance.
 
     Raises:
         ValueError: No posterior has been added.
     """
     from matplotlib.figure import Figure
 
-    order = statistics.kl_nats.argsort(descending=True)
+    order = statistics.order
     positions = np.arange(len(order))
     colors = [ACTIVE if active else INACTIVE for active in statistics.active[order].tolist()]
     mean, std = statistics.mean[order].numpy(), statistics.std[order].numpy()
     figure = Figure(figsize=(11, 10), layout="constrained")
     bits, spread, kurtosis, spectrum = figure.subplots(4, 1)
-    bits.bar(positions, statistics.bits_per_second[order].numpy(), color=colors)
-    bits.set_ylabel("KL\nbits per second")
+    heights = statistics.bits_per_second if statistics.has_information else statistics.mean_variance
+    bits.bar(positions, heights[order].numpy(), color=colors)
+    bits.set_ylabel("KL\nbits per second" if statistics.has_information else "variance\nwithout noise")
     count = int(statistics.active.sum())
     meaning = f"blue: active, the posterior mean's variance is at least {ACTIVE_VARIANCE}; red: inactive"
     bits.set_title(f"{count} of {len(order)} channels active ({meaning})", fontsize="medium")

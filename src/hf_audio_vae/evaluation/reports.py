@@ -122,12 +122,13 @@ def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def channels_table(statistics: LatentStatistics) -> str:
-    """Return a table with a row per latent channel, sorted by falling KL."""
+    """Return a table with a row per latent channel, in `LatentStatistics.order`."""
     figures = statistics.by_channel()
-    order = figures["kl_nats"].argsort(descending=True).tolist()
-    columns: list[list[float]] = [figures[name].tolist() for name in CHANNEL_STATISTICS]
+    names = [name for name in CHANNEL_STATISTICS if name in figures]
+    columns: list[list[float]] = [figures[name].tolist() for name in names]
+    order = statistics.order.tolist()
     rows: list[list[str | float]] = [[str(channel), *(column[channel] for column in columns)] for channel in order]
-    return table(["channel", *CHANNEL_STATISTICS.values()], rows)
+    return table(["channel", *(CHANNEL_STATISTICS[name] for name in names)], rows)
 
 
 def codebooks_table(statistics: CodeStatistics) -> str:
