@@ -121,7 +121,7 @@ def _shortest(model: AudioAutoencoderMixin) -> int:
 def _facts(model: AudioAutoencoderMixin, shortest: int) -> dict[str, object]:
     """Return the metadata of all graphs of a model."""
     return {
-        "model_class": type(model).__name__,
+        "model_class": model.family_name(),
         "weights": model_fingerprint(model),
         "hf_audio_vae_version": __version__,
         "sampling_rate": model.sampling_rate,

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,7 @@ class PeerNetwork(CopyableModule, ABC):
 
     least_frames: ClassVar[int] = 1  # the original fails on shorter signals
     whole_signal: str | None = None  # why every output depends on the whole signal, if that need not be measured
+    frames_in_view: int = 0  # further before; their presence changes an output, although their values do not
 
     def __init__(self, in_channels: int, hop_length: int) -> None:
         super().__init__()
@@ -66,7 +68,8 @@ class PeerNetwork(CopyableModule, ABC):
             def draw(frames: int) -> Tensor:
                 return torch.randn(1, self.in_channels, frames * in_rate, device=device)
 
-            self._reach = measured_reach(self, draw, out_rate)
+            measured = measured_reach(self, draw, out_rate)
+            self._reach = replace(measured, before=measured.before + self.frames_in_view)
         return self._reach
 
 
@@ -98,7 +101,7 @@ class PeerDecoder(PeerNetwork):
 
 
 def measured_hop_length(decoder: PeerDecoder) -> int:
-    """Return the samples that a frame adds, of a decoder on the meta device; configurations may be wrong."""
+    """Return the samples that a frame adds, on the default device."""
     shape: Any = (1, decoder.in_channels)
-    short, long = (decoder.run(torch.empty(*shape, frames, device="meta")).shape[-1] for frames in (16, 17))
+    short, long = (decoder.run(torch.empty(*shape, frames)).shape[-1] for frames in (16, 17))
     return long - short

@@ -10,15 +10,18 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig
 
+from hf_audio_vae.files.fingerprints import DESCRIPTIVE
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.pretrained import read_file
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.peers.copying import CopyableModule
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder, measured_hop_length
+from hf_audio_vae.runtime.streaming import Streaming
 
 PREPROCESSOR = "preprocessor_config.json"
 LIBRARY_FIELDS = frozenset(inspect.signature(PreTrainedConfig).parameters) | {"_name_or_path"}
@@ -48,6 +51,9 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
 
     Args:
         original (`torch.nn.Module`): The model.
+
+    Raises:
+        ValueError: The model has only an encoder, or only a decoder.
     """
 
     original_class: ClassVar[Any]
@@ -61,6 +67,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
+        _check_complete(original)
         self.original = original
         self.config = self.new_config()
         self._hop_length = self._measured_hop_length()
@@ -94,12 +101,15 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         """Network from frames to a waveform."""
         return self._networks[1]
 
-    def _on_meta(self) -> nn.Module:
-        """Return a copy of the original without values."""
+    def _measured_hop_length(self) -> int:
+        """Return the samples that a frame adds in a copy without values; configurations may be wrong."""
         original: Any = self.original
-        new = type(original).from_config if self.library_name == "diffusers" else type(original)
-        with torch.device("meta"):
-            return new(original.config).float()  # parts may have been saved in half precision
+        if self.library_name == "diffusers":
+            with torch.device("meta"):
+                return measured_hop_length(self.decoder_class(type(original).from_config(original.config), 1))
+        # transformers reads values of masks. The meta device lacks them; fake tensors have them, but take longer.
+        with torch.device("cpu"), FakeTensorMode():
+            return measured_hop_length(self.decoder_class(type(original)(original.config), 1))
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +150,8 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     def function_config(self) -> dict[str, object]:
         """Return the values of the original's configuration that define encoding and decoding."""
         values = dict(self._original_config())
-        return {key: value for key, value in values.items() if key in self.argument_names()}
+        names = set(self.argument_names()) - self.descriptive_arguments - DESCRIPTIVE
+        return {key: value for key, value in values.items() if key in names}
 
     def arguments(self) -> dict[str, object]:
         """As `AudioAutoencoderMixin`, of the original."""
@@ -190,9 +201,19 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
                 (hidden / PREPROCESSOR).write_bytes(self.preprocessor)
 
     def register_to_config(self, **values: object) -> None:
-        """Set statistics of the latents."""
+        """Set statistics of the latents, also in the configuration of the original if it has them."""
         for name, value in values.items():
             setattr(self.config, name, value)
+        if known := {name: value for name, value in values.items() if name in self.argument_names()}:
+            original: Any = self.original
+            original.register_to_config(**known)
+
+    def streaming(self, *_: Any, **__: Any) -> Streaming[Any]:
+        """Raise `ValueError`: the layers of other libraries have no streaming form."""
+        raise ValueError(
+            f"{self.family_name()} has no streaming form, since its layers keep no state between pieces; encode or "
+            f"decode the signal as a whole."
+        )
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the blocks of the original in the backward pass."""
@@ -201,13 +222,14 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
                 module.forward = partial(_recomputed, type(module).forward, module)
 
 
-def _without_library_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what every configuration of transformers has, such as the version, also in those of parts."""
-    return {
-        key: _without_library_fields(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if key not in LIBRARY_FIELDS
-    }
+def _check_complete(original: nn.Module) -> None:
+    """Raise `ValueError` if the encoder or the decoder of a model was left out."""
+    for part in ("encoder", "decoder"):
+        if getattr(original, part, original) is None:
+            raise ValueError(
+                f"the {type(original).__name__} has no {part}; load weights that hold both directions, with a "
+                f"configuration that does not leave the {part} out."
+            )
 
 
 def _recomputed(forward: Callable[..., Any], module: nn.Module, *inputs: Any, **options: Any) -> Any:

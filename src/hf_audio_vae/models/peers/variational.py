@@ -7,15 +7,11 @@ from torch import Tensor
 from hf_audio_vae.models.peers.network import PeerDecoder, PeerEncoder
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
-from hf_audio_vae.modules.distributions import DiagonalGaussian
+from hf_audio_vae.modules.distributions import DiagonalGaussian, PointPosterior
 
 
 class PeerVAE(PeerAutoencoder, VariationalAutoencoderMixin):
-    """A published model with a posterior over latents, or with latents without noise.
-
-    A subclass whose encoder returns latents instead of the parameters of a Gaussian has `PointPosterior` as its
-    `posterior_of`.
-    """
+    """A published model with a posterior over latents."""
 
     encoder: PeerEncoder
     decoder: PeerDecoder
@@ -32,3 +28,11 @@ class PeerVAE(PeerAutoencoder, VariationalAutoencoderMixin):
     def posterior_of(self, encoded: Tensor) -> DiagonalGaussian:
         """Return the posterior of the output of the encoder."""
         return DiagonalGaussian.from_parameters(encoded)
+
+
+class PeerPointVAE(PeerVAE):
+    """A published model whose encoder returns latents without noise."""
+
+    def posterior_of(self, encoded: Tensor) -> PointPosterior:
+        """As `PeerVAE`."""
+        return PointPosterior(encoded)
