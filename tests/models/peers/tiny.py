@@ -2,19 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import diffusers
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-
-from hf_audio_vae.audio.sinc_resampling import sinc_resample
-from hf_audio_vae.models.peers.xcodec2 import semantic_features
 
 SCALES = ("weight_g", "original0")  # of weight norm
 UNSCALED = ("weight_v", "original1", "alpha", "beta")
@@ -30,10 +25,8 @@ class Tiny:
         hop_length: Samples per frame.
         gain: Factor of the weights, so that the output is neither silent nor loud.
         refuses_chunks: What its refusal of chunks says; `None` if it is coded in chunks.
-        without_gradient: Parameters that no gradient reaches, such as codebooks, or the starts of their names.
-        prepare: Fills what is zero in a new model, such as codebooks.
-        codec: Of models with codes, what the original class computes.
-        needs: Library without which the class cannot be imported.
+        without_gradient: Parameters that no gradient reaches, such as codebooks.
+        vae: Of models with latents, what the original class computes.
     """
 
     model_class: Any
@@ -42,9 +35,7 @@ class Tiny:
     gain: float = 1.0
     refuses_chunks: str | None = None
     without_gradient: tuple[str, ...] = ()
-    prepare: Callable[[Any], None] = lambda original: None
-    codec: "CodecFacts | None" = None
-    needs: str | None = None
+    vae: "VAEFacts | None" = None
 
     def new(self) -> Any:
         """Build the model, with weights that are neither zero nor silent."""
@@ -77,8 +68,31 @@ class CodecFacts:
     rates: tuple[int, int, tuple[int, ...]]
 
 
+@dataclass(frozen=True)
+class VAEFacts:
+    """What a class with latents computes.
+
+    Args:
+        reference: From the original and a waveform (batch, channels, time) of whole frames to the means and deviations
+            of its latents (`None` if it has no posterior), and the waveform that it decodes the means to.
+        published: Arguments of the published model that differ from the defaults.
+        rates: Hop length and latent channels of the published model.
+    """
+
+    reference: Callable[[Any, Tensor], tuple[Tensor, Tensor | None, Tensor]]
+    published: dict[str, Any]
+    rates: tuple[int, int]
+
+
 def lively(model: nn.Module, gain: float = 1.0) -> nn.Module:
-    """Fill parameters that start at zero, and scale the others: a linear or silent network would hide faults."""
+    """Fill parameters that start at zero, and scale the others: a linear or silent network would hide faults.
+
+    The layers of transformers are first drawn as torch draws them, since its own are small enough to be silent.
+    """
+    if isinstance(model, transformers.PreTrainedModel):
+        for module in model.modules():
+            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
+                module.reset_parameters()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -91,7 +105,51 @@ def lively(model: nn.Module, gain: float = 1.0) -> nn.Module:
     return model.eval()
 
 
+def by_distribution(model: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return what a class with a posterior computes; the `decode` of one class returns a tensor."""
+    posterior = model.encode(x).latent_dist
+    decoded = model.decode(posterior.mode())
+    return posterior.mean, posterior.std, getattr(decoded, "sample", decoded)
+
+
+def longcat_reference(model: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the latents, which are sampled unless it is told otherwise; it has no method for deviations."""
+    latents = model.encode(x, sample_posterior=False).latents
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    sampled = model.encode(x, sample_posterior=True, generator=torch.Generator().manual_seed(0)).latents
+    return latents, (sampled - latents) / noise, model.decode(latents).sample
+
+
+def same_reference(model: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    latents = model.encode(x).latents
+    return latents, None, model.decode(latents).sample
+
+
+def by_frames(model: Any, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return what a class of transformers computes, with latents (batch, frames, channels)."""
+    without_noise = {"sample": False} if "sample" in signature(model.encode).parameters else {}
+    latents = model.encode(x, **without_noise).latents
+    return latents.mT, None, next(iter(model.decode(latents).values()))
+
+
 TINY = {
+    "AutoencoderKLKVAEAudio": Tiny(
+        diffusers.AutoencoderKLKVAEAudio,
+        {
+            "encoder_dim": 2,
+            "encoder_rates": [2, 3, 4],
+            "latent_dim": 16,
+            "codebook_dim": 4,
+            "decoder_dim": 64,
+            "decoder_rates": [4, 3, 2],
+            "sample_rate": 8000,
+            "attn_num_heads": 2,
+        },
+        hop_length=24,
+        vae=VAEFacts(by_distribution, {}, rates=(960, 64)),
+        gain=1.4,
+        refuses_chunks="attention of its encoder reads all frames",
+    ),
     "LongCatAudioDiTVae": Tiny(
         diffusers.LongCatAudioDiTVae,
         {
@@ -105,8 +163,9 @@ TINY = {
             "sample_rate": 8000,
         },
         hop_length=32,
+        vae=VAEFacts(longcat_reference, {"strides": [2, 4, 4, 8, 8]}, rates=(2048, 64)),
         gain=0.8,
-    )
+    ),
 }
 
 

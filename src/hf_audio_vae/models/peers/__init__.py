@@ -1,6 +1,6 @@
 """Published autoencoders of other classes, each behind an adapter around its original module."""
 
-from hf_audio_vae.models.peers.higgs_audio_v2_tokenizer import HiggsCodec
+from hf_audio_vae.models.peers.kvae_audio import KVAEAudioVAE
 from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.neucodec import NeuCodec
@@ -9,11 +9,8 @@ from hf_audio_vae.models.peers.xcodec import XcodecCodec
 from hf_audio_vae.models.peers.xcodec2 import Xcodec2Codec
 
 CLASSES: tuple[type[PeerAutoencoder], ...] = (
-    HiggsCodec,
+    KVAEAudioVAE,
     LongCatVAE,
     MimiCodec,
-    NeuCodec,
-    Xcodec2Codec,
-    XcodecCodec,
 )
 PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in CLASSES}
