@@ -150,6 +150,28 @@ TINY = {
         gain=1.4,
         refuses_chunks="attention of its encoder reads all frames",
     ),
+    "AutoencoderKLMiniMaxH3Audio": Tiny(
+        diffusers.AutoencoderKLMiniMaxH3Audio,
+        {
+            "encoder_dim": 2,
+            "encoder_rates": (2, 4, 5),
+            "latent_dim": 16,
+            "latent_channels": 4,
+            "num_attention_heads": 2,
+            "decoder_dim": 32,
+            "decoder_rates": (5, 2, 2, 2),
+            "decoder_kernel_sizes": (9, 4, 4, 4),
+            "resblock_kernel_sizes": (3,),
+            "resblock_dilation_sizes": ((1, 3),),
+            "sampling_rate": 8000,
+            "latents_mean": [0.5, -1.0, 0.25, 0.0],
+            "latents_std": [1.0, 2.0, 0.5, 4.0],
+        },
+        hop_length=40,
+        vae=VAEFacts(by_distribution, {}, rates=(800, 32)),
+        gain=1.2,
+        refuses_chunks="attention of its encoder reads all earlier frames",
+    ),
     "LongCatAudioDiTVae": Tiny(
         diffusers.LongCatAudioDiTVae,
         {
