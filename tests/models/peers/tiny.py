@@ -172,6 +172,22 @@ TINY = {
         gain=1.2,
         refuses_chunks="attention of its encoder reads all earlier frames",
     ),
+    "AutoencoderSAME": Tiny(
+        diffusers.AutoencoderSAME,
+        {
+            "audio_channels": 2,
+            "patch_size": 8,
+            "encoder_channels": 8,
+            "encoder_c_mults": (4,),
+            "encoder_strides": (4,),
+            "encoder_transformer_depths": (2,),
+            "latent_dim": 8,
+            "dim_heads": 8,
+            "sampling_rate": 8000,
+        },
+        hop_length=32,
+        vae=VAEFacts(same_reference, {}, rates=(4096, 256)),
+    ),
     "LongCatAudioDiTVae": Tiny(
         diffusers.LongCatAudioDiTVae,
         {

@@ -5,13 +5,13 @@ from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.minimax_h3_audio import MiniMaxH3AudioVAE
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
-from hf_audio_vae.models.peers.xcodec import XcodecCodec
-from hf_audio_vae.models.peers.xcodec2 import Xcodec2Codec
+from hf_audio_vae.models.peers.same import SAMEVAE
 
 CLASSES: tuple[type[PeerAutoencoder], ...] = (
     KVAEAudioVAE,
     LongCatVAE,
     MimiCodec,
     MiniMaxH3AudioVAE,
+    SAMEVAE,
 )
 PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in CLASSES}
