@@ -188,6 +188,26 @@ TINY = {
         hop_length=32,
         vae=VAEFacts(same_reference, {}, rates=(4096, 256)),
     ),
+    "Cosmos3AVAEAudioTokenizer": Tiny(
+        diffusers.Cosmos3AVAEAudioTokenizer,
+        {
+            "sampling_rate": 8000,
+            "vocoder_input_dim": 4,
+            "dec_dim": 4,
+            "dec_c_mults": (1, 2, 4),
+            "dec_strides": (2, 4, 5),
+            "enc_dim": 8,
+            "enc_num_blocks": 1,
+            "enc_n_fft": 16,
+            "enc_hop_length": 4,
+            "enc_latent_dim": 8,
+            "enc_c_mults": (1, 2),
+            "enc_strides": (2, 5),
+        },
+        hop_length=40,
+        vae=VAEFacts(by_distribution, {}, rates=(1920, 64)),
+        gain=1.1,
+    ),
     "LongCatAudioDiTVae": Tiny(
         diffusers.LongCatAudioDiTVae,
         {

@@ -1,5 +1,6 @@
 """Published autoencoders of other classes, each behind an adapter around its original module."""
 
+from hf_audio_vae.models.peers.cosmos3_audio import Cosmos3AudioVAE
 from hf_audio_vae.models.peers.kvae_audio import KVAEAudioVAE
 from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
@@ -8,6 +9,7 @@ from hf_audio_vae.models.peers.peer import PeerAutoencoder
 from hf_audio_vae.models.peers.same import SAMEVAE
 
 CLASSES: tuple[type[PeerAutoencoder], ...] = (
+    Cosmos3AudioVAE,
     KVAEAudioVAE,
     LongCatVAE,
     MimiCodec,
