@@ -224,6 +224,19 @@ TINY = {
         vae=VAEFacts(longcat_reference, {"strides": [2, 4, 4, 8, 8]}, rates=(2048, 64)),
         gain=0.8,
     ),
+    "VibeVoiceAcousticTokenizerModel": Tiny(
+        transformers.VibeVoiceAcousticTokenizerModel,
+        {
+            "num_filters": 4,
+            "hidden_size": 8,
+            "downsampling_ratios": (2, 4, 5),
+            "depths": (1, 1, 1, 2),
+            "layer_scale_init_value": 0.3,
+        },
+        hop_length=40,
+        vae=VAEFacts(by_frames, {}, rates=(3200, 64)),
+        gain=1.5,
+    ),
 }
 
 

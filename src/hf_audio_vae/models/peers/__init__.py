@@ -7,6 +7,7 @@ from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.minimax_h3_audio import MiniMaxH3AudioVAE
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
 from hf_audio_vae.models.peers.same import SAMEVAE
+from hf_audio_vae.models.peers.vibevoice import VibeVoiceVAE
 
 CLASSES: tuple[type[PeerAutoencoder], ...] = (
     Cosmos3AudioVAE,
@@ -15,5 +16,6 @@ CLASSES: tuple[type[PeerAutoencoder], ...] = (
     MimiCodec,
     MiniMaxH3AudioVAE,
     SAMEVAE,
+    VibeVoiceVAE,
 )
 PEERS: dict[str, type[PeerAutoencoder]] = {peer.family_name(): peer for peer in CLASSES}
