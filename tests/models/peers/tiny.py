@@ -224,6 +224,26 @@ TINY = {
         vae=VAEFacts(longcat_reference, {"strides": [2, 4, 4, 8, 8]}, rates=(2048, 64)),
         gain=0.8,
     ),
+    "PocketTTSAudioTokenizerModel": Tiny(
+        transformers.PocketTTSAudioTokenizerModel,
+        {
+            "sampling_rate": 8000,
+            "num_filters": 4,
+            "hidden_size": 32,
+            "upsampling_ratios": [3, 2],
+            "upsample_groups": 32,
+            "latent_dim": 8,
+            "latent_stride": 4,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "sliding_window": 8,
+            "layer_scale_initial_scale": 0.5,
+        },
+        hop_length=24,
+        gain=1.5,
+        vae=VAEFacts(by_frames, {}, rates=(1920, 32)),
+    ),
     "VibeVoiceAcousticTokenizerModel": Tiny(
         transformers.VibeVoiceAcousticTokenizerModel,
         {

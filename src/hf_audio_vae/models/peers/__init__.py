@@ -6,6 +6,7 @@ from hf_audio_vae.models.peers.longcat_audio_dit_vae import LongCatVAE
 from hf_audio_vae.models.peers.mimi import MimiCodec
 from hf_audio_vae.models.peers.minimax_h3_audio import MiniMaxH3AudioVAE
 from hf_audio_vae.models.peers.peer import PeerAutoencoder
+from hf_audio_vae.models.peers.pocket_tts import PocketTTSVAE
 from hf_audio_vae.models.peers.same import SAMEVAE
 from hf_audio_vae.models.peers.vibevoice import VibeVoiceVAE
 
@@ -15,6 +16,7 @@ CLASSES: tuple[type[PeerAutoencoder], ...] = (
     LongCatVAE,
     MimiCodec,
     MiniMaxH3AudioVAE,
+    PocketTTSVAE,
     SAMEVAE,
     VibeVoiceVAE,
 )
