@@ -82,7 +82,7 @@ class PeerEncoder(PeerNetwork):
         return self.run_whole(waveform, frames, in_rate=self.hop_length, out_rate=1)
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the range [first, last) of samples that the frames [start, stop) depend on."""
+        """Return the range [first, last) of samples that the frames [start, stop) depend on, in whole frames."""
         reach = self.reach(self.hop_length, 1)
         return (start - reach.before) * self.hop_length, (stop + reach.after) * self.hop_length
 
