@@ -18,7 +18,8 @@ from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.peers.codec import PeerCodec
 from tests.models.peers.test_peers import peer, waveform
-from tests.models.peers.tiny import TINY, CodecFacts, buildable
+from tests.models.peers.tiny import TINY, buildable
+from tests.models.peers.tiny_models import CodecFacts
 from tests.models.probes import seeded
 
 NAMES = buildable(name for name, model_class in PEERS.items() if issubclass(model_class, PeerCodec))

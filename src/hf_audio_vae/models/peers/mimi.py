@@ -1,6 +1,5 @@
 """`MimiModel` of transformers (Défossez et al., 2024, arXiv:2410.00037)."""
 
-import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -101,16 +100,10 @@ class MimiCodec(PeerCodec):
     encoder_class = MimiEncoder
     decoder_class = MimiDecoder
     quantizer_class = MimiQuantizer
+    runs_on_meta = False
     blocks = ("MimiResnetBlock", "MimiTransformerLayer")
 
     def new_config(self) -> PeerConfig:
         """As `PeerAutoencoder`."""
         config: Any = self.original.config
-        if config.encoder_config is None or config.decoder_config is None:
-            raise ValueError("the MimiModel has no encoder or no decoder; load a complete one.")
         return PeerConfig(config.sampling_rate, config.audio_channels)
-
-    def _measured_hop_length(self) -> int:
-        """As `PeerAutoencoder`; the original reads values of masks."""
-        config: Any = self.original.config
-        return math.prod(config.upsampling_ratios) * config.latent_stride

@@ -1,5 +1,6 @@
 """Models of other classes of diffusers and transformers, with the interface of this package."""
 
+import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     decoder_class: ClassVar[Any]
     blocks: ClassVar[tuple[str, ...]]  # names of the classes of layers that gradient checkpointing recomputes
     weights_stem = "diffusion_pytorch_model"
+    runs_on_meta: ClassVar[bool] = True  # the original reads no values of its tensors, such as those of masks
     original: nn.Module
     config: PeerConfig
     preprocessor: bytes | None = None  # content of the `preprocessor_config.json` that was loaded with the weights
@@ -82,10 +84,6 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     def new_config(self) -> PeerConfig:
         """Return the values of the original's configuration by this package's names."""
 
-    def _measured_hop_length(self) -> int:
-        """Return the samples per frame, measured on the meta device; some originals do not run there."""
-        return measured_hop_length(self.decoder_class(self._on_meta(), 1))
-
     @property
     def hop_length(self) -> int:
         """Samples per frame."""
@@ -104,12 +102,14 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
     def _measured_hop_length(self) -> int:
         """Return the samples that a frame adds in a copy without values; configurations may be wrong."""
         original: Any = self.original
-        if self.library_name == "diffusers":
-            with torch.device("meta"):
-                return measured_hop_length(self.decoder_class(type(original).from_config(original.config), 1))
-        # transformers reads values of masks. The meta device lacks them; fake tensors have them, but take longer.
-        with torch.device("cpu"), FakeTensorMode():
-            return measured_hop_length(self.decoder_class(type(original)(original.config), 1))
+        # Fake tensors have the values of constants, but take longer.
+        without_values = torch.device("meta") if self.runs_on_meta else FakeTensorMode()
+        with without_values, torch.device("meta" if self.runs_on_meta else "cpu"):
+            if self.library_name == "diffusers":
+                duplicate = type(original).from_config(original.config)
+            else:
+                duplicate = type(original)(_in_float32(original.config))
+            return measured_hop_length(self.decoder_class(duplicate, 1))
 
     @property
     def device(self) -> torch.device:
@@ -220,6 +220,24 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         for module in self.original.modules():
             if type(module).__name__ in self.blocks and "forward" not in vars(module):
                 module.forward = partial(_recomputed, type(module).forward, module)
+
+
+def _without_library_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what every configuration of transformers has, such as the version, also in those of parts."""
+    return {
+        key: _without_library_fields(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if key not in LIBRARY_FIELDS
+    }
+
+
+def _in_float32(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Return a copy for a model in float32; its parts may have been saved in half precision."""
+    duplicate = copy.deepcopy(config)
+    for part in (duplicate, *vars(duplicate).values()):
+        if isinstance(part, PreTrainedConfig):
+            part.dtype = torch.float32
+    return duplicate
 
 
 def _check_complete(original: nn.Module) -> None:

@@ -44,6 +44,7 @@ class PocketTTSVAE(PeerPointVAE):
     weights_stem = "model"
     encoder_class = PocketTTSEncoder
     decoder_class = PocketTTSDecoder
+    runs_on_meta = False
     blocks = ("PocketTTSAudioTokenizerResnetBlock", "PocketTTSAudioTokenizerTransformerLayer")
 
     def __init__(self, original: nn.Module) -> None:
