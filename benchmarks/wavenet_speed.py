@@ -35,7 +35,7 @@ def naive_sample(net: AutoregressiveWaveNet, frames: Tensor) -> Tensor:
     count = -(-net.receptive_field // HOP)
     past = torch.zeros(1, 1, count * HOP, dtype=frames.dtype)
     parameters = net.predict(frames[..., :count], past)[..., -1]
-    return net.distribution.draw(parameters, torch.rand(1, 1, 2), 1.0)
+    return net.distribution.draw(parameters, torch.rand(1, 1, 2), 1.0, past[..., -1])
 
 
 def generated(form: FrameGenerator, frames: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from tests.cli.files import RATE, noise
 CONFIG = {
     "sampling_rate": RATE,
     "downsampling_ratios": (4, 5),
+    "window_length": 16,
     "hidden_size": 4,
     "latent_channels": 2,
     "residual_channels": 4,

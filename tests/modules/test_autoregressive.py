@@ -52,7 +52,7 @@ def naive(net: AutoregressiveWaveNet, frames: Tensor, noise: UniformNoise, tempe
             first = max(frame - -(-net.receptive_field // HOP) - 1, 0)  # frames before are out of reach
             parameters = net.predict(frames[..., first : frame + 1], past[..., first * HOP : (frame + 1) * HOP])
             parameters = parameters[..., time - first * HOP]
-            waveform[..., time] = net.distribution.draw(parameters, uniform, temperature)
+            waveform[..., time] = net.distribution.draw(parameters, uniform, temperature, past[..., time])
     return waveform
 
 
@@ -61,6 +61,8 @@ def loud_net(distribution: str, dtype: torch.dtype = torch.float64) -> Autoregre
     net = new_net(distribution, dtype=dtype)
     for parameter in net.parameters():
         parameter.data *= 1.5
+    if net.conv_out.first_guess:
+        net.conv_out.weight.data *= 10
     return net
 
 
@@ -100,7 +102,8 @@ def test_greedy_generation_in_bfloat16_takes_the_most_probable_component_within_
     if distribution == "mu_law":
         is_drawn = (law.values(torch.arange(count)) - drawn).abs() <= eps
     else:
-        is_drawn = (parameters[:, count : 2 * count].clamp(-1, 1) - drawn).abs() <= rounding
+        means = past[0, 0, :, None] + parameters[:, count : 2 * count]
+        is_drawn = (means.clamp(-1, 1) - drawn).abs() <= rounding
     is_probable = parameters[:, :count] >= parameters[:, :count].amax(dim=1, keepdim=True) - rounding
     assert is_probable.double().mean() < 0.5  # so that few components pass
     assert (is_drawn & is_probable).any(dim=1).all()
@@ -111,7 +114,7 @@ def test_a_receptive_field_longer_than_the_signal_begins_with_zeros():
     frames = frames_of(8)
     past = F.pad(net.distribution.network_input(net.generate(frames, UniformNoise(1), 0.0)), (1, -1))
     parameters = net.predict(frames, past)[0].T
-    drawn = net.distribution.draw(parameters, torch.zeros(len(parameters), 1, 2), 0.0)
+    drawn = net.distribution.draw(parameters, torch.zeros(len(parameters), 1, 2), 0.0, past[0].T)
     assert torch.equal(drawn.T[None], net.generate(frames, UniformNoise(1), 0.0))
 
 
@@ -230,7 +233,8 @@ def test_compiled_generation_equals_the_cached_one(distribution: str, channels: 
     expected = net.generate(frames, UniformNoise(2), temperature)
     assert expected.std() > 0.01
     generated = compiled(net).generate(frames, UniformNoise(2), temperature)
-    torch.testing.assert_close(generated, expected, rtol=0, atol=2e-4)
+    # The mixture sums up changes from sample to sample, and so their roundings.
+    torch.testing.assert_close(generated, expected, rtol=0, atol=2e-4 if distribution == "mu_law" else 4e-3)
 
 
 def test_compiled_generation_treats_items_alike():

@@ -26,7 +26,7 @@ def test_the_probabilities_of_all_sixteen_bit_values_sum_to_one(mean: float):
     parameters = parameters_of(mixture)
     parameters[:, 4:8] += mean
     parameters = parameters.expand(-1, -1, len(STEPS))
-    total = (-mixture.nll(parameters, STEPS.float()[None, None])).double().exp().sum()
+    total = (-mixture.nll(parameters, STEPS.float()[None, None], torch.zeros(1, 1, 1))).double().exp().sum()
     torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.float64), rtol=1e-4, atol=0)
 
 
@@ -40,14 +40,14 @@ def test_the_mixtures_likelihood_is_the_difference_of_its_distribution_function(
         return (logits.double().softmax(0) * ((value - means.double()) / scales.double()).sigmoid()).sum()
 
     expected = -(cdf(x + half) - cdf(x - half)).log()
-    nll = mixture.nll(parameters, torch.tensor([[[x]]]))
+    nll = mixture.nll(parameters, torch.tensor([[[x + 0.25]]]), torch.tensor([[[0.25]]]))
     torch.testing.assert_close(nll.double().squeeze(), expected, rtol=1e-3, atol=0)
 
 
 def test_the_likelihood_has_a_finite_gradient_far_from_every_component():
     mixture = LogisticMixture(2)
     parameters = torch.tensor([0.0, 0.0, -0.9, -0.9, -20.0, 5.0])[None, :, None].requires_grad_()
-    mixture.nll(parameters, torch.tensor([[[1.0]]])).sum().backward()
+    mixture.nll(parameters, torch.tensor([[[1.0]]]), torch.zeros(1, 1, 1)).sum().backward()
     assert parameters.grad.isfinite().all()
 
 
@@ -64,7 +64,8 @@ def test_samples_outside_the_range_count_as_its_ends():
     for distribution in (MuLawCategorical(16), LogisticMixture(3)):
         parameters = parameters_of(distribution, 2)
         inside, outside = torch.tensor([[[-1.0, 1.0]]]), torch.tensor([[[-7.0, 7.0]]])
-        assert torch.equal(distribution.nll(parameters, inside), distribution.nll(parameters, outside))
+        past = torch.tensor([[[0.5, -0.5]]])
+        assert torch.equal(distribution.nll(parameters, inside, past), distribution.nll(parameters, outside, past))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -81,7 +82,7 @@ def test_draws_of_the_mixture_have_its_distribution(temperature: float):
     means, scales = torch.tensor([-0.3, 0.2]), torch.tensor([0.02, 0.05])
     parameters = torch.cat([torch.tensor([0.5, 0.0]), means, scales.log()])[None].expand(200 * 200, -1)
     noise = torch.cartesian_prod(grid(200), grid(200))[:, None]
-    drawn = mixture.draw(parameters, noise, temperature).flatten()
+    drawn = mixture.draw(parameters, noise, temperature, torch.tensor(0.0)).flatten()
     weights = (torch.tensor([0.5, 0.0]) / temperature).softmax(0)
     for value in (-0.35, -0.28, 0.0, 0.15, 0.3):
         expected = (weights * ((value - means) / (temperature * scales)).sigmoid()).sum()
@@ -98,6 +99,9 @@ def test_temperature_zero_takes_the_most_probable_component(name: str):
         expected = torch.tensor([[0.25, -0.5]])
     else:
         expected = distribution.values(torch.tensor([[3, 1]])).float()
-    drawn = [distribution.draw(parameters, torch.full((1, 2, 2), value), 0.0) for value in (0.0, 0.99)]
+    past = torch.tensor([[0.125, -0.25]])
+    if isinstance(distribution, LogisticMixture):
+        expected = expected + past
+    drawn = [distribution.draw(parameters, torch.full((1, 2, 2), value), 0.0, past) for value in (0.0, 0.99)]
     assert torch.equal(drawn[0], drawn[1])
     torch.testing.assert_close(drawn[0], expected)

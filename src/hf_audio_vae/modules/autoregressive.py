@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hf_audio_vae.modules.frame_generation import FrameGenerator, GenerationState
 from hf_audio_vae.modules.sample_distributions import SampleDistribution
 
+FIRST_GAIN = 0.1  # of the weights beside a first guess
 PIECE_SAMPLES = 2**15  # whose likelihood is computed at once, unless it trains
 
 
@@ -55,6 +56,30 @@ class WaveNetLayer(nn.Module):
         return x if self.residual is None else x + self.residual(hidden), skip + self.skip(hidden)
 
 
+class ParameterConv1d(nn.Conv1d):
+    """(batch, in_channels, time) -> (batch, audio_channels * num_parameters, time).
+
+    It starts with the first guess of the distribution.
+
+    Args:
+        in_channels (`int`): Channels of the input.
+        audio_channels (`int`): Channels of the waveform.
+        distribution (`SampleDistribution`): Distribution of a sample.
+    """
+
+    def __init__(self, in_channels: int, audio_channels: int, distribution: SampleDistribution) -> None:
+        self.first_guess = distribution.first_guess() * audio_channels  # `__init__` of the base class reads it
+        super().__init__(in_channels, audio_channels * distribution.num_parameters, 1)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        super().reset_parameters()
+        if self.first_guess:
+            cast(Tensor, self.bias).copy_(torch.tensor(self.first_guess))
+            self.weight.mul_(FIRST_GAIN)
+
+
 class AutoregressiveWaveNet(FrameGenerator):
     """Predicts the distribution of each sample from the samples before it in its receptive field, and from frames.
 
@@ -91,7 +116,7 @@ class AutoregressiveWaveNet(FrameGenerator):
             for index, dilation in enumerate(dilations)
         )
         self.hidden = nn.Conv1d(skip_channels, skip_channels, 1)
-        self.conv_out = nn.Conv1d(skip_channels, audio_channels * distribution.num_parameters, 1)
+        self.conv_out = ParameterConv1d(skip_channels, audio_channels, distribution)
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -193,7 +218,8 @@ class AutoregressiveWaveNet(FrameGenerator):
             parameters = self.predict(frames[..., first:stop], past[..., first * hop : stop * hop])
             samples = waveform[..., start * hop : stop * hop]
             own = parameters[..., (start - first) * hop :][..., : samples.shape[-1]]
-            pieces.append(self.distribution.nll(own, samples))
+            inputs = past[..., start * hop :][..., : samples.shape[-1]]
+            pieces.append(self.distribution.nll(own, samples, inputs))
         return torch.cat(pieces, dim=-1)
 
     def conditions(self, frames: Tensor) -> Tensor:
@@ -285,7 +311,7 @@ class CachedState(GenerationState):
         x = self._outputs.flatten(1)
         for weight, bias in (self._skip, self._hidden):
             x = torch.addmm(bias, x, weight).relu_()
-        sample = self._distribution.draw(torch.addmm(self._out[1], x, self._out[0]), uniform, temperature)
+        sample = self._distribution.draw(torch.addmm(self._out[1], x, self._out[0]), uniform, temperature, self._last)
         self._last = self._distribution.network_input(sample)
         self._time += 1
         return sample

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 HALF_BIN = 2.0**-16  # half a quantization step of 16-bit samples
+FIRST_LOG_SCALES = (-3.0, -7.0)  # of the components of a new network
 MIN_LOG_SCALE = -9.0  # of a logistic: a scale of four steps of 16 bits
 
 
@@ -27,27 +28,34 @@ class SampleDistribution(ABC):
     def __init__(self, num_components: int) -> None:
         self.num_components = num_components
 
+    def first_guess(self) -> list[float]:
+        """Return the parameters of a network without training; empty for random ones."""
+        return []
+
     @abstractmethod
     def network_input(self, x: Tensor) -> Tensor:
         """Return the function of past samples that the network reads, in [-1, 1]; same shape."""
 
     @abstractmethod
-    def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
+    def nll(self, parameters: Tensor, x: Tensor, past: Tensor) -> Tensor:
         """Return the negative log-likelihood of samples in nats, (batch, audio_channels, time) float32.
 
         Args:
             parameters (`torch.Tensor` of shape `(batch, audio_channels * num_parameters, time)`): Predictions.
             x (`torch.Tensor` of shape `(batch, audio_channels, time)`): Samples; those outside [-1, 1] are clamped.
+            past (`torch.Tensor` of shape `(batch, audio_channels, time)`): Input of the network at each sample: the
+                `network_input` of the sample before it.
         """
 
     @abstractmethod
-    def draw(self, parameters: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    def draw(self, parameters: Tensor, noise: Tensor, temperature: float, past: Tensor) -> Tensor:
         """Return samples, (batch, audio_channels).
 
         Args:
             parameters (`torch.Tensor` of shape `(batch, audio_channels * num_parameters)`): Predictions.
             noise (`torch.Tensor` of shape `(batch, audio_channels, 2)`): Uniform numbers in [0, 1).
             temperature (`float`): Factor of the spread; 0 returns the most probable component's value.
+            past (`torch.Tensor` of shape `(batch, audio_channels)`): Input of the network at the samples.
         """
 
     def split(self, parameters: Tensor, channels: int) -> Tensor:
@@ -80,11 +88,11 @@ class MuLawCategorical(SampleDistribution):
         companded = 2 * classes.double() / mu - 1
         return companded.sign() * torch.expm1(companded.abs() * math.log1p(mu)) / mu
 
-    def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
+    def nll(self, parameters: Tensor, x: Tensor, past: Tensor) -> Tensor:
         logits = self.split(parameters, x.shape[1]).transpose(1, 2).float()  # (batch, classes, channels, time)
         return F.cross_entropy(logits, self.classes(x), reduction="none")
 
-    def draw(self, parameters: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    def draw(self, parameters: Tensor, noise: Tensor, temperature: float, past: Tensor) -> Tensor:
         logits = self.split(parameters, noise.shape[1])
         return self.values(choose(logits, noise[..., 0], temperature)).to(parameters.dtype) + _not_finite(logits)
 
@@ -93,18 +101,26 @@ class LogisticMixture(SampleDistribution):
     """A mixture of logistic distributions on 16-bit samples (Salimans et al., 2017; van den Oord et al., 2018).
 
     arXiv:1701.05517, arXiv:1711.10433. The parameters are all logits of the components, then all means, then all
-    logarithms of scales.
+    logarithms of scales. Means are relative to the sample before: a network without training then predicts the last
+    sample, and does not have to learn that first.
     """
 
     def __init__(self, num_components: int) -> None:
         super().__init__(num_components)
         self.num_parameters = 3 * num_components
 
+    def first_guess(self) -> list[float]:
+        """As `SampleDistribution`: the last sample, with scales from loud to quiet."""
+        first, last = FIRST_LOG_SCALES
+        step = (last - first) / (self.num_components - 1)
+        return [0.0] * (2 * self.num_components) + [first + index * step for index in range(self.num_components)]
+
     def network_input(self, x: Tensor) -> Tensor:
         return x
 
-    def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
-        logits, means, log_scales = self.split(parameters, x.shape[1]).float().chunk(3, dim=2)
+    def nll(self, parameters: Tensor, x: Tensor, past: Tensor) -> Tensor:
+        logits, changes, log_scales = self.split(parameters, x.shape[1]).float().chunk(3, dim=2)
+        means = changes + past.float()[:, :, None]
         x = x.float().clamp(-1, 1)[:, :, None]  # (batch, channels, 1, time)
         inverse_scales = torch.exp(-log_scales.clamp(min=MIN_LOG_SCALE))
         upper, lower = ((x - means + half) * inverse_scales for half in (HALF_BIN, -HALF_BIN))
@@ -115,10 +131,11 @@ class LogisticMixture(SampleDistribution):
         log_probability = torch.where(x <= HALF_BIN - 1, first, torch.where(x >= 1 - HALF_BIN, last, inside))
         return -torch.logsumexp(logits.log_softmax(dim=2) + log_probability, dim=2)
 
-    def draw(self, parameters: Tensor, noise: Tensor, temperature: float) -> Tensor:
-        logits, means, log_scales = self.split(parameters, noise.shape[1]).chunk(3, dim=2)
+    def draw(self, parameters: Tensor, noise: Tensor, temperature: float, past: Tensor) -> Tensor:
+        logits, changes, log_scales = self.split(parameters, noise.shape[1]).chunk(3, dim=2)
         chosen = choose(logits, noise[..., 0], temperature)[..., None]
-        mean, log_scale = (values.gather(2, chosen)[..., 0] for values in (means, log_scales))
+        change, log_scale = (values.gather(2, chosen)[..., 0] for values in (changes, log_scales))
+        mean = change + past
         if temperature:
             uniform = noise[..., 1].clamp(1e-5, 1 - 1e-5)
             mean = mean + temperature * log_scale.clamp(min=MIN_LOG_SCALE).exp() * uniform.logit()

@@ -1,6 +1,5 @@
 """Encoder and decoder of gated dilated convolutions, as in WaveNet (van den Oord et al., arXiv:1609.03499)."""
 
-import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -10,17 +9,23 @@ from torch import Tensor, nn
 from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
 from hf_audio_vae.modules.convnext import ChannelNorm
 from hf_audio_vae.modules.dilated import StridedConv1d
+from hf_audio_vae.modules.short_time import STFT
 from hf_audio_vae.modules.spectrogram import FrameClock
 from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 INITIAL_STD = -2.25  # before softplus, which gives 0.1
+LEAST_POWER = 1e-8  # of an orthonormal transform; quieter bins count as silence
 
 
-class Compand(nn.Module):
-    """The mu-law function of ITU-T G.711 for mu = 255, which makes quiet sound louder; same shape."""
+class LogMagnitude(nn.Module):
+    """Complex spectra, pairs of channels, to logarithms of magnitudes; (batch, 2 n, frames) -> (batch, n, frames).
+
+    Silence is 0. A magnitude of 1, a full-scale sine in a long window, is about 3.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.sign() * torch.log1p(255 * x.abs()) / math.log(256)
+        power = x.unflatten(1, (-1, 2)).square().sum(dim=2)
+        return (power / LEAST_POWER).log1p() / 6
 
 
 class GatedUnit(Residual):
@@ -73,12 +78,16 @@ class PosteriorConv1d(StridedConv1d):
 class WaveNetEncoder(CheckpointedStack):
     """(batch, audio_channels, frames * hop_length) -> (batch, 2 * latent_channels, frames).
 
+    The first layer is a spectrum. Convolutions of samples follow the phase of a tone, which averages out in the next
+    ones, so that the latents of all tones are equal at the start of training, and the decoder learns without them.
+
     Args:
         audio_channels (`int`): Channels of the waveform.
         channels (`int`): Channels of all layers.
-        strides (`tuple[int, ...]`): Stride of each stage.
+        strides (`tuple[int, ...]`): Hop of the spectrum, then the stride of each further stage.
         dilations (`tuple[int, ...]`): Dilations of the units of each stage.
         latent_channels (`int`): Channels of the latents.
+        window_length (`int`): Samples per window of the spectrum, two or more hops.
     """
 
     def __init__(
@@ -88,17 +97,20 @@ class WaveNetEncoder(CheckpointedStack):
         strides: tuple[int, ...],
         dilations: tuple[int, ...],
         latent_channels: int,
+        window_length: int,
     ) -> None:
         super().__init__()
-        self.compand = Compand()
+        self.stft = STFT(window_length, strides[0], 1.0)
+        self.magnitude = LogMagnitude()
+        widths = (audio_channels * (window_length // 2 + 1), *(channels for _ in strides[1:]))
         self.stages = nn.ModuleList(
-            GatedStage(channels if i else audio_channels, channels, stride, dilations)
-            for i, stride in enumerate(strides)
+            GatedStage(width, channels, stride, dilations)
+            for width, stride in zip(widths, (1, *strides[1:]), strict=True)
         )
         self.conv_out = PosteriorConv1d(channels, latent_channels)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (self.compand, *self.stages, self.conv_out)
+        return (self.stft, self.magnitude, *self.stages, self.conv_out)
 
 
 class FrameNetwork(CheckpointedStack):
@@ -115,10 +127,11 @@ class FrameNetwork(CheckpointedStack):
         super().__init__()
         self.conv_in = StridedConv1d(in_channels, channels, 3)
         self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
+        self.norm = ChannelNorm(channels)  # large latents would saturate the gates of the WaveNet
         self.clock = FrameClock(hop_length)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv_in, *self.units, self.clock)
+        return (self.conv_in, *self.units, self.norm, self.clock)
 
 
 class WaveNetDecoder(Stack):

@@ -39,7 +39,7 @@ from hf_audio_vae.modules.spectrogram import (
 )
 from hf_audio_vae.modules.spectrogram_networks import SegmentDecoder, SegmentEncoder
 from hf_audio_vae.modules.stack import Residual, layers_of
-from hf_audio_vae.modules.wavenet import Compand
+from hf_audio_vae.modules.wavenet import LogMagnitude
 from hf_audio_vae.runtime.streams import (
     Chain,
     ConvolutionStream,
@@ -90,7 +90,7 @@ def _(layer: nn.ReLU | nn.ELU | nn.Tanh | nn.Hardtanh | nn.GELU | nn.SiLU | nn.I
 
 
 @stream_of.register
-def _(layer: Gate | Compand | FrameClock) -> Stream:
+def _(layer: Gate | LogMagnitude | FrameClock) -> Stream:
     return Pointwise(layer)
 
 

@@ -135,7 +135,8 @@ INLINE void generate(sizes s, const long *dilations, const float *temperature, c
                 long chosen = choose(own, s.components, uniform[0], *temperature);
                 float value;
                 if (s.is_mixture) {
-                    float u = fminf(fmaxf(uniform[1], 1e-5f), 1 - 1e-5f), mean = own[s.components + chosen];
+                    float u = fminf(fmaxf(uniform[1], 1e-5f), 1 - 1e-5f);
+                    float mean = past[channel] + own[s.components + chosen]; /* relative to the sample before */
                     float scale = expf(fmaxf(own[2 * s.components + chosen], -9.0f));
                     value = *temperature ? mean + *temperature * scale * logf(u / (1 - u)) : mean;
                     value = past[channel] = value < -1 ? -1 : value > 1 ? 1 : value; /* NaN stays */

@@ -12,6 +12,7 @@ from tests.training.runs import RECIPE, SCRIPT, run_here
 
 MODEL = {
     "downsampling_ratios": [4, 4],
+    "window_length": 64,
     "hidden_size": 8,
     "latent_channels": 2,
     "residual_channels": 8,

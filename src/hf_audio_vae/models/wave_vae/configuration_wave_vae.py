@@ -15,7 +15,9 @@ class WaveVAEConfig(PreTrainedConfig):
     Args:
         audio_channels (`int`): Channels of the waveform.
         sampling_rate (`int`): Samples per second, in Hz.
-        downsampling_ratios (`tuple[int, ...]`): Strides of the encoder's stages.
+        downsampling_ratios (`tuple[int, ...]`): Hop of the encoder's spectrum in samples, then the stride of each
+            further stage.
+        window_length (`int`): Samples per window of the spectrum, two or more hops.
         hidden_size (`int`): Channels of the encoder's layers and of the decoder's layers at the frame rate.
         unit_dilations (`tuple[int, ...]`): Dilations of the gated units of each stage of the encoder, and of those at
             the frame rate of the decoder.
@@ -36,7 +38,7 @@ class WaveVAEConfig(PreTrainedConfig):
         ValueError: A number is out of range, the distribution is unknown, or the statistics do not fit.
 
     Example:
-        >>> config = WaveVAEConfig(downsampling_ratios=(4, 5), num_stacks=2, layers_per_stack=3)
+        >>> config = WaveVAEConfig(downsampling_ratios=(4, 5), window_length=16, num_stacks=2, layers_per_stack=3)
         >>> config.hop_length, config.dilations
         (20, (1, 2, 4, 1, 2, 4))
     """
@@ -45,7 +47,8 @@ class WaveVAEConfig(PreTrainedConfig):
 
     audio_channels: int = 1
     sampling_rate: int = 16000
-    downsampling_ratios: list[int] | tuple[int, ...] = (4, 4, 4, 5)
+    downsampling_ratios: list[int] | tuple[int, ...] = (80, 4)
+    window_length: int = 1024
     hidden_size: int = 128
     unit_dilations: list[int] | tuple[int, ...] = (1, 3)
     latent_channels: int = 32
@@ -66,7 +69,7 @@ class WaveVAEConfig(PreTrainedConfig):
             setattr(self, name, None if value is None else tuple(value))
         super().__post_init__(**kwargs)
         sizes = "audio_channels sampling_rate hidden_size latent_channels residual_channels skip_channels"
-        names = (*sizes.split(), "num_stacks", "layers_per_stack")
+        names = (*sizes.split(), "window_length", "num_stacks", "layers_per_stack")
         check_sizes(**{name: getattr(self, name) for name in names})
         check_size_lists(downsampling_ratios=self.downsampling_ratios, unit_dilations=self.unit_dilations)
         check_product("downsampling_ratios", self.downsampling_ratios)

@@ -43,8 +43,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         config (`WaveVAEConfig`): Layers of the model.
 
     Example:
-        >>> config = WaveVAEConfig(downsampling_ratios=(2, 5), hidden_size=8, latent_channels=4, residual_channels=8,
-        ...     skip_channels=16, num_stacks=1, layers_per_stack=4)
+        >>> config = WaveVAEConfig(downsampling_ratios=(2, 5), window_length=64, hidden_size=8, latent_channels=4,
+        ...     residual_channels=8, skip_channels=16, num_stacks=1, layers_per_stack=4)
         >>> model = WaveVAE(config).eval()
         >>> waveform = torch.rand(1, 1, 123) - 0.5
         >>> latents = model.encode(waveform).latent_dist.mode()
@@ -82,6 +82,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
             tuple(config.downsampling_ratios),
             tuple(config.unit_dilations),
             config.latent_channels,
+            config.window_length,
         )
         frames = FrameNetwork(
             config.latent_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length
