@@ -24,8 +24,8 @@ class LogMagnitude(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        power = x.unflatten(1, (-1, 2)).square().sum(dim=2)
-        return (power / LEAST_POWER).log1p() / 6
+        parts = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(1, (-1, 2))
+        return ((parts.square().sum(dim=2) / LEAST_POWER).log1p() / 6).to(x.dtype)
 
 
 class GatedUnit(Residual):
