@@ -16,6 +16,18 @@ def parameters_of(distribution, count: int = 1, channels: int = 1) -> Tensor:
     return parameters
 
 
+@torch.no_grad()
+def test_a_new_mixture_guesses_the_last_sample_and_its_scales_cover_loud_and_quiet_sound() -> None:
+    mixture = LogisticMixture(3)
+    bias = torch.randn(2 * 9)
+    assert mixture.write_first_guess(bias)
+    past = torch.tensor([[0.25, -0.5]])
+    drawn = mixture.draw(bias[None], torch.full((1, 2, 2), 0.5), 0.0, past)
+    torch.testing.assert_close(drawn, past)
+    torch.testing.assert_close(bias[6:9], torch.tensor([-3.0, -5.0, -7.0]))
+    assert not MuLawCategorical(4).write_first_guess(bias)
+
+
 def grid(count: int) -> Tensor:
     return (torch.arange(count) + 0.5) / count
 

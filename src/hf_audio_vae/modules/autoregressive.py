@@ -68,15 +68,14 @@ class ParameterConv1d(nn.Conv1d):
     """
 
     def __init__(self, in_channels: int, audio_channels: int, distribution: SampleDistribution) -> None:
-        self.first_guess = distribution.first_guess() * audio_channels  # `__init__` of the base class reads it
+        self.distribution = distribution  # `__init__` of the base class calls `reset_parameters`
         super().__init__(in_channels, audio_channels * distribution.num_parameters, 1)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw new weights."""
         super().reset_parameters()
-        if self.first_guess:
-            cast(Tensor, self.bias).copy_(torch.tensor(self.first_guess))
+        if self.distribution.write_first_guess(cast(Tensor, self.bias)):
             self.weight.mul_(FIRST_GAIN)
 
 

@@ -28,9 +28,13 @@ class SampleDistribution(ABC):
     def __init__(self, num_components: int) -> None:
         self.num_components = num_components
 
-    def first_guess(self) -> list[float]:
-        """Return the parameters of a network without training; empty for random ones."""
-        return []
+    def write_first_guess(self, bias: Tensor) -> bool:
+        """Write the parameters of a network without training; return False if random ones do.
+
+        Args:
+            bias (`torch.Tensor` of shape `(audio_channels * num_parameters,)`): Is overwritten.
+        """
+        return False
 
     @abstractmethod
     def network_input(self, x: Tensor) -> Tensor:
@@ -109,11 +113,12 @@ class LogisticMixture(SampleDistribution):
         super().__init__(num_components)
         self.num_parameters = 3 * num_components
 
-    def first_guess(self) -> list[float]:
+    def write_first_guess(self, bias: Tensor) -> bool:
         """As `SampleDistribution`: the last sample, with scales from loud to quiet."""
-        first, last = FIRST_LOG_SCALES
-        step = (last - first) / (self.num_components - 1)
-        return [0.0] * (2 * self.num_components) + [first + index * step for index in range(self.num_components)]
+        parameters = bias.unflatten(0, (-1, 3, self.num_components))
+        parameters[:, :2] = 0
+        parameters[:, 2] = torch.linspace(*FIRST_LOG_SCALES, self.num_components, device=bias.device)
+        return True
 
     def network_input(self, x: Tensor) -> Tensor:
         return x
