@@ -1,5 +1,7 @@
 """Pitch of notes whose latents change to those of another note halfway, by the pitch tracker of librosa.
 
+Also prints the likelihood of notes given their own latents and given those of another note.
+
 pip install librosa
 python benchmarks/pitch_swap.py --model outputs/wavevae-16khz --notes outputs/notes/held_out
 """
@@ -48,6 +50,11 @@ def pairs_of(files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, P
     return pairs
 
 
+def nll(model: Any, latents: Tensor, note: Tensor) -> float:
+    """Return the mean negative log-likelihood of a note (1, time) in nats per sample, given latents."""
+    return float(model.decoder.wavenet.nll(model.decoder.frames(latents[None]), note[None]).mean())
+
+
 def picture(targets: np.ndarray, measured: np.ndarray) -> Figure:
     """Plot the measured pitch over the pitch of the note whose latents it has."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
@@ -75,12 +82,17 @@ def main() -> None:
     rate, frames = model.sampling_rate, round(arguments.seconds * model.sampling_rate / model.hop_length)
     half = frames * model.hop_length
     pairs = pairs_of(sorted(arguments.notes.rglob("*.*")), arguments.pairs, arguments.seed)
+    likelihoods: list[tuple[float, float]] = []  # given the latents of the note, and of the other one
     rows: dict[str, list[tuple[float, float]]] = {"first half": [], "after the change": [], "note itself": []}
     for index, pair in enumerate(pairs):
         notes = [resample(*read_audio(path), rate)[:, :half] for path in pair]
         latents = torch.stack([model.encode(note[None]).latent_dist.mode()[0, :, :frames] for note in notes])
         sound = model.decode(torch.cat(latents.unbind(), dim=-1)[None]).sample[0, 0]
         first, second = (named_pitch(path) for path in pair)
+        likelihoods += [
+            (nll(model, own, note), nll(model, other, note))
+            for own, other, note in zip(latents, latents.flip(0), notes, strict=True)
+        ]
         rows["first half"].append((first, pitch(sound[:half], rate)))
         rows["after the change"].append((second, pitch(sound[half:], rate)))
         rows["note itself"].append((second, pitch(notes[1][0], rate)))
@@ -93,6 +105,10 @@ def main() -> None:
         octaves = np.abs(distance - 12 * np.round(distance / 12))
         cells.append([name, *(f"{np.mean(values < 0.5):.0%}" for values in (distance, octaves))])
     print(table([f"{len(pairs)} pairs of held-out notes", "within half a semitone", "or in another octave"], cells))
+    own, other = np.mean(likelihoods, axis=0)
+    print(
+        f"\nnegative log-likelihood (nats a sample): {own:.3f} given the latents of a note, {other:.3f} of the other"
+    )
     if arguments.output_dir is not None:
         picture(*np.array(rows["after the change"]).T).savefig(arguments.output_dir / "pitch_swap.png", dpi=110)
 

@@ -1,6 +1,6 @@
 """A WaveVAE without and with guards against posterior collapse.
 
-python benchmarks/wavenet_collapse.py --notes outputs/notes --steps 400
+python benchmarks/wavenet_collapse.py --notes outputs/notes --steps 1200
 """
 
 import argparse
@@ -15,15 +15,21 @@ from training_runs import REPO, WAVENET, train
 from hf_audio_vae.evaluation.reports import table
 
 
-def variants(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the changes to the recipe of each run; the recipe itself has all guards."""
-    no_free_bits = {"weights": recipe["weights"] | {"kl": recipe["weights"]["kl"]["weight"]}}
+def variants(recipe: dict[str, Any], steps: int) -> dict[str, dict[str, Any]]:
+    """Return the changes to the recipe of each run; the last run has all guards of the recipe, with a shorter ramp."""
+    kl = recipe["weights"]["kl"]
+    full = kl["weight"]["weight"]
+    late = kl["weight"] | {"start_step": steps // 6, "steps": steps // 3}
     whole_past = {"model": recipe["model"] | {"past_dropout": 0.0}}
+
+    def weighted(weight: object) -> dict[str, Any]:
+        return {"weights": recipe["weights"] | {"kl": weight}}
+
     return {
-        "no guards": no_free_bits | whole_past,
-        "hidden past": no_free_bits,
-        "free bits": whole_past,
-        "hidden past and free bits": {},
+        "no guards": weighted(full) | whole_past,
+        "hidden past": weighted(full),
+        "late KL and free bits": weighted(kl | {"weight": late}) | whole_past,
+        "all guards": weighted(kl | {"weight": late}),
     }
 
 
@@ -31,7 +37,7 @@ def main() -> None:
     """Train all variants and print the table, then the last warning of each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notes", type=Path, required=True, help="folder with the sound `train` and `held_out`")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--only", nargs="+", help="names of runs; default all")
     parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/wavenet_collapse")
     arguments = parser.parse_args()
@@ -41,7 +47,7 @@ def main() -> None:
         for name, split in {"dataset_name": "train", "validation_dataset_name": "held_out"}.items()
     }
     rows, warnings = [], []
-    for name, changes in variants(recipe).items():
+    for name, changes in variants(recipe, arguments.steps).items():
         if arguments.only and name not in arguments.only:
             continue
         folder = arguments.output_dir / re.sub(r"\W+", "_", f"{name} {arguments.steps}")
