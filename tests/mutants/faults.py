@@ -666,13 +666,13 @@ TRAINING = (
     ),
     Fault(
         "training/autoencoder/objective.py",
-        "(step - self.adversary.start_step) % self.adversary",
-        "step % self.adversary",
+        "passed = step - self.start_step - self.warmup_discriminator_steps",
+        "passed = step",
     ),
     Fault(
         "training/autoencoder/objective.py",
-        "or step < self.adversary.start_step:",
-        "or step <= self.adversary.start_step:",
+        "return step >= self.start_step",
+        "return step > self.start_step",
     ),
     Fault(
         "training/autoencoder/steps.py",

@@ -1,7 +1,7 @@
 """The common interface of all families. Other code calls these methods and never checks the class of a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -195,10 +195,14 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
             ValueError: `tile_frames` is less than 1, or the model normalises over time.
         """
         check_tile_frames(tile_frames)
-        for module in (*self.modules(), *self.networks):
+        for module in self.spanned_modules():
             if (input_span := getattr(module, "input_span", None)) is not None:
                 input_span(0, 1)  # raises an error if every output depends on the whole signal
         self.coder = self.coder.with_layers(ChunkedCoder(self._tiles(tile_frames)))
+
+    def spanned_modules(self) -> Iterable[nn.Module]:
+        """Return modules that include all with an `input_span`."""
+        return self.modules()
 
     def disable_tiling(self) -> None:
         """Encode and decode whole signals."""

@@ -28,7 +28,11 @@ def test_the_blocks_are_those_of_the_pretrained_models(tmp_path: Path) -> None:
     assert torch.equal(model.decoder(ids).logits, AutoModelForCausalLM.from_pretrained(decoder)(ids).logits)
     assert (model.latent_channels, model.config.conditioning) == (3, "prefix")
     model.save_pretrained(tmp_path / "vae")
-    assert torch.equal(TokenVAE.from_pretrained(tmp_path / "vae")(ids).logits, model(ids).logits)
+    loaded = TokenVAE.from_pretrained(tmp_path / "vae")
+    state = model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in loaded.state_dict().items())
+    # Loaded weights lie at other addresses, and some processors then sum in another order.
+    torch.testing.assert_close(loaded(ids).logits, model(ids).logits)
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """`HiggsAudioV2TokenizerModel` of transformers (Boson AI, 2025)."""
 
-import importlib
 from typing import Any
 
 from torch import Tensor
@@ -19,13 +18,15 @@ class OriginalClass:
 
     def __get__(self, instance: object, owner: type) -> Any:
         try:
-            importlib.import_module("torchaudio.functional")
+            import torchaudio.functional  # noqa: F401
         except (ImportError, OSError, RuntimeError) as error:
             raise ModuleNotFoundError(
                 f"a {NAME} needs torchaudio, which cannot be imported ({on_one_line(error)}); install the version of "
                 f"this torch: pip install torchaudio"
             ) from error
-        return getattr(importlib.import_module("transformers"), NAME)
+        from transformers import HiggsAudioV2TokenizerModel
+
+        return HiggsAudioV2TokenizerModel
 
 
 class HiggsEncoder(XcodecEncoder):
@@ -41,7 +42,9 @@ class HiggsEncoder(XcodecEncoder):
     def semantic_waveform(self, x: Tensor) -> Tensor:
         """As `XcodecEncoder`."""
         if self.rates[0] != self.rates[1]:
-            x = importlib.import_module("torchaudio.functional").resample(x, *self.rates)
+            from torchaudio.functional import resample
+
+            x = resample(x, *self.rates)
         return super().semantic_waveform(x)
 
 

@@ -3,7 +3,7 @@
 import copy
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -214,6 +214,10 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
             f"{self.family_name()} has no streaming form, since its layers keep no state between pieces; encode or "
             f"decode the signal as a whole."
         )
+
+    def spanned_modules(self) -> Iterable[nn.Module]:
+        """Return encoder and decoder, which are not registered."""
+        return self.networks
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the blocks of the original in the backward pass."""
