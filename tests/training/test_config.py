@@ -259,6 +259,25 @@ def test_an_option_without_effect_is_named_with_its_reason(tmp_path: Path, argum
         parse(recipe, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"adversarial.start_step": 8},
+            "`adversarial.start_step` defers to step 8, .* 8 steps.* are never used; lower",
+        ),
+        ({"adversarial.warmup_discriminator_steps": 6}, "`adversarial.warmup.* defers to step 8,.* trains against"),
+        ({"decoder_only_from_step": 8}, "`decoder_only_from_step` defers to step 8, .* is never frozen"),
+    ],
+)
+def test_a_stage_that_the_run_does_not_reach_is_refused(tmp_path: Path, arguments: dict, message: str) -> None:
+    recipe = write_recipe(tmp_path, **GAME)  # 8 steps; the discriminators start in step 2
+    options = [text for name, step in arguments.items() for text in (f"--{name}", str(step))]
+    with pytest.raises(ValueError, match=message):
+        parse(recipe, *options)
+    parse(recipe, options[0], str(int(options[1]) - 1))
+
+
 def test_a_recipe_file_may_have_options_that_the_command_line_overrides(tmp_path: Path) -> None:
     config = parse(
         write_recipe(tmp_path, lr_warmup_steps=3, lr_scheduler="constant"), "--pretrained_model_name_or_path=x"

@@ -131,6 +131,7 @@ def test_the_discriminators_lie_beside_the_model_and_a_fine_tune_starts_from_the
     assert equal(load_discriminators(out / "checkpoint-8").state_dict(), trained)
     source = ("--pretrained_model_name_or_path", str(out), "--adversarial.pretrained_model_name_or_path", str(out))
     standing = ("--adversarial.learning_rate", "1e-30", "--max_train_steps", "2", "--checkpointing_steps", "2")
+    source = (*source, "--adversarial.start_step", "0")
     tuned = run(command(recipe, tmp_path, *source, *standing))
     assert tuned.returncode == 0, tuned.stderr
     assert equal(trained_weights(tmp_path, 2, "discriminator"), trained)

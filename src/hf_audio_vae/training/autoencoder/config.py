@@ -64,13 +64,24 @@ class AutoencoderTrainingConfig(TrainingConfig):
         return self
 
     @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
-        if self.adversarial and self.adversarial.warmup_discriminator_steps >= self.max_train_steps:
-            raise ValueError(
-                f"`adversarial.warmup_discriminator_steps` is {self.adversarial.warmup_discriminator_steps}, so the "
-                f"model would never train in {self.max_train_steps} steps; lower it, or raise `max_train_steps`"
+    def _stages_begin(self) -> Self:
+        """Refuse a stage of the training that the run does not reach."""
+        self._check_begins("decoder_only_from_step", self.decoder_only_from_step, "the encoder is never frozen")
+        if game := self.adversarial:
+            self._check_begins("adversarial.start_step", game.start_step, "the discriminators are never used")
+            self._check_begins(
+                "adversarial.warmup_discriminator_steps",
+                game.start_step + game.warmup_discriminator_steps,
+                "the model never trains against the discriminators",
             )
         return self
+
+    def _check_begins(self, option: str, step: int | None, consequence: str) -> None:
+        if step is not None and step >= self.max_train_steps:
+            raise ValueError(
+                f"`{option}` defers to step {step}, but the run has {self.max_train_steps} steps, so that "
+                f"{consequence}; lower it, or raise `max_train_steps`"
+            )
 
     @model_validator(mode="after")
     def _check_precision(self) -> Self:
