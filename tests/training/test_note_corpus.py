@@ -10,16 +10,19 @@ RATE = notes.RENDERING_RATE
 
 
 class SineSynth:
-    """Plays sines, at the pitch and velocity of `noteon`, in stereo, until the note is released."""
+    """Plays sines, at the pitch and velocity of `noteon`, in stereo, until the note is released, up to a pitch."""
 
     def __init__(self) -> None:
         self.programs: list[int] = []
         self.amplitude = self.frequency = 0.0
+        self.highest = 127
 
     def program_select(self, channel: int, soundfont: int, bank: int, program: int) -> None:
         self.programs.append(program)
 
     def noteon(self, channel: int, pitch: int, velocity: int) -> None:
+        if pitch > self.highest:
+            return
         self.frequency, self.amplitude = 440 * 2 ** ((pitch - 69) / 12), velocity / 128
 
     def noteoff(self, channel: int, pitch: int) -> None:
@@ -66,10 +69,32 @@ def test_notes_have_the_pitch_and_velocity_of_their_names_and_pitches_are_held_o
     assert sorted(name[:5] for name in pitches["held_out"]) == ["flute"] * 2 + ["organ"] * 2
 
 
+def test_notes_that_do_not_sound_are_left_out_and_named(
+    synth: SineSynth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synth.highest = 66
+    out = tmp_path / "notes"
+    options = "--soundfont x.sf2 --instruments [flute] --lowest_pitch 60 --highest_pitch 67 --velocities [64,127]"
+    notes.main([*options.split(), "--output_dir", str(out)])
+    files = {split: sorted((out / split).rglob("*.flac")) for split in ("train", "held_out")}
+    assert max(path.stem for path in [*files["train"], *files["held_out"]]) == "flute-066-127"
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{len(files['train'])} notes to train on, {len(files['held_out'])} held out; ")
+    assert "2 left out, which the SoundFont does not sound: flute-067-064, flute-067-127" in printed
+    synth.highest = 59
+    with pytest.raises(ValueError, match="x.sf2 is silent for all 16 notes"):
+        notes.main([*options.split(), "--output_dir", str(tmp_path / "silent")])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ("--instruments [kazoo]", "`instruments` has .'kazoo'.; use organ, violin"),
+        ("--instruments [flute,organ,flute]", "`instruments` has .'flute'. more than once; give each once"),
+        ("--velocities [64,64]", "`velocities` has .64. more than once"),
+        ("--instruments []", "`instruments` is empty; give at least one"),
+        ("--velocities []", "`velocities` is empty"),
+        ("--held_out_share 0.99", "`held_out_share` is 0.99, which holds out all of the 37 pitches; lower it"),
         ("--velocities [64,128]", "`velocities` has 128; use 1 to 127"),
         ("--lowest_pitch 60 --highest_pitch 60", "60 to 60 has fewer than 2 pitches"),
     ],
@@ -82,6 +107,8 @@ def test_notes_that_cannot_be_played_are_refused(synth: SineSynth, tmp_path: Pat
 
 def test_a_file_that_is_not_a_soundfont_is_named(tmp_path: Path) -> None:
     pytest.importorskip("tinysoundfont")
+    with pytest.raises(ValueError, match="x.sf2 does not exist"):
+        notes.main(["--soundfont", str(tmp_path / "x.sf2"), "--output_dir", str(tmp_path / "notes")])
     (tmp_path / "x.sf2").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match="x.sf2 is not a SoundFont"):
         notes.main(["--soundfont", str(tmp_path / "x.sf2"), "--output_dir", str(tmp_path / "notes")])

@@ -8,6 +8,7 @@ python training/corpora/notes.py --soundfont FluidR3_GM.sf2 --output_dir outputs
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.script import main_or_exit
 from hf_audio_vae.training.sections import Section, Size
 
+MAX_NAMES = 5  # in a message
 RENDERING_RATE = 48000  # Hz; the synthesiser does not filter what it resamples
 # Instruments of General MIDI that hold their pitch: name of the folder -> program.
 INSTRUMENTS = {"organ": 19, "violin": 40, "cello": 42, "trumpet": 56, "horn": 60, "saxophone": 65, "oboe": 68}
@@ -45,9 +47,21 @@ class NoteCorpusConfig(Section):
     held_out_share: float = Field(0.1, gt=0, lt=1, description="share of the pitches of each instrument to hold out")
     seed: int = Field(0, description="seed of the choice of pitches to hold out")
 
+    @property
+    def pitches(self) -> range:
+        """Pitches of every instrument."""
+        return range(self.lowest_pitch, self.highest_pitch + 1)
+
+    @property
+    def num_held_out(self) -> int:
+        """Number of pitches of every instrument to hold out."""
+        return max(1, round(self.held_out_share * len(self.pitches)))
+
 
 def synthesiser(soundfont: Path) -> tuple[Any, int]:
     """Return the synthesiser and the number of its SoundFont."""
+    if not soundfont.exists():
+        raise ValueError(f"{soundfont} does not exist; name a SoundFont (.sf2) with `--soundfont`.")
     try:
         import tinysoundfont
     except ImportError as error:
@@ -74,36 +88,81 @@ def _samples(synth: Any, count: int) -> np.ndarray:
     return np.frombuffer(bytes(synth.generate(count)), dtype=np.float32).reshape(-1, 2)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Play all notes and write them."""
-    config = parse_config(NoteCorpusConfig, argv)
+def check(config: NoteCorpusConfig) -> None:
+    """Raise `ValueError` if the options name no notes, or no notes to train on."""
+    for option, values in (("instruments", config.instruments), ("velocities", config.velocities)):
+        if not values:
+            raise ValueError(f"`{option}` is empty; give at least one.")
+        if repeated := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"`{option}` has {repeated} more than once; give each once.")
     if unknown := sorted(set(config.instruments) - set(INSTRUMENTS)):
         raise ValueError(f"`instruments` has {unknown}; use {', '.join(INSTRUMENTS)}.")
     if max(config.velocities) > 127:
         raise ValueError(f"`velocities` has {max(config.velocities)}; use 1 to 127.")
-    pitches = range(config.lowest_pitch, config.highest_pitch + 1)
+    pitches = config.pitches
     if len(pitches) < 2:
         raise ValueError(f"{config.lowest_pitch} to {config.highest_pitch} has fewer than 2 pitches to split.")
+    if config.num_held_out >= len(pitches):
+        raise ValueError(
+            f"`held_out_share` is {config.held_out_share:g}, which holds out all of the {len(pitches)} pitches; lower "
+            f"it, or give more pitches."
+        )
     if config.output_dir.exists():
         raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")
+
+
+def write_notes(synth: Any, instrument: str, config: NoteCorpusConfig) -> tuple[Counter[str], list[str]]:
+    """Write the notes of an instrument.
+
+    Returns:
+        `tuple`: The number of files of each split, and the names of the notes that the SoundFont does not sound.
+    """
+    chosen = random.Random(f"{config.seed} {instrument}")
+    held_out = set(chosen.sample(config.pitches, config.num_held_out))
+    counts: Counter[str] = Counter()
+    silent = []
+    for pitch in config.pitches:
+        split = "held_out" if pitch in held_out else "train"
+        folder = config.output_dir / split / instrument
+        for velocity in config.velocities:
+            name = f"{instrument}-{pitch:03d}-{velocity:03d}"
+            note = play(synth, pitch, velocity, config.seconds)
+            if not bool(note.any()):
+                silent.append(name)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            resampled = resample(note, RENDERING_RATE, config.sampling_rate)
+            write_audio(folder / f"{name}.flac", resampled, config.sampling_rate)
+            counts[split] += 1
+    return counts, silent
+
+
+def main(argv: Sequence[str]) -> None:
+    """Play all notes and write them."""
+    config = parse_config(NoteCorpusConfig, argv)
+    check(config)
     synth, soundfont = synthesiser(config.soundfont)
-    counts = {"train": 0, "held_out": 0}
+    counts: Counter[str] = Counter()
+    silent: list[str] = []
     for instrument in config.instruments:
         synth.program_select(0, soundfont, 0, INSTRUMENTS[instrument])
-        chosen = random.Random(f"{config.seed} {instrument}")
-        held_out = set(chosen.sample(pitches, max(1, round(config.held_out_share * len(pitches)))))
-        for pitch in pitches:
-            split = "held_out" if pitch in held_out else "train"
-            folder = config.output_dir / split / instrument
-            folder.mkdir(parents=True, exist_ok=True)
-            for velocity in config.velocities:
-                note = resample(play(synth, pitch, velocity, config.seconds), RENDERING_RATE, config.sampling_rate)
-                write_audio(folder / f"{instrument}-{pitch:03d}-{velocity:03d}.flac", note, config.sampling_rate)
-                counts[split] += 1
-    minutes = sum(counts.values()) * config.seconds / 60
+        written, unheard = write_notes(synth, instrument, config)
+        counts += written
+        silent += unheard
+    if not counts:
+        raise ValueError(
+            f"{config.soundfont} is silent for all {len(silent)} notes; give other pitches or velocities."
+        )
+    minutes = counts.total() * config.seconds / 60
+    left_out = f"; {len(silent)} left out, which the SoundFont does not sound: {_some(silent)}" if silent else ""
     print(
-        f"{counts['train']} notes to train on, {counts['held_out']} held out; {minutes:.1f} min in {config.output_dir}"
+        f"{counts['train']} notes to train on, {counts['held_out']} held out; {minutes:.1f} min in "
+        f"{config.output_dir}{left_out}"
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 
 
 if __name__ == "__main__":

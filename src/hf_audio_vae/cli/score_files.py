@@ -65,6 +65,8 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> None
 
 def rendered(midi: Path, soundfont: Path) -> Tensor:
     """Return the sound of a MIDI file, (2, time) at 44.1 kHz; raises `ValueError` if a file cannot be used."""
+    if not soundfont.exists():
+        raise ValueError(f"{soundfont} does not exist; name a SoundFont (.sf2) with --soundfont.")
     try:
         import tinysoundfont
     except ImportError as error:
