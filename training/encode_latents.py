@@ -49,7 +49,7 @@ def load_model(config: EncodingConfig, device: torch.device) -> AutoencoderModel
 
 def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecord:
     """Return the record of the data set before encoding; raises `ValueError` if a row would have no frame."""
-    units_of("max_row_seconds", config.max_row_seconds, model.frame_rate, "frame")
+    units_of("max_row_seconds", config.max_row_seconds, model.frame_rate, "frame", at_most=True)
     settings = {"weights": model_fingerprint(model), "source": config.source(), **config.location()}
     return record_for(
         model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}

@@ -69,6 +69,31 @@ def test_notes_have_the_pitch_and_velocity_of_their_names_and_pitches_are_held_o
     assert sorted(name[:5] for name in pitches["held_out"]) == ["flute"] * 2 + ["organ"] * 2
 
 
+class FadingSynth(SineSynth):
+    """Plays constants; a note that is cut off goes on for 10 ms."""
+
+    fade = 0
+
+    def noteoff(self, channel: int, pitch: int) -> None:
+        """The release is longer than the file."""
+
+    def sounds_off(self) -> None:
+        self.fade, self.last, self.amplitude = RATE // 100, self.amplitude, 0.0
+
+    def generate(self, count: int) -> bytes:
+        wave = np.full((count, 2), self.amplitude, dtype=np.float32)
+        if self.fade:
+            wave[: self.fade] += self.last
+            self.fade = max(self.fade - count, 0)
+        return wave.tobytes()
+
+
+def test_a_note_has_nothing_of_the_note_before() -> None:
+    synth = FadingSynth()
+    assert bool((notes.play(synth, 60, 64, 0.1) == 0.5).all())
+    assert bool((notes.play(synth, 60, 32, 0.1) == 0.25).all())
+
+
 def test_notes_that_do_not_sound_are_left_out_and_named(
     synth: SineSynth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,8 @@ from hf_audio_vae.training.sections import Section, Size
 
 MAX_NAMES = 5  # in a message
 RENDERING_RATE = 48000  # Hz; the synthesiser does not filter what it resamples
+FADE = RENDERING_RATE // 20  # samples; a note that is cut off fades within 10 ms, if need be in the next note
+LEAST = 2**-16  # half of the step of 16 bits; a file of smaller samples has only zeros
 # Instruments of General MIDI that hold their pitch: name of the folder -> program.
 INSTRUMENTS = {"organ": 19, "violin": 40, "cello": 42, "trumpet": 56, "horn": 60, "saxophone": 65, "oboe": 68}
 INSTRUMENTS |= {"clarinet": 71, "flute": 73, "piano": 0, "vibraphone": 11, "guitar": 24}
@@ -81,6 +83,7 @@ def play(synth: Any, pitch: int, velocity: int, seconds: float) -> Tensor:
     synth.noteoff(0, pitch)
     pieces.append(_samples(synth, round(seconds * RENDERING_RATE) - held))
     synth.sounds_off()
+    _samples(synth, FADE)
     return torch.from_numpy(np.concatenate(pieces)).mean(dim=1)[None]  # (time, 2) -> (1, time)
 
 
@@ -126,13 +129,12 @@ def write_notes(synth: Any, instrument: str, config: NoteCorpusConfig) -> tuple[
         folder = config.output_dir / split / instrument
         for velocity in config.velocities:
             name = f"{instrument}-{pitch:03d}-{velocity:03d}"
-            note = play(synth, pitch, velocity, config.seconds)
-            if not bool(note.any()):
+            note = resample(play(synth, pitch, velocity, config.seconds), RENDERING_RATE, config.sampling_rate)
+            if float(note.abs().max()) < LEAST:
                 silent.append(name)
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            resampled = resample(note, RENDERING_RATE, config.sampling_rate)
-            write_audio(folder / f"{name}.flac", resampled, config.sampling_rate)
+            write_audio(folder / f"{name}.flac", note, config.sampling_rate)
             counts[split] += 1
     return counts, silent
 
