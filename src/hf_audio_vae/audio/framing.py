@@ -10,7 +10,7 @@ def frame_count(time: int, hop_length: int) -> int:
     return (time + hop_length - 1) // hop_length  # not -(-a // b): ONNX rounds towards zero
 
 
-def units_of(option: str, seconds: float, rate: float, unit: str = "sample") -> int:
+def units_of(option: str, seconds: float, rate: float, unit: str = "sample", *, at_most: bool = False) -> int:
     """Return the samples, or other units, of a duration that a user gives.
 
     Args:
@@ -18,6 +18,7 @@ def units_of(option: str, seconds: float, rate: float, unit: str = "sample") -> 
         seconds (`float`): Its value.
         rate (`float`): Units per second.
         unit (`str`): What is counted.
+        at_most (`bool`): The duration is a maximum: a part of a unit is left out, not rounded.
 
     Raises:
         ValueError: The duration is less than one unit, or not finite.
@@ -27,15 +28,18 @@ def units_of(option: str, seconds: float, rate: float, unit: str = "sample") -> 
         Traceback (most recent call last):
         ...
         ValueError: `max_seconds` is 1e-09, less than one sample at 16000 Hz; give 6.25e-05 or more.
+        >>> units_of("seconds", 0.19, 10, "frame"), units_of("seconds", 0.19, 10, "frame", at_most=True)
+        (2, 1)
     """
     count = seconds * rate
     if not math.isfinite(count):
         raise ValueError(f"`{option}` is {seconds:g}, too long; give a number of seconds such as 30.")
-    if round(count) < 1:
+    units = math.floor(round(count, 6)) if at_most else round(count)  # 0.3 s at 10 Hz are 3 units, not 2.9999
+    if units < 1:
         raise ValueError(
             f"`{option}` is {seconds:g}, less than one {unit} at {rate:g} Hz; give {1 / rate:.3g} or more."
         )
-    return round(count)
+    return units
 
 
 def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:

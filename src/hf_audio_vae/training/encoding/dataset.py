@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_audio_vae.audio.downmix import noticing_cancellation
+from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.audio.io import AudioDecodeError, AudioReader
 from hf_audio_vae.audio.resampling import resampled_length
 from hf_audio_vae.data.clips import EncodedItem, is_url, open_item, read_checked_crop
@@ -166,7 +167,8 @@ def _encode_rows(encoder: RowEncoder, example: Mapping[str, Any], item: Item, re
         AudioDecodeError: The item, or the rest of it, cannot be decoded or encoded.
         OSError: The item is behind a URL and cannot be opened.
     """
-    row_frames = max(round(record.max_row_seconds * encoder.sampling_rate / encoder.hop_length), 1)
+    frame_rate = encoder.sampling_rate / encoder.hop_length
+    row_frames = units_of("max_row_seconds", record.max_row_seconds, frame_rate, "frame", at_most=True)
     audio_format = {"sampling_rate": encoder.sampling_rate, "audio_channels": encoder.audio_channels}
     with (
         _opened(example["audio"]) as opened,
