@@ -60,6 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     if holds_tokens(arguments.model):
         model: AutoencoderModel | CodeLatents = load_latent_coder(arguments)
     else:
+        if arguments.autoencoder is not None:
+            raise ValueError(
+                f"{arguments.model} is no TokenVAE, and its sound is encoded by itself; leave out --autoencoder."
+            )
         model = load_coder(arguments.model, arguments, decodes=False)
     health = health_of(model)
     if arguments.output_dir:
