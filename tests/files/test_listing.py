@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_audio_vae.files import listing_checksum
+from hf_audio_vae.files import listing_checksum, same_listing
 
 
 @pytest.fixture
@@ -44,3 +44,15 @@ def test_content_is_not_read(folder: Path) -> None:
     checksum = listing_checksum(str(folder))
     (folder / "1.wav").write_text("other")  # as long as before
     assert listing_checksum(str(folder)) == checksum
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "a/list.jsonl", "LIST.TSV.gz", "metadata.parquet"])
+def test_the_order_of_a_table_counts(folder: Path, name: str) -> None:
+    before = listing_checksum(str(folder))
+    (folder / name).write_text("1.wav\n2.wav\n")
+    checksum = listing_checksum(str(folder))
+    (folder / name).write_text("2.wav\n1.wav\n")
+    reordered = listing_checksum(str(folder))
+    assert not same_listing(checksum, reordered)
+    assert same_listing(checksum.split("-")[0], reordered), "an earlier version had no part for tables"
+    assert not same_listing(before, checksum)

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_audio_vae.data import CropBatch, StreamLoader
+from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.losses import TargetRate
 from hf_audio_vae.training import loop
 from hf_audio_vae.training.loop import fit
@@ -49,6 +50,21 @@ def test_a_data_set_may_move_but_not_be_another(
     moved.recipe["dataset_name"] = "a"
     with caplog.at_level(logging.WARNING):
         moved.resume(checkpoint)
+    assert f"the files of `dataset_name` have changed since {checkpoint}" in caplog.text
+
+
+def test_a_reordered_table_of_the_data_is_told(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "metadata.csv").write_text("file_name\n1.wav\n2.wav\n")
+    run = start(folder, tmp_path / "out")
+    run.recipe, run.contents = {"dataset_name": str(data)}, {"dataset_name": listing_checksum(str(data))}
+    checkpoint = run.save_checkpoint()
+    (data / "metadata.csv").write_text("file_name\n2.wav\n1.wav\n")
+    resumed = start(folder, tmp_path / "out")
+    resumed.recipe, resumed.contents = run.recipe, {"dataset_name": listing_checksum(str(data))}
+    with caplog.at_level(logging.WARNING):
+        resumed.resume(checkpoint)
     assert f"the files of `dataset_name` have changed since {checkpoint}" in caplog.text
 
 

@@ -1,5 +1,5 @@
 from hf_audio_vae.files.folders import check_folder_writable, check_no_file, filling, make_folder, settle
-from hf_audio_vae.files.listing import listing_checksum
+from hf_audio_vae.files.listing import listing_checksum, same_listing
 from hf_audio_vae.files.locking import exclusive
 from hf_audio_vae.files.manifest import check_manifest, write_manifest
 from hf_audio_vae.files.regular import check_regular_file, check_regular_folder
@@ -16,6 +16,7 @@ __all__ = [
     "filling",
     "make_folder",
     "replacing",
+    "same_listing",
     "settle",
     "as_write_error",
     "write_manifest",

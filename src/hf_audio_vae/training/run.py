@@ -9,6 +9,7 @@ from accelerate.logging import get_logger
 from torch import nn
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
+from hf_audio_vae.files import same_listing
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
@@ -147,7 +148,8 @@ class Run:
 
     def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
         """Compare the recipe with the checkpoint's. A data set may have moved, and options may have been added."""
-        moved = {name for name, content in self.contents.items() if contents.get(name) == content}
+        shared = self.contents.keys() & contents.keys()
+        moved = {name for name in shared if same_listing(self.contents[name], contents[name])}
         changed = sorted(
             name
             for name, value in self.recipe.items()
@@ -160,7 +162,7 @@ class Run:
             )
         if changed:
             logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")
-        for name in sorted(contents.keys() & self.contents.keys() - moved - set(changed)):
+        for name in sorted(shared - moved - set(changed)):
             logger.warning(f"the files of `{name}` have changed since {checkpoint}; the run uses the new files")
 
     def _write(self, folder: Path) -> None:
