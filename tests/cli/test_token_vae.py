@@ -119,3 +119,25 @@ def test_scores_are_written_and_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "a language model of scores and does not accept --seconds" in capsys.readouterr().err
     assert main(["generate", str(tmp_path / "vae"), "--init_audio", str(DRUM), *options, "--overwrite"]) == 2
     assert "drum_snare_hard.flac is not a score that can be read" in capsys.readouterr().err
+
+
+def test_what_is_read_of_a_score_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("miditok")
+    tokenizer = ScoreTokenizer()
+    tokens = score_tokens(tokenizer)
+    tiny_token_vae(vocab_size=tokens.vocab_size).save_pretrained(tmp_path / "vae")
+    save_tokens(tmp_path / "vae", tokens, CodesInfo("corpus", tokenizer.fingerprint, (), (1.0,), 13))
+    tokenizer.save(tmp_path / "vae")
+    options = ["--init_audio", str(tmp_path / "given.mid"), "--output_dir", str(tmp_path / "out"), "--overwrite"]
+    score = tune([60, 20, 64, 65, 67])  # the second is too low, the last beyond the codes
+    score.tracks.append(tune([70, 72]).tracks[0])
+    (tmp_path / "given.mid").write_bytes(score.dumps_midi())
+    assert main(["generate", str(tmp_path / "vae"), *options]) == 0
+    expected = (
+        "given.mid: 3 of 7 notes, 1 of 2 tracks and 4 of 5 beats are used; the model reads 13 codes of the first"
+    )
+    assert expected in capsys.readouterr().err
+    for pitches in ([], [20, 21]):
+        (tmp_path / "given.mid").write_bytes(tune(pitches).dumps_midi())
+        assert main(["generate", str(tmp_path / "vae"), *options]) == 2
+        assert f"given.mid has {len(pitches)} notes, none of which the model can read" in capsys.readouterr().err

@@ -1,7 +1,10 @@
 """The `generate` command for language models of scores: MIDI files, and their sound with a SoundFont."""
 
 import argparse
+import math
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +38,11 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> None
     )
     prior = Prior.from_pretrained(arguments.model)
     tokenizer: Any = prior.score_tokenizer
-
-    def read_codes(path: Path) -> Tensor:
-        try:
-            return tokenizer.encode(path)[None]
-        except (RuntimeError, OSError, ValueError) as error:
-            raise ValueError(f"{path} is not a score that can be read: {' '.join(str(error).split())}") from error
-
     codes = generate_codes(
         prior,
         arguments.num_codes or prior.info.segment_units,
         batch_size=len(names),
-        latents=given_latents(arguments, prior, read_codes),
+        latents=given_latents(arguments, prior, partial(read_codes, prior)),
         sampling=sampling_of(arguments),
         generator=torch.Generator().manual_seed(arguments.seed),
     )
@@ -61,6 +57,41 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> None
             waveform = rendered(midi, arguments.soundfont)
             write_audio(target, waveform, SAMPLING_RATE)
             print(f"{printable(target)}: {waveform.shape[-1] / SAMPLING_RATE:.3f} s at {SAMPLING_RATE} Hz")
+
+
+def read_codes(prior: Prior, path: Path) -> Tensor:
+    """Return the codes of a score, (1, 1, length), at most as many as the model reads; print what they leave out.
+
+    Raises:
+        ValueError: The score cannot be read, or none of its notes has codes.
+    """
+    import symusic  # comes with miditok
+
+    tokenizer: Any = prior.score_tokenizer
+    try:
+        score: Any = symusic.Score(path)
+        codes = tokenizer.encode(score)[:, : prior.info.segment_units]
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a score that can be read: {' '.join(str(error).split())}") from error
+    used = tokenizer.decode(codes) if codes.shape[1] else None
+    if used is None or not used.note_num():
+        raise ValueError(
+            f"{path} has {score.note_num()} notes, none of which the model can read; name a score whose first track "
+            f"has notes in the pitch range of the tokenizer."
+        )
+    notes = f"{used.note_num()} of {score.note_num()} notes"
+    tracks = f"{len(used.tracks)} of {len(score.tracks)} tracks"
+    beats = f"{_beats(used)} of {_beats(score)} beats"
+    print(
+        f"{printable(path)}: {notes}, {tracks} and {beats} are used; the model reads {prior.info.segment_units} codes "
+        f"of the first track",
+        file=sys.stderr,
+    )
+    return codes[None]
+
+
+def _beats(score: Any) -> int:
+    return math.ceil(score.end() / score.tpq)
 
 
 def rendered(midi: Path, soundfont: Path) -> Tensor:
