@@ -141,6 +141,23 @@ def test_existing_sounds_are_replaced_only_if_it_is_asked_for(
     assert "00-generated.wav is an input and would be replaced" in capsys.readouterr().err
 
 
+def test_older_sounds_that_are_not_replaced_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "00-mine.txt").touch()
+    (tmp_path / "00-tune.mid").touch()
+    assert generate(folder, tmp_path, "--seconds", "0.5", "--num_waveforms", "2") == 0
+    line = f"{tmp_path} also has 1 older file(s) that were not replaced: 00-tune.mid\n"
+    assert line in capsys.readouterr().err
+    assert generate(folder, tmp_path, "--seconds", "0.5", "--overwrite") == 0
+    assert (
+        "also has 2 older file(s) that were not replaced: 00-tune.mid, 01-generated.wav\n" in capsys.readouterr().err
+    )
+    (tmp_path / "00-tune.mid").unlink()
+    assert generate(folder, tmp_path, "--seconds", "0.5", "--num_waveforms", "2", "--overwrite") == 0
+    assert "older file" not in capsys.readouterr().err
+
+
 def test_class_names_that_are_no_file_names_stay_in_the_folder(tmp_path: Path) -> None:
     names = ("../escape", "a/b", "x" * 300, "tab\tname", "ドラム")
     latent_diffusion(class_names=names).save_pretrained(tmp_path / "model")

@@ -7,10 +7,12 @@ A language model of scores writes .mid files, and reads them as --init_audio.
 
 Writes a .wav file per sound, and generated.png with the spectrogram of the first sound of each class, below that of
 --beside if given. --init_audio varies an existing sound. With --mask, only the range from START to END is generated.
+Sounds of earlier calls that are not replaced stay in the folder and are named.
 """
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.code_sounds import sounds_of_codes
-from hf_audio_vae.cli.outputs import new_files, printable
+from hf_audio_vae.cli.outputs import new_files, older_files, printable
 from hf_audio_vae.cli.score_files import generate_scores
 from hf_audio_vae.cli.sound import read_for
 from hf_audio_vae.evaluation.plots import spectrogram_figure
@@ -32,6 +34,7 @@ MAX_SECONDS, MAX_SOUNDS = 7200, 1000
 PIPELINE_OPTIONS = ("prompt", "class_label", "num_inference_steps", "guidance_scale", "strength", "mask")
 LANGUAGE_MODEL_OPTIONS = ("autoencoder", "upsampler", "interpolate_to", "temperature", "top_k", "top_p")
 SCORE_OPTIONS = ("num_codes", "soundfont")
+OUTPUTS = r"\d{2,}-.+\.(wav|mid)|generated\.png"  # names of the files of this command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,13 +119,18 @@ def check(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check(arguments)
-    labels = arguments.class_label
-    names = [label for label in labels or ["generated"] for _ in range(arguments.num_waveforms)]
+    names = [label for label in arguments.class_label or ["generated"] for _ in range(arguments.num_waveforms)]
+    written = write_sounds(arguments, names)
+    if line := older_files(arguments.output_dir, OUTPUTS, written):
+        print(line, file=sys.stderr)
+
+
+def write_sounds(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """Generate and write the files of a call, and return them."""
     if holds_scores(arguments.model):
         unused = (*PIPELINE_OPTIONS, "beside", "autoencoder", "upsampler", "audio_end_in_s")
         refuse(arguments, unused, "a language model of scores")
-        generate_scores(arguments, names)
-        return
+        return generate_scores(arguments, names)
     refuse(arguments, SCORE_OPTIONS, "not a language model of scores")
     inputs = [path for path in (arguments.init_audio, arguments.interpolate_to, arguments.beside) if path]
     *targets, picture = new_files(
@@ -150,6 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
     with replacing(picture) as hidden:
         spectrogram_figure(shown, rate).savefig(hidden, dpi=120)
     print(f"spectrograms: {printable(picture)}")
+    return [*targets, picture]
 
 
 def sounds_of_pipeline(pipeline: AudioLatentDiffusionPipeline, arguments: argparse.Namespace) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from hf_audio_vae.files import check_folder_writable, replacing
 
 MAX_NAME = 255  # bytes
+MAX_NAMED = 8  # files in a message
 RECORD = ".hf-audio-vae.jsonl"
 
 
@@ -93,6 +95,22 @@ def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Se
         if os.path.lexists(target) and not overwrite:
             raise ValueError(f"{target} exists; name another --output_dir, or give --overwrite.")
     return targets
+
+
+def older_files(folder: Path, pattern: str, new: Collection[Path]) -> str | None:
+    """Return a line that names files of earlier calls which the new files did not replace; `None` if there are none.
+
+    Args:
+        folder (`Path`): Output folder.
+        pattern (`str`): Regular expression of the whole names that the command gives.
+        new (`Collection[Path]`): Files of this call.
+    """
+    names = {path.name for path in folder.iterdir() if re.fullmatch(pattern, path.name)}
+    older = sorted(names - {path.name for path in new})
+    if not older:
+        return None
+    shown = ", ".join(map(printable, older[:MAX_NAMED])) + (", ..." if len(older) > MAX_NAMED else "")
+    return f"{printable(folder)} also has {len(older)} older file(s) that were not replaced: {shown}"
 
 
 def fitting(stem: str, room: int) -> str:

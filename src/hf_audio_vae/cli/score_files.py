@@ -22,8 +22,8 @@ SAMPLING_RATE, TAIL_SECONDS = 44100, 1.0
 
 
 @torch.no_grad()
-def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> None:
-    """Write a .mid file for each name, and with --soundfont a .wav file.
+def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """Write a .mid file for each name, and with --soundfont a .wav file; return them.
 
     Raises:
         ValueError: A score cannot be read, the model has no latents, or a package is missing.
@@ -57,6 +57,7 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> None
             waveform = rendered(midi, arguments.soundfont)
             write_audio(target, waveform, SAMPLING_RATE)
             print(f"{printable(target)}: {waveform.shape[-1] / SAMPLING_RATE:.3f} s at {SAMPLING_RATE} Hz")
+    return targets
 
 
 def read_codes(prior: Prior, path: Path) -> Tensor:
