@@ -103,6 +103,13 @@ def test_options_override_the_recipe_and_leave_the_rest(tmp_path: Path) -> None:
     assert config.weights["waveform_l1"] == 1.0
 
 
+def test_null_removes_a_weight_of_the_recipe(tmp_path: Path) -> None:
+    config = parse(write_recipe(tmp_path), "--weights.kl", "null", "--weights.commitment", "0.25")
+    assert set(config.weights) == {"waveform_l1", "multi_resolution_stft", "commitment"}
+    with pytest.raises(ValueError, match="'waveform_l1'. have no entry in `weights`"):
+        parse(write_recipe(tmp_path), "--weights.waveform_l1", "null")
+
+
 def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE | {"learning_rate": 0}).replace("learning_rate: 0", "learning_rate: 1e-4"))

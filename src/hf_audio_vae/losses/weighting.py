@@ -26,8 +26,10 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
     if without_weight := sorted(terms.keys() - weights.keys()):
         raise ValueError(f"the terms {without_weight} have no weight; give one to each, 0 to leave a term out.")
     if without_term := sorted(weights.keys() - terms.keys()):
+        options = " ".join(f"--weights.{name} null" for name in without_term)
         raise ValueError(
-            f"there is no term for the weights {without_term}; remove them. The terms are {sorted(terms)}."
+            f"there is no term for the weights {without_term}; remove them, on the command line with `{options}`. The "
+            f"terms are {sorted(terms)}."
         )
     total = torch.zeros(())
     for name, term in terms.items():

@@ -1,7 +1,7 @@
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hf_audio_vae.losses import KLControl, Schedule
 from hf_audio_vae.training.autoencoder.options import (
@@ -40,13 +40,20 @@ class AutoencoderTrainingConfig(TrainingConfig):
     )
 
     losses: LossOptions = LossOptions()
-    weights: dict[str, WeightOptions]
+    weights: dict[str, WeightOptions] = Field(description="weight of each term; null removes one from the recipe")
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(
         None, description="treat weights as shares of the gradient with respect to the waveform"
     )
     torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _without_null(cls, weights: object) -> object:
+        if not isinstance(weights, Mapping):
+            return weights
+        return {name: weight for name, weight in weights.items() if weight is not None}
 
     @model_validator(mode="after")
     def _terms_have_weights(self) -> Self:
