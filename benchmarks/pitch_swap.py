@@ -9,10 +9,10 @@ python benchmarks/pitch_swap.py --model outputs/wavevae-16khz --notes outputs/no
 import argparse
 import random
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -26,6 +26,8 @@ from hf_audio_vae.models.registry import load_autoencoder
 
 def pitch(waveform: Tensor, sampling_rate: int) -> float:
     """Return the median pitch of (time,) as a MIDI number, NaN without any, by pYIN (Mauch and Dixon, 2014)."""
+    import librosa
+
     lowest, highest = librosa.note_to_hz("C2"), librosa.note_to_hz("C7")
     frequency, _, _ = librosa.pyin(
         waveform.numpy(), fmin=lowest, fmax=highest, sr=sampling_rate, frame_length=sampling_rate // 16
@@ -67,7 +69,7 @@ def picture(targets: np.ndarray, measured: np.ndarray) -> Figure:
 
 
 @torch.no_grad()
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the shares of pairs whose pitch follows the latents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -76,7 +78,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="length of each of the two notes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, help="folder for the sounds and the picture")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if find_spec("librosa") is None:
+        parser.exit(2, "error: the pitch tracker needs librosa; install it with `pip install librosa`.\n")
     model: Any = load_autoencoder(arguments.model).eval()
     model.fuse()
     rate, frames = model.sampling_rate, round(arguments.seconds * model.sampling_rate / model.hop_length)
