@@ -38,7 +38,8 @@ def shortened(line: str) -> str:
         options = {"DEMO": SHORT_DEMO, "GENERATOR": SHORT_GENERATOR, "CODEC": SHORT_DEMO, "PRIOR": SHORT_PRIOR}
         return " ".join([make, *(f'{name}_OPTIONS="{value}"' for name, value in options.items())])
     if line.startswith(("accelerate launch", "ACCELERATE_USE_CPU")):
-        return f"{line} {SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
+        stages = "--adversarial.start_step 1 " if "oobleck-small" in line else ""  # within the two steps
+        return f"{line} {stages}{SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
     return line
 
 
