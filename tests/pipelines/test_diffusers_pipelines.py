@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AceStepPipeline, DiffusionPipeline, StableAudio3AudioToAudioPipeline, StableAudio3InpaintPipeline
+from diffusers import (
+    AceStepPipeline,
+    AutoencoderOobleck,
+    DiffusionPipeline,
+    StableAudio3AudioToAudioPipeline,
+    StableAudio3InpaintPipeline,
+    StableAudioPipeline,
+)
 from torch import Tensor
 
+from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.models.waveform_vae.convert_waveform_vae import to_oobleck
 from tests.hub import mock_hub
 from tests.models.contract import assert_equal_within_rounding
@@ -78,6 +86,23 @@ def test_audio_is_the_one_of_the_oobleck_with_the_same_weights(name):
     audio = generate(pipeline, **arguments)
     pipeline.register_modules(vae=to_oobleck(pipeline.vae))
     assert_equal_within_rounding(audio, generate(pipeline, **arguments))
+
+
+@torch.no_grad()
+def test_a_published_pipeline_runs_with_its_tuned_vae(tmp_path: Path):
+    pipeline = stable_audio(to_oobleck(oobleck_vae()))
+    before = generate(pipeline)
+    pipeline.save_pretrained(tmp_path / "published")
+    tuned = load_autoencoder(tmp_path / "published", subfolder="vae")
+    for parameter in tuned.decoder.parameters():
+        parameter.mul_(1.1)
+    tuned.save_published(tmp_path / "tuned")
+    vae = AutoencoderOobleck.from_pretrained(tmp_path / "tuned")
+    again = StableAudioPipeline.from_pretrained(tmp_path / "published", vae=vae)
+    audio = generate(again)
+    again.register_modules(vae=tuned)
+    assert_equal_within_rounding(audio, generate(again))
+    assert (audio - before).abs().max() > 1e-3 * before.abs().max()
 
 
 @torch.no_grad()
