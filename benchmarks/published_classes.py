@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderOobleck, LongCatAudioDiTVae
 from torch import Tensor
 
 REPO = Path(__file__).parents[1]
@@ -101,6 +102,35 @@ def chunk_error(model: Any, x: Tensor) -> str:
     return f"{float((model(x).sample - whole).abs().max() / whole.abs().max()):.0e}"
 
 
+def wrong_hop_length(name: str, model: Any, hop_length: int) -> str:
+    """Return the attributes that give another hop length than the measured one."""
+    places = {"": model, "config.": model.config}
+    found = {
+        f"{prefix}{key}": getattr(place, key)
+        for prefix, place in places.items()
+        for key in ("hop_length", "downsampling_ratio")
+        if getattr(place, key, None) is not None
+    }
+    return ", ".join(f"{name} `{key}` {value}" for key, value in found.items() if value != hop_length)
+
+
+@torch.no_grad()
+def oobleck_in_tiles() -> str:
+    """Return what diffusers' tiles and chunks of this package do to 47 s at 44.1 kHz, with the published strides."""
+    torch.manual_seed(0)
+    theirs = AutoencoderOobleck(8, [2, 4, 4, 8, 8], [1, 1, 2, 2, 4], 8, 4, audio_channels=1).eval()
+    own, x = ours("AutoencoderOobleck", theirs), waveform(1, 47 * 44100)
+    cells = []
+    for whose, model in (("AutoencoderOobleck", theirs), ("this package", own)):
+        whole = model.encode(x).latent_dist.mode()
+        model.enable_tiling()
+        tiled = model.encode(x).latent_dist.mode()
+        frames = min(whole.shape[-1], tiled.shape[-1])
+        error = (whole[..., :frames] - tiled[..., :frames]).abs().max() / whole.abs().max()
+        cells.append(f"{whose} {tiled.shape[-1]} frames instead of {whole.shape[-1]}, error {float(error):.0e}")
+    return "; ".join(cells)
+
+
 def ours(name: str, published: Any) -> Any:
     """Return the model of this package for a published one, through its folder."""
     if name in PEERS:
@@ -117,7 +147,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="classes; default all")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    rows = []
+    rows: list[list[str]] = []
+    wrong: list[str] = []
     for name in arguments.only:
         if (library := TINY[name].needs if name in TINY else None) and not _installed(library):
             rows.append([name, f"not measured: {library} is not installed", "", "", ""])
@@ -127,6 +158,7 @@ def main() -> None:
         channels, hop_length = model.config.audio_channels, model.hop_length
         x = waveform(channels, 40 * hop_length)
         theirs = new()
+        wrong += filter(None, [wrong_hop_length(name, theirs, hop_length)])
         part = next(getattr(theirs, part) for part in ("acoustic_encoder", "encoder") if hasattr(theirs, part))
         rows.append([name, lost(run, theirs, channels, hop_length), takes_nan(run, theirs, x), "-"])
         rows[-1].insert(3, encoder_learns(run, theirs, part, x))
@@ -135,6 +167,10 @@ def main() -> None:
         rows.append([*row, encoder_learns(own, model, model.encoder, x), chunk_error(model, x)])
         print(f"{name} done", file=sys.stderr)
     print(table(["class", "samples lost", "one NaN sample", "gradient to the encoder", "error of chunks"], rows))
+    default = LongCatAudioDiTVae(channels=8)  # its other arguments have their defaults
+    wrong.append(wrong_hop_length("LongCatAudioDiTVae()", default, ours("LongCatAudioDiTVae", default).hop_length))
+    print(f"\nhop lengths that are not those measured: {'; '.join(wrong)}")
+    print(f"encoding of 47 s in tiles: {oobleck_in_tiles()}")
     print(f"\n{len(PEERS)} classes by adapters, {len(PUBLISHED_FORMATS)} by families that equal them")
 
 
