@@ -100,7 +100,8 @@ class PropertiesContract:
         assert whole[-1].shape[-1] == -(-time // hop)
         # Batches
         assert_alike(encoded(model, x[1:]), [values[1:] for values in whole])
-        assert_equal_within_rounding(model(x[1:]).sample, sample[1:], operations=1000)
+        # Decompressed magnitudes amplify the roundings of some configurations.
+        assert_equal_within_rounding(model(x[1:]).sample, sample[1:], operations=4000)
         # Folders
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)

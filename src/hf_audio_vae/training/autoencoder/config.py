@@ -78,7 +78,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
             self._check_begins("adversarial.start_step", game.start_step, "the discriminators are never used")
             self._check_begins(
                 "adversarial.warmup_discriminator_steps",
-                game.start_step + game.warmup_discriminator_steps,
+                game.start_step + (game.warmup_discriminator_steps or 0),
                 "the model never trains against the discriminators",
             )
         return self

@@ -53,8 +53,8 @@ class AdversarialOptions(Section):
     pretrained_revision: str | None = None
     loss: Annotated[str, one_of(ADVERSARIAL_LOSSES)] = "hinge"
     start_step: int = Field(0, ge=0, description="first step with discriminators")
-    warmup_discriminator_steps: int = Field(
-        0, ge=0, description="first steps of the discriminators, in which only they train and the model is frozen"
+    warmup_discriminator_steps: int | None = Field(
+        None, ge=1, description="first steps of the discriminators, in which only they train and the model is frozen"
     )
     update_interval: int = Field(1, ge=1, description="steps between updates of the discriminators")
     learning_rate: float = Field(1e-4, gt=0)
@@ -71,7 +71,7 @@ class AdversarialOptions(Section):
 
     def build_schedule(self) -> AdversarialSchedule:
         """Return the steps in which the discriminators judge and train."""
-        return AdversarialSchedule(self.start_step, self.warmup_discriminator_steps, self.update_interval)
+        return AdversarialSchedule(self.start_step, self.warmup_discriminator_steps or 0, self.update_interval)
 
     def build_discriminators(self, audio_channels: int) -> DiscriminatorEnsemble:
         """Return new discriminators, or those of `pretrained_model_name_or_path` instead of `discriminators`."""
