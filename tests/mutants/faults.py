@@ -305,8 +305,8 @@ COMMANDS = (
     ),
     Fault(
         "cli/generate.py",
-        'for label in labels or ["generated"] for _ in range(arguments.num_waveforms)',
-        'for _ in range(arguments.num_waveforms) for label in labels or ["generated"]',
+        'for label in arguments.class_label or ["generated"] for _ in range(arguments.num_waveforms)',
+        'for _ in range(arguments.num_waveforms) for label in arguments.class_label or ["generated"]',
         "cli/test_figures.py::test_generate_writes_what_the_pipeline_returns_at_its_rate_and_by_its_class",
     ),
     Fault(
