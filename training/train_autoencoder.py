@@ -34,6 +34,11 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
         name = config.pretrained_model_name_or_path
         model = load_autoencoder(name, subfolder=config.pretrained_subfolder, revision=config.pretrained_revision)
         logger.info(f"fine-tuning {name}, a {type(model).__name__}, instead of `family` and `model` of the recipe")
+        if model.published_format is not None and not model.published_format.expresses(model):
+            logger.warning(
+                f"the result is a {type(model).__name__}, which {model.published_class.__name__} cannot express"
+            )
+            model.published_format = None
         if config.decoder_only_from_step != 0:  # the latents will change
             model.reset_statistics()
         return model

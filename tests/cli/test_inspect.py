@@ -151,7 +151,7 @@ def test_a_card_has_the_latents_figures_of_inspection(
         (["LIVELY", "--dataset_name", "EMPTY"], "holds no items"),
         (["LIVELY", "--dataset_name", "SPEECH", "--min_active_share", "50"], "--min_active_share is 50.0"),
         (["LIVELY", "--dataset_name", "SPEECH", "--output_dir", __file__], Path(__file__).name),
-        (["LIVELY", "--dataset_name", "SPEECH", "--autoencoder", "x"], "; leave out --autoencoder"),
+        (["LIVELY", "--dataset_name", "SPEECH", "--autoencoder", "x"], "--autoencoder names the codec of a TokenVAE"),
         (["DIVERGED", "--dataset_name", "SPEECH"], "its weight `encoder.conv2.weight_g` has NaN"),
     ],
 )

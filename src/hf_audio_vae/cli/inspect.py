@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         if arguments.autoencoder is not None:
             raise ValueError(
-                f"{arguments.model} is no TokenVAE, and its sound is encoded by itself; leave out --autoencoder."
+                f"--autoencoder names the codec of a TokenVAE, and {arguments.model} is no TokenVAE; leave it out."
             )
         model = load_coder(arguments.model, arguments, decodes=False)
     health = health_of(model)

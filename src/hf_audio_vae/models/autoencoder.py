@@ -24,6 +24,9 @@ class SavesModel(Protocol):
     def original_class(self) -> Any:
         """The class."""
 
+    def expresses(self, model: Any) -> bool:
+        """Return whether the class can express a model."""
+
     def save(self, model: Any, folder: Path) -> None:
         """Write the folder of a model."""
 

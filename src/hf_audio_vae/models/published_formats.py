@@ -39,6 +39,14 @@ class PublishedFormat:
         model.published_format = self
         return model
 
+    def expresses(self, model: AudioAutoencoderMixin) -> bool:
+        """Return whether the class can express a model; an Oobleck with odd strides, which it reads, it cannot."""
+        try:
+            self.write(model)
+        except ValueError:
+            return False
+        return True
+
     def save(self, model: AudioAutoencoderMixin, folder: Path) -> None:
         """Write a folder of the original class.
 

@@ -20,7 +20,7 @@ LEAST_POWER = 1e-8  # of an orthonormal transform; quieter bins count as silence
 class LogMagnitude(nn.Module):
     """Complex spectra, pairs of channels, to logarithms of magnitudes; (batch, 2 n, frames) -> (batch, n, frames).
 
-    Silence is 0. A magnitude of 1, a full-scale sine in a long window, is about 3.
+    Silence is 0, and a magnitude of 1 is about 3.
     """
 
     def forward(self, x: Tensor) -> Tensor:

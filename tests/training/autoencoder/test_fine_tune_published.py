@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderOobleck
 from torch import Tensor
 
+from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import load_discriminators
 from hf_audio_vae.models import load_autoencoder
 from tests.models.peers.tiny import TINY, buildable
@@ -98,3 +100,13 @@ def test_a_decoder_alone_is_tuned_against_warm_discriminators_and_latents_stay_b
     card = (tmp_path / "tuned/README.md").read_text()
     assert f"unchanged from {tmp_path / 'original'}: bit-equal output on 2 validation clips" in card
     assert load_discriminators(tmp_path / "tuned") is not None
+
+
+@pytest.mark.slow
+def test_a_model_that_its_class_cannot_express_is_published_as_the_family(tmp_path: Path) -> None:
+    AutoencoderOobleck(8, [2, 3], [1, 2], 8, 4, audio_channels=1, sampling_rate=8000).save_pretrained(tmp_path / "odd")
+    finished = run(command(recipe_for(tmp_path / "odd", tmp_path, max_train_steps=1), tmp_path / "tuned"))
+    assert finished.returncode == 0, finished.stderr
+    assert "the result is a WaveformVAE, which AutoencoderOobleck cannot express" in finished.stderr
+    assert isinstance(load_autoencoder(tmp_path / "tuned"), WaveformVAE)
+    assert json.loads((tmp_path / "tuned/config.json").read_text())["_class_name"] == "WaveformVAE"
