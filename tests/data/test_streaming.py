@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,14 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from hf_audio_vae.data import CropStream, EncodedAudio, StreamLoader, TooManyBadItemsError, load_audio_stream
+from hf_audio_vae.data import (
+    CropStream,
+    EncodedAudio,
+    StreamLoader,
+    TooManyBadItemsError,
+    load_audio_stream,
+    stream_loader,
+)
 from hf_audio_vae.data.stream_loader import DeadWorkerError
 from tests.data.sounds import RATE, encoded
 
@@ -202,6 +210,31 @@ def test_a_killed_worker_is_an_error_with_its_cause(folder: Path) -> None:
     with pytest.raises(DeadWorkerError, match="ended with SIGKILL; .*lower `--dataloader_num_workers`") as raised:
         read(batches, 100)
     assert "\n" not in str(raised.value)
+
+
+def lingering_end() -> None:
+    """Close all files, as a process does when it is killed, and end a little later."""
+    os.closerange(3, 1024)
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class LoaderOfADyingWorker:
+    def __init__(self, *_args, **_options) -> None:
+        pass
+
+    def __iter__(self):
+        multiprocessing.Process(target=lingering_end).start()
+        return self
+
+    def __next__(self):
+        raise ConnectionResetError("Connection reset by peer")
+
+
+def test_a_worker_that_has_closed_its_files_and_not_ended_yet_is_dead(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(stream_loader, "DataLoader", LoaderOfADyingWorker)
+    with pytest.raises(DeadWorkerError, match="ended with SIGKILL"):
+        next(iter(StreamLoader(stream_of(load_audio_stream(str(folder))), num_workers=1)))
 
 
 def test_workers_outlive_the_signals_of_their_group(folder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Generic
@@ -43,6 +43,19 @@ def _begin_worker(parent: int, worker: int) -> None:
 def _kill(workers: Iterable[multiprocessing.process.BaseProcess]) -> None:
     for worker in workers:
         worker.kill()
+
+
+def _ended(workers: Sequence[multiprocessing.process.BaseProcess]) -> list[multiprocessing.process.BaseProcess]:
+    """Workers that have ended or are about to."""
+    if not workers:
+        return []
+    sentinels = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=5)
+    ended = [worker for worker in workers if worker.sentinel in sentinels]
+    for worker in ended:
+        worker.join(
+            timeout=5
+        )  # a process closes its files, which the sentinel shows, before its exit code can be read
+    return ended
 
 
 class StreamLoader(Generic[BatchT]):
@@ -101,8 +114,7 @@ class StreamLoader(Generic[BatchT]):
         try:
             yield from iterator
         except (RuntimeError, EOFError, OSError) as error:
-            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
-            if dead := [worker for worker in workers if not worker.is_alive()]:
+            if dead := _ended(workers):
                 code = dead[0].exitcode or 0
                 cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 raise DeadWorkerError(
