@@ -21,7 +21,16 @@ COMMANDS = {
     "export": "export encoder and decoder to ONNX or torch programs",
 }
 # Extra of this package that installs a library, by library.
-EXTRAS = {"datasets": "eval", "matplotlib": "eval", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
+EXTRAS = {
+    "datasets": "eval",
+    "matplotlib": "eval",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "pesq": "evaluation",
+    "pyloudnorm": "evaluation",
+    "pystoi": "evaluation",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

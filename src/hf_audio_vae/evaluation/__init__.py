@@ -10,8 +10,10 @@ from hf_audio_vae.evaluation.metrics import (
     si_sdr,
 )
 from hf_audio_vae.evaluation.plots import codes_figure, latents_figure, reconstruction_figure
+from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS, measure_reconstruction
 
 __all__ = [
+    "RECONSTRUCTION_METRICS",
     "CodeStatistics",
     "Health",
     "LatentStatistics",
@@ -19,6 +21,7 @@ __all__ = [
     "collapse_warning",
     "health_of",
     "latents_figure",
+    "measure_reconstruction",
     "mel_spectrogram_distance",
     "multi_resolution_stft_distance",
     "reconstruction_figure",

@@ -191,7 +191,11 @@ def measure(
 
 
 def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Average each metric over clips; `ValueError` if there are none."""
+    """Average each metric over the clips that have it; `ValueError` if there are no clips."""
     if not rows:
         raise ValueError("the data set has no items to measure; check its path and split.")
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name, value in row.items():
+            values[name].append(value)
+    return {name: sum(column) / len(column) for name, column in values.items()}

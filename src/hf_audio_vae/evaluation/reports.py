@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_audio_vae.evaluation.codes import Coded, CodeStatistics, codebook_frame_rates, has_codebooks
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
+from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
 
 CARD_TAGS = "autoencoder, hf-audio-vae]"  # of the cards of all versions
 CARD_START = 500  # bytes that have the tags
@@ -36,10 +37,7 @@ class Summarizable(Protocol):
         """Yield the weights."""
 
 
-METRICS = {
-    "si_sdr_db": "SI-SDR (dB, ↑)",
-    "multi_resolution_stft": "multi-resolution STFT (↓)",
-    "mel_distance": "mel distance (↓)",
+METRICS = {name: metric.label for name, metric in RECONSTRUCTION_METRICS.items()} | {
     "spectrogram": "spectrogram (L1 of natural log mel magnitudes, ↓)",
     "nll": "negative log-likelihood (nats a sample, ↓)",
     "kl": "KL (nats a frame)",
