@@ -11,15 +11,25 @@ from hf_audio_vae.evaluation.metrics import (
 )
 from hf_audio_vae.evaluation.plots import codes_figure, latents_figure, reconstruction_figure
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS, measure_reconstruction
+from hf_audio_vae.evaluation.set_distances import (
+    EmbeddingStatistics,
+    extrapolated_frechet_distance,
+    frechet_distance,
+    kernel_distance,
+)
 
 __all__ = [
     "RECONSTRUCTION_METRICS",
     "CodeStatistics",
+    "EmbeddingStatistics",
     "Health",
     "LatentStatistics",
     "codes_figure",
     "collapse_warning",
+    "extrapolated_frechet_distance",
+    "frechet_distance",
     "health_of",
+    "kernel_distance",
     "latents_figure",
     "measure_reconstruction",
     "mel_spectrogram_distance",
