@@ -1,6 +1,7 @@
 """Metrics, figures and reports."""
 
 from hf_audio_vae.evaluation.codes import CodeStatistics, usage_warning
+from hf_audio_vae.evaluation.embeddings import EMBEDDINGS, Embedding, embed, embedding_of
 from hf_audio_vae.evaluation.health import Health, health_of
 from hf_audio_vae.evaluation.latents import LatentStatistics, collapse_warning
 from hf_audio_vae.evaluation.metrics import (
@@ -19,13 +20,17 @@ from hf_audio_vae.evaluation.set_distances import (
 )
 
 __all__ = [
+    "EMBEDDINGS",
     "RECONSTRUCTION_METRICS",
     "CodeStatistics",
+    "Embedding",
     "EmbeddingStatistics",
     "Health",
     "LatentStatistics",
     "codes_figure",
     "collapse_warning",
+    "embed",
+    "embedding_of",
     "extrapolated_frechet_distance",
     "frechet_distance",
     "health_of",
