@@ -68,14 +68,14 @@ class MertEmbedding:
     """Last hidden states of MERT (Li et al., 2024, arXiv:2306.00107), 75 frames per second.
 
     MERT-v1-95M is a HuBERT of music at 24 kHz, so it is read as transformers' `HubertModel`, without its remote code.
-    Windows of 10 s of the mean of the channels.
+    Its weights have to be in a safetensors file. Windows of 10 s of the mean of the channels, each normalised.
 
     Args:
         model (`str`): Hub id or folder of a MERT or HuBERT, such as "m-a-p/MERT-v1-95M".
         device (`str` or `torch.device`): Where the network runs.
 
     Raises:
-        ValueError: The model has layers that HuBERT does not have, such as MERT-v1-330M, or cannot be used.
+        ValueError: The model has layers that HuBERT does not have, or cannot be used.
         OSError: There is no such folder or repository, or it has no safetensors file.
     """
 
