@@ -1,7 +1,7 @@
 """A VAE beside Opus on the same clips: distance against bits per second.
 
 The bits of the VAE are its KL, which a sample of the posterior costs; the mean is as decoded by the commands. Those of
-Opus are counted from its packets.
+Opus are counted from the bytes of its pages.
 
     python benchmarks/beside_opus.py --dataset_name outputs/excerpts --dataset_split test --max_seconds 8
 """

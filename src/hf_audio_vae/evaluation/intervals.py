@@ -1,0 +1,103 @@
+"""Confidence intervals of means over items, and of differences between coders on the same items, by bootstrap."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 2000
+SEED = 0
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with the bounds of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether all values of the interval have the same sign."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap_interval(values: Sequence[float] | Tensor) -> Interval:
+    """Return the mean of values and its percentile bootstrap interval of 95 % (Efron & Tibshirani, 1993, ch. 13).
+
+    Items are drawn with replacement, with a fixed seed. A single item has an interval of no width, which says nothing.
+
+    Args:
+        values (`Sequence[float]` or `torch.Tensor` of shape `(items,)`): One value per item, 1 or more.
+
+    Raises:
+        ValueError: There are no values, or one is NaN or infinite.
+
+    Example:
+        >>> interval = bootstrap_interval([1.0, 2.0, 3.0, 4.0])
+        >>> interval.mean, 1.0 < interval.low < 2.0, 3.0 < interval.high < 4.0
+        (2.5, True, True)
+    """
+    values = torch.as_tensor(values, dtype=torch.float64)
+    if not len(values) or not bool(values.isfinite().all()):
+        raise ValueError(f"`values` are {values.tolist()}; give one or more finite numbers.")
+    generator = torch.Generator().manual_seed(SEED)
+    means = torch.cat(  # in blocks, so that thousands of items fit in memory
+        [
+            values[torch.randint(len(values), (20, len(values)), generator=generator)].mean(dim=1)
+            for _ in range(RESAMPLES // 20)
+        ]
+    )
+    low, high = means.quantile(torch.tensor([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], dtype=torch.float64))
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_differences(values: Mapping[str, Sequence[float | None]]) -> dict[tuple[str, str], Interval]:
+    """Return the interval of the mean difference of each pair of coders, the first minus the second.
+
+    Args:
+        values (`Mapping`): Values of each coder, in the same order of items; `None` where there is none. An item
+            without a value of either coder is left out.
+    """
+    differences = {}
+    for first, second in combinations(values, 2):
+        pairs = zip(values[first], values[second], strict=True)
+        found = [a - b for a, b in pairs if a is not None and b is not None]
+        if found:
+            differences[first, second] = bootstrap_interval(found)
+    return differences
+
+
+def ranking(names: Sequence[str], differences: Mapping[tuple[str, str], Interval], *, higher_is_better: bool) -> str:
+    """Say in one sentence which differences hold.
+
+    Args:
+        names (`Sequence[str]`): Coders, from the best mean to the worst.
+        differences (`Mapping`): From `paired_differences`.
+        higher_is_better (`bool`): Direction of the metric.
+
+    Example:
+        >>> ranking(["A", "B"], {("A", "B"): Interval(-0.5, -0.7, -0.3)}, higher_is_better=False)
+        'A is better than B.'
+    """
+    clauses = []
+    for index, name in enumerate(names[:-1]):
+        worse = [other for other in names[index + 1 :] if _is_better(name, other, differences, higher_is_better)]
+        if worse:
+            clauses.append(f"{name} is better than {_listed(worse)}")
+    return "; ".join(clauses) + "." if clauses else "No difference holds."
+
+
+def _is_better(name: str, other: str, differences: Mapping[tuple[str, str], Interval], higher_is_better: bool) -> bool:
+    found = differences.get((name, other))
+    sign = 1.0 if found else -1.0
+    found = found or differences.get((other, name))
+    return found is not None and found.excludes_zero and (sign * found.mean > 0) == higher_is_better
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
+
+
+def test_intervals_cover_the_true_mean_as_often_as_they_promise() -> None:
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.randn(300, 40, generator=generator, dtype=torch.float64) + 3
+    intervals = [bootstrap_interval(draw) for draw in draws]
+    covered = sum(interval.low <= 3 <= interval.high for interval in intervals) / len(intervals)
+    assert 0.89 < covered < 0.98  # the percentile interval of 40 items is a little too short
+
+
+def test_the_width_of_an_interval_is_that_of_a_normal_mean() -> None:
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    interval = bootstrap_interval(values)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * values.std().item() / 2000**0.5, rel=0.1)
+    assert bootstrap_interval(values) == interval
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
+def test_no_values_have_no_interval(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="give one or more finite numbers"):
+        bootstrap_interval(values)
+
+
+def test_a_constant_difference_holds_however_much_items_vary() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = (10 * torch.randn(30, generator=generator)).tolist()
+    b = [value + 0.1 for value in a]
+    noisy = (10 * torch.randn(30, generator=generator)).tolist()
+    differences = paired_differences({"a": a, "b": b, "noisy": noisy})
+    assert differences["a", "b"].mean == pytest.approx(-0.1)
+    assert differences["a", "b"].excludes_zero
+    assert not differences["a", "noisy"].excludes_zero
+
+
+def test_items_without_a_value_are_left_out_of_their_pairs() -> None:
+    differences = paired_differences({"a": [1.0, None, 3.0], "b": [0.0, 5.0, 1.0], "c": [None, 1.0, None]})
+    assert differences["a", "b"].mean == 1.5
+    assert ("a", "c") not in differences
+    assert differences["b", "c"].mean == 4.0
+
+
+def test_a_ranking_says_only_what_holds() -> None:
+    differences = {
+        ("A", "B"): Interval(1.0, 0.5, 1.5),
+        ("A", "C"): Interval(1.2, -0.1, 2.0),
+        ("B", "C"): Interval(-0.8, -1.0, -0.5),
+    }
+    assert ranking(["B", "C", "A"], differences, higher_is_better=False) == "B is better than C and A."
+    assert ranking(["A", "C", "B"], differences, higher_is_better=True) == "A is better than B; C is better than B."
+    assert ranking(["A", "C"], differences, higher_is_better=True) == "No difference holds."
