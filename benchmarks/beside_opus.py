@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows[name].append(measure(output.sample, clip[None], {}, rate))
         health.add(output)
         for kbps in arguments.opus_kbps:
-            coded, name = opus(clip, rate, round(1000 * kbps)), f"Opus at {kbps:g} kbit/s"
+            coded, name = opus(clip, rate, round(1000 * kbps * len(clip))), f"Opus at {kbps:g} kbit/s"
             rows[name].append(measure(coded.waveform[None], clip[None], {}, rate))
             bits[name].append(coded.bits_per_second)
     items = len(rows["posterior mean"])

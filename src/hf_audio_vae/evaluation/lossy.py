@@ -19,7 +19,7 @@ SEARCH_STEPS = 7  # halvings of the interval of compression levels
 class Lossy:
     """A decoded waveform (audio_channels, time), and its bits per second.
 
-    They are counted from the bytes of the file without its headers, for all channels. Ogg's pages are about 4 % of them.
+    They are counted from the bytes of the file without its headers, for all channels. About 4 % are Ogg's pages.
     """
 
     waveform: Tensor
