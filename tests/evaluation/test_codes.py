@@ -99,6 +99,10 @@ def test_how_the_codes_are_split_does_not_matter(lengths):
     assert all(map(torch.equal, measured.counts, expected.counts))
     assert measured.summary() == expected.summary()
     assert measured.frames.tolist() == [240] * 3
+    merged = CodeStatistics((16,) * 3, (RATE,) * 3)
+    for piece in pieces:
+        merged.add_state_dict(statistics(piece).state_dict())
+    assert merged.summary() == expected.summary()
 
 
 def test_the_order_and_the_names_of_codes_do_not_matter():

@@ -99,6 +99,18 @@ def test_how_the_frames_are_split_does_not_matter(lengths):
     assert_equal_to_two_passes(measured, whole)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_the_sums_of_parts_are_those_of_the_whole(offset):
+    whole = posterior()
+    whole = DiagonalGaussian(whole.mean + offset, whole.std)
+    merged = LatentStatistics(FRAME_RATE)
+    merged.add_state_dict(merged.state_dict())  # of nothing
+    for piece in pieces(whole, [3, 250, 7, 240]):
+        merged.add_state_dict(statistics(piece).state_dict())
+    assert merged.frames == 1500
+    assert_equal_to_two_passes(merged, whole)
+
+
 def test_a_first_frame_that_lies_far_off_costs_no_precision():
     whole = posterior()
     whole.mean[0, :, 0] += 1e4

@@ -1,7 +1,7 @@
 """Statistics of a codec's codes: codebook usage, perplexity, entropy and bitrate efficiency."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
 import torch
@@ -105,6 +105,18 @@ class CodeStatistics:
             counts + torch.bincount(indices, minlength=len(counts))
             for counts, indices in zip(self._counts, codes_by_codebook, strict=True)
         ]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the counts as tensors, for `add_state_dict`."""
+        return {str(codebook): counts for codebook, counts in enumerate(self._counts)}
+
+    def add_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Add the codes that other statistics of the same model have counted.
+
+        Args:
+            state (`Mapping`): From `state_dict`.
+        """
+        self._counts = [counts + state[str(codebook)] for codebook, counts in enumerate(self._counts)]
 
     @property
     def counts(self) -> tuple[Tensor, ...]:

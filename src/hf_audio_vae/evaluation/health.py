@@ -23,10 +23,29 @@ class Framed(Protocol):
         """Frames per second."""
 
 
+class Statistics(Protocol):
+    """Streaming sums over latents or codes."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all sums."""
+
+    def add_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Add the sums of other statistics of the same model."""
+
+
 class Health(ABC):
     """Streaming statistics of a model's bottleneck. Create one with `health_of`."""
 
     name: str  # used for files, figures and tables
+    statistics: Statistics
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all sums as tensors."""
+        return self.statistics.state_dict()
+
+    def add_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Add what another `Health` of the same model has seen."""
+        self.statistics.add_state_dict(state)
 
     @abstractmethod
     def add(self, output: object) -> None:
@@ -75,6 +94,8 @@ class LatentHealth(Health):
 
     name = "latents"
 
+    statistics: LatentStatistics
+
     def __init__(self, frame_rate: float) -> None:
         self.statistics = LatentStatistics(frame_rate)
 
@@ -122,6 +143,8 @@ class CodeHealth(Health):
     """
 
     name = "codes"
+
+    statistics: CodeStatistics
 
     def __init__(self, statistics: CodeStatistics) -> None:
         self.statistics = statistics

@@ -1,6 +1,7 @@
 """Statistics of a VAE's latents: information per channel, collapsed channels, and distance from the prior."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -72,6 +73,28 @@ class LatentStatistics:
         self._sums = {name: self._sums.get(name, 0) + value for name, value in sums.items()}
         self._shift = shift
         self.frames += mean.shape[1]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all sums as tensors, for `add_state_dict`."""
+        return {"frames": torch.tensor(self.frames), "shift": self._shift, **self._sums}
+
+    def add_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Add the posteriors that other statistics of the same model have seen.
+
+        Args:
+            state (`Mapping`): From `state_dict`.
+        """
+        sums, frames = dict(state), int(state["frames"])
+        shift = sums.pop("shift")
+        del sums["frames"]
+        if not frames:
+            return
+        if self.frames:
+            sums = _shifted(sums, (shift - self._shift)[:, 0], frames)
+        else:
+            self._shift = shift
+        self._sums = {name: self._sums.get(name, 0) + value for name, value in sums.items()}
+        self.frames += frames
 
     @property
     def has_information(self) -> bool:
@@ -241,6 +264,21 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
         f"least {ACTIVE_VARIANCE} over the data), less than the required share of {min_active_share:g}; if this "
         f"persists, lower `weights.kl`, increase it slowly with a `schedule`, or use `free_bits`."
     )
+
+
+def _shifted(sums: Mapping[str, Tensor], d: Tensor, frames: int) -> dict[str, Tensor]:
+    """Return the power sums of offsets that are larger by `d`, (latent_channels,)."""
+    first, second, third = sums["offset"], sums["offset²"], sums["offset³"]
+    squares, variance, mixed = second.diagonal(), sums["variance"], sums["variance offset"]
+    return {
+        **sums,
+        "offset": first + frames * d,
+        "offset²": second + torch.outer(d, first) + torch.outer(first, d) + frames * torch.outer(d, d),
+        "offset³": third + 3 * d * squares + 3 * d**2 * first + frames * d**3,
+        "offset⁴": sums["offset⁴"] + 4 * d * third + 6 * d**2 * squares + 4 * d**3 * first + frames * d**4,
+        "variance offset": mixed + d * variance,
+        "variance offset²": sums["variance offset²"] + 2 * d * mixed + d**2 * variance,
+    }
 
 
 def _by_channel(values: Tensor) -> Tensor:
