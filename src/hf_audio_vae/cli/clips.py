@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 
+import datasets
 from torch import Tensor
 
 from hf_audio_vae.data import clip_starts, load_audio_stream
@@ -18,21 +19,30 @@ def read_clips(
 
     Prints one line on stderr that says which data is used. Items that cannot be read are added to `skipped`.
     """
-    stream = load_audio_stream(
+    yield from clip_starts(
+        open_dataset(arguments),
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
+        max_seconds=arguments.max_seconds,
+        skipped=skipped,
+    )
+
+
+def open_dataset(arguments: argparse.Namespace, *, announces: bool = True) -> datasets.IterableDataset:
+    """Open the data set of `add_dataset_arguments`.
+
+    Args:
+        arguments (`argparse.Namespace`): Arguments.
+        announces (`bool`): Print one line on stderr that says which data is used.
+    """
+    return load_audio_stream(
         arguments.dataset_name,
         config_name=arguments.dataset_config_name,
         split=arguments.dataset_split,
         data_files=arguments.data_files,
         audio_column=arguments.audio_column,
         revision=arguments.dataset_revision,
-        announce=lambda line: print(line, file=sys.stderr),
-    )
-    yield from clip_starts(
-        stream,
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        max_seconds=arguments.max_seconds,
-        skipped=skipped,
+        announce=(lambda line: print(line, file=sys.stderr)) if announces else (lambda line: None),
     )
 
 

@@ -1,75 +1,205 @@
-"""Evaluate a model on a data set, print a table, optionally write a model card."""
+"""Measure models on a data set, beside each other and beside Opus, MP3 and Vorbis.
+
+Prints a table and, for several systems, which differences hold. With `--output_dir`, it also writes every figure of
+every item as JSON, the tables as Markdown, and a picture of quality over bitrate; repeat the command to continue after
+an interruption.
+"""
 
 import argparse
-import os
-import time
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch import Tensor
 
-from hf_audio_vae.cli.clips import check_items, read_clips
-from hf_audio_vae.cli.outputs import check_writable
-from hf_audio_vae.cli.sound import (
-    add_dataset_arguments,
-    add_model_arguments,
-    check_finite,
-    check_seconds,
-    load_coder,
+from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
+from hf_audio_vae.comparison.picture import rate_quality_figure
+from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
+from hf_audio_vae.comparison.results import Results
+from hf_audio_vae.comparison.run import Measurement, dealt, load_items, measure_in_parts, prepare
+from hf_audio_vae.comparison.speed import speeds
+from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
+from hf_audio_vae.data import clip_starts
+from hf_audio_vae.evaluation.embeddings import DEFAULT_EMBEDDINGS, EMBEDDINGS, embedding_of
+from hf_audio_vae.evaluation.registry import (
+    DEFAULT_METRICS,
+    RECONSTRUCTION_METRICS,
+    check_metrics,
+    measure_reconstruction,
 )
-from hf_audio_vae.evaluation.health import health_of
-from hf_audio_vae.evaluation.metrics import mean_metrics, measure
-from hf_audio_vae.evaluation.reports import is_model_card, metrics_table, model_card, model_summary
-from hf_audio_vae.files import replacing
+from hf_audio_vae.files import exclusive, listing_checksum, replacing
+from hf_audio_vae.files.location import DEFAULT_MODEL
+from hf_audio_vae.version import __version__
+
+ANCHORS_ONLY = (48000, 2)  # rate in Hz and channels of a comparison without models
+SPEED_SECONDS = 10.0  # of the clip that speed is measured on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_model_arguments(parser)
+    parser.add_argument(
+        "--model",
+        action="append",
+        help="folder, Hub id, or an anchor such as opus@64, mp3@128 or vorbis@96 (kbit/s of all channels); repeat it "
+        f"to compare. Default {DEFAULT_MODEL}, a model of this package",
+    )
+    add_location_arguments(parser)
     add_dataset_arguments(parser)
-    parser.add_argument("--card", type=Path, help="file to write a model card to; replaces only a model card")
+    parser.add_argument(
+        "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of a model"
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", default=list(DEFAULT_METRICS), help=f"of {', '.join(RECONSTRUCTION_METRICS)}"
+    )
+    parser.add_argument(
+        "--embeddings",
+        nargs="*",
+        default=list(DEFAULT_EMBEDDINGS),
+        help=f"of the distances between all originals and all reconstructions: {', '.join(EMBEDDINGS)}; default "
+        f"{' '.join(DEFAULT_EMBEDDINGS)}",
+    )
+    parser.add_argument("--output_dir", type=Path, help="folder for the results, which an interrupted run continues")
+    parser.add_argument("--num_processes", type=int, default=1, help="processes that share the items")
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Clips:
+    """The clips of the command's data set at the rate of the comparison."""
+
+    arguments: argparse.Namespace
+    sampling_rate: int
+    audio_channels: int
+    announces: bool
+
+    def __call__(self, wanted: Any, skipped: dict[str, str]) -> Iterator[tuple[int, str, Tensor]]:
+        stream = open_dataset(self.arguments, announces=self.announces)
+        for index, example in dealt(stream, wanted):
+            found = clip_starts(
+                [example],
+                sampling_rate=self.sampling_rate,
+                audio_channels=self.audio_channels,
+                max_seconds=self.arguments.max_seconds,
+                skipped=skipped,
+            )
+            for name, clip in found:
+                yield index, name, clip
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; 1 if some items cannot be read."""
-    if arguments.card and (arguments.card.is_dir() or not arguments.card.parent.is_dir()):
-        raise ValueError(
-            f"--card {arguments.card} is a folder, or its parent folder does not exist; pass a file in a folder."
-        )
-    if arguments.card and os.path.lexists(arguments.card) and not is_model_card(arguments.card):
-        raise ValueError(f"--card {arguments.card} exists and is not a model card; pass another file.")
-    if arguments.card:
-        check_writable(arguments.card.parent, "--card in")
-    check_seconds(arguments.max_seconds)
-    model = load_coder(arguments.model, arguments)
-    skipped: dict[str, str] = {}
-    rows: list[dict[str, float]] = []
-    health = health_of(model)
-    sound_seconds = busy_seconds = 0.0
-    for name, clip in read_clips(model, arguments, skipped):
-        started = time.perf_counter()
-        output = model(clip[None].to(model.device))
-        reconstruction = output.sample.cpu()  # waits for a GPU to finish
-        busy_seconds += time.perf_counter() - started
-        check_finite(name, reconstruction, *output.losses.values())
-        sound_seconds += clip.shape[-1] / model.sampling_rate
-        rows.append(measure(reconstruction, clip[None], output.losses, model.sampling_rate))
-        health.add(output)
-    code = check_items(arguments, len(rows), skipped)
-    means = mean_metrics(rows) | health.summary()
-    print(metrics_table({"mean": means | {"real_time_factor": sound_seconds / busy_seconds}}))
-    material = f"`{arguments.dataset_name}`: {len(rows)} items, {sound_seconds:.1f} s"
-    print(f"measured on {material}")
-    if arguments.card:
-        card = model_card(
-            title=Path(arguments.model).name,
-            model_class=model.published_class,
-            library=model.library_name,
-            summary=model_summary(model),
-            metrics=means,
-            material=material,
-        )
-        with replacing(arguments.card) as hidden:
-            hidden.write_text(card, errors="backslashreplace")  # names may be no UTF-8
-        print(f"the card is {arguments.card}")
+    _check(arguments)
+    measurement = measurement_of(arguments, announces=True)
+    settings = _settings(arguments, measurement)
+    with tempfile.TemporaryDirectory() if arguments.output_dir is None else nullcontext() as temporary:
+        folder = Path(temporary or arguments.output_dir)
+        with exclusive(folder):
+            skipped = _measured(arguments, measurement, settings, folder)
+            items = load_items(folder)
+            code = check_items(arguments, len(items), skipped)
+            directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
+            results = Results(items, measurement.systems, directions, DISTANCES)
+            text = markdown(results, _speeds(measurement), arguments.dataset_name)
+            print(text)
+            if arguments.output_dir is not None:
+                _write(folder, results, {"settings": settings, "skipped": skipped}, text)
+                print(f"wrote results.json, results.md and results.png to {folder}")
     return code
+
+
+def _measured(
+    arguments: argparse.Namespace, measurement: Measurement, settings: dict[str, Any], folder: Path
+) -> dict[str, str]:
+    """Measure the items that are not measured yet; return those that cannot be read."""
+    if measured := prepare(folder, settings):
+        print(f"{measured} items are measured already", file=sys.stderr)
+    if arguments.num_processes > 1:
+        skipped = measure_in_parts(partial(measurement_of, arguments), folder, arguments.num_processes)
+    else:
+        skipped = measurement.run(folder)
+    return dict(sorted(skipped.items()))
+
+
+def _speeds(measurement: Measurement) -> dict[str, dict[str, float]]:
+    models = [system for system in measurement.systems if isinstance(system, ModelSystem)]
+    _, _, clip = next(iter(measurement.clips(lambda _: True, {})))
+    return speeds(models, clip[:, : round(SPEED_SECONDS * measurement.sampling_rate)], measurement.sampling_rate)
+
+
+def _write(folder: Path, results: Results, described: Mapping[str, Any], text: str) -> None:
+    with replacing(folder / "results.json") as hidden:
+        hidden.write_text(json.dumps({**described, **results.numbers()}, indent=2) + "\n")
+    with replacing(folder / "results.md") as hidden:
+        hidden.write_text(text + "\n", errors="backslashreplace")  # names may be no UTF-8
+    with replacing(folder / "results.png") as hidden:
+        rate_quality_figure(results, PANELS).savefig(hidden, format="png", dpi=130)
+
+
+def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) -> Measurement:
+    """Load the models and return what measures an item; each process does."""
+    systems = _systems(arguments)
+    models = [system for system in systems if isinstance(system, ModelSystem)]
+    rate = arguments.sampling_rate or max((model.model.sampling_rate for model in models), default=ANCHORS_ONLY[0])
+    channels = max((model.model.config.audio_channels for model in models), default=ANCHORS_ONLY[1])
+    return Measurement(
+        systems,
+        [embedding_of(name) for name in arguments.embeddings],
+        partial(_measure, names=tuple(arguments.metrics)),
+        rate,
+        channels,
+        Clips(arguments, rate, channels, announces),
+    )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    check_seconds(arguments.max_seconds)
+    check_metrics(arguments.metrics)
+    arguments.model = arguments.model or [DEFAULT_MODEL]
+    if len(set(arguments.model)) < len(arguments.model):
+        raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    if arguments.num_processes < 1:
+        raise ValueError(f"--num_processes is {arguments.num_processes}; give 1 or more.")
+    located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
+    if located and len(arguments.model) > 1:
+        raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
+
+
+def _systems(arguments: argparse.Namespace) -> list[System]:
+    stems = [Path(name).name for name in arguments.model]
+    systems: list[System] = []
+    for name, stem in zip(arguments.model, stems, strict=True):
+        if is_anchor(name):
+            systems.append(AnchorSystem(name))
+        else:
+            systems.append(ModelSystem(stem if stems.count(stem) == 1 else name, load_coder(name, arguments)))
+    return systems
+
+
+def _measure(
+    reconstruction: Tensor, original: Tensor, sampling_rate: int, *, names: tuple[str, ...]
+) -> dict[str, float]:
+    (row,) = measure_reconstruction(reconstruction[None], original[None], sampling_rate, names=names)
+    return row
+
+
+def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, Any]:
+    """Return what decides the results."""
+    data = {name: getattr(arguments, name) for name in ("dataset_config_name", "dataset_split", "audio_column")}
+    files = arguments.data_files or arguments.dataset_name
+    return {
+        "version": __version__,
+        "systems": {system.name: system.identity for system in measurement.systems},
+        "dataset": listing_checksum(files) or [arguments.dataset_name, arguments.dataset_revision],
+        **data,
+        "max_seconds": arguments.max_seconds,
+        "sampling_rate": measurement.sampling_rate,
+        "audio_channels": measurement.audio_channels,
+        "metrics": arguments.metrics,
+        "embeddings": arguments.embeddings,
+    }

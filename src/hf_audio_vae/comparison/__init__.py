@@ -1,0 +1,1 @@
+"""Autoencoders beside each other and beside Opus, MP3 and Vorbis."""

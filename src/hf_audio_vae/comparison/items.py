@@ -1,0 +1,103 @@
+"""Figures of single items, each in a file: a run that was killed continues where it was."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hf_audio_vae.comparison.systems import System
+from hf_audio_vae.files import replacing
+
+REFERENCE = "reference"
+Metrics = Callable[[Tensor, Tensor, int], Mapping[str, float]]
+
+
+class Embedding(Protocol):
+    """A network or a statistic whose values are compared between sets of sounds."""
+
+    name: str
+    sampling_rate: int | None  # in Hz; None for any
+
+    def __call__(self, waveform: Tensor, sampling_rate: int) -> Tensor:
+        """(audio_channels, time) -> (frames, dim)."""
+
+
+@dataclass
+class Item:
+    """What was measured of one item.
+
+    Attributes:
+        name (`str`): Name of the item.
+        seconds (`float`): Its length.
+        figures (`dict`): By system, the metrics that are defined for the item.
+        embeddings (`dict`): By system and `"reference"`, and by embedding, (frames, dim).
+        health (`dict`): By system, sums over its latents or codes.
+    """
+
+    name: str
+    seconds: float
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    embeddings: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    health: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the item to a file, whole or not at all."""
+        tensors = {
+            json.dumps([kind, system, name]): value.contiguous().clone()
+            for kind in ("embeddings", "health")
+            for system, values in getattr(self, kind).items()
+            for name, value in values.items()
+        }
+        described = {"name": self.name, "seconds": self.seconds, "figures": self.figures}
+        with replacing(path) as hidden:
+            save_file(tensors, hidden, metadata={"item": json.dumps(described)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Item":
+        """Read the file of an item."""
+        with safe_open(path, framework="pt") as file:
+            item = cls(**json.loads(file.metadata()["item"]))
+            for key in file.keys():  # noqa: SIM118
+                kind, system, name = json.loads(key)
+                getattr(item, kind).setdefault(system, {})[name] = file.get_tensor(key)
+        return item
+
+
+def measure_item(
+    name: str,
+    clip: Tensor,
+    sampling_rate: int,
+    systems: Sequence[System],
+    metrics: Metrics,
+    embeddings: Sequence[Embedding],
+) -> Item:
+    """Code a clip with all systems and measure the reconstructions.
+
+    Args:
+        name (`str`): Name of the item.
+        clip (`torch.Tensor` of shape `(audio_channels, time)`): Original, at the rate of the comparison.
+        sampling_rate (`int`): That rate in Hz.
+        systems (`Sequence[System]`): Systems.
+        metrics (`Callable`): ``metrics(reconstruction, original, sampling_rate)`` of (audio_channels, time) each.
+        embeddings (`Sequence[Embedding]`): Embeddings for distances between sets.
+    """
+    item = Item(name, clip.shape[-1] / sampling_rate)
+    item.embeddings[REFERENCE] = _embedded(clip, sampling_rate, embeddings)
+    for system in systems:
+        coded = system.code(clip, sampling_rate)
+        item.figures[system.name] = {**metrics(coded.waveform, clip, sampling_rate), **coded.figures}
+        item.embeddings[system.name] = _embedded(coded.waveform, sampling_rate, embeddings)
+        if coded.health is not None:
+            item.health[system.name] = coded.health.state_dict()
+    return item
+
+
+def _embedded(waveform: Tensor, sampling_rate: int, embeddings: Iterable[Embedding]) -> dict[str, Tensor]:
+    with torch.no_grad():
+        return {embedding.name: embedding(waveform, sampling_rate) for embedding in embeddings}

@@ -1,0 +1,87 @@
+"""Results as Markdown."""
+
+from collections.abc import Callable, Mapping
+
+from hf_audio_vae.comparison.results import Distance, Results
+from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
+from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS, table
+from hf_audio_vae.evaluation.sets import frechet_distance, kernel_distance
+
+DISTANCES: dict[str, Distance] = {"FAD": frechet_distance, "KAD": kernel_distance}
+PROPERTIES = {
+    "latent_numbers_per_second": "latent numbers a second",
+    "compression": "compression (samples a latent number, or 16-bit samples to codes, ↑)",
+    "parameters": "parameters (millions)",
+}
+SPEED = {
+    "real_time_factor": METRICS["real_time_factor"],
+    "peak_memory_mb": "peak memory while coding (MiB)",
+}
+PANELS = {"mel_distance": METRICS["mel_distance"], "si_sdr_db": METRICS["si_sdr_db"]}
+FORMATS: dict[str, Callable[[float], str]] = {
+    "parameters": lambda value: f"{value / 1e6:.2f}",
+    "latent_numbers_per_second": lambda value: f"{value:.0f}",
+    "peak_memory_mb": lambda value: f"{value:.0f}",
+}
+
+
+def markdown(results: Results, speed: Mapping[str, Mapping[str, float]], material: str) -> str:
+    """Return all results as Markdown.
+
+    Args:
+        results (`Results`): Results.
+        speed (`Mapping`): From `speeds`.
+        material (`str`): Name of the data set.
+    """
+    parts = [_figures(results, speed)]
+    if len(results.names) == 1:
+        parts.append(_intervals(results))
+    else:
+        parts += [_differences(results), _findings(results)]
+    parts.append(f"measured on `{material}`: {len(results.items)} items, {results.seconds:.1f} s")
+    return "\n\n".join(parts)
+
+
+def labels_of(results: Results) -> dict[str, str]:
+    """Return the labels of all figures by name, in the order of tables."""
+    distances = {name: f"{name} (↓)" for figures in results.distances.values() for name in figures}
+    return METRICS | distances | LATENT_METRICS | CODE_METRICS | PROPERTIES | SPEED
+
+
+def _figures(results: Results, speed: Mapping[str, Mapping[str, float]]) -> str:
+    labels = labels_of(results)
+    columns = {name: {**figures, **speed.get(name, {})} for name, figures in results.columns().items()}
+    found = [name for name in labels if any(name in figures for figures in columns.values())]
+
+    def cell(name: str, figures: Mapping[str, float]) -> str | float:
+        if name not in figures:
+            return "–"
+        return FORMATS[name](figures[name]) if name in FORMATS else figures[name]
+
+    rows = [[labels[name], *(cell(name, figures) for figures in columns.values())] for name in found]
+    return table(["metric", *columns], rows)
+
+
+def _intervals(results: Results) -> str:
+    (means,) = results.means.values()
+    rows = [[METRICS[name], f"{i.low:.3f} to {i.high:.3f}"] for name, i in means.items() if name in METRICS]
+    return table(["metric", "95 % interval of the mean over items"], rows)
+
+
+def _differences(results: Results) -> str:
+    rows = [
+        [
+            RECONSTRUCTION_METRICS[metric].title,
+            f"{a} - {b}",
+            difference.mean,
+            f"{difference.low:.3f} to {difference.high:.3f}",
+        ]
+        for metric, pairs in results.differences.items()
+        for (a, b), difference in pairs.items()
+    ]
+    return table(["metric", "paired difference", "mean", "95 % interval"], rows)
+
+
+def _findings(results: Results) -> str:
+    sentences = [f"- {RECONSTRUCTION_METRICS[metric].title}: {found}" for metric, found in results.findings().items()]
+    return "Differences whose 95 % interval excludes 0:\n\n" + "\n".join(sentences)

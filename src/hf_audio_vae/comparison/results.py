@@ -1,0 +1,115 @@
+"""Results of all items: means with intervals, paired differences, distances between sets, rates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.comparison.items import REFERENCE, Item
+from hf_audio_vae.comparison.systems import System
+from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
+
+Distance = Callable[[Tensor, Tensor], float]
+RATES = ("bits_per_second", "nominal_bits_per_second")  # of KL or bytes; of codes
+
+
+class Results:
+    """Figures of systems on the items of a data set.
+
+    Args:
+        items (`Sequence[Item]`): Items in order.
+        systems (`Sequence[System]`): Systems that were measured.
+        directions (`Mapping[str, bool]`): By metric, whether higher is better.
+        distances (`Mapping`): By name, ``distance(reference, reconstructions)`` of embeddings (frames, dim).
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        systems: Sequence[System],
+        directions: Mapping[str, bool],
+        distances: Mapping[str, Distance],
+    ) -> None:
+        self.items, self.systems, self.directions = items, systems, directions
+        self.names = [system.name for system in systems]
+        self.means = {name: self._means(name) for name in self.names}
+        self.differences = {metric: paired_differences(self._values(metric)) for metric in self.ranked}
+        self.distances = {name: self._distances(name, distances) for name in self.names}
+        self.properties = {system.name: self._properties(system) for system in systems}
+
+    @property
+    def ranked(self) -> list[str]:
+        """Metrics that have a direction and at least one value."""
+        found = {metric for values in self.means.values() for metric in values}
+        return [metric for metric in self.directions if metric in found]
+
+    @property
+    def seconds(self) -> float:
+        """Length of all items."""
+        return sum(item.seconds for item in self.items)
+
+    def findings(self) -> dict[str, str]:
+        """Say for each metric which differences between systems hold, in one sentence."""
+        sentences = {}
+        for metric in self.ranked if len(self.names) > 1 else ():
+            higher = self.directions[metric]
+            measured = [name for name in self.names if metric in self.means[name]]
+            order = sorted(measured, key=lambda name: self.means[name][metric].mean, reverse=higher)
+            sentences[metric] = ranking(order, self.differences[metric], higher_is_better=higher)
+        return sentences
+
+    def columns(self) -> dict[str, dict[str, float]]:
+        """Return all figures of each system by metric name, for a table."""
+        return {
+            name: {metric: interval.mean for metric, interval in self.means[name].items()}
+            | self.properties[name]
+            | self.distances[name]
+            for name in self.names
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        """Return everything as JSON-serializable values."""
+        return {
+            "items": [{"name": i.name, "seconds": i.seconds, "metrics": i.figures} for i in self.items],
+            "means": {name: {m: asdict(v) for m, v in means.items()} for name, means in self.means.items()},
+            "differences": {
+                metric: [{"first": a, "second": b, **asdict(v)} for (a, b), v in pairs.items()]
+                for metric, pairs in self.differences.items()
+            },
+            "findings": self.findings(),
+            "distances": self.distances,
+            "properties": self.properties,
+        }
+
+    def rate(self, name: str) -> float | None:
+        """Return the bits per second of a system: of its bytes, its codes or its KL; `None` if it has none."""
+        figures = self.columns()[name]
+        return next((figures[rate] for rate in reversed(RATES) if rate in figures), None)
+
+    def _values(self, metric: str) -> dict[str, list[float | None]]:
+        return {name: [item.figures[name].get(metric) for item in self.items] for name in self.names}
+
+    def _means(self, name: str) -> dict[str, Interval]:
+        metrics = dict.fromkeys(metric for item in self.items for metric in item.figures[name])
+        values = {m: [i.figures[name][m] for i in self.items if m in i.figures[name]] for m in metrics}
+        return {metric: bootstrap_interval(found) for metric, found in values.items()}
+
+    def _distances(self, name: str, distances: Mapping[str, Distance]) -> dict[str, float]:
+        return {
+            f"{distance} {embedding}": measure(self._embedded(REFERENCE, embedding), self._embedded(name, embedding))
+            for embedding in self.items[0].embeddings[REFERENCE]
+            for distance, measure in distances.items()
+        }
+
+    def _embedded(self, system: str, embedding: str) -> Tensor:
+        return torch.cat([item.embeddings[system][embedding] for item in self.items])
+
+    def _properties(self, system: System) -> dict[str, float]:
+        health = system.new_health()
+        if health is None:
+            return system.properties()
+        for item in self.items:
+            health.add_state_dict(item.health[system.name])
+        return system.properties() | health.summary()

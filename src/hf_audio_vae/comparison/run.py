@@ -1,0 +1,130 @@
+"""Measure all items of a data set, in one process or several; what is measured is kept."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hf_audio_vae.comparison.items import Embedding, Item, Metrics, measure_item
+from hf_audio_vae.comparison.systems import System
+from hf_audio_vae.files import make_folder, read_json, replacing
+
+ITEMS = "items"
+SETTINGS = "settings.json"
+Clips = Callable[[Callable[[int], bool], dict[str, str]], Iterable[tuple[int, str, Tensor]]]
+
+
+@dataclass
+class Measurement:
+    """Everything that measures an item.
+
+    Attributes:
+        systems (`Sequence[System]`): Systems.
+        embeddings (`Sequence[Embedding]`): Embeddings for distances between sets.
+        metrics (`Callable`): Metrics of a reconstruction.
+        sampling_rate (`int`): Rate at which reconstructions are compared, in Hz.
+        audio_channels (`int`): Channels of the clips.
+        clips (`Callable`): ``clips(wanted, skipped)`` yields the index, the name and the waveform (audio_channels,
+            time) of the items whose index is `wanted`, and adds those that cannot be read to `skipped`.
+    """
+
+    systems: Sequence[System]
+    embeddings: Sequence[Embedding]
+    metrics: Metrics
+    sampling_rate: int
+    audio_channels: int
+    clips: Clips
+
+    def run(self, folder: Path, part: int = 0, parts: int = 1) -> dict[str, str]:
+        """Measure the items of a part that have no file in the folder yet; return those that cannot be read."""
+        skipped: dict[str, str] = {}
+
+        def wanted(index: int) -> bool:
+            return index % parts == part and not item_file(folder, index).exists()
+
+        for index, name, clip in self.clips(wanted, skipped):
+            item = measure_item(name, clip, self.sampling_rate, self.systems, self.metrics, self.embeddings)
+            item.save(item_file(folder, index))
+        return skipped
+
+
+def item_file(folder: Path, index: int) -> Path:
+    """Return the file of an item."""
+    return folder / ITEMS / f"{index:06d}.safetensors"
+
+
+def load_items(folder: Path) -> list[Item]:
+    """Return all measured items in order."""
+    return [Item.load(path) for path in sorted((folder / ITEMS).glob("*.safetensors"))]
+
+
+def prepare(folder: Path, settings: dict[str, Any]) -> int:
+    """Make the folder of an evaluation, or check that it is one of equal settings.
+
+    Args:
+        folder (`Path`): Folder.
+        settings (`dict`): JSON-serializable values that decide the results.
+
+    Returns:
+        `int`: Number of items that are measured already.
+
+    Raises:
+        ValueError: The folder has an evaluation of other settings.
+        OSError: It cannot be written.
+    """
+    make_folder(folder / ITEMS)
+    path = folder / SETTINGS
+    if path.is_file():
+        kept, wanted = read_json(path), json.loads(json.dumps(settings))
+        if changed := [name for name in wanted if kept.get(name) != wanted[name]]:
+            raise ValueError(
+                f"{folder} has an evaluation with other settings ({', '.join(changed)}); choose another "
+                f"`--output_dir`, or delete this folder."
+            )
+    else:
+        with replacing(path) as hidden:
+            hidden.write_text(json.dumps(settings, indent=2) + "\n")
+    return sum(1 for _ in (folder / ITEMS).glob("*.safetensors"))
+
+
+def measure_in_parts(measurement: Callable[[], Measurement], folder: Path, processes: int) -> dict[str, str]:
+    """Measure in several new processes.
+
+    Args:
+        measurement (`Callable`): Makes the measurement in a process; can be pickled.
+        folder (`Path`): Folder of the evaluation.
+        processes (`int`): Number of processes, 2 or more.
+
+    Returns:
+        `dict[str, str]`: Items that cannot be read, with the reasons.
+
+    Raises:
+        ValueError: A process was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    skipped: dict[str, str] = {}
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        parts = [pool.submit(_run_part, measurement, folder, part, processes) for part in range(processes)]
+        try:
+            for part in parts:
+                skipped |= part.result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a process was killed, perhaps for memory; repeat the command with a lower `--num_processes`."
+            ) from error
+    return skipped
+
+
+def _run_part(measurement: Callable[[], Measurement], folder: Path, part: int, parts: int) -> dict[str, str]:
+    return measurement().run(folder, part, parts)
+
+
+def dealt(stream: Iterable[Any], wanted: Callable[[int], bool]) -> Iterator[tuple[int, Any]]:
+    """Yield the wanted items of a stream with their indices."""
+    return ((index, example) for index, example in enumerate(stream) if wanted(index))
