@@ -79,6 +79,7 @@ class Clips:
     announces: bool
 
     def __call__(self, wanted: Any, skipped: dict[str, str]) -> Iterator[tuple[int, str, Tensor]]:
+        """See `Measurement.clips`."""
         stream = open_dataset(self.arguments, announces=self.announces)
         for index, example in dealt(stream, wanted):
             found = clip_starts(

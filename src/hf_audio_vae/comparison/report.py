@@ -77,7 +77,7 @@ def _differences(results: Results) -> str:
             f"{difference.low:.3f} to {difference.high:.3f}",
         ]
         for metric, pairs in results.differences.items()
-        for (a, b), difference in pairs.items()
+        for (a, b), d in pairs.items()
     ]
     return table(["metric", "paired difference", "mean", "95 % interval"], rows)
 
