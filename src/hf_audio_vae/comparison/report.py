@@ -73,8 +73,8 @@ def _differences(results: Results) -> str:
         [
             RECONSTRUCTION_METRICS[metric].title,
             f"{a} - {b}",
-            difference.mean,
-            f"{difference.low:.3f} to {difference.high:.3f}",
+            d.mean,
+            f"{d.low:.3f} to {d.high:.3f}",
         ]
         for metric, pairs in results.differences.items()
         for (a, b), d in pairs.items()
