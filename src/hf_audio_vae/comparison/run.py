@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hf_audio_vae.comparison.items import Embedding, Item, Metrics, measure_item
 from hf_audio_vae.comparison.systems import System
-from hf_audio_vae.files import make_folder, read_json, replacing
+from hf_audio_vae.files import make_folder, replacing
+from hf_audio_vae.files.json_files import read_json
 
 ITEMS = "items"
 SETTINGS = "settings.json"

@@ -1,0 +1,145 @@
+"""Items that are measured one by one, killed and continued."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.comparison.items import Item
+from hf_audio_vae.comparison.results import Results
+from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_parts, prepare
+from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem
+from hf_audio_vae.evaluation.latents import LatentStatistics
+from hf_audio_vae.evaluation.metrics import reconstruction_metrics
+
+RATE, ITEMS = 16000, 7
+DIRECTIONS = {"si_sdr_db": True, "mel_distance": False}
+
+
+class Powers:
+    name, sampling_rate = "powers", None
+
+    def __call__(self, waveform: Tensor, sampling_rate: int) -> Tensor:
+        return waveform.mean(dim=0)[: 100 * (waveform.shape[1] // 100)].reshape(-1, 100)[:, :2]
+
+
+def clip(index: int) -> Tensor:
+    generator = torch.Generator().manual_seed(index)
+    return torch.randn(1, 4000 + 100 * index, generator=generator) * 0.1
+
+
+def clips(
+    wanted: Callable[[int], bool], skipped: dict[str, str], *, dies_at: int | None = None
+) -> Iterator[tuple[int, str, Tensor]]:
+    for index in filter(wanted, range(ITEMS)):
+        if index == dies_at:
+            os._exit(9)
+        if index == 2:
+            skipped["item 2"] = "cannot be read"
+        else:
+            yield index, f"item {index}", clip(index)
+
+
+def metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, float]:
+    values = reconstruction_metrics(estimate[None], target[None], sampling_rate)
+    return {name: value.item() for name, value in values.items() if name in DIRECTIONS}
+
+
+def measurement(**options) -> Measurement:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WaveformVAE(4, (3, 5), (1, 2), 4, 2, 1, RATE).eval()
+    systems = [ModelSystem("vae", model), AnchorSystem("opus@16")]
+    return Measurement(systems, [Powers()], metrics, RATE, 1, partial(clips, **options))
+
+
+def results(folder: Path) -> str:
+    measured = Results(load_items(folder), measurement().systems, DIRECTIONS, {"distance": mean_distance})
+    return json.dumps(measured.numbers())
+
+
+def mean_distance(reference: Tensor, other: Tensor) -> float:
+    return float((reference.mean(dim=0) - other.mean(dim=0)).norm())
+
+
+def test_an_item_survives_its_file(tmp_path: Path) -> None:
+    measurement().run(prepared(tmp_path))
+    item = load_items(tmp_path)[0]
+    path = tmp_path / "copy"
+    item.save(path)
+    again = Item.load(path)
+    assert (again.name, again.seconds, again.figures) == ("item 0", 0.25, item.figures)
+    torch.testing.assert_close(again.embeddings, item.embeddings, rtol=0, atol=0)
+    torch.testing.assert_close(again.health, item.health, rtol=0, atol=0)
+
+
+def prepared(folder: Path) -> Path:
+    prepare(folder, {"setting": 1})
+    return folder
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_results(tmp_path: Path) -> None:
+    skipped = measurement().run(prepared(tmp_path / "whole"))
+    assert skipped == {"item 2": "cannot be read"}
+    expected = results(tmp_path / "whole")
+    folder = prepared(tmp_path / "killed")
+    with pytest.raises(ValueError, match="a process was killed.*`--num_processes`"):
+        measure_in_parts(partial(measurement, dies_at=4), folder, 2)
+    assert 0 < len(load_items(folder)) < ITEMS - 1
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    assert measure_in_parts(measurement, folder, 2) == skipped
+    assert results(folder) == expected
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())  # nothing is measured twice
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    assert prepare(tmp_path, {"models": ["a"], "rate": (1, 2)}) == 0
+    assert prepare(tmp_path, {"models": ["a"], "rate": (1, 2)}) == 0
+    with pytest.raises(ValueError, match=r"other settings \(models\); choose another `--output_dir`"):
+        prepare(tmp_path, {"models": ["b"], "rate": (1, 2)})
+
+
+def test_figures_are_those_of_the_whole_set(tmp_path: Path) -> None:
+    measuring = measurement()
+    measuring.run(prepared(tmp_path))
+    measured = Results(load_items(tmp_path), measuring.systems, DIRECTIONS, {"distance": mean_distance})
+    vae, opus = (system.code for system in measuring.systems)
+    waveforms = [clip(index) for index in range(ITEMS) if index != 2]
+    si_sdr = [metrics(vae(x, RATE).waveform, x, RATE)["si_sdr_db"] for x in waveforms]
+    assert measured.means["vae"]["si_sdr_db"].mean == pytest.approx(sum(si_sdr) / len(si_sdr))
+    difference = [
+        a - metrics(opus(x, RATE).waveform, x, RATE)["si_sdr_db"] for a, x in zip(si_sdr, waveforms, strict=True)
+    ]
+    found = measured.differences["si_sdr_db"]["vae", "opus@16"]
+    assert found.mean == pytest.approx(sum(difference) / len(difference))
+    assert measured.findings()["si_sdr_db"] == "opus@16 is better than vae."
+    statistics = LatentStatistics(measuring.systems[0].model.frame_rate)
+    for x in waveforms:
+        statistics.add(measuring.systems[0].model.encode(x[None]).latent_dist)
+    assert measured.rate("vae") == pytest.approx(statistics.summary()["bits_per_second"])
+    assert measured.rate("opus@16") == measured.means["opus@16"]["bits_per_second"].mean
+    reference, decoded = (
+        torch.cat([Powers()(x, RATE) for x in sounds])
+        for sounds in (waveforms, [vae(x, RATE).waveform for x in waveforms])
+    )
+    assert measured.distances["vae"]["distance powers"] == pytest.approx(mean_distance(reference, decoded))
+    assert measured.seconds == pytest.approx(sum(x.shape[-1] for x in waveforms) / RATE)
+
+
+def test_a_metric_that_some_items_lack_is_averaged_over_the_others() -> None:
+    items = [Item(str(i), 1.0, {"a": {"m": 1.0 + i}, "b": {"m": 0.0}}, {"reference": {}}) for i in range(3)]
+    del items[0].figures["a"]["m"]
+    systems = [AnchorSystem("opus@16"), AnchorSystem("opus@32")]
+    systems[0].name, systems[1].name = "a", "b"
+    measured = Results(items, systems, {"m": False}, {})
+    assert measured.means["a"]["m"].mean == 2.5
+    assert measured.differences["m"]["a", "b"].mean == 2.5
+    assert list(itertools.chain(measured.columns()["a"])) == ["m"]
