@@ -29,7 +29,7 @@ from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, i
 from hf_audio_vae.data import clip_starts
 from hf_audio_vae.evaluation.embeddings import DEFAULT_EMBEDDINGS, EMBEDDINGS, embedding_of
 from hf_audio_vae.evaluation.registry import (
-    DEFAULT_METRICS,
+    SIGNAL_METRICS,
     RECONSTRUCTION_METRICS,
     check_metrics,
     measure_reconstruction,
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of a model"
     )
     parser.add_argument(
-        "--metrics", nargs="+", default=list(DEFAULT_METRICS), help=f"of {', '.join(RECONSTRUCTION_METRICS)}"
+        "--metrics", nargs="+", default=list(SIGNAL_METRICS), help=f"of {', '.join(RECONSTRUCTION_METRICS)}"
     )
     parser.add_argument(
         "--embeddings",

@@ -58,7 +58,9 @@ def _figures(results: Results, speed: Mapping[str, Mapping[str, float]]) -> str:
             return "–"
         return FORMATS[name](figures[name]) if name in FORMATS else figures[name]
 
-    rows = [[labels[name], *(cell(name, figures) for figures in columns.values())] for name in found]
+    rows: list[list[str | float]] = [
+        [labels[name], *(cell(name, figures) for figures in columns.values())] for name in found
+    ]
     return table(["metric", *columns], rows)
 
 
@@ -69,7 +71,7 @@ def _intervals(results: Results) -> str:
 
 
 def _differences(results: Results) -> str:
-    rows = [
+    rows: list[list[str | float]] = [
         [
             RECONSTRUCTION_METRICS[metric].title,
             f"{a} - {b}",
