@@ -24,9 +24,9 @@ DIRECTIONS = {"si_sdr_db": True, "mel_distance": False}
 
 
 class Powers:
-    name, sampling_rate = "powers", None
+    name, sampling_rate = "powers", RATE
 
-    def __call__(self, waveform: Tensor, sampling_rate: int) -> Tensor:
+    def __call__(self, waveform: Tensor) -> Tensor:
         return waveform.mean(dim=0)[: 100 * (waveform.shape[1] // 100)].reshape(-1, 100)[:, :2]
 
 
@@ -65,7 +65,7 @@ def results(folder: Path) -> str:
     return json.dumps(measured.numbers())
 
 
-def mean_distance(reference: Tensor, other: Tensor) -> float:
+def mean_distance(other: Tensor, reference: Tensor) -> float:
     return float((reference.mean(dim=0) - other.mean(dim=0)).norm())
 
 
@@ -127,8 +127,7 @@ def test_figures_are_those_of_the_whole_set(tmp_path: Path) -> None:
     assert measured.rate("vae") == pytest.approx(statistics.summary()["bits_per_second"])
     assert measured.rate("opus@16") == measured.means["opus@16"]["bits_per_second"].mean
     reference, decoded = (
-        torch.cat([Powers()(x, RATE) for x in sounds])
-        for sounds in (waveforms, [vae(x, RATE).waveform for x in waveforms])
+        torch.cat([Powers()(x) for x in sounds]) for sounds in (waveforms, [vae(x, RATE).waveform for x in waveforms])
     )
     assert measured.distances["vae"]["distance powers"] == pytest.approx(mean_distance(reference, decoded))
     assert measured.seconds == pytest.approx(sum(x.shape[-1] for x in waveforms) / RATE)

@@ -27,10 +27,10 @@ from hf_audio_vae.comparison.run import Measurement, dealt, load_items, measure_
 from hf_audio_vae.comparison.speed import speeds
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
 from hf_audio_vae.data import clip_starts
-from hf_audio_vae.evaluation.embeddings import DEFAULT_EMBEDDINGS, EMBEDDINGS, embedding_of
+from hf_audio_vae.evaluation.embeddings import EMBEDDINGS, embedding_of
 from hf_audio_vae.evaluation.registry import (
-    SIGNAL_METRICS,
     RECONSTRUCTION_METRICS,
+    SIGNAL_METRICS,
     check_metrics,
     measure_reconstruction,
 )
@@ -39,6 +39,7 @@ from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.version import __version__
 
 ANCHORS_ONLY = (48000, 2)  # rate in Hz and channels of a comparison without models
+DEFAULT_EMBEDDINGS = ("log_mel", "musicnn")
 SPEED_SECONDS = 10.0  # of the clip that speed is measured on
 
 
@@ -150,7 +151,7 @@ def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) ->
     channels = max((model.model.config.audio_channels for model in models), default=ANCHORS_ONLY[1])
     return Measurement(
         systems,
-        [embedding_of(name) for name in arguments.embeddings],
+        [embedding_of(name, sampling_rate=rate if name == "log_mel" else None) for name in arguments.embeddings],
         partial(_measure, names=tuple(arguments.metrics)),
         rate,
         channels,

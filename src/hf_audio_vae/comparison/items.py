@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import safe_open
@@ -12,20 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_audio_vae.comparison.systems import System
+from hf_audio_vae.evaluation.embeddings import Embedding, embed
 from hf_audio_vae.files import replacing
 
 REFERENCE = "reference"
 Metrics = Callable[[Tensor, Tensor, int], Mapping[str, float]]
-
-
-class Embedding(Protocol):
-    """A network or a statistic whose values are compared between sets of sounds."""
-
-    name: str
-    sampling_rate: int | None  # in Hz; None for any
-
-    def __call__(self, waveform: Tensor, sampling_rate: int) -> Tensor:
-        """(audio_channels, time) -> (frames, dim)."""
 
 
 @dataclass
@@ -100,4 +90,4 @@ def measure_item(
 
 def _embedded(waveform: Tensor, sampling_rate: int, embeddings: Iterable[Embedding]) -> dict[str, Tensor]:
     with torch.no_grad():
-        return {embedding.name: embedding(waveform, sampling_rate) for embedding in embeddings}
+        return {embedding.name: embed(embedding, waveform, sampling_rate) for embedding in embeddings}

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from torch import Tensor
+
 from hf_audio_vae.comparison.results import Distance, Results
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
 from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS, table
-from hf_audio_vae.evaluation.sets import frechet_distance, kernel_distance
+from hf_audio_vae.evaluation.set_distances import EmbeddingStatistics, frechet_distance, kernel_distance
 
-DISTANCES: dict[str, Distance] = {"FAD": frechet_distance, "KAD": kernel_distance}
 PROPERTIES = {
     "latent_numbers_per_second": "latent numbers a second",
     "compression": "compression (samples a latent number, or 16-bit samples to codes, ↑)",
@@ -23,6 +24,21 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "latent_numbers_per_second": lambda value: f"{value:.0f}",
     "peak_memory_mb": lambda value: f"{value:.0f}",
 }
+
+
+def frechet_distance_if_measurable(reconstructions: Tensor, originals: Tensor) -> float | None:
+    """Return `frechet_distance`; `None` if there are too few embeddings for a covariance."""
+    if len(originals) <= originals.shape[1]:
+        return None
+    return frechet_distance(*(EmbeddingStatistics.of(values) for values in (reconstructions, originals)))
+
+
+def paired_kernel_distance(reconstructions: Tensor, originals: Tensor) -> float | None:
+    """Return `kernel_distance` of reconstructions and their originals; `None` for fewer than 2 embeddings."""
+    return None if len(originals) < 2 else kernel_distance(reconstructions, originals, paired=True)
+
+
+DISTANCES: dict[str, Distance] = {"FAD": frechet_distance_if_measurable, "KAD": paired_kernel_distance}
 
 
 def markdown(results: Results, speed: Mapping[str, Mapping[str, float]], material: str) -> str:

@@ -11,7 +11,7 @@ from hf_audio_vae.comparison.items import REFERENCE, Item
 from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
 
-Distance = Callable[[Tensor, Tensor], float]
+Distance = Callable[[Tensor, Tensor], float | None]
 RATES = ("bits_per_second", "nominal_bits_per_second")  # of KL or bytes; of codes
 
 
@@ -22,7 +22,8 @@ class Results:
         items (`Sequence[Item]`): Items in order.
         systems (`Sequence[System]`): Systems that were measured.
         directions (`Mapping[str, bool]`): By metric, whether higher is better.
-        distances (`Mapping`): By name, ``distance(reference, reconstructions)`` of embeddings (frames, dim).
+        distances (`Mapping`): By name, ``distance(reconstructions, originals)`` of embeddings (frames, dim), `None` if
+            there are too few.
     """
 
     def __init__(
@@ -97,11 +98,12 @@ class Results:
         return {metric: bootstrap_interval(found) for metric, found in values.items()}
 
     def _distances(self, name: str, distances: Mapping[str, Distance]) -> dict[str, float]:
-        return {
-            f"{distance} {embedding}": measure(self._embedded(REFERENCE, embedding), self._embedded(name, embedding))
+        found = {
+            f"{distance} {embedding}": measure(self._embedded(name, embedding), self._embedded(REFERENCE, embedding))
             for embedding in self.items[0].embeddings[REFERENCE]
             for distance, measure in distances.items()
         }
+        return {label: value for label, value in found.items() if value is not None}
 
     def _embedded(self, system: str, embedding: str) -> Tensor:
         return torch.cat([item.embeddings[system][embedding] for item in self.items])

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_audio_vae.comparison.items import Embedding, Item, Metrics, measure_item
+from hf_audio_vae.comparison.items import Item, Metrics, measure_item
 from hf_audio_vae.comparison.systems import System
+from hf_audio_vae.evaluation.embeddings import Embedding
 from hf_audio_vae.files import make_folder, replacing
 from hf_audio_vae.files.json_files import read_json
 
