@@ -120,12 +120,12 @@ def test_figures_are_those_of_the_whole_set(tmp_path: Path) -> None:
     ]
     found = measured.differences["si_sdr_db"]["vae", "opus@16"]
     assert found.mean == pytest.approx(sum(difference) / len(difference))
-    assert measured.findings()["si_sdr_db"] == "opus@16 is better than vae."
+    assert measured.findings()["si_sdr_db"] == "opus@16 > vae"
     statistics = LatentStatistics(measuring.systems[0].model.frame_rate)
     for x in waveforms:
         statistics.add(measuring.systems[0].model.encode(x[None]).latent_dist)
     assert measured.rate("vae") == pytest.approx(statistics.summary()["bits_per_second"])
-    assert measured.rate("opus@16") == measured.means["opus@16"]["bits_per_second"].mean
+    assert measured.rate("opus@16") == measured.means["opus@16"]["file_bits_per_second"].mean
     reference, decoded = (
         torch.cat([Powers()(x) for x in sounds]) for sounds in (waveforms, [vae(x, RATE).waveform for x in waveforms])
     )

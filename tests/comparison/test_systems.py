@@ -13,7 +13,7 @@ CLIP = MUSIC[:, : RATE * 2 + 17]
 def test_anchors_keep_rate_channels_length_and_time(name: str) -> None:
     coded = AnchorSystem(name).code(CLIP, RATE)
     assert coded.waveform.shape == CLIP.shape
-    assert coded.figures["bits_per_second"] == pytest.approx(1000 * float(name.partition("@")[2]), rel=0.25)
+    assert coded.figures["file_bits_per_second"] == pytest.approx(1000 * float(name.partition("@")[2]), rel=0.25)
     error, power = (coded.waveform - CLIP).square().sum(), CLIP.square().sum()
     assert error < power / 50  # also at 48 kHz, which Opus codes
     assert error < (coded.waveform.roll(1, dims=-1) - CLIP).square().sum()

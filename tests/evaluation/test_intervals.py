@@ -43,12 +43,14 @@ def test_items_without_a_value_are_left_out_of_their_pairs() -> None:
     assert differences["b", "c"].mean == 4.0
 
 
-def test_a_ranking_says_only_what_holds() -> None:
+def test_a_ranking_says_what_holds() -> None:
     differences = {
         ("A", "B"): Interval(1.0, 0.5, 1.5),
         ("A", "C"): Interval(1.2, -0.1, 2.0),
-        ("B", "C"): Interval(-0.8, -1.0, -0.5),
+        ("B", "C"): Interval(0.8, 0.5, 1.0),
     }
-    assert ranking(["B", "C", "A"], differences, higher_is_better=False) == "B is better than C and A."
-    assert ranking(["A", "C", "B"], differences, higher_is_better=True) == "A is better than B; C is better than B."
-    assert ranking(["A", "C"], differences, higher_is_better=True) == "No difference holds."
+    assert ranking(["A", "B", "C"], differences, higher_is_better=True) == "A > B > C; but A ≈ C"
+    assert ranking(["C", "B", "A"], differences, higher_is_better=False) == "C > B > A; but C ≈ A"
+    assert ranking(["A", "C"], differences, higher_is_better=True) == "A ≈ C"
+    gaps = {("A", "B"): Interval(0.1, -1, 1), ("B", "C"): Interval(0.1, -1, 1), ("A", "C"): Interval(0.2, 0.1, 0.3)}
+    assert ranking(["A", "B", "C"], gaps, higher_is_better=True) == "A ≈ B ≈ C; but A > C"

@@ -107,9 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
             code = check_items(arguments, len(items), skipped)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
-            text = markdown(results, _speeds(measurement), arguments.dataset_name)
-            print(text)
+            speed = _speeds(arguments, measurement)
+            print(markdown(results, speed, arguments.dataset_name, with_differences=False))
             if arguments.output_dir is not None:
+                text = markdown(results, speed, arguments.dataset_name, with_differences=True)
                 _write(folder, results, {"settings": settings, "skipped": skipped}, text)
                 print(f"wrote results.json, results.md and results.png to {folder}")
     return code
@@ -128,10 +129,13 @@ def _measured(
     return dict(sorted(skipped.items()))
 
 
-def _speeds(measurement: Measurement) -> dict[str, dict[str, float]]:
+def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, dict[str, float]]:
+    """Measure the speed of the models on the first clip."""
     models = [system for system in measurement.systems if isinstance(system, ModelSystem)]
-    _, _, clip = next(iter(measurement.clips(lambda _: True, {})))
-    return speeds(models, clip[:, : round(SPEED_SECONDS * measurement.sampling_rate)], measurement.sampling_rate)
+    rate = measurement.sampling_rate
+    clips = Clips(arguments, rate, measurement.audio_channels, announces=False)
+    _, _, clip = next(clips(lambda _: True, {}))
+    return speeds(models, clip[:, : round(SPEED_SECONDS * rate)], rate)
 
 
 def _write(folder: Path, results: Results, described: Mapping[str, Any], text: str) -> None:

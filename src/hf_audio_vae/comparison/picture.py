@@ -23,6 +23,7 @@ def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
         panels (`dict[str, str]`): Label of each metric or distance to draw, by its name.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     names = [name for name in panels if any(name in column for column in results.columns().values())]
     width, height = PANEL_INCHES
@@ -30,6 +31,9 @@ def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
     for name, axes in zip(names, figure.subplots(1, max(len(names), 1), squeeze=False)[0], strict=False):
         _draw(axes, results, name)
         axes.set(xlabel="kbit/s", ylabel=panels[name], xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize="small")

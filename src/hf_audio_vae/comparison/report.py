@@ -10,15 +10,21 @@ from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRIC
 from hf_audio_vae.evaluation.set_distances import EmbeddingStatistics, frechet_distance, kernel_distance
 
 PROPERTIES = {
+    "file_bits_per_second": "bitrate of the file (bits per second)",
     "latent_numbers_per_second": "latent numbers a second",
-    "compression": "compression (samples a latent number, or 16-bit samples to codes, ↑)",
+    "compression": "compression (↑)",
     "parameters": "parameters (millions)",
 }
 SPEED = {
     "real_time_factor": METRICS["real_time_factor"],
     "peak_memory_mb": "peak memory while coding (MiB)",
 }
-PANELS = {"mel_distance": METRICS["mel_distance"], "si_sdr_db": METRICS["si_sdr_db"]}
+PANELS = {
+    "mel_distance": METRICS["mel_distance"],
+    "si_sdr_db": METRICS["si_sdr_db"],
+    "KAD log_mel": "KAD log_mel (↓)",
+    "KAD musicnn": "KAD musicnn (↓)",
+}
 FORMATS: dict[str, Callable[[float], str]] = {
     "parameters": lambda value: f"{value / 1e6:.2f}",
     "latent_numbers_per_second": lambda value: f"{value:.0f}",
@@ -41,19 +47,24 @@ def paired_kernel_distance(reconstructions: Tensor, originals: Tensor) -> float 
 DISTANCES: dict[str, Distance] = {"FAD": frechet_distance_if_measurable, "KAD": paired_kernel_distance}
 
 
-def markdown(results: Results, speed: Mapping[str, Mapping[str, float]], material: str) -> str:
-    """Return all results as Markdown.
+def markdown(
+    results: Results, speed: Mapping[str, Mapping[str, float]], material: str, *, with_differences: bool
+) -> str:
+    """Return results as Markdown.
 
     Args:
         results (`Results`): Results.
         speed (`Mapping`): From `speeds`.
         material (`str`): Name of the data set.
+        with_differences (`bool`): With the table of all paired differences, which has a row for each pair of systems
+            and each metric.
     """
     parts = [_figures(results, speed)]
     if len(results.names) == 1:
         parts.append(_intervals(results))
     else:
-        parts += [_differences(results), _findings(results)]
+        parts += [_differences(results)] if with_differences else []
+        parts.append(_findings(results))
     parts.append(f"measured on `{material}`: {len(results.items)} items, {results.seconds:.1f} s")
     return "\n\n".join(parts)
 
@@ -102,4 +113,7 @@ def _differences(results: Results) -> str:
 
 def _findings(results: Results) -> str:
     sentences = [f"- {RECONSTRUCTION_METRICS[metric].title}: {found}" for metric, found in results.findings().items()]
-    return "Differences whose 95 % interval excludes 0:\n\n" + "\n".join(sentences)
+    return (
+        "From best to worst; `>` if the 95 % interval of the paired difference excludes 0, else `≈`:\n\n"
+        + "\n".join(sentences)
+    )

@@ -12,7 +12,7 @@ from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
 
 Distance = Callable[[Tensor, Tensor], float | None]
-RATES = ("bits_per_second", "nominal_bits_per_second")  # of KL or bytes; of codes
+RATES = ("nominal_bits_per_second", "bits_per_second", "file_bits_per_second")  # of codes, of KL, of bytes
 
 
 class Results:
@@ -85,9 +85,9 @@ class Results:
         }
 
     def rate(self, name: str) -> float | None:
-        """Return the bits per second of a system: of its bytes, its codes or its KL; `None` if it has none."""
+        """Return the bits per second of a system: of its codes, its KL or its bytes; `None` if it has none."""
         figures = self.columns()[name]
-        return next((figures[rate] for rate in reversed(RATES) if rate in figures), None)
+        return next((figures[rate] for rate in RATES if rate in figures), None)
 
     def _values(self, metric: str) -> dict[str, list[float | None]]:
         return {name: [item.figures[name].get(metric) for item in self.items] for name in self.names}

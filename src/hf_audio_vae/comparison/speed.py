@@ -1,5 +1,6 @@
 """Speed and memory of models, measured one after another on the same clip."""
 
+import ctypes
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,14 +54,15 @@ def speeds(systems: Sequence[ModelSystem], clip: Tensor, sampling_rate: int) -> 
 
 
 def _reset_peak(device: torch.device) -> float | None:
-    """Forget the peak of memory; return the bytes in use, or `None` if the system does not say."""
+    """Forget the peak of memory; return the bytes in use, or `None` if the system does not tell them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return float(torch.cuda.memory_allocated(device))
     try:
+        ctypes.CDLL(None).malloc_trim(0)  # the memory of earlier tensors is free, but still the process's
         Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory becomes the present value
         return _status("VmRSS")
-    except OSError:
+    except (OSError, AttributeError):  # no Linux, or another C library than glibc
         return None
 
 

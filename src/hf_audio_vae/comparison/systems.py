@@ -159,7 +159,7 @@ class AnchorSystem(System):
     def code_at_own_rate(self, waveform: Tensor, sampling_rate: int) -> Coded:
         """As `System`, with the bits per second that were used."""
         coded = LOSSY[self._codec](waveform, sampling_rate, self._bits)
-        return Coded(coded.waveform, {"bits_per_second": coded.bits_per_second})
+        return Coded(coded.waveform, {"file_bits_per_second": coded.bits_per_second})
 
 
 def is_anchor(name: str) -> bool:

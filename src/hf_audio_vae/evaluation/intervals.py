@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import torch
 from torch import Tensor
@@ -73,7 +73,10 @@ def paired_differences(values: Mapping[str, Sequence[float | None]]) -> dict[tup
 
 
 def ranking(names: Sequence[str], differences: Mapping[tuple[str, str], Interval], *, higher_is_better: bool) -> str:
-    """Say in one sentence which differences hold.
+    """Say in one sentence which differences hold, that is, have an interval without 0.
+
+    Neighbours are joined by `>` if their difference holds, else by `≈`. Pairs for which this chain says something else
+    are named after it.
 
     Args:
         names (`Sequence[str]`): Coders, from the best mean to the worst.
@@ -82,14 +85,20 @@ def ranking(names: Sequence[str], differences: Mapping[tuple[str, str], Interval
 
     Example:
         >>> ranking(["A", "B"], {("A", "B"): Interval(-0.5, -0.7, -0.3)}, higher_is_better=False)
-        'A is better than B.'
+        'A > B'
     """
-    clauses = []
-    for index, name in enumerate(names[:-1]):
-        worse = [other for other in names[index + 1 :] if _is_better(name, other, differences, higher_is_better)]
-        if worse:
-            clauses.append(f"{name} is better than {_listed(worse)}")
-    return "; ".join(clauses) + "." if clauses else "No difference holds."
+
+    def holds(first: str, second: str) -> bool:
+        return _is_better(first, second, differences, higher_is_better)
+
+    steps = [holds(*pair) for pair in pairwise(names)]
+    chain = names[0] + "".join(f" {'>' if step else '≈'} {name}" for step, name in zip(steps, names[1:], strict=True))
+    exceptions = [
+        f"{names[first]} {'>' if found else '≈'} {names[second]}"
+        for first, second in combinations(range(len(names)), 2)
+        if (found := holds(names[first], names[second])) != any(steps[first:second])
+    ]
+    return chain + (f"; but {', '.join(exceptions)}" if exceptions else "")
 
 
 def _is_better(name: str, other: str, differences: Mapping[tuple[str, str], Interval], higher_is_better: bool) -> bool:
@@ -97,7 +106,3 @@ def _is_better(name: str, other: str, differences: Mapping[tuple[str, str], Inte
     sign = 1.0 if found else -1.0
     found = found or differences.get((other, name))
     return found is not None and found.excludes_zero and (sign * found.mean > 0) == higher_is_better
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
