@@ -127,19 +127,16 @@ def test_without_a_folder_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_card_has_the_latents_figures_of_inspection(
-    lively: str, speech: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_evaluate_has_the_latents_figures_of_inspection(
+    lively: str, speech: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = tmp_path / "card.md"
-    assert main(["evaluate", "--model", lively, "--dataset_name", speech, *SHORT, "--card", str(card)]) == 0
+    assert main(["evaluate", "--model", lively, "--dataset_name", speech, *SHORT]) == 0
     evaluated = dict(tables(capsys.readouterr().out)[0])
     main(["inspect", lively, "--dataset_name", speech, *SHORT])
     inspected = tables(capsys.readouterr().out)[0]
-    on_card = [row for block in tables(card.read_text()) for row in block]
     assert len(inspected) == 6
     for name, value in inspected:
         assert evaluated[name] == value
-        assert [name, value] in on_card
 
 
 @pytest.mark.parametrize(

@@ -77,36 +77,6 @@ def test_decoding_what_was_encoded_is_the_reconstruction(model_folder: str, tmp_
     torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
 
 
-def test_evaluate_writes_a_card_with_the_table_it_printed(
-    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = str(REPO / "data/held_out")
-    card = tmp_path / "card.md"
-    arguments = ["--dataset_name", data, "--max_seconds", "0.3", "--card", str(card)]
-    assert main(["evaluate", "--model", model_folder, *arguments]) == 0
-    printed = capsys.readouterr().out
-    (value,) = [line.split("|")[2].strip() for line in printed.splitlines() if "mel distance" in line]
-    assert float(value) > 0
-    assert value in card.read_text()
-    assert "12 items" in card.read_text()
-    assert main(["evaluate", "--model", model_folder, *arguments]) == 0, "a card replaces a card"
-
-
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"{}", b"---\ntags: [mine]\n---\n# Notes\n"])
-def test_a_card_replaces_no_other_file(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(content)
-    assert main(["evaluate", "--model", "/nowhere", "--dataset_name", "/nowhere", "--card", str(file)]) == 2
-    assert f"--card {file} exists and is not a model card; pass another file." in capsys.readouterr().err
-    assert file.read_bytes() == content
-
-
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write")
-def test_a_card_that_cannot_be_written_is_refused_before_the_model_is_loaded(capsys) -> None:
-    assert main(["evaluate", "--model", "/nowhere", "--dataset_name", "/nowhere", "--card", "/proc/self/card.md"]) == 2
-    assert "--card in /proc/self cannot be written" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

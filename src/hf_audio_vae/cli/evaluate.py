@@ -169,6 +169,8 @@ def _check(arguments: argparse.Namespace) -> None:
     arguments.model = arguments.model or [DEFAULT_MODEL]
     if len(set(arguments.model)) < len(arguments.model):
         raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    if arguments.sampling_rate is not None and arguments.sampling_rate < 1:
+        raise ValueError(f"--sampling_rate is {arguments.sampling_rate}; give a rate in Hz, such as 44100.")
     if arguments.num_processes < 1:
         raise ValueError(f"--num_processes is {arguments.num_processes}; give 1 or more.")
     located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]

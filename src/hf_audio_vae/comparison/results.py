@@ -100,7 +100,7 @@ class Results:
     def _distances(self, name: str, distances: Mapping[str, Distance]) -> dict[str, float]:
         found = {
             f"{distance} {embedding}": measure(self._embedded(name, embedding), self._embedded(REFERENCE, embedding))
-            for embedding in self.items[0].embeddings[REFERENCE]
+            for embedding in self.items[0].embeddings.get(REFERENCE, ())
             for distance, measure in distances.items()
         }
         return {label: value for label, value in found.items() if value is not None}

@@ -1,0 +1,131 @@
+"""Models beside each other and beside Opus, from one command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import read_audio, resample
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.evaluation.lossy import opus
+from hf_audio_vae.evaluation.metrics import mel_spectrogram_distance
+from hf_audio_vae.evaluation.registry import SIGNAL_METRICS
+
+DATA = ["--dataset_name", "data/held_out", "--max_seconds", "1"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("models")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        WaveformVAE(4, (3, 5), (1, 2), 4, 2, 1, 16000).save_pretrained(folder / "mono")
+        WaveformVAE(4, (3, 5), (1, 2), 4, 2, 2, 24000).save_pretrained(folder / "stereo")
+    return str(folder / "mono"), str(folder / "stereo")
+
+
+def evaluate(folders: tuple[str, ...], *options: str) -> int:
+    models = [argument for name in folders for argument in ("--model", name)]
+    return main(["evaluate", *models, *DATA, *options])
+
+
+def test_models_and_anchors_are_measured_on_the_same_clips_at_the_highest_rate(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate((*folders, "opus@32"), "--output_dir", str(tmp_path / "out")) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["settings"]["sampling_rate"] == 24000
+    assert results["settings"]["audio_channels"] == 2
+    assert [len(item["metrics"]) for item in results["items"]] == 12 * [3]
+    assert set(SIGNAL_METRICS) <= set(results["means"]["mono"])
+    by_hand = []
+    for path in sorted(Path("data/held_out").iterdir()):
+        if path.suffix != ".csv" and "README" not in path.name:
+            waveform, rate = read_audio(path)
+            clip = resample(waveform, rate, 24000)[:, :24000]
+            clip = clip.expand(2, -1) if len(clip) == 1 else clip
+            coded = resample(opus(resample(clip, 24000, 24000), 24000, 32000).waveform, 24000, 24000)
+            by_hand.append(mel_spectrogram_distance(coded[None], clip[None], 24000).item())
+    found = results["means"]["opus@32"]["mel_distance"]
+    assert found["mean"] == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-3)
+    assert found["low"] < found["mean"] < found["high"]
+    assert f"{found['mean']:.3f}" in printed
+    assert "mel distance: opus@32 > " in printed
+    assert set(results["distances"]["opus@32"]) == {"KAD log_mel", "KAD musicnn"}  # too few clips for FAD
+    assert results["distances"]["opus@32"]["KAD log_mel"] < results["distances"]["mono"]["KAD log_mel"]
+    assert results["properties"]["mono"]["latent_numbers_per_second"] == pytest.approx(2 * 16000 / 15)
+    assert "paired difference" in (tmp_path / "out/results.md").read_text()
+    assert (tmp_path / "out/results.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_command_that_was_killed_continues_to_the_same_results(folders: tuple[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hf_audio_vae.cli.main", "evaluate", *DATA, "--num_processes", "2"]
+    command += ["--model", folders[0], "--model", "opus@16", "--output_dir"]
+    assert subprocess.run([*command, str(tmp_path / "whole")]).returncode == 0
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], start_new_session=True)
+    deadline = time.monotonic() + 400
+    while len(list((tmp_path / "killed").glob("items/*.safetensors"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed/results.json").exists()
+    assert subprocess.run([*command, str(tmp_path / "killed")]).returncode == 0
+    whole, killed = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    assert killed == whole
+
+
+def test_items_that_cannot_be_read_are_named_in_the_results(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "data/whole.flac").write_bytes(Path("data/held_out/speech_en_0890.flac").read_bytes())
+    arguments = ["--model", folders[0], "--dataset_name", str(tmp_path / "data"), "--max_seconds", "1"]
+    assert main(["evaluate", *arguments, "--output_dir", str(tmp_path / "out")]) == 1
+    assert "1 of 2 items cannot be read" in capsys.readouterr().err
+    (name,) = json.loads((tmp_path / "out/results.json").read_text())["skipped"]
+    assert "broken" in name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "MONO", "--model", "MONO"], "names a model twice"),
+        (["--model", "MONO", "--model", "opus@2"], "Opus has 6000 to 256000"),
+        (["--model", "MONO", "--model", "opus@16", "--subfolder", "vae"], "--subfolder would be that of all 2 models"),
+        (["--model", "MONO", "--num_processes", "0"], "--num_processes is 0; give 1 or more"),
+        (["--model", "MONO", "--metrics", "loudness"], "there is no metric 'loudness'; choose from si_sdr_db"),
+        (["--model", "MONO", "--embeddings", "vggish"], "there is no embedding 'vggish'; choose from log_mel"),
+        (["--model", "MONO", "--sampling_rate", "-1"], "--sampling_rate is -1"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    folders: tuple[str, str], options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [folders[0] if option == "MONO" else option for option in options]
+    assert main(["evaluate", *DATA, *filled]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-audio-vae")]
+    assert message in line
+
+
+def test_results_of_other_settings_are_not_continued(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--embeddings", "--metrics", "snr_db", "--output_dir", str(tmp_path))
+    assert evaluate(("opus@16",), *options) == 0
+    capsys.readouterr()
+    assert evaluate(("opus@16",), *options) == 0
+    assert "12 items are measured already" in capsys.readouterr().err
+    assert evaluate(("opus@24",), *options) == 2
+    assert "other settings (systems); choose another `--output_dir`" in capsys.readouterr().err
