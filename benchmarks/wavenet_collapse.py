@@ -21,12 +21,14 @@ def variants(recipe: dict[str, Any], steps: int) -> dict[str, dict[str, Any]]:
     full = kl["weight"]["weight"]
     late = kl["weight"] | {"start_step": steps // 6, "steps": steps // 3}
     whole_past = {"model": recipe["model"] | {"past_dropout": 0.0}}
+    long_past = {"model": whole_past["model"] | {"layers_per_stack": 10}}  # 2047 samples, several periods of a note
 
     def weighted(weight: object) -> dict[str, Any]:
         return {"weights": recipe["weights"] | {"kl": weight}}
 
     return {
-        "no guards": weighted(full) | whole_past,
+        "no guards": weighted(full) | long_past,
+        "short past": weighted(full) | whole_past,
         "hidden past": weighted(full),
         "late KL and free bits": weighted(kl | {"weight": late}) | whole_past,
         "all guards": weighted(kl | {"weight": late}),
