@@ -1,5 +1,6 @@
 """The interface of embeddings, and their names."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -96,5 +97,9 @@ def embedding_of(
         return MusicnnEmbedding(device=device)
     from hf_audio_vae.evaluation.embeddings import hub  # lazy: it imports large parts of transformers
 
-    classes = {"clap": hub.ClapEmbedding, "mert": hub.MertEmbedding, "encodec": hub.EncodecEmbedding}
+    classes: dict[str, Callable[..., Embedding]] = {
+        "clap": hub.ClapEmbedding,
+        "mert": hub.MertEmbedding,
+        "encodec": hub.EncodecEmbedding,
+    }
     return classes[name](model or HUB_MODELS[name], device=device)
