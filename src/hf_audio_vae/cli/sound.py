@@ -81,7 +81,7 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
             torch_dtype=arguments.torch_dtype,
         )
     except OSError as error:
-        raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+        raise ValueError(f"no model can be loaded from {name!r}: {error}") from error
     check_finite_weights(name, model)
     return model.eval()
 
