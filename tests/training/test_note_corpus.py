@@ -120,6 +120,7 @@ def test_notes_that_do_not_sound_are_left_out_and_named(
         ("--instruments []", "`instruments` is empty; give at least one"),
         ("--velocities []", "`velocities` is empty"),
         ("--held_out_share 0.99", "`held_out_share` is 0.99, which holds out all of the 37 pitches; lower it"),
+        ("--sampling_rate 700000", "a .flac file has no sampling rate of 700000 Hz; use 1 to 655350"),
         ("--velocities [64,128]", "`velocities` has 128; use 1 to 127"),
         ("--lowest_pitch 60 --highest_pitch 60", "60 to 60 has fewer than 2 pitches"),
     ],

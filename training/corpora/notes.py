@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hf_audio_vae.audio.io import write_audio
+from hf_audio_vae.audio.io import check_written_rate, write_audio
 from hf_audio_vae.audio.resampling import resample
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.script import main_or_exit
@@ -93,6 +93,7 @@ def _samples(synth: Any, count: int) -> np.ndarray:
 
 def check(config: NoteCorpusConfig) -> None:
     """Raise `ValueError` if the options name no notes, or no notes to train on."""
+    check_written_rate("note.flac", config.sampling_rate)
     for option, values in (("instruments", config.instruments), ("velocities", config.velocities)):
         if not values:
             raise ValueError(f"`{option}` is empty; give at least one.")
