@@ -40,12 +40,14 @@ class ScoreCorpusConfig(Section):
 
 def pieces_of(config: ScoreCorpusConfig) -> dict[str, Path]:
     """Return the files of the sets by name; files that state a restriction are left out, and their number printed."""
+    if not config.sets:
+        raise ValueError(f"`sets` is empty; give at least one of {', '.join(SETS)}.")
+    if unknown := sorted(set(config.sets) - set(SETS)):
+        raise ValueError(f"`sets` has {unknown}, whose license was not checked; use {', '.join(SETS)}.")
     try:
         from music21 import corpus
     except ImportError as error:
         raise ValueError('the corpus needs music21; install it with `pip install "hf-audio-vae[scores]"`.') from error
-    if unknown := sorted(set(config.sets) - set(SETS)):
-        raise ValueError(f"`sets` has {unknown}, whose license was not checked; use {', '.join(SETS)}.")
     paths = {f"{path.parent.name}/{path.name}": path for path in map(Path, corpus.getCorePaths())}
     paths = {name: path for name, path in paths.items() if path.parent.name in config.sets}
     free = {name: path for name, path in paths.items() if not RESTRICTED.search(path.read_bytes())}
