@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.data.code_records import code_features
+from hf_audio_vae.data.corpus import new_folder
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE, ScoreTokenizer, split_pieces
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.script import main_or_exit
@@ -88,8 +89,8 @@ def encoded(names: Sequence[str], paths: dict[str, Path], tokenizer: ScoreTokeni
         print(f"{len(failed)} pieces cannot be read: {', '.join(failed[:3])}")
 
 
-def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: ScoreTokenizer) -> None:
-    """Write the codes of pieces with their record; a code counts as a frame of one sample at 1 Hz."""
+def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: ScoreTokenizer, model: str) -> None:
+    """Write the codes of pieces with their record, which names a model; a code counts as a sample at 1 Hz."""
     size = tokenizer.codebook_size
     rows: list[dict[str, Any]] = [
         {"codes": codes.T.int().numpy(), "path": name, "start_sample": 0, "num_samples": codes.shape[1]}
@@ -102,7 +103,7 @@ def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: S
     tokenizer.save(folder)
     counts = torch.bincount(torch.cat([codes[0] for _, codes in pieces]), minlength=size).tolist()
     CodesRecord(
-        model=str((folder / TOKENIZER_FILE).resolve()),
+        model=model,
         weights=tokenizer.fingerprint,
         family="ScoreTokenizer",
         sampling_rate=1,
@@ -127,10 +128,13 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")
     tokenizer, paths = ScoreTokenizer(), pieces_of(config)
     print("| split | pieces | codes |\n|---|---:|---:|")
-    for split, names in zip(("train", "held_out"), split_pieces(list(paths), config.held_out_every), strict=True):
-        pieces = list(encoded(names, paths, tokenizer))
-        write_split(config.output_dir / split, pieces, tokenizer)
-        print(f"| {split} | {len(pieces)} | {sum(codes.shape[1] for _, codes in pieces)} |")
+    with new_folder(config.output_dir) as folder:
+        for split, names in zip(("train", "held_out"), split_pieces(list(paths), config.held_out_every), strict=True):
+            pieces = list(encoded(names, paths, tokenizer))
+            if not pieces:
+                raise ValueError(f"no piece for the split {split!r} can be read; raise `max_pieces`.")
+            write_split(folder / split, pieces, tokenizer, str((config.output_dir / split / TOKENIZER_FILE).resolve()))
+            print(f"| {split} | {len(pieces)} | {sum(codes.shape[1] for _, codes in pieces)} |")
     print("\n".join(f"{name}: {SETS[name]}" for name in config.sets))
 
 
