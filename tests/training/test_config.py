@@ -383,6 +383,12 @@ def test_a_recipe_of_fine_tuning_without_its_model_trains_no_other(kind: str) ->
     assert config.pretrained_model_name_or_path == "MODEL", "a new network would be trained"
 
 
+def test_conditions_that_are_always_dropped_are_refused() -> None:
+    recipe = ["--config", str(REPO / "training/recipes/latent-diffusion-demo.yaml")]
+    with pytest.raises(ValueError, match="condition_dropout: .*less than 1"):
+        parse_config(LatentDiffusionTrainingConfig, [*recipe, "--condition_dropout", "1"])
+
+
 RECIPES = sorted((REPO / "training/recipes").glob("*.yaml"))
 DIFFUSION = [path for path in RECIPES if path.stem.startswith("latent-diffusion")]
 PRIORS = [path for path in RECIPES if path.stem.startswith("token-prior")]

@@ -119,6 +119,10 @@ class ResampledReader:
         ValueError: The rate of the file is too low, see `check_rates`.
     """
 
+    _blocks: list[Tensor]
+    _first: int  # sample of the blocks
+    _last: int
+
     def __init__(self, reader: AudioReader, *, sampling_rate: int, audio_channels: int) -> None:
         check_rates(reader.sampling_rate, sampling_rate)
         self._reader, self._sampling_rate, self._audio_channels = reader, sampling_rate, audio_channels
@@ -143,8 +147,7 @@ class ResampledReader:
 
     def _begin(self) -> None:
         self._position, self._ended = 0, False  # in the file
-        self._blocks: list[Tensor] = []
-        self._first = self._last = 0  # sample of the blocks
+        self._blocks, self._first, self._last = [], 0, 0
         self._resampler = soxr.ResampleStream(
             self._reader.sampling_rate, self._sampling_rate, self._audio_channels, dtype="float32", quality="HQ"
         )
