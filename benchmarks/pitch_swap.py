@@ -87,9 +87,10 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if find_spec("librosa") is None:
         parser.exit(2, "error: the pitch tracker needs librosa; install it with `pip install librosa`.\n")
-    model: Any = load_autoencoder(arguments.model).eval()
-    if not isinstance(model, WaveVAE):
-        raise ValueError(f"{arguments.model} is a {type(model).__name__}; name a WaveVAE.")
+    loaded = load_autoencoder(arguments.model)
+    if not isinstance(loaded, WaveVAE):
+        raise ValueError(f"{arguments.model} is a {type(loaded).__name__}; name a WaveVAE.")
+    model: Any = loaded.eval()
     model.fuse()
     rate, frames = model.sampling_rate, round(arguments.seconds * model.sampling_rate / model.hop_length)
     half = frames * model.hop_length
