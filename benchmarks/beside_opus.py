@@ -6,12 +6,12 @@ Opus are counted from the bytes of its pages.
     python benchmarks/beside_opus.py --dataset_name outputs/excerpts --dataset_split test --max_seconds 8
 """
 
-import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
+from command_line import Parser, amount, count, main_or_exit
 
 from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
@@ -24,13 +24,13 @@ COLUMNS = ("mel_distance", "multi_resolution_stft", "si_sdr_db")
 
 
 @torch.no_grad()
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a row for the model and one for each bitrate of Opus."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_model_arguments(parser)
     add_dataset_arguments(parser)
-    parser.add_argument("--opus_kbps", type=float, nargs="*", default=[6, 8, 10, 12, 16, 24], help="kbit/s a channel")
-    parser.add_argument("--every", type=int, default=1, help="measure every n-th item")
+    parser.add_argument("--opus_kbps", type=amount, nargs="*", default=[6, 8, 10, 12, 16, 24], help="kbit/s a channel")
+    parser.add_argument("--every", type=count, default=1, help="measure every n-th item")
     arguments = parser.parse_args(argv)
     model = load_coder(arguments.model, arguments)
     rate, health, skipped = model.sampling_rate, health_of(model), dict[str, str]()
@@ -54,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -9,7 +9,6 @@ row. `balance` is the mean of the halves' times over the longer one: the largest
     python benchmarks/catalogue_encoding.py --repeats 3
 """
 
-import argparse
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import datasets
 import torch
+from command_line import Parser, count, main_or_exit
 from measuring import print_table
 from training_runs import REPO
 from waveform_vae_vs_oobleck import CONFIGS
@@ -102,13 +102,13 @@ def encode(way: str, model: WaveformVAE, shards: Sequence[str], folder: Path) ->
     return seconds, times, stored_rows(folders)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--config", choices=CONFIGS, default="small")
-    parser.add_argument("--copies", type=int, default=4, help="copies of the sounds of `data/` in the catalogue")
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
+    parser.add_argument("--copies", type=count, default=4, help="copies of the sounds of `data/` in the catalogue")
+    parser.add_argument("--repeats", type=count, default=3)
+    arguments = parser.parse_args(argv)
     datasets.disable_progress_bars()
     torch.manual_seed(0)
     model = WaveformVAE(**CONFIGS[arguments.config])
@@ -139,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -6,11 +6,12 @@ drops samples at odd strides; there the last four frames are left out.
     python benchmarks/codec_parity.py
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from command_line import Parser, main_or_exit
 from torch import Tensor, nn
 from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel
 
@@ -115,8 +116,9 @@ def compare(pair: Pair) -> list[str | float]:
 
 
 @torch.no_grad()
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print the table."""
+    Parser(__doc__).parse_args(argv)
     codecs = {name: (dac, options) for name, options in DACS.items()}
     codecs |= {name: (encodec, options) for name, options in ENCODECS.items()}
     rows = [[name, *compare(make(options))] for name, (make, options) in codecs.items()]
@@ -124,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

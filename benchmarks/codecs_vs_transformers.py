@@ -10,16 +10,16 @@ LSTMs (EnCodec's, theirs and ours) and compiled kernels.
     python benchmarks/codecs_vs_transformers.py --threads 1 --seconds 10 --repeats 5
 """
 
-import argparse
 import copy
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from codec_parity import DACS, ENCODECS, dac, encodec, randomized
+from command_line import Parser, amount, count, main_or_exit
 from measuring import median_seconds, print_table, relative_difference, working_mib
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -154,14 +154,14 @@ def compare(rivals: Rivals, seconds: float, repeats: int) -> list[list[str | flo
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print a table for each codec."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--codecs", nargs="+", choices=CODECS, default=list(CODECS))
-    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    parser.add_argument("--seconds", type=amount, default=10, help="length of the audio")
+    parser.add_argument("--repeats", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     header = ["", "10^9 multiply-adds / s", "s", "speed ratio", "MiB", "memory ratio", "agreement"]
     with torch.no_grad():
@@ -171,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -6,12 +6,12 @@ changes no time. Mimi has its published size and searches its codebooks, as `enc
     python benchmarks/coding_speed.py --seconds 10 --repeats 5
 """
 
-import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import process_time
 from typing import Any
 
 import torch
+from command_line import Parser, amount, count, main_or_exit
 from measuring import median_seconds, print_table
 from torch import Tensor, nn
 from transformers import MimiConfig, MimiModel
@@ -36,12 +36,12 @@ VAES: Mapping[str, Callable[[], Any]] = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a row for each model and form."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--seconds", type=amount, default=10.0)
+    parser.add_argument("--repeats", type=count, default=5)
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     waveform = torch.randn(1, 1, round(arguments.seconds * RATE)) / 10
@@ -78,4 +78,4 @@ def _mimi(model: Any, waveform: Tensor) -> tuple[Callable[[], Tensor], Callable[
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from command_line import Parser, amount, main_or_exit, output_path
 from gpu.setting import Setting, SkippedError, Table
 from measuring import markdown_table
 
@@ -110,16 +111,18 @@ def write(folder: Path, about: dict[str, str], outcomes: Sequence[Outcome]) -> N
     (folder / "cuda.md").write_text(f"{heading}\n\n" + "\n".join(outcome.markdown() for outcome in outcomes))
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Parse the options and run the sections; return 1 if one failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    parser.add_argument("--minutes", type=float, default=8.0, help="time limit of all sections")
-    parser.add_argument("--output_dir", type=Path, help="default outputs/gpu, or outputs/gpu-dry-run in a dry run")
+    parser.add_argument("--minutes", type=amount, default=8.0, help="time limit of all sections")
+    parser.add_argument(
+        "--output_dir", type=output_path, help="default outputs/gpu, or outputs/gpu-dry-run in a dry run"
+    )
     parser.add_argument("--dry_run", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--recipe", default="stft-vae-demo", help="recipe of the section `train`")
     parser.add_argument("options", nargs=argparse.REMAINDER, help="after `--`: options of the training script")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if not arguments.dry_run and not torch.cuda.is_available():
         parser.error("there is no CUDA device; use --dry_run to check that all sections run.")
     warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)  # diffusers' Oobleck
@@ -142,4 +145,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main_or_exit(main)

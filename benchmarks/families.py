@@ -9,21 +9,22 @@ processor time on one thread, of the plain form.
     python benchmarks/families.py --dataset_name outputs/excerpts --minutes 20
 """
 
-import argparse
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import yaml
+from command_line import Parser, amount, main_or_exit, output_path
 from measuring import median_seconds, print_table
-from training_runs import REPO
+from training_runs import REPO, check_finished
 
 from hf_audio_vae.data import clip_starts, load_audio_stream
 from hf_audio_vae.evaluation.health import health_of
@@ -118,6 +119,8 @@ def train_for(folder: Path, recipe: dict[str, Any], minutes: float) -> Path:
                 time.sleep(1)
             run.send_signal(signal.SIGTERM)  # it writes a checkpoint
             run.wait()
+        if run.returncode not in (0, 128 + signal.SIGTERM):
+            check_finished(subprocess.CompletedProcess(command, run.returncode), folder)
     return next(iter(folder.glob("checkpoint-*")))
 
 
@@ -142,15 +145,16 @@ def coding_speeds(model: Any, seconds: float) -> list[float]:
     return [seconds / spent for spent in median_seconds(runs, 3, time.process_time)]
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train each family, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--dataset_name", required=True)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/families")
+    parser.add_argument("--minutes", type=amount, default=20.0)
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/families")
     parser.add_argument("--families", nargs="+", choices=RUNS, default=list(RUNS))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
+    load_audio_stream(arguments.dataset_name)  # refused before the first run
     rows = []
     for name in arguments.families:
         folder = arguments.output_dir / re.sub(r"\W+", "-", f"{name} {arguments.minutes:g}")
@@ -170,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -7,11 +7,12 @@ reconstructions. Fused forms of types without kernels are left out.
     python benchmarks/fused_precision.py --model outputs/demo --sounds data/held_out
 """
 
-import argparse
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from command_line import Parser, input_folder, main_or_exit
 from measuring import print_table
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from hf_audio_vae.audio import convert_channels, read_audio, resample
 from hf_audio_vae.evaluation import reconstruction_metrics
 from hf_audio_vae.runtime.native import native_kernels
 
+REPO = Path(__file__).parents[1]
 SUFFIXES = {".flac", ".ogg", ".wav"}
 FORMS = {"plain": torch.float32, "fused": torch.float32, "plain, bfloat16": torch.bfloat16}
 FORMS["fused, bfloat16"] = torch.bfloat16
@@ -32,6 +34,8 @@ def sounds(folder: Path, model: WaveformVAE) -> list[Tensor]:
         waveform, sampling_rate = read_audio(path)
         waveform = convert_channels(waveform, model.config.audio_channels)
         waveforms.append(resample(waveform, sampling_rate, model.sampling_rate)[None])
+    if not waveforms:
+        raise ValueError(f"{folder} has no sound; it should have files of {', '.join(sorted(SUFFIXES))}.")
     return waveforms
 
 
@@ -53,12 +57,12 @@ def decibels(values: list[Tensor], exact: list[Tensor]) -> float:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--model", required=True, help="folder or Hub id")
-    parser.add_argument("--sounds", type=Path, default=Path("data/held_out"))
-    arguments = parser.parse_args()
+    parser.add_argument("--sounds", type=input_folder, default=REPO / "data/held_out")
+    arguments = parser.parse_args(argv)
     model = WaveformVAE.from_pretrained(arguments.model).eval()
     originals = sounds(arguments.sounds, model)
     rows: list[list[str | float]] = []
@@ -84,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -7,9 +7,9 @@ channels of generated latents with the data: the error of the worst channel's me
 and the largest ratio of standard deviations.
 """
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
+from command_line import Parser, count, main_or_exit, output_path
 from training_runs import REPO, train
 
 from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS, table
@@ -17,18 +17,18 @@ from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS, table
 PROCESSES = ("rectified_flow", "v_prediction")
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train missing models and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=320)
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=count, default=320)
     parser.add_argument(
         "--sounds",
-        type=int,
+        type=count,
         default=32,
         help="number of sounds to generate at the end, with the conditions of the first items",
     )
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/latent_diffusion")
-    arguments = parser.parse_args()
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/latent_diffusion")
+    arguments = parser.parse_args(argv)
     columns: dict[str, dict[str, float]] = {}
     for process in PROCESSES:
         changes = {
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

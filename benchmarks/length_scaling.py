@@ -16,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from command_line import Parser, amount, count, main_or_exit
 from measuring import MIB, print_table, working_mib
 from torch import Tensor
 from waveform_vae_vs_oobleck import CONFIGS as OOBLECKS
@@ -121,16 +122,16 @@ def compare(arguments: argparse.Namespace, path: str) -> None:
     print_table(["", "times real time", "/ the first length", "resident MiB", "tensors MiB"], rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--config", choices=CONFIGS, default="demo")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 3600.0], help="lengths of the audio")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=amount, nargs="+", default=[10.0, 3600.0], help="lengths of the audio")
+    parser.add_argument("--repeats", type=count, default=3)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
     parser.add_argument("--form", choices=["fused", "tiled"], default="fused")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     model = WaveformVAE(**CONFIGS[arguments.config]).eval()
@@ -149,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -13,10 +13,10 @@ Printed with 500 steps on one thread:
 | + waveform L1, complex STFT |       6.022 |        -25.070 |                     2.282 |            2.484 |
 """
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+from command_line import Parser, count, main_or_exit, output_path
 from training_runs import REPO, STFT, train
 
 from hf_audio_vae.evaluation.reports import METRICS, table
@@ -35,12 +35,12 @@ PHASES: dict[str, dict[str, tuple[dict[str, Any], float]]] = {
 COLUMNS = ("si_sdr_db", "multi_resolution_stft", "mel_distance")
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train every variant, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/loss_ablation")
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=count, default=500)
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/loss_ablation")
+    arguments = parser.parse_args(argv)
     length = {"max_train_steps": arguments.steps, "validation_steps": arguments.steps}
     rows = []
     for name, phase in PHASES.items():
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -17,20 +17,20 @@ Printed with the default options, for 21 held-out excerpts of 4 s:
 | mid and side, mean | 8.23 | 2.03 | 1.99 | -7.92 | -39.7 | 7.20 |
 """
 
-import argparse
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 import yaml
+from command_line import Parser, count, input_file, main_or_exit, output_path, whole
 from measuring import print_table
 from torch import Tensor
-from training_runs import REPO
+from training_runs import REPO, check_finished
 
 from hf_audio_vae import STFTVAE
 from hf_audio_vae.audio.io import read_audio, write_audio
@@ -67,6 +67,8 @@ def rotated(x: Tensor) -> Tensor:
 def stereo_excerpts(dataset_name: str, split: str, seconds: float, count: int) -> Iterator[Tensor]:
     """Read `count` excerpts at equal distances of every file of music with a side, (2, time)."""
     for example in load_audio_stream(dataset_name, split=split, keep_columns=True):
+        if not {"kind", "audio_channels"} <= example.keys():
+            raise ValueError(f"{dataset_name} has no columns `kind` and `audio_channels`; name a corpus of debian.py.")
         if example["kind"] != "music" or example["audio_channels"] != 2:
             continue
         with open_item(example["audio"]) as reader:
@@ -88,6 +90,8 @@ def cut(folder: Path, excerpts: Iterator[Tensor]) -> Path:
         new.mkdir(parents=True, exist_ok=True)
         for index, excerpt in enumerate(excerpts):
             write_audio(new / f"{index:04d}.flac", excerpt, RATE)
+        if not any(new.iterdir()):
+            raise ValueError("there is no music whose channels differ; name a corpus that keeps its stereo.")
         new.rename(folder)
     return folder
 
@@ -113,7 +117,7 @@ def trained(folder: Path, values: dict[str, Any]) -> STFTVAE:
         path.write_text(yaml.safe_dump(values | {"output_dir": str(folder), "resume_from_checkpoint": "latest"}))
         with (folder / "log.txt").open("w") as log:
             command = [sys.executable, __file__, "--train", str(path)]
-            subprocess.run(command, check=True, cwd=REPO, stdout=log, stderr=log)
+            check_finished(subprocess.run(command, cwd=REPO, stdout=log, stderr=log), folder)
     model_class: Any = FAMILIES[values["family"]]
     return model_class.from_pretrained(folder).eval()
 
@@ -133,17 +137,19 @@ def figures_of(model: STFTVAE, clips: list[Tensor]) -> dict[str, float]:
     return mean_metrics(rows) | {"kbit_per_second": health.summary()["bits_per_second"] / 1000}
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train each form with each seed, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--dataset_name")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/mid_side")
-    parser.add_argument("--train", type=Path, help="recipe of one run; the other options are not read")
-    arguments = parser.parse_args()
+    parser.add_argument("--steps", type=count, default=500)
+    parser.add_argument("--seeds", type=whole, nargs="+", default=[0, 1])
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/mid_side")
+    parser.add_argument("--train", type=input_file, help="recipe of one run; the other options are not read")
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     FAMILIES["MidSideSTFTVAE"] = MidSideSTFTVAE
+    if arguments.train is None and arguments.dataset_name is None:
+        parser.error("--dataset_name is missing; name a corpus that training/corpora/debian.py has made")
     if arguments.train:
         sys.argv = ["train_autoencoder.py", "--config", str(arguments.train)]
         runpy.run_path(str(REPO / "training/train_autoencoder.py"), run_name="__main__")
@@ -168,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

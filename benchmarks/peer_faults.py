@@ -8,7 +8,6 @@ installed here are looked for in another interpreter. `docs/reliability.md` comp
     python benchmarks/peer_faults.py --python ~/peers/bin/python        # a second environment
 """
 
-import argparse
 import importlib
 import json
 import os
@@ -16,9 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+
+from command_line import Parser, main_or_exit, program
 
 HOME = tempfile.TemporaryDirectory(prefix="peer-faults-", ignore_cleanup_errors=True)
 # Nothing is fetched, no progress bar counts as a message, no result of an earlier run is found in a cache, and
@@ -79,17 +81,22 @@ def find(cases: list[Case]) -> Findings:
     return Findings(rows, versions, absent)
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Print the table; return 1 if a fault could not be provoked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", help="interpreter to look for the libraries that are not installed here")
-    parser.add_argument("--only", nargs="+", default=[], help="groups of faults")
-    parser.add_argument("--libraries", nargs="+", default=[], help="libraries by import name")
-    parser.add_argument("--quick", action="store_true", help="leave out kills, hangs and memory")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    arguments = parser.parse_args()
     for module in MODULES:
         importlib.import_module(f"faults.{module}")
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--python", type=program, help="interpreter to look for the libraries that are not installed here"
+    )
+    groups, libraries = (
+        list(dict.fromkeys(names)) for names in zip(*((c.group, c.library) for c in CASES), strict=True)
+    )
+    parser.add_argument("--only", nargs="+", choices=groups, default=[], help="groups of faults")
+    parser.add_argument("--libraries", nargs="+", choices=libraries, default=[], help="libraries by import name")
+    parser.add_argument("--quick", action="store_true", help="leave out kills, hangs and memory")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    arguments = parser.parse_args(argv)
     cases = [case for case in CASES if case.quick or not arguments.quick]
     cases = [case for case in cases if not arguments.only or case.group in arguments.only]
     cases = [case for case in cases if not arguments.libraries or case.library in arguments.libraries]
@@ -111,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main_or_exit(main)

@@ -6,7 +6,6 @@ pip install librosa
 python benchmarks/pitch_swap.py --model outputs/wavevae-16khz --notes outputs/notes/held_out
 """
 
-import argparse
 import random
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from command_line import Parser, amount, count, input_folder, main_or_exit, output_path, whole
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from hf_audio_vae import WaveVAE
 from hf_audio_vae.audio.io import read_audio, write_audio
 from hf_audio_vae.audio.resampling import resample
 from hf_audio_vae.evaluation.reports import table
@@ -38,11 +39,16 @@ def pitch(waveform: Tensor, sampling_rate: int) -> float:
 
 def named_pitch(path: Path) -> int:
     """Return the pitch in a file name such as `flute-060-100.flac`."""
-    return int(path.stem.split("-")[1])
+    parts = path.stem.split("-")
+    if len(parts) < 2 or not parts[1].isdigit():
+        raise ValueError(f"{path} has no pitch in its name, as flute-060-100.flac has; name a folder of notes.")
+    return int(parts[1])
 
 
 def pairs_of(files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, Path]]:
-    """Return random pairs of different pitch."""
+    """Return random pairs of different pitch; raises `ValueError` if there are none."""
+    if len({named_pitch(path) for path in files}) < 2:
+        raise ValueError("the notes have one pitch, or there are none; name a folder with notes of several pitches.")
     random_source = random.Random(seed)
     pairs: list[tuple[Path, Path]] = []
     while len(pairs) < count:
@@ -69,23 +75,26 @@ def picture(targets: np.ndarray, measured: np.ndarray) -> Figure:
 
 
 @torch.no_grad()
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """Print the shares of pairs whose pitch follows the latents."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--notes", type=Path, required=True, help="folder of notes that were not trained on")
-    parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of each of the two notes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, help="folder for the sounds and the picture")
+    parser.add_argument("--notes", type=input_folder, required=True, help="folder of notes that were not trained on")
+    parser.add_argument("--pairs", type=count, default=50)
+    parser.add_argument("--seconds", type=amount, default=0.5, help="length of each of the two notes")
+    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--output_dir", type=output_path, help="folder for the sounds and the picture")
     arguments = parser.parse_args(argv)
     if find_spec("librosa") is None:
         parser.exit(2, "error: the pitch tracker needs librosa; install it with `pip install librosa`.\n")
-    model: Any = load_autoencoder(arguments.model).eval()
+    loaded = load_autoencoder(arguments.model)
+    if not isinstance(loaded, WaveVAE):
+        raise ValueError(f"{arguments.model} is a {type(loaded).__name__}; name a WaveVAE.")
+    model: Any = loaded.eval()
     model.fuse()
     rate, frames = model.sampling_rate, round(arguments.seconds * model.sampling_rate / model.hop_length)
     half = frames * model.hop_length
-    pairs = pairs_of(sorted(arguments.notes.rglob("*.*")), arguments.pairs, arguments.seed)
+    pairs = pairs_of(sorted(arguments.notes.rglob("*.flac")), arguments.pairs, arguments.seed)
     likelihoods: list[tuple[float, float]] = []  # given the latents of the note, and of the other one
     rows: dict[str, list[tuple[float, float]]] = {"first half": [], "after the change": [], "note itself": []}
     for index, pair in enumerate(pairs):
@@ -118,4 +127,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

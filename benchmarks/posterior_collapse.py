@@ -3,12 +3,11 @@
 python benchmarks/posterior_collapse.py --steps 300 --weight 0.5
 """
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from command_line import Parser, amount, count, main_or_exit, output_path
 from matplotlib.figure import Figure
 from training_runs import REPO, train
 
@@ -47,14 +46,14 @@ def picture(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train all variants, print the table and the warnings, and plot the histories."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--weight", type=float, default=0.5)
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/posterior_collapse")
-    parser.add_argument("--picture", type=Path, help="default: posterior_collapse.png in the output folder")
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=count, default=300)
+    parser.add_argument("--weight", type=amount, default=0.5)
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/posterior_collapse")
+    parser.add_argument("--picture", type=output_path, help="default: posterior_collapse.png in the output folder")
+    arguments = parser.parse_args(argv)
     length = {"max_train_steps": arguments.steps, "validation_steps": arguments.steps // 8, "validation_seconds": 2.0}
     histories, rows, last_warnings = {}, [], []
     for name, kl in kl_weights(arguments.weight, arguments.steps).items():
@@ -79,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

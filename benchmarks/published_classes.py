@@ -5,16 +5,16 @@ All classes have tiny sizes and random weights, as in the tests; nothing is down
 python benchmarks/published_classes.py
 """
 
-import argparse
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from command_line import Parser, main_or_exit
 from diffusers import AutoencoderOobleck, LongCatAudioDiTVae
 from torch import Tensor
 
@@ -140,12 +140,12 @@ def ours(name: str, published: Any) -> Any:
         return load_autoencoder(folder)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a row for each class and one for the same model in this package."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     known = sorted(references())
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="classes; default all")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     warnings.filterwarnings("ignore")
     rows: list[list[str]] = []
     wrong: list[str] = []
@@ -184,4 +184,4 @@ def _installed(library: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -8,13 +8,13 @@ linear layer before and after each codebook and searches by cosine similarity (a
     python benchmarks/quantizer_speed.py --threads 1 --repeats 15
 """
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from command_line import Parser, count, main_or_exit
 from measuring import median_seconds
 from torch import Tensor
 from transformers import DacConfig, EncodecConfig
@@ -139,12 +139,12 @@ def compare(
     return {name: 1e3 * value for name, value in zip(runs, seconds, strict=True)}, equal
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=15)
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--threads", type=count, default=1)
+    parser.add_argument("--repeats", type=count, default=15)
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     if ResidualVQ is None:
         print("vector-quantize-pytorch is not installed and is left out\n")
@@ -160,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

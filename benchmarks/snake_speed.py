@@ -7,10 +7,12 @@ input.
     python benchmarks/snake_speed.py --shapes 1,128,65536 2,512,4096 --repeats 9
 """
 
-import argparse
 import functools
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
 
 import torch
+from command_line import Parser, count, main_or_exit
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d as OobleckSnake1d
 from measuring import MIB, median_seconds, print_table, relative_difference, saved_mib
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ from hf_audio_vae.modules.activations import Snake1d
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 
 OURS, THEIRS, COMPILED = "Snake1d", "Oobleck", "Oobleck, compiled"
+
+SHAPES = ((1, 128, 65536), (2, 512, 4096), (4, 1024, 256))
 
 
 def layers(channels: int) -> dict[str, nn.Module]:
@@ -72,21 +76,28 @@ def compare(shape: tuple[int, ...], repeats: int) -> list[list[str | float]]:
     return rows
 
 
-def main() -> None:
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Return batch, channels and time of a text such as 1,128,65536."""
+    sizes = [count(size) for size in text.split(",")]
+    if len(sizes) != 3:
+        raise ArgumentTypeError(f"{text!r} has {len(sizes)} sizes; give batch, channels and time: 1,128,65536")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", default=["1,128,65536", "2,512,4096", "4,1024,256"])
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES)
+    parser.add_argument("--repeats", type=count, default=9)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     allow_compiled_kernels()
-    shapes = [tuple(int(size) for size in shape.split(",")) for shape in arguments.shapes]
     names = (THEIRS, OURS, COMPILED)
     header = ["", *(f"{name} ms" for name in names), "ratio", "ratio, compiled", *(f"{name} kept" for name in names)]
     print(f"{arguments.threads} threads")
-    print_table(header, [row for shape in shapes for row in compare(shape, arguments.repeats)])
+    print_table(header, [row for shape in arguments.shapes for row in compare(shape, arguments.repeats)])
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

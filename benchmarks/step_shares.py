@@ -6,11 +6,11 @@ Spectra that losses share count for the first one.
     python benchmarks/step_shares.py --config training/recipes/stft-vae-24khz.yaml --threads 2
 """
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from command_line import Parser, count, input_file, main_or_exit
 from measuring import median_seconds, print_table
 from torch import Tensor
 
@@ -22,18 +22,18 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a row for each part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="recipe of a VAE")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser = Parser(__doc__)
+    parser.add_argument("--config", type=input_file, required=True, help="recipe of a VAE")
+    parser.add_argument("--threads", type=count, default=2)
+    parser.add_argument("--repeats", type=count, default=9)
     parser.add_argument("--bf16", action="store_true", help="autocast the networks to bfloat16")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     allow_compiled_kernels()
-    config = parse_config(AutoencoderTrainingConfig, ["--config", arguments.config])
+    config = parse_config(AutoencoderTrainingConfig, ["--config", str(arguments.config)])
     model: Any = new_autoencoder(config.family, config.model)
     losses = config.losses.build(model.sampling_rate)
     optimizer, average = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True), EMA(model, 0.999)
@@ -83,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -10,11 +10,11 @@ within 1e-5 of its largest value.
     python benchmarks/streaming_latency.py --seconds 8
 """
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from command_line import Parser, amount, count, main_or_exit
 from measuring import print_table, relative_difference
 from torch import Tensor
 
@@ -92,13 +92,13 @@ def measure(model: WaveformVAE, waveform: Tensor, frames: int, clock: Callable[[
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=8, help="length of the audio")
-    parser.add_argument("--width", type=int, default=32, help="channels at the sampling rate")
+    parser = Parser(__doc__)
+    parser.add_argument("--seconds", type=amount, default=8, help="length of the audio")
+    parser.add_argument("--width", type=count, default=32, help="channels at the sampling rate")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     model = causal_vae(arguments.width)
     group = max(BLOCK_FRAMES) * model.hop_length
@@ -115,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

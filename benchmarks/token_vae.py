@@ -4,13 +4,13 @@ python benchmarks/token_vae.py --codes outputs/codes
 python benchmarks/token_vae.py --recipe tokenvae-midi --codes outputs/scores
 """
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from command_line import Parser, main_or_exit, output_path, splits_folder
 from safetensors.torch import load_file
 from training_runs import REPO, train
 
@@ -25,6 +25,7 @@ COLUMNS = {
     "mutual_information": "MI",
     "active_units": "active",
 }
+NAMES = ("no guards, in-attention", "cyclical KL, in-attention", "all guards, in-attention", "all guards, prefix")
 PLAIN = {"kl_weight": 1.0, "word_dropout": 0.0}
 
 
@@ -33,12 +34,8 @@ def variants(recipe: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     prefix = {"model": recipe["model"] | {"conditioning": "prefix"}}
     in_attention = {"model": recipe["model"] | {"conditioning": "in_attention"}}
     annealed = {"kl_weight": recipe["kl_weight"]["weight"], "word_dropout": 0.0}
-    return {
-        "no guards, in-attention": in_attention | PLAIN,
-        "cyclical KL, in-attention": in_attention | annealed,
-        "all guards, in-attention": in_attention,
-        "all guards, prefix": prefix,
-    }
+    changes = (in_attention | PLAIN, in_attention | annealed, in_attention, prefix)
+    return dict(zip(NAMES, changes, strict=True))
 
 
 def plain_language_model(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,20 +54,22 @@ def row(name: str, folder: Path, history: Sequence[Mapping[str, float]]) -> list
     return [name, f"{size:.2f} M", *values, f"{warnings} of {len(history) - 1}"]
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train all variants and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--recipe", default="tokenvae-codes", choices=("tokenvae-codes", "tokenvae-midi"))
-    parser.add_argument("--codes", type=Path, required=True, help="folder with the codes `train` and `held_out`")
-    parser.add_argument("--only", nargs="+", help="names of runs; default all")
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/token_vae")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--codes", type=splits_folder, required=True, help="folder with the codes `train` and `held_out`"
+    )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="names of runs")
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/token_vae")
+    arguments = parser.parse_args(argv)
     recipe = yaml.safe_load((REPO / f"training/recipes/{arguments.recipe}.yaml").read_text())
     data = {"dataset_name": "train", "validation_dataset_name": "held_out"}
     data = {name: str(arguments.codes.resolve() / split) for name, split in data.items()}
     rows = []
     for name, changes in variants(recipe).items():
-        if not arguments.only or name in arguments.only:
+        if name in arguments.only:
             folder = arguments.output_dir / re.sub(r"\W+", "_", f"{arguments.recipe} {name}")
             rows.append(row(name, folder, train(folder, changes | data, arguments.recipe)))
     folder = arguments.output_dir / re.sub(r"\W+", "_", f"{arguments.recipe} gpt2")
@@ -83,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -35,7 +35,8 @@ def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO)
         recipe_name (`str`): A key of `SCRIPTS`.
 
     Raises:
-        ValueError: The folder holds a run of another recipe.
+        ValueError: The folder holds a run of another recipe, or the run refuses the recipe.
+        SystemExit: The run failed.
     """
     recipe = yaml.safe_load((REPO / f"training/recipes/{recipe_name}.yaml").read_text())
     recipe |= {"max_train_minutes": None} | (PUBLISHED if recipe_name == DEMO else {}) | dict(changes)
@@ -48,5 +49,14 @@ def train(output_dir: Path, changes: Mapping[str, Any], recipe_name: str = DEMO)
         path.write_text(text)
         script = [sys.executable, str(REPO / "training" / SCRIPTS[recipe_name]), "--config", str(path)]
         with (output_dir / "log.txt").open("a") as log:
-            subprocess.run(script, check=True, cwd=REPO, stdout=log, stderr=log)
+            finished = subprocess.run(script, cwd=REPO, stdout=log, stderr=log)
+        check_finished(finished, output_dir)
     return json.loads((output_dir / "metrics.json").read_text())
+
+
+def check_finished(run: subprocess.CompletedProcess[bytes], folder: Path) -> None:
+    """Check that a run whose log is in a folder has finished; see `train` for what it raises."""
+    if run.returncode:
+        last = (folder / "log.txt").read_text(errors="replace").strip().rpartition("\n")[2]
+        message = f"the run in {folder} failed: {last}"
+        raise ValueError(message) if run.returncode == 2 else SystemExit(message)

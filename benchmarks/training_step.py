@@ -7,13 +7,13 @@ are medians of alternating steps. The second table has losses and discriminators
     python benchmarks/training_step.py --seconds 1 --batch 1 --repeats 5
 """
 
-import argparse
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
+from command_line import Parser, amount, count, main_or_exit
 from diffusers import AutoencoderOobleck
 from measuring import median_seconds, print_table, saved_mib, working_mib
 from torch import Tensor, nn
@@ -118,14 +118,14 @@ def time_parts(waveform: Tensor, repeats: int) -> None:
     print_table(["loss or discriminator", "s"], [[name, s] for name, s in zip(names, seconds, strict=True)])
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1, help="length of a crop")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--seconds", type=amount, default=1, help="length of a crop")
+    parser.add_argument("--batch", type=count, default=1)
+    parser.add_argument("--repeats", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     allow_compiled_kernels()
     hop = math.prod(RATIOS)
@@ -136,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

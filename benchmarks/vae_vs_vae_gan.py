@@ -3,10 +3,11 @@
 python benchmarks/vae_vs_vae_gan.py --steps 1500 --seed 0
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from command_line import Parser, count, input_file, main_or_exit, output_path, whole
 from matplotlib.figure import Figure
 from torch import Tensor
 from training_runs import REPO, train
@@ -48,15 +49,15 @@ def picture(clip: Path, models: dict[str, Path]) -> Figure:
     return figure
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train both models, print the table, and plot the spectrograms."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/vae_vs_vae_gan")
-    parser.add_argument("--clip", type=Path, default=REPO / "data/held_out/speech_en_0890.flac")
-    parser.add_argument("--picture", type=Path, help="default: vae_vs_vae_gan.png in the runs' folder")
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=count, default=1500)
+    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/vae_vs_vae_gan")
+    parser.add_argument("--clip", type=input_file, default=REPO / "data/held_out/speech_en_0890.flac")
+    parser.add_argument("--picture", type=output_path, help="default: vae_vs_vae_gan.png in the runs' folder")
+    arguments = parser.parse_args(argv)
     common = {"max_train_steps": arguments.steps, "seed": arguments.seed, "ema_decay": 0.99}
     variants = {
         "VAE": common | {"weights": RECONSTRUCTION},
@@ -71,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -6,14 +6,15 @@ codes.
     python benchmarks/vqvae_vs_vae.py --steps 420 --seed 0
 """
 
-import argparse
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from command_line import Parser, count, main_or_exit, output_path, whole
 from training_runs import REPO, VQVAE, train
 
 from hf_audio_vae import WaveformVQVAE, WaveformVQVAEConfig
@@ -61,13 +62,13 @@ def usage_of(folder: Path) -> list[float]:
     return json.loads((folder / "codes.json").read_text())["codebooks"]["usage"]
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train all variants and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=420)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/vqvae_vs_vae")
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=count, default=420)
+    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/vqvae_vs_vae")
+    arguments = parser.parse_args(argv)
     recipe = yaml.safe_load((REPO / f"training/recipes/{VQVAE}.yaml").read_text())
     parent = arguments.output_dir / f"seed-{arguments.seed}-{arguments.steps}"
     common = {"max_train_steps": arguments.steps, "seed": arguments.seed}
@@ -85,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

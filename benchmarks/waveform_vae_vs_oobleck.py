@@ -13,12 +13,12 @@ cost, use an allocator that keeps its pages:
     MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456 python ...
 """
 
-import argparse
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from command_line import Parser, amount, count, main_or_exit
 from diffusers import AutoencoderOobleck
 from measuring import median_seconds, print_table, relative_difference, working_mib
 from torch import Tensor
@@ -126,17 +126,17 @@ def compare(task: str, forms: dict[str, Form], x: Tensor, *, repeats: int, secon
     print_table(header, rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Parse the options and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--config", choices=CONFIGS, default="small")
     parser.add_argument("--tasks", nargs="+", choices=["encode", "decode"], default=["encode", "decode"])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[24], help="lengths of the audio")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=amount, nargs="+", default=[24], help="lengths of the audio")
+    parser.add_argument("--repeats", type=count, default=5)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
     parser.add_argument("--memory", action="store_true", help="also measure memory, with one more run of each form")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     names = [name for name in FORMS if name in {PLAIN, *arguments.forms}]
     with torch.inference_mode():
@@ -149,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -3,16 +3,18 @@
 python benchmarks/wavenet_collapse.py --notes outputs/notes --steps 1200
 """
 
-import argparse
 import math
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
+from command_line import Parser, count, main_or_exit, output_path, splits_folder
 from training_runs import REPO, WAVENET, train
 
 from hf_audio_vae.evaluation.reports import table
+
+NAMES = ("no guards", "short past", "hidden past", "late KL and free bits", "all guards")
 
 
 def variants(recipe: dict[str, Any], steps: int) -> dict[str, dict[str, Any]]:
@@ -26,23 +28,21 @@ def variants(recipe: dict[str, Any], steps: int) -> dict[str, dict[str, Any]]:
     def weighted(weight: object) -> dict[str, Any]:
         return {"weights": recipe["weights"] | {"kl": weight}}
 
-    return {
-        "no guards": weighted(full) | long_past,
-        "short past": weighted(full) | whole_past,
-        "hidden past": weighted(full),
-        "late KL and free bits": weighted(kl | {"weight": late}) | whole_past,
-        "all guards": weighted(kl | {"weight": late}),
-    }
+    plain, guarded = weighted(full), weighted(kl | {"weight": late})
+    runs = (plain | long_past, plain | whole_past, plain, guarded | whole_past, guarded)
+    return dict(zip(NAMES, runs, strict=True))
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Train all variants and print the table, then the last warning of each run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--notes", type=Path, required=True, help="folder with the sound `train` and `held_out`")
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--only", nargs="+", help="names of runs; default all")
-    parser.add_argument("--output_dir", type=Path, default=REPO / "outputs/wavenet_collapse")
-    arguments = parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--notes", type=splits_folder, required=True, help="folder with the sound `train` and `held_out`"
+    )
+    parser.add_argument("--steps", type=count, default=1200)
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="names of runs")
+    parser.add_argument("--output_dir", type=output_path, default=REPO / "outputs/wavenet_collapse")
+    arguments = parser.parse_args(argv)
     recipe = yaml.safe_load((REPO / f"training/recipes/{WAVENET}.yaml").read_text())
     common = {"max_train_steps": arguments.steps, "validation_steps": arguments.steps // 4} | {
         name: str(arguments.notes.resolve() / split)
@@ -50,7 +50,7 @@ def main() -> None:
     }
     rows, warnings = [], []
     for name, changes in variants(recipe, arguments.steps).items():
-        if arguments.only and name not in arguments.only:
+        if name not in arguments.only:
             continue
         folder = arguments.output_dir / re.sub(r"\W+", "_", f"{name} {arguments.steps}")
         history = train(folder, common | changes, WAVENET)
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

@@ -4,18 +4,19 @@ Peaks are those of one core on matrices in its cache: of torch's products with a
 sums. A sample reads all weights once, two or four bytes each.
 
 The network is that of WaveNet vocoders: 30 layers, 64 residual and 256 skip channels, at 16 kHz. All forms generate
+from command_line import Parser, count, main_or_exit
 from the same frames, on one thread, in alternating runs; times are medians of processor time.
 
     python benchmarks/wavenet_speed.py
 """
 
-import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from command_line import Parser, count, main_or_exit
 from measuring import median_seconds, print_table
 from torch import Tensor
 
@@ -60,12 +61,12 @@ def peaks(repeats: int) -> tuple[float, float]:
     return 2 * max(rates[: len(SIDES)]), 4 * max(rates[len(SIDES) :])
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a row for each form."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="logistic_mixture")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
+    parser.add_argument("--repeats", type=count, default=5)
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     distribution = DISTRIBUTIONS[arguments.distribution](256 if arguments.distribution == "mu_law" else 10)
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main_or_exit(main)

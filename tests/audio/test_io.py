@@ -247,6 +247,20 @@ def test_a_lossy_file_is_written_in_place_and_in_level(ending, tmp_path):
     assert (again - waveform).square().sum() < 0.1 * waveform.square().sum()
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "highest"),
+    [("a.flac", 700000, 655350), ("a.ogg", 200001, 200000), ("a.wav", 2**31, 2**31 - 1)],
+)
+def test_a_rate_that_a_format_does_not_have_is_refused(name: str, rate: int, highest: int, tmp_path: Path) -> None:
+    # libsndfile 1.2 ends the process for Ogg Vorbis above 200 kHz.
+    for wrong in (rate, 0, -1):
+        with pytest.raises(ValueError, match=f"has no sampling rate of {wrong} Hz; use 1 to {highest} Hz"):
+            write_audio(tmp_path / name, torch.zeros(1, 100), wrong)
+    write_audio(tmp_path / name, torch.zeros(1, 100), highest)
+    with pytest.raises(ValueError, match="above 65535 Hz, use a multiple of 10 Hz"):
+        write_audio(tmp_path / "a.flac", torch.zeros(1, 100), 100001)
+
+
 def test_minutes_of_vorbis_can_be_written(tmp_path):
     # In a process of its own: libsndfile writes Vorbis on the stack, and a stack overflow kills the process.
     waveform = torch.zeros(2, 44100 * 120)

@@ -8,8 +8,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio import convert_channels, open_audio, read_audio, read_crop, resample
-from hf_audio_vae.audio.resampling import resampled_length
+from hf_audio_vae.audio import convert_channels, open_audio, read_audio, read_crop, resample, resampling
+from hf_audio_vae.audio.resampling import ResampledReader, resampled_length
 
 BREAKBEAT = Path(__file__).parents[2] / "data/held_out/loop_breakbeat.flac"
 SPEECH = Path(__file__).parents[2] / "data/held_out/speech_en_0890.flac"  # 16 kHz, mono
@@ -113,6 +113,21 @@ def test_a_crop_of_real_sound_equals_the_slice_of_the_converted_whole(path, rate
 
 
 @pytest.mark.parametrize(("orig_rate", "new_rate"), [(44100, 44100), *RATES])
+@pytest.mark.parametrize("block", [331, 7000, 40_000])
+def test_blocks_are_the_resampled_whole_to_the_last_bit(orig_rate, new_rate, block, monkeypatch):
+    monkeypatch.setattr(resampling, "SOURCE_BLOCK", 5000)  # a file of 6 blocks, and one of less than a sample more
+    for time in (30_000, 30_001):
+        waveform = noise(2, time)
+        whole = resample(waveform, orig_rate, new_rate)
+        with open_audio(wav(waveform, orig_rate)) as opened:
+            reader = ResampledReader(opened, sampling_rate=new_rate, audio_channels=2)
+            starts = range(0, whole.shape[-1], block)
+            assert torch.equal(torch.cat([reader.read(start, start + block) for start in starts], dim=-1), whole)
+            for start in (0, whole.shape[-1] // 2, whole.shape[-1] // 2 + 100, whole.shape[-1] // 3):  # back and forth
+                assert torch.equal(reader.read(start, start + 999), whole[:, start : start + 999])
+
+
+@pytest.mark.parametrize(("orig_rate", "new_rate"), [(44100, 44100), *RATES])
 def test_every_sample_counted_at_another_rate_can_be_read(orig_rate, new_rate):
     for time in range(1, 200, 7):
         with open_audio(wav(torch.zeros(1, time), orig_rate)) as reader:
@@ -144,6 +159,14 @@ def test_a_crop_deep_in_a_long_file_asks_for_little_more_than_itself(rate):
     crop = read_crop(reader, 1800 * rate, rate, sampling_rate=rate, audio_channels=1)
     assert crop.shape == (1, rate)
     assert reader.samples_read < 1.1 * 44100
+
+
+def test_blocks_of_a_long_file_are_each_decoded_once():
+    reader = CountingReader()
+    blocks = ResampledReader(reader, sampling_rate=16000, audio_channels=1)
+    for start in range(0, 60 * 16000, 320):
+        blocks.read(max(start - 5000, 0), start + 320)  # overlap, as the windows of chunked coding
+    assert reader.samples_read <= 60 * 44100 + resampling.SOURCE_BLOCK + 44100
 
 
 def test_mono_from_many_is_the_mean():

@@ -74,7 +74,11 @@ def test_new_varied_and_interpolated_sounds_are_written(folders: dict[str, str],
     [
         ("plain", ["--init_audio", str(DRUM)], "has no latents and does not accept --init_audio"),
         ("vae", ["--interpolate_to", str(DRUM)], "--interpolate_to has no effect without --init_audio"),
-        ("vae", ["--init_audio", str(DRUM), "--interpolate_to", str(DRUM)], "`num_points` is 1; give 2 or more"),
+        (
+            "vae",
+            ["--init_audio", str(DRUM), "--interpolate_to", str(DRUM)],
+            "--interpolate_to needs --num_waveforms 2 or more",
+        ),
         ("vae", ["--seconds", "1e-9"], "--seconds is 1e-09, less than one sample at"),
         ("vae", ["--num_codes", "4"], "is not a language model of scores and does not accept --num_codes"),
     ],
@@ -119,6 +123,35 @@ def test_scores_are_written_and_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "a language model of scores and does not accept --seconds" in capsys.readouterr().err
     assert main(["generate", str(tmp_path / "vae"), "--init_audio", str(DRUM), *options, "--overwrite"]) == 2
     assert "drum_snare_hard.flac is not a score that can be read" in capsys.readouterr().err
+
+
+def test_a_language_model_of_scores_is_refused_before_anything_is_read_or_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("miditok")
+    tokenizer = ScoreTokenizer()
+    tokens = score_tokens(tokenizer)
+    tiny_token_vae(vocab_size=tokens.vocab_size).save_pretrained(tmp_path / "vae")
+    save_tokens(tmp_path / "vae", tokens, CodesInfo("corpus", tokenizer.fingerprint, (), (1.0,), 20))
+    tokenizer.save(tmp_path / "vae")
+    assert main(["inspect", str(tmp_path / "vae"), "--dataset_name", str(DATA)]) == 2
+    assert "a language model of scores, which are no sound; the validation of training/" in capsys.readouterr().err
+    (tmp_path / "bad.sf2").write_bytes(b"no SoundFont")
+    for soundfont, message in (("/nope", "/nope does not exist"), (tmp_path / "bad.sf2", "is not a SoundFont")):
+        options = ["--soundfont", str(soundfont), "--output_dir", str(tmp_path / "out")]
+        assert main(["generate", str(tmp_path / "vae"), *options]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_coarsest_model_alone_names_those_that_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    tokens = CodeTokens((4,), "flattened")
+    prior_of(tokens, 6, (2,)).model.save_pretrained(tmp_path)
+    save_tokens(tmp_path, tokens, CodesInfo("nowhere", "0" * 16, (2,), (10.0,), 6))
+    assert main(["generate", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert "generates the codes of level 2 alone" in line
+    assert "--upsampler LEVEL_1 LEVEL_0" in line
 
 
 def test_what_is_read_of_a_score_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

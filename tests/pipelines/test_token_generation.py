@@ -127,7 +127,10 @@ def test_a_hierarchy_is_written_from_the_coarsest_level_down() -> None:
         prior_of(UpsamplingTokens((4,), (5,), (1, 2)), 3, (2, 1)),
         prior_of(UpsamplingTokens((5,), (8,), (1, 4)), 2, (1, 0)),
     ]
-    codes = generate_hierarchy(priors, 7, batch_size=2, generator=torch.Generator().manual_seed(0))
+    steps: list[int] = []
+    options = {"generator": torch.Generator().manual_seed(0), "progress": steps.append}
+    codes = generate_hierarchy(priors, 7, batch_size=2, **options)
+    assert len(steps) > 3 and sum(steps) == 7 + 14 + 56, "each window is told"
     assert [level.shape for level in codes] == [(2, 1, 56), (2, 1, 14), (2, 1, 7)]
     assert [int(level.max()) < size for level, size in zip(codes, (8, 5, 4), strict=True)] == 3 * [True]
     with pytest.raises(ValueError, match=r"levels \[\(2,\), \(1, 0\)\]"):

@@ -248,7 +248,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model.causal", "true", "--pretrained_model_name_or_path", "x"], "`--model.causal` .*`pretrained_model"),
+        (
+            ["--model.causal", "true", "--pretrained_model_name_or_path", "x"],
+            "`--model.causal` .*`pretrained_model.*can be changed",
+        ),
         (["--pretrained_model_name_or_path", "x", "--family", "WaveformVAE"], "`--family` has no effect with"),
         (["--pretrained_subfolder", "ema"], "`--pretrained_subfolder` has no effect without `pretrained_model_name"),
         (
@@ -370,6 +373,20 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"--{name} " in listed for name in AutoencoderTrainingConfig.model_fields)
     assert "--adversarial.discriminators.multi_period.periods " in listed
     assert "--losses.waveform_l1 " in listed
+
+
+@pytest.mark.parametrize("kind", ["vae", "decoder", "codec"])
+def test_a_recipe_of_fine_tuning_without_its_model_trains_no_other(kind: str) -> None:
+    config = parse_config(
+        AutoencoderTrainingConfig, ["--config", str(REPO / f"training/recipes/finetune-{kind}.yaml")]
+    )
+    assert config.pretrained_model_name_or_path == "MODEL", "a new network would be trained"
+
+
+def test_conditions_that_are_always_dropped_are_refused() -> None:
+    recipe = ["--config", str(REPO / "training/recipes/latent-diffusion-demo.yaml")]
+    with pytest.raises(ValueError, match="condition_dropout: .*less than 1"):
+        parse_config(LatentDiffusionTrainingConfig, [*recipe, "--condition_dropout", "1"])
 
 
 RECIPES = sorted((REPO / "training/recipes").glob("*.yaml"))

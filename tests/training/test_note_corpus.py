@@ -106,9 +106,33 @@ def test_notes_that_do_not_sound_are_left_out_and_named(
     printed = capsys.readouterr().out
     assert printed.startswith(f"{len(files['train'])} notes to train on, {len(files['held_out'])} held out; ")
     assert "2 left out, which the SoundFont does not sound: flute-067-064, flute-067-127" in printed
-    synth.highest = 59
-    with pytest.raises(ValueError, match="x.sf2 is silent for all 16 notes"):
-        notes.main([*options.split(), "--output_dir", str(tmp_path / "silent")])
+    for highest, splits in ((59, "train and held_out"), (60, "held_out")):
+        synth.highest = highest
+        with pytest.raises(ValueError, match=f"x.sf2 is silent for all notes of {splits}, "):
+            notes.main([*options.split(), "--output_dir", str(tmp_path / "silent")])
+        assert not (tmp_path / "silent").exists()
+
+
+def test_a_corpus_that_was_broken_off_has_no_name_and_is_made_again(
+    synth: SineSynth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "notes"
+    options = "--soundfont x.sf2 --instruments [flute] --lowest_pitch 60 --highest_pitch 63 --velocities [64]"
+    written: list[Path] = []
+
+    def write_two(path: Path, *rest: object) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        path.touch()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(notes, "write_audio", write_two)
+        notes.main([*options.split(), "--output_dir", str(out)])
+    assert not out.exists()
+    notes.main([*options.split(), "--output_dir", str(out)])
+    assert len(list(out.rglob("*.flac"))) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +144,7 @@ def test_notes_that_do_not_sound_are_left_out_and_named(
         ("--instruments []", "`instruments` is empty; give at least one"),
         ("--velocities []", "`velocities` is empty"),
         ("--held_out_share 0.99", "`held_out_share` is 0.99, which holds out all of the 37 pitches; lower it"),
+        ("--sampling_rate 700000", "a .flac file has no sampling rate of 700000 Hz; use 1 to 655350"),
         ("--velocities [64,128]", "`velocities` has 128; use 1 to 127"),
         ("--lowest_pitch 60 --highest_pitch 60", "60 to 60 has fewer than 2 pitches"),
     ],

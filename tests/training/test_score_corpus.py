@@ -29,3 +29,8 @@ def test_tunes_of_music21_are_split_by_piece_and_come_back_from_their_codes(tmp_
         scores.main(["--output_dir", str(out)])
     with pytest.raises(ValueError, match="whose license was not checked; use ryansMammoth"):
         scores.main(["--output_dir", str(tmp_path / "other"), "--sets", "[bach]"])
+
+
+def test_no_sets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`sets` is empty; give at least one of ryansMammoth"):
+        scores.main(["--output_dir", str(tmp_path / "out"), "--sets", "[]"])

@@ -18,8 +18,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hf_audio_vae.audio.io import write_audio
+from hf_audio_vae.audio.io import check_written_rate, write_audio
 from hf_audio_vae.audio.resampling import resample
+from hf_audio_vae.data.corpus import new_folder
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.script import main_or_exit
 from hf_audio_vae.training.sections import Section, Size
@@ -93,6 +94,7 @@ def _samples(synth: Any, count: int) -> np.ndarray:
 
 def check(config: NoteCorpusConfig) -> None:
     """Raise `ValueError` if the options name no notes, or no notes to train on."""
+    check_written_rate("note.flac", config.sampling_rate)
     for option, values in (("instruments", config.instruments), ("velocities", config.velocities)):
         if not values:
             raise ValueError(f"`{option}` is empty; give at least one.")
@@ -114,7 +116,9 @@ def check(config: NoteCorpusConfig) -> None:
         raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")
 
 
-def write_notes(synth: Any, instrument: str, config: NoteCorpusConfig) -> tuple[Counter[str], list[str]]:
+def write_notes(
+    output_dir: Path, synth: Any, instrument: str, config: NoteCorpusConfig
+) -> tuple[Counter[str], list[str]]:
     """Write the notes of an instrument.
 
     Returns:
@@ -126,7 +130,7 @@ def write_notes(synth: Any, instrument: str, config: NoteCorpusConfig) -> tuple[
     silent = []
     for pitch in config.pitches:
         split = "held_out" if pitch in held_out else "train"
-        folder = config.output_dir / split / instrument
+        folder = output_dir / split / instrument
         for velocity in config.velocities:
             name = f"{instrument}-{pitch:03d}-{velocity:03d}"
             note = resample(play(synth, pitch, velocity, config.seconds), RENDERING_RATE, config.sampling_rate)
@@ -146,15 +150,17 @@ def main(argv: Sequence[str]) -> None:
     synth, soundfont = synthesiser(config.soundfont)
     counts: Counter[str] = Counter()
     silent: list[str] = []
-    for instrument in config.instruments:
-        synth.program_select(0, soundfont, 0, INSTRUMENTS[instrument])
-        written, unheard = write_notes(synth, instrument, config)
-        counts += written
-        silent += unheard
-    if not counts:
-        raise ValueError(
-            f"{config.soundfont} is silent for all {len(silent)} notes; give other pitches or velocities."
-        )
+    with new_folder(config.output_dir) as folder:
+        for instrument in config.instruments:
+            synth.program_select(0, soundfont, 0, INSTRUMENTS[instrument])
+            written, unheard = write_notes(folder, synth, instrument, config)
+            counts += written
+            silent += unheard
+        if empty := [split for split in ("train", "held_out") if not counts[split]]:
+            raise ValueError(
+                f"{config.soundfont} is silent for all notes of {' and '.join(empty)}, {len(silent)} in all; give "
+                f"other pitches or velocities."
+            )
     minutes = counts.total() * config.seconds / 60
     left_out = f"; {len(silent)} left out, which the SoundFont does not sound: {_some(silent)}" if silent else ""
     print(

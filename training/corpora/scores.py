@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.data.code_records import code_features
+from hf_audio_vae.data.corpus import new_folder
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE, ScoreTokenizer, split_pieces
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.script import main_or_exit
@@ -40,12 +41,14 @@ class ScoreCorpusConfig(Section):
 
 def pieces_of(config: ScoreCorpusConfig) -> dict[str, Path]:
     """Return the files of the sets by name; files that state a restriction are left out, and their number printed."""
+    if not config.sets:
+        raise ValueError(f"`sets` is empty; give at least one of {', '.join(SETS)}.")
+    if unknown := sorted(set(config.sets) - set(SETS)):
+        raise ValueError(f"`sets` has {unknown}, whose license was not checked; use {', '.join(SETS)}.")
     try:
         from music21 import corpus
     except ImportError as error:
         raise ValueError('the corpus needs music21; install it with `pip install "hf-audio-vae[scores]"`.') from error
-    if unknown := sorted(set(config.sets) - set(SETS)):
-        raise ValueError(f"`sets` has {unknown}, whose license was not checked; use {', '.join(SETS)}.")
     paths = {f"{path.parent.name}/{path.name}": path for path in map(Path, corpus.getCorePaths())}
     paths = {name: path for name, path in paths.items() if path.parent.name in config.sets}
     free = {name: path for name, path in paths.items() if not RESTRICTED.search(path.read_bytes())}
@@ -86,8 +89,8 @@ def encoded(names: Sequence[str], paths: dict[str, Path], tokenizer: ScoreTokeni
         print(f"{len(failed)} pieces cannot be read: {', '.join(failed[:3])}")
 
 
-def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: ScoreTokenizer) -> None:
-    """Write the codes of pieces with their record; a code counts as a frame of one sample at 1 Hz."""
+def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: ScoreTokenizer, model: str) -> None:
+    """Write the codes of pieces with their record, which names a model; a code counts as a sample at 1 Hz."""
     size = tokenizer.codebook_size
     rows: list[dict[str, Any]] = [
         {"codes": codes.T.int().numpy(), "path": name, "start_sample": 0, "num_samples": codes.shape[1]}
@@ -100,7 +103,7 @@ def write_split(folder: Path, pieces: Sequence[tuple[str, Tensor]], tokenizer: S
     tokenizer.save(folder)
     counts = torch.bincount(torch.cat([codes[0] for _, codes in pieces]), minlength=size).tolist()
     CodesRecord(
-        model=str((folder / TOKENIZER_FILE).resolve()),
+        model=model,
         weights=tokenizer.fingerprint,
         family="ScoreTokenizer",
         sampling_rate=1,
@@ -125,10 +128,13 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"{config.output_dir} exists; remove it, or choose another `--output_dir`.")
     tokenizer, paths = ScoreTokenizer(), pieces_of(config)
     print("| split | pieces | codes |\n|---|---:|---:|")
-    for split, names in zip(("train", "held_out"), split_pieces(list(paths), config.held_out_every), strict=True):
-        pieces = list(encoded(names, paths, tokenizer))
-        write_split(config.output_dir / split, pieces, tokenizer)
-        print(f"| {split} | {len(pieces)} | {sum(codes.shape[1] for _, codes in pieces)} |")
+    with new_folder(config.output_dir) as folder:
+        for split, names in zip(("train", "held_out"), split_pieces(list(paths), config.held_out_every), strict=True):
+            pieces = list(encoded(names, paths, tokenizer))
+            if not pieces:
+                raise ValueError(f"no piece for the split {split!r} can be read; raise `max_pieces`.")
+            write_split(folder / split, pieces, tokenizer, str((config.output_dir / split / TOKENIZER_FILE).resolve()))
+            print(f"| {split} | {len(pieces)} | {sum(codes.shape[1] for _, codes in pieces)} |")
     print("\n".join(f"{name}: {SETS[name]}" for name in config.sets))
 
 

@@ -30,6 +30,8 @@ PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
 VORBIS_LAST_PAGE = 255 * 1024 + 8192
 WRITE_BLOCK = 1 << 16
 READ_BLOCK = 1 << 20  # a false length in a header must not allocate memory
+HIGHEST_RATES = {".flac": 655350, ".ogg": 200000}  # of FLAC and Vorbis in Hz
+FLAC_WHOLE_RATES = 65535
 LONGEST_WAV = 2**32 - 2**16  # bytes of samples
 TORCHCODEC_SIGNATURES = (b"\xff\xf1", b"\xff\xf9", b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75")  # AAC, WebM, WMA
 
@@ -115,7 +117,7 @@ def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
     The file appears when it is complete. A wav of 4 GiB or more is an RF64 file.
 
     Raises:
-        ValueError: libsndfile cannot write this file extension.
+        ValueError: libsndfile cannot write this file extension, or this rate in it.
         OSError: The file cannot be written.
     """
     path = Path(path)
@@ -127,6 +129,7 @@ def write_audio(path: str | Path, waveform: Tensor, sampling_rate: int) -> None:
 
 def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, sampling_rate: int) -> None:
     """Write blocks (audio_channels, time) of a waveform of `num_samples` to a file of `replacing`."""
+    check_written_rate(path, sampling_rate)
     blocks = iter(blocks)
     first = next(blocks)
     wav = path.suffix.lower() == ".wav"
@@ -143,6 +146,19 @@ def write_audio_blocks(path: Path, blocks: Iterable[Tensor], num_samples: int, s
         with open(path, "ab") as file:  # libsndfile says "System error"; this write fails with the reason
             file.write(bytes(WRITE_BLOCK))
         raise OSError(error.error_string) from error
+
+
+def check_written_rate(path: str | Path, sampling_rate: int) -> None:
+    """Raise `ValueError` if the format of a file name has no such rate; libsndfile would crash for some of them."""
+    suffix = Path(path).suffix.lower()
+    highest = HIGHEST_RATES.get(suffix, 2**31 - 1)
+    if not 1 <= sampling_rate <= highest:
+        raise ValueError(f"a {suffix} file has no sampling rate of {sampling_rate} Hz; use 1 to {highest} Hz.")
+    if suffix == ".flac" and sampling_rate > FLAC_WHOLE_RATES and sampling_rate % 10:
+        raise ValueError(
+            f"a .flac file has no sampling rate of {sampling_rate} Hz; above {FLAC_WHOLE_RATES} Hz, use a multiple of "
+            f"10 Hz."
+        )
 
 
 def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:

@@ -2,11 +2,14 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.cli.sound import load_coder, read_for
@@ -29,6 +32,12 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     info = priors[0].info
     if arguments.upsampler and not info.levels:
         raise ValueError(f"the codes of {arguments.model} have no levels; leave out --upsampler.")
+    if len(info.levels) == 1 and len(priors) == 1 and info.levels[0] > 0:
+        finer = " ".join(f"LEVEL_{level}" for level in reversed(range(info.levels[0])))
+        raise ValueError(
+            f"{arguments.model} generates the codes of level {info.levels[0]} alone; name the language models of the "
+            f"finer levels, from coarse to fine: --upsampler {finer}."
+        )
     sampling = sampling_of(arguments)
     autoencoder = autoencoder_of(arguments, info)
     device = autoencoder.device
@@ -42,23 +51,34 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     def read_codes(path: Path) -> Tensor:
         return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(device))
 
-    options = {
+    options: dict[str, Any] = {
         "batch_size": arguments.num_waveforms,
         "latents": given_latents(arguments, priors[0], read_codes),
         "sampling": sampling,
         "generator": torch.Generator().manual_seed(arguments.seed),
     }
     if info.levels:
-        levels = tuple(level.to(device) for level in generate_hierarchy(priors, frames, **options))
+        with frames_bar(None) as progress:  # of all levels
+            codes = generate_hierarchy(priors, frames, progress=progress, **options)
+        levels = tuple(level.to(device) for level in codes)
         has_all_levels = len(levels) == autoencoder.num_levels
         decoded = autoencoder.decode(levels) if has_all_levels else autoencoder.decode(levels[0], level=0)
         audios = decoded.audio_values
     else:
-        audios = autoencoder.decode(generate_codes(priors[0], frames, **options).to(device)).audio_values
+        with frames_bar(frames) as progress:
+            sequence = generate_codes(priors[0], frames, progress=progress, **options)
+        audios = autoencoder.decode(sequence.to(device)).audio_values
     if not bool(audios.isfinite().all()):
         raise ValueError("the generated sounds are NaN or infinite; check the weights of the models.")
     rate = autoencoder.sampling_rate
     return audios[..., : round(seconds * rate)].float().cpu(), rate
+
+
+@contextmanager
+def frames_bar(total: int | None) -> Iterator[Callable[[int], object]]:
+    """Yield a function that moves a progress bar by a number of frames; the bar is shown on a terminal only."""
+    with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
+        yield bar.update
 
 
 def given_latents(arguments: argparse.Namespace, prior: Prior, codes_of: Callable[[Path], Tensor]) -> Tensor | None:
@@ -82,6 +102,8 @@ def given_latents(arguments: argparse.Namespace, prior: Prior, codes_of: Callabl
         return None
     if not arguments.init_audio:
         raise ValueError("--interpolate_to has no effect without --init_audio; name the first sound.")
+    if arguments.interpolate_to and arguments.num_waveforms < 2:
+        raise ValueError("--interpolate_to needs --num_waveforms 2 or more, the number of steps with both ends.")
     posteriors = [encode_codes(prior, codes_of(path)[:, :, : prior.info.segment_units]) for path in paths]
     if arguments.interpolate_to:
         return latents_between(torch.cat([posterior.mode() for posterior in posteriors]), arguments.num_waveforms)

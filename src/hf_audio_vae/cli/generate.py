@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interpolate_to",
         type=Path,
-        help="TokenVAE only: last of --num_waveforms steps from --init_audio",
+        help="TokenVAE only: last of --num_waveforms steps from --init_audio, 2 or more",
     )
     parser.add_argument(
         "--strength", type=float, help="strength of the change, up to 1; default 0.7, or 1 with --mask"

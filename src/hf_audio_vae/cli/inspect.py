@@ -92,6 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
 def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:
     """Load a TokenVAE and its codec; raises `ValueError` if the model has no latents."""
     prior = Prior.from_pretrained(arguments.model, revision=arguments.revision)
+    if prior.score_tokenizer is not None:
+        raise ValueError(
+            f"{arguments.model} is a language model of scores, which are no sound; the validation of "
+            f"training/train_token_vae.py describes its latents."
+        )
     if not prior.has_latents:
         raise ValueError(
             f"{arguments.model} is a {type(prior.model).__name__}, a language model without latents; inspect its "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio import write_audio
-from hf_audio_vae.cli.code_sounds import given_latents, sampling_of
+from hf_audio_vae.cli.code_sounds import frames_bar, given_latents, sampling_of
 from hf_audio_vae.cli.outputs import new_files, printable
 from hf_audio_vae.files import replacing
 from hf_audio_vae.pipelines import Prior, generate_codes
@@ -28,6 +28,8 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> list
     Raises:
         ValueError: A score cannot be read, the model has no latents, or a package is missing.
     """
+    if arguments.soundfont is not None:
+        synthesiser(arguments.soundfont)  # refused before anything is written
     endings = [".mid"] if arguments.soundfont is None else [".mid", ".wav"]
     inputs = [path for path in (arguments.init_audio, arguments.interpolate_to, arguments.soundfont) if path]
     targets = new_files(
@@ -38,14 +40,18 @@ def generate_scores(arguments: argparse.Namespace, names: Sequence[str]) -> list
     )
     prior = Prior.from_pretrained(arguments.model)
     tokenizer: Any = prior.score_tokenizer
-    codes = generate_codes(
-        prior,
-        arguments.num_codes or prior.info.segment_units,
-        batch_size=len(names),
-        latents=given_latents(arguments, prior, partial(read_codes, prior)),
-        sampling=sampling_of(arguments),
-        generator=torch.Generator().manual_seed(arguments.seed),
-    )
+    length = arguments.num_codes or prior.info.segment_units
+    latents = given_latents(arguments, prior, partial(read_codes, prior))
+    with frames_bar(length) as progress:
+        codes = generate_codes(
+            prior,
+            length,
+            batch_size=len(names),
+            latents=latents,
+            sampling=sampling_of(arguments),
+            generator=torch.Generator().manual_seed(arguments.seed),
+            progress=progress,
+        )
     for index, item in enumerate(codes):
         score = tokenizer.decode(item)
         midi = targets[index * len(endings)]
@@ -95,8 +101,8 @@ def _beats(score: Any) -> int:
     return math.ceil(score.end() / score.tpq)
 
 
-def rendered(midi: Path, soundfont: Path) -> Tensor:
-    """Return the sound of a MIDI file, (2, time) at 44.1 kHz; raises `ValueError` if a file cannot be used."""
+def synthesiser(soundfont: Path) -> Any:
+    """Return a synthesiser that plays a SoundFont; raises `ValueError` if it cannot be used."""
     if not soundfont.exists():
         raise ValueError(f"{soundfont} does not exist; name a SoundFont (.sf2) with --soundfont.")
     try:
@@ -108,6 +114,14 @@ def rendered(midi: Path, soundfont: Path) -> Tensor:
         synth.program_select(0, synth.sfload(str(soundfont)), 0, 0)
     except Exception as error:  # its own errors are of the type `Exception`
         raise ValueError(f"{soundfont} is not a SoundFont: {' '.join(str(error).split())}") from error
+    return synth
+
+
+def rendered(midi: Path, soundfont: Path) -> Tensor:
+    """Return the sound of a MIDI file, (2, time) at 44.1 kHz; raises as `synthesiser`."""
+    import tinysoundfont
+
+    synth = synthesiser(soundfont)
     sequencer = tinysoundfont.Sequencer(synth)
     sequencer.midi_load(str(midi))
     pieces = []

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio, read_crop
+from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio
 from hf_audio_vae.audio.downmix import noticing_cancellation
 from hf_audio_vae.audio.io import AudioReader
-from hf_audio_vae.audio.resampling import check_rates
+from hf_audio_vae.audio.resampling import ResampledReader, check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.files.location import DEFAULT_MODEL
@@ -81,7 +81,7 @@ def load_model(name: str, arguments: argparse.Namespace) -> AutoencoderModel:
             torch_dtype=arguments.torch_dtype,
         )
     except OSError as error:
-        raise ValueError(f"no model can be loaded from {name!r}; name a folder or a Hub id. {error}") from error
+        raise ValueError(f"no model can be loaded from {name!r}: {error}") from error
     check_finite_weights(name, model)
     return model.eval()
 
@@ -166,23 +166,16 @@ class Sound:
     """
 
     def __init__(self, path: Path, reader: AudioReader, model: AutoencoderModel) -> None:
-        self._path, self._reader = path, reader
-        self._sampling_rate, self._audio_channels = model.sampling_rate, model.config.audio_channels
-        self.num_samples = (2 * reader.num_samples * self._sampling_rate + reader.sampling_rate) // (
-            2 * reader.sampling_rate
-        )  # as the resampler rounds
+        self._path, rate = path, model.sampling_rate
+        self._reader = ResampledReader(reader, sampling_rate=rate, audio_channels=model.config.audio_channels)
+        # As the resampler rounds.
+        self.num_samples = (2 * reader.num_samples * rate + reader.sampling_rate) // (2 * reader.sampling_rate)
         self.peak = 0.0
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return these samples, (audio_channels, stop - start); raises `UnusableFileError`."""
         with errors_with_path(self._path):
-            waveform = read_crop(
-                self._reader,
-                start,
-                stop - start,
-                sampling_rate=self._sampling_rate,
-                audio_channels=self._audio_channels,
-            )
+            waveform = self._reader.read(start, stop)
         if waveform.shape[-1] < stop - start:
             missing = stop - start - waveform.shape[-1]
             raise UnusableFileError(

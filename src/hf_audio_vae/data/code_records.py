@@ -24,6 +24,7 @@ class CodesRecord(EncodingRecord):
 
     noun: ClassVar[str] = "codes"
     format: ClassVar[str] = "hf_audio_vae.code_dataset.v1"
+    writers: ClassVar[str] = "`training/encode_latents.py`, or those of scores with `training/corpora/scores.py`"
     file: ClassVar[str] = "codes.json"
     outcomes: ClassVar[frozenset[str]] = EncodingRecord.outcomes | {"code_counts"}
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,23 +96,35 @@ def write_corpus(
     Raises:
         ValueError: The folder exists, or a split has no sound.
     """
+    summary = CorpusSummary()
+    with new_folder(folder) as partial:
+        (partial / "data").mkdir()
+        for split, sounds in splits.items():
+            for shard, rows in enumerate(_shards(_rows(sounds, summary), round(shard_mib * MIB))):
+                path = partial / "data" / f"{split}-{shard:05d}.parquet"  # `datasets` reads the split from the name
+                with pq.ParquetWriter(path, _schema()) as writer:
+                    for group in _groups(rows, split, summary):
+                        writer.write_table(datasets.Dataset.from_list(group, features=FEATURES).data.table)
+            if not any(key[0] == split for key in summary.files):
+                raise ValueError(f"no sound for the split {split!r}; {len(summary.left_out)} were left out.")
+        (partial / "README.md").write_text(_card(title, summary))
+    return summary
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder that gets its final name at the end of the block; what a killed run left is removed.
+
+    Raises:
+        ValueError: The folder exists.
+    """
     if folder.exists():
         raise ValueError(f"{folder} exists; remove it, or choose another `--output_dir`.")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "data").mkdir(parents=True)
-    summary = CorpusSummary()
-    for split, sounds in splits.items():
-        for shard, rows in enumerate(_shards(_rows(sounds, summary), round(shard_mib * MIB))):
-            path = partial / "data" / f"{split}-{shard:05d}.parquet"  # `datasets` reads the split from the file name
-            with pq.ParquetWriter(path, _schema()) as writer:
-                for group in _groups(rows, split, summary):
-                    writer.write_table(datasets.Dataset.from_list(group, features=FEATURES).data.table)
-        if not any(key[0] == split for key in summary.files):
-            raise ValueError(f"no sound for the split {split!r}; {len(summary.left_out)} were left out.")
-    (partial / "README.md").write_text(_card(title, summary))
+    partial.mkdir(parents=True)
+    yield partial
     os.replace(partial, folder)
-    return summary
 
 
 def _schema() -> Any:

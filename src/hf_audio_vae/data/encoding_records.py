@@ -12,7 +12,7 @@ from hf_audio_vae.data.encoded_files import count_rows
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.json_files import read_json
-from hf_audio_vae.files.location import check_revision
+from hf_audio_vae.files.location import check_revision, existing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class EncodingRecord(ABC):
     """
 
     noun: ClassVar[str]
+    writers: ClassVar[str] = "`training/encode_latents.py`"
     format: ClassVar[str]
     file: ClassVar[str]
     outcomes: ClassVar[frozenset[str]] = frozenset({"rows", "items", "seconds", "skipped"})
@@ -147,11 +148,14 @@ tags: [audio, {self.noun}, hf-audio-vae]
         check_revision(dataset_name, revision)
         path = Path(dataset_name) / cls.file
         if not Path(dataset_name).is_dir():
-            with contextlib.suppress(RemoteEntryNotFoundError):
+            with (
+                existing(dataset_name, f"write {cls.noun} with {cls.writers}"),
+                contextlib.suppress(RemoteEntryNotFoundError),
+            ):
                 path = Path(hf_hub_download(str(dataset_name), cls.file, repo_type="dataset", revision=revision))
         if not path.is_file():
             raise ValueError(
-                f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them with encode_latents."
+                f"{dataset_name} has no {cls.file}: it does not hold {cls.noun}; write them with {cls.writers}."
             )
         try:
             record = read_json(path)

@@ -5,6 +5,7 @@ import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +28,7 @@ from hf_audio_vae.data.folders import (
 )
 from hf_audio_vae.data.metadata_files import METADATA_NAMES, FolderMetadata, read_metadata
 from hf_audio_vae.data.tables import Part, builder_of, open_part, with_features
+from hf_audio_vae.files.location import existing
 
 # Builders of `datasets` by suffix. Containers hold the audio themselves, lists name files beside them.
 CONTAINERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
@@ -74,7 +76,8 @@ def open_data_set(
         )
     elif not root.is_dir():
         chosen = list(data_files) if data_files else None
-        builder = datasets.load_dataset_builder(name, config_name, data_files=chosen, revision=revision)
+        with existing(name) if name not in BUILDERS else nullcontext():
+            builder = datasets.load_dataset_builder(name, config_name, data_files=chosen, revision=revision)
         return _built(builder, split)
     if revision is not None:
         raise ValueError(f"`{option_prefix}dataset_revision` is for data sets of the Hub; {name!r} is local.")
@@ -98,7 +101,8 @@ def open_tables(name: str, *, split: str, revision: str | None, **options: objec
     """Stream the rows of parquet files in a folder or on the Hub, with further options of the parquet builder."""
     root = Path(name).expanduser()
     if not root.is_dir():
-        return datasets.load_dataset(name, split=split, revision=revision, streaming=True, **options)
+        with existing(name):
+            return datasets.load_dataset(name, split=split, revision=revision, streaming=True, **options)
     (part,) = _files_of_kind(name, read_folder(root), "parquet", split, named=False, **options).parts
     return part.stream
 

@@ -262,7 +262,8 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
     return (
         f"the latents collapse: {count} of {channels} channels are active (their posterior mean has a variance of at "
         f"least {ACTIVE_VARIANCE} over the data), less than the required share of {min_active_share:g}; if this "
-        f"persists, lower `weights.kl`, increase it slowly with a `schedule`, or use `free_bits`."
+        f"persists, lower the weight of the KL (`weights.kl` of a recipe, `kl_weight` of a TokenVAE's), increase it "
+        f"slowly with a `schedule`, or use `free_bits`."
     )
 
 

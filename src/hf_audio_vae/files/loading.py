@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hf_audio_vae.files.location import check_revision, located
+from hf_audio_vae.files.location import check_revision, existing, located
 from hf_audio_vae.files.weights import check_finite_weights, check_keys, first_names, on_one_line, read_shapes
 
 # Loggers of the same report, and of a remark about models on the meta device.
@@ -44,7 +44,7 @@ def load_checked(model_class: Any, name: str | Path, *, unused: str | None = Non
     name, options = located(str(name), options)
     checked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with _without_reports():
+        with existing(name), _without_reports():
             model, info = model_class.from_pretrained(name, **checked, **options)
     except Exception as error:  # of any type: the libraries check few values of a configuration
         for path in Path(name).glob("*.safetensors"):

@@ -1,7 +1,11 @@
 """The location of a model or a data set: a folder, a model of this package or a Hub id; a subfolder and a revision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub.errors import HFValidationError
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # a folder for each model of this package, by its name
 DEFAULT_MODEL = "stft-vae-24khz"
@@ -23,6 +27,30 @@ def model_location(name: str) -> str:
             f"{Path(name).resolve()}, or work in another folder to use the model of the package."
         )
     return str(shipped)
+
+
+@contextmanager
+def existing(name: str | Path, remedy: str = "name an existing folder or a Hub id") -> Iterator[None]:
+    """Raise `FileNotFoundError` if a name cannot be a Hub id and there is no such folder.
+
+    For a name that can be both, the Hub is asked in the block. Its error then also says that there is no such folder.
+
+    Args:
+        name (`str` or `Path`): A folder or a Hub id.
+        remedy (`str`): What to do if there is neither.
+    """
+    text, folder = str(name), Path(model_location(str(name))).expanduser()
+    if not folder.exists() and (text.startswith((".", "~", "/")) or text.count("/") > 1):
+        raise FileNotFoundError(f"there is no folder {text}; {remedy}.")
+    try:
+        yield
+    except (OSError, HFValidationError) as error:
+        if folder.exists():
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise FileNotFoundError(
+            f"there is no folder {text} here, nor can it be loaded from the Hub; {remedy}. {reason}."
+        ) from error
 
 
 def check_revision(name: str | Path, revision: str | None) -> None:

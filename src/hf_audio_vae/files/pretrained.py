@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from hf_audio_vae.files.folders import filling
 from hf_audio_vae.files.json_files import read_json
-from hf_audio_vae.files.location import check_revision, check_subfolder, located
+from hf_audio_vae.files.location import check_revision, check_subfolder, existing, located
 from hf_audio_vae.files.weights import Shapes, check_keys, first_names, on_one_line, read_shapes
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
@@ -168,7 +168,10 @@ def read_config(
         raise ValueError(f"{name} is a checkpoint of a training run; name its model, {folder / 'ema'}.")
     _check_keys_once(folder / "config.json")
     try:
-        config, commit = _ConfigFile.load_config(name, return_commit_hash=True, revision=revision, **location, **hub)
+        with existing(name):
+            config, commit = _ConfigFile.load_config(
+                name, return_commit_hash=True, revision=revision, **location, **hub
+            )
     except RecursionError as error:
         raise ValueError(f"the `config.json` of {name} is nested too deeply; use an intact copy.") from error
     if not isinstance(config, dict):

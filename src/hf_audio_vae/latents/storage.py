@@ -235,8 +235,8 @@ def _check_sizes(codes_by_codebook: Sequence[Tensor], codebook_sizes: Sequence[i
         lowest, highest = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
         if lowest < 0 or highest >= size:
             raise ValueError(
-                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; give the "
-                f"codebook sizes of the model that encoded."
+                f"`codes` of codebook {codebook} lie in [{lowest}, {highest}], outside 0 to {size - 1}; use the "
+                f"codes of this model, or the model that encoded them."
             )
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from hf_audio_vae.files.fingerprints import config_fingerprint
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.files.loading import load_checked
-from hf_audio_vae.files.location import check_no_checkpoint, check_revision
+from hf_audio_vae.files.location import check_no_checkpoint, check_revision, existing
 from hf_audio_vae.files.pretrained import read_config
 
 CHECKED_LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
@@ -52,7 +52,8 @@ def check_components(pipeline_class: type[DiffusionPipeline], name: str, options
     """
     check_revision(name, options.get("revision"))
     try:
-        index = pipeline_class.load_config(name, **{key: options[key] for key in HUB_OPTIONS if key in options})
+        with existing(name):
+            index = pipeline_class.load_config(name, **{key: options[key] for key in HUB_OPTIONS if key in options})
     except OSError as error:
         check_no_checkpoint(name)
         raise OSError(

@@ -1,7 +1,7 @@
 """Code generation with language models: unconditional, as a continuation, or a finer level from a coarser level."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -132,6 +132,7 @@ def generate_codes(
     latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Generate codes, or continue known codes.
 
@@ -148,6 +149,7 @@ def generate_codes(
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seed. All items are sampled together, so the same seed
             gives different items for another batch size.
+        progress (`Callable`, *optional*): Called with the number of new frames after each window.
 
     Returns:
         `torch.Tensor` of shape `(batch, num_codebooks, num_frames)`: Int64 codes on the CPU.
@@ -198,7 +200,9 @@ def generate_codes(
                 latents=latents,
                 rules=rules,
             )
-            codes = torch.cat([codes[:, :, :start], generated], dim=2)
+            before, codes = codes.shape[2], torch.cat([codes[:, :, :start], generated], dim=2)
+            if progress is not None:
+                progress(codes.shape[2] - before)
     return codes
 
 
@@ -209,6 +213,7 @@ def upsample_codes(
     *,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Generate the codes of a finer level from those of a coarser level, in windows that overlap by half.
 
@@ -217,6 +222,7 @@ def upsample_codes(
         coarse (`torch.Tensor` of shape `(batch, num_codebooks, frames)`): Codes of the coarser level.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seed.
+        progress (`Callable`, *optional*): Called with the number of new frames after each window.
 
     Returns:
         `torch.Tensor` of shape `(batch, num_codebooks, fine frames)`: Int64 codes on the CPU.
@@ -245,7 +251,9 @@ def upsample_codes(
             generated = _generate_window(
                 prior.model, tokens.fine, prompt, window * per_fine, known, sampling, ended=True
             )
-            fine = torch.cat([fine[:, :, : start * per_fine], generated], dim=2)
+            before, fine = fine.shape[2], torch.cat([fine[:, :, : start * per_fine], generated], dim=2)
+            if progress is not None:
+                progress(fine.shape[2] - before)
     return fine
 
 
@@ -257,6 +265,7 @@ def generate_hierarchy(
     latents: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> tuple[Tensor, ...]:
     """Generate levels of a hierarchy down to the finest, each finer level from the level before it.
 
@@ -268,6 +277,7 @@ def generate_hierarchy(
         latents (`torch.Tensor`, *optional*): Latents of the first prior, see `generate_codes`.
         sampling (`Sampling`, *optional*): Sampling options; default `Sampling()`.
         generator (`torch.Generator`, *optional*): Source of the seeds.
+        progress (`Callable`, *optional*): Called with the number of new frames after each window.
 
     Returns:
         Codes of each generated level, finest first. If all levels were generated, pass them to
@@ -295,13 +305,10 @@ def generate_hierarchy(
                 f"a model generates codebooks of {sizes} codes, but the next one expects {expected}; train it with "
                 f"these codes."
             )
-    codes = [
-        generate_codes(
-            priors[0], num_frames, batch_size=batch_size, latents=latents, sampling=sampling, generator=generator
-        )
-    ]
+    options: dict[str, Any] = {"sampling": sampling, "generator": generator, "progress": progress}
+    codes = [generate_codes(priors[0], num_frames, batch_size=batch_size, latents=latents, **options)]
     for prior in priors[1:]:
-        codes.insert(0, upsample_codes(prior, codes[0], sampling=sampling, generator=generator))
+        codes.insert(0, upsample_codes(prior, codes[0], **options))
     return tuple(codes)
 
 

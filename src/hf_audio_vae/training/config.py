@@ -131,7 +131,8 @@ def replaced_by_pretrained(section: HasPretrained, *replaced: str, prefix: str =
     option = f"`{prefix}pretrained_model_name_or_path`"
     if section.pretrained_model_name_or_path is None:
         return dict.fromkeys(("pretrained_subfolder", "pretrained_revision"), f"without {option}")
-    return dict.fromkeys(replaced, f"with {option}")
+    kept = "whose `config.json` describes the network: losses, weights and the training can be changed"
+    return dict.fromkeys(replaced, f"with {option}, {kept}")
 
 
 def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:

@@ -65,6 +65,17 @@ def test_running_averages_follow_the_published_formula():
     assert made.updates == 5
 
 
+def test_the_fourth_root_of_the_decay_keeps_the_memory_of_four_batches_in_a_step():
+    x = noise(40, 3)
+    one, four = (started(codebook(10, 3, decay=decay, restart_share=None)) for decay in (0.9, 0.9**0.25))
+    codes = one.search(x)[0]
+    one.learn(x, codes, every(x))
+    for _ in range(4):
+        four.learn(x, codes, every(x))
+    torch.testing.assert_close(four.counts, one.counts, rtol=1e-12, atol=0)
+    torch.testing.assert_close(four.vectors, one.vectors, rtol=1e-12, atol=1e-12)
+
+
 def test_a_code_that_nothing_falls_to_stays_where_it_is_for_ever():
     made = started(Codebook(4, 2, decay=0.5, restart_share=None))
     made.vectors.copy_(torch.tensor([[0.0, 0], [1, 0], [0, 1], [100, 100]]))

@@ -171,7 +171,7 @@ def test_layers_in_an_order_without_a_kernel_are_refused():
     for middle in ([Snake1d(4), Snake1d(4)], [Snake1d(4), ResidualUnit(4, dilation=1, causal=False)], [nn.Tanh()]):
         with pytest.raises(ValueError, match="there is no kernel"):
             FusedStack([ends[0], *middle, ends[1]], KERNELS)
-    with pytest.raises(ValueError, match="as last layer"):
+    with pytest.raises(ValueError, match="no kernel for WeightNormConv1d as first or Snake1d as last layer; run"):
         FusedStack([*ends, Snake1d(1)], KERNELS)
 
 

@@ -37,9 +37,8 @@ class FusedStack:
             layers.pop()
         first, last = layers[0], layers[-1]
         if not isinstance(first, WeightNormConv1d) or not isinstance(last, WeightNormConv1d):
-            raise ValueError(
-                f"there is no kernel for {first} as first or {last} as last layer; run the model in its plain form."
-            )
+            ends = f"{type(first).__name__} as first or {type(last).__name__} as last layer"
+            raise ValueError(f"there is no kernel for {ends}; run the model in its plain form.")
         self.in_channels, self.out_channels = first.weight_v.shape[1], last.weight_v.shape[0]
         channels, snake = self.in_channels, None
         for layer in layers:
@@ -211,4 +210,4 @@ def _step(layer: nn.Module, snake: Snake | None, kernels: NativeKernels, in_chan
             case (Snake() as a, WeightNormConv1d() as first, Snake() as b, WeightNormConv1d() as second):
                 if not first.alignment.mirrored:
                     return residual_step((first, second), (a, b), kernels)
-    raise ValueError(f"there is no kernel for {layer}; run the model in its plain form.")
+    raise ValueError(f"there is no kernel for {type(layer).__name__}; run the model in its plain form.")

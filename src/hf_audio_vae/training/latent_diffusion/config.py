@@ -26,7 +26,7 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
 
     process: Literal["rectified_flow", "v_prediction"] = "rectified_flow"
     logit_normal: bool = Field(True, description="sample the times of rectified flow from a logit-normal distribution")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="probability of dropping class and text of an item")
+    condition_dropout: float = Field(0.1, ge=0, lt=1, description="probability of dropping class and text of an item")
 
     transformer: dict[str, Any] = Field(default_factory=dict, description="arguments of StableAudioDiTModel")
     conditioner_hidden_size: int = Field(768, ge=1, description="width of the conditioning tokens")
