@@ -10,6 +10,7 @@ import torch
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.lora import BaseLocation, LoraAdapter, is_adapter
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.published_formats import PUBLISHED_FORMATS
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
@@ -76,7 +77,7 @@ def load_autoencoder(
 
     A model of `AutoencoderOobleck`, `AutoencoderKLLTX2Audio`, `MMAudioVAE`, `DacModel` or `EncodecModel` is read into
     the family that equals it; other published classes stay as they are behind an adapter. Both are published as their
-    original class again.
+    original class again. An adapter is merged into the model that it was trained on.
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
@@ -93,11 +94,55 @@ def load_autoencoder(
         OSError: There is no such folder or repository.
     """
     name = str(pretrained_model_name_or_path)
-    class_name = saved_class(name, subfolder=subfolder, revision=revision)
+    try:
+        class_name = saved_class(name, subfolder=subfolder, revision=revision)
+    except OSError:
+        if not is_adapter(name, subfolder=subfolder, revision=revision):
+            raise
+        adapter = LoraAdapter.from_pretrained(name, subfolder=subfolder, revision=revision)
+        return load_merged(adapter, variant=variant, torch_dtype=torch_dtype)
     loader = loaders().get(class_name)
     if loader is None:
         raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(loaders())}.")
     return loader.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
+
+
+def load_merged(
+    adapter: LoraAdapter,
+    base: BaseLocation | None = None,
+    *,
+    variant: str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+) -> AutoencoderModel:
+    """Load the model that an adapter was trained on, and merge the adapter into it.
+
+    Args:
+        adapter (`LoraAdapter`): The adapter.
+        base (`BaseLocation`, *optional*): Location of the model, if it has moved since.
+        variant (`str`, *optional*): Variant of the weights of the model, such as `"fp16"`.
+        torch_dtype (`torch.dtype` or `str`, *optional*): Dtype of the weights, float32 if not given.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ValueError: The adapter does not fit the model; or see `load_autoencoder`.
+        OSError: There is no such model.
+    """
+    base = base or adapter.base
+    if base is None:
+        raise ValueError("the adapter names no model that it changes; give one to `hf-audio-vae merge`.")
+    try:
+        model = load_autoencoder(
+            base.name, subfolder=base.subfolder, revision=base.revision, variant=variant, torch_dtype=torch_dtype
+        )
+    except OSError as error:
+        raise OSError(
+            f"the model that the adapter changes, {base.name}, cannot be loaded; give its location to "
+            f"`hf-audio-vae merge`. {error}"
+        ) from error
+    adapter.merge_into(model)
+    return model
 
 
 def loaders() -> dict[str, Loads]:
