@@ -13,7 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.models.graph_parts import GraphPart, code_parts
 from hf_audio_vae.models.inputs import check_tile_frames
-from hf_audio_vae.modules.quantization import VectorQuantizer
 from hf_audio_vae.runtime.coders import ChunkedCoder, Coder, Coding, Tiles, WholeCoder
 from hf_audio_vae.runtime.fused_coder import FusedCoder, fused
 from hf_audio_vae.runtime.streaming import Streaming
@@ -62,6 +61,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding
     published_format: SavesModel | None = None  # of the class whose folder this model was read from
+    learning_by_statistics: ClassVar[tuple[type[nn.Module], ...]] = (_BatchNorm,)  # in training mode
     statistics_are_frozen = False
     _progress_bar: Mapping[str, Any] = MappingProxyType({"disable": True})
 
@@ -277,7 +277,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         super().train(mode)
         if self.statistics_are_frozen:
             for module in self.modules():
-                if isinstance(module, VectorQuantizer | _BatchNorm):
+                if isinstance(module, self.learning_by_statistics):
                     module.eval()
         return self
 

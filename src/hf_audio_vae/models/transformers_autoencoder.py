@@ -11,13 +11,14 @@ from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.initialization import initialize_weights
 from hf_audio_vae.models.transformers_model import TransformersModelMixin
 from hf_audio_vae.models.waveform_vqvae.feature_extraction_waveform_vqvae import WaveformVQVAEFeatureExtractor
-from hf_audio_vae.modules.quantization import Quantizer
+from hf_audio_vae.modules.quantization import Quantizer, VectorQuantizer
 
 
 class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin):
     """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
 
     library_name = "transformers"
+    learning_by_statistics = (*AudioAutoencoderMixin.learning_by_statistics, VectorQuantizer)
     descriptive_arguments = frozenset(
         ("codebook_learning", "ema_decay", "restart_share", "kmeans_start", "quantizer_dropout", "rotation_trick")
     )
