@@ -20,6 +20,7 @@ from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.evaluation.reports import is_model_card, metrics_table, model_card, model_summary
 from hf_audio_vae.files import replacing
+from hf_audio_vae.models.lora import LoraAdapter, is_adapter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
             summary=model_summary(model),
             metrics=means,
             material=material,
+            base_model=adapted_model(arguments),
         )
         with replacing(arguments.card) as hidden:
             hidden.write_text(card, errors="backslashreplace")  # names may be no UTF-8
         print(f"the card is {arguments.card}")
     return code
+
+
+def adapted_model(arguments: argparse.Namespace) -> str | None:
+    """Return the model that an adapter was merged into, for its card; `None` if the model is no adapter."""
+    location = {"subfolder": arguments.subfolder, "revision": arguments.revision}
+    if not is_adapter(arguments.model, **location):
+        return None
+    base = LoraAdapter.from_pretrained(arguments.model, **location).base
+    return base.name if base else None
