@@ -168,6 +168,24 @@ def test_peft_loads_an_adapter_of_layers_without_dilation(oobleck: Path, tmp_pat
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("new", "failure"),
+    [
+        (lambda: nn.Conv1d(4, 4, 3, padding=2, dilation=2), "must match"),
+        (lambda: nn.ConvTranspose1d(4, 4, 4, 2), "not supported"),
+        (lambda: nn.utils.weight_norm(nn.Conv1d(4, 4, 3)), "not close"),
+    ],
+    ids=["dilation", "transposed", "weight norm"],
+)
+def test_peft_itself_cannot_train_or_merge_these_layers(new: Callable[[], nn.Module], failure: str) -> None:
+    config, x = peft.LoraConfig(r=2, target_modules=["0"], init_lora_weights=False), torch.randn(1, 4, 20)
+    with pytest.raises((RuntimeError, ValueError, AssertionError), match=failure):
+        adapted = peft.get_peft_model(nn.Sequential(new()), config)
+        expected = adapted(x)
+        torch.testing.assert_close(adapted.merge_and_unload()(x), expected, rtol=0.0, atol=1e-4)
+
+
+@torch.no_grad()
 def test_an_adapter_of_peft_is_merged(oobleck: Path, tmp_path: Path) -> None:
     config = peft.LoraConfig(r=2, lora_alpha=6, target_modules=["decoder.conv1"], init_lora_weights=False)
     theirs = peft.get_peft_model(unwrapped(oobleck), config)

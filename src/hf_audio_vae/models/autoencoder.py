@@ -57,6 +57,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     decode: Callable[..., Any]
     streaming: Callable[..., Streaming[Any]]
     enable_gradient_checkpointing: Callable[..., None]
+    freeze_encoder: Callable[[], None]
     library_name: ClassVar[str] = "diffusers"  # of the base class, as model cards name it
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding

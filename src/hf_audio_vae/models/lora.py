@@ -5,7 +5,7 @@ convolution, and its merge does not reach a weight with weight norm.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -58,7 +58,8 @@ class LoraAdapter(nn.Module):
         super().__init__()
         self.config = config
         self.names = tuple(sorted(updates))
-        self.updates = nn.ModuleList(updates[name] for name in self.names)
+        modules = nn.ModuleList(updates[name] for name in self.names)
+        self.updates: Sequence[LowRank] = modules  # type: ignore[assignment]  # a list of them
 
     @classmethod
     def new(
