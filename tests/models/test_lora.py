@@ -217,6 +217,12 @@ def test_a_missing_base_is_named(saved: Path, tmp_path: Path) -> None:
         load_autoencoder(saved)
 
 
+def test_an_adapter_that_names_itself_is_refused(saved: Path) -> None:
+    edit(saved, base_model_name_or_path=str(saved))
+    with pytest.raises(OSError, match=r"the adapter changes, \S+adapter, cannot be loaded"):
+        load_autoencoder(saved)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from hf_audio_vae.files import check_regular_folder
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
@@ -93,18 +94,14 @@ def load_autoencoder(
         ValueError: The configuration names a class that no family reads, or see `from_pretrained`.
         OSError: There is no such folder or repository.
     """
-    name = str(pretrained_model_name_or_path)
+    location = BaseLocation(str(pretrained_model_name_or_path), subfolder, revision)
     try:
-        class_name = saved_class(name, subfolder=subfolder, revision=revision)
+        return _load_whole(location, variant, torch_dtype)
     except OSError:
-        if not is_adapter(name, subfolder=subfolder, revision=revision):
+        if not is_adapter(location.name, subfolder=subfolder, revision=revision):
             raise
-        adapter = LoraAdapter.from_pretrained(name, subfolder=subfolder, revision=revision)
-        return load_merged(adapter, variant=variant, torch_dtype=torch_dtype)
-    loader = loaders().get(class_name)
-    if loader is None:
-        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(loaders())}.")
-    return loader.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
+    adapter = LoraAdapter.from_pretrained(location.name, subfolder=subfolder, revision=revision)
+    return load_merged(adapter, variant=variant, torch_dtype=torch_dtype)
 
 
 def load_merged(
@@ -132,10 +129,11 @@ def load_merged(
     base = base or adapter.base
     if base is None:
         raise ValueError("the adapter names no model that it changes; give one to `hf-audio-vae merge`.")
+    folder = Path(base.name, base.subfolder or "")
+    if folder.is_dir():
+        check_regular_folder(folder)
     try:
-        model = load_autoencoder(
-            base.name, subfolder=base.subfolder, revision=base.revision, variant=variant, torch_dtype=torch_dtype
-        )
+        model = _load_whole(base, variant, torch_dtype)
     except OSError as error:
         raise OSError(
             f"the model that the adapter changes, {base.name}, cannot be loaded; give its location to "
@@ -143,6 +141,18 @@ def load_merged(
         ) from error
     adapter.merge_into(model)
     return model
+
+
+def _load_whole(
+    location: BaseLocation, variant: str | None, torch_dtype: torch.dtype | str | None
+) -> AutoencoderModel:
+    """Load a saved model that is no adapter."""
+    name, subfolder, revision = location.name, location.subfolder, location.revision
+    class_name = saved_class(name, subfolder=subfolder, revision=revision)
+    loader = loaders().get(class_name)
+    if loader is None:
+        raise ValueError(f"{name} holds a {class_name}; pass a model of one of {sorted(loaders())}.")
+    return loader.load(name, subfolder=subfolder, revision=revision, variant=variant, dtype=torch_dtype)
 
 
 def loaders() -> dict[str, Loads]:

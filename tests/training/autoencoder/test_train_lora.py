@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from hf_audio_vae import STFTVAE, WaveformVAE
-from hf_audio_vae.models import LoraAdapter, load_autoencoder
+from hf_audio_vae.models import BaseLocation, LoraAdapter, load_autoencoder
 from hf_audio_vae.modules.low_rank import weight_of
 from tests.models.peers.tiny import TINY
 from tests.models.test_published_formats import original
@@ -149,5 +149,10 @@ def test_what_cannot_be_adapted_is_told_in_a_line(tmp_path: Path, monkeypatch: p
         "--pretrained_model_name_or_path", "null"
     )
     assert "no layer of the WaveformVAE" in refusal("--lora.target_modules", "['q_proj']")
+    base = tmp_path / "base"
+    LoraAdapter.new(load_autoencoder(base), BaseLocation(str(base)), rank=1).save_pretrained(tmp_path / "adapter")
+    assert "adapter is an adapter; merge it into its model first" in refusal(
+        "--pretrained_model_name_or_path", str(tmp_path / "adapter")
+    )
     monkeypatch.setitem(sys.modules, "peft", None)
     assert "adapters need peft; install it with `pip install 'hf-audio-vae[lora]'`" in refusal()

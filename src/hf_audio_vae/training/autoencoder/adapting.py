@@ -7,6 +7,7 @@ from accelerate.logging import get_logger
 from torch import nn
 
 from hf_audio_vae.models import AutoencoderModel, BaseLocation, LoraAdapter
+from hf_audio_vae.models.lora import is_adapter
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.options import LoraOptions
 from hf_audio_vae.training.ema import EMA
@@ -62,13 +63,15 @@ def adapt(model: AutoencoderModel, options: LoraOptions, config: AutoencoderTrai
         `AdapterEMA`: The averaged adapter.
 
     Raises:
-        ValueError: No layer is adapted, or peft is not installed.
+        ValueError: No layer is adapted, the model is itself an adapter, or peft is not installed.
     """
-    if config.decoder_only_from_step == 0:
-        model.freeze_encoder()
     base = BaseLocation(
         str(config.pretrained_model_name_or_path), config.pretrained_subfolder, config.pretrained_revision
     )
+    if is_adapter(base.name, subfolder=base.subfolder, revision=base.revision):
+        raise ValueError(f"{base.name} is an adapter; merge it into its model first, with `hf-audio-vae merge`.")
+    if config.decoder_only_from_step == 0:
+        model.freeze_encoder()
     total = sum(parameter.numel() for parameter in model.parameters())
     adapter = LoraAdapter.new(model, base, **dict(options))
     layers = dict(model.published_module.named_modules())
