@@ -12,6 +12,7 @@ from accelerate.logging import get_logger
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
+from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
@@ -20,7 +21,6 @@ from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_mode
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
 from hf_audio_vae.training.autoencoder.validation import Clip, validate
 from hf_audio_vae.training.config import parse_config
-from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.script import main_or_exit, train, training_session
@@ -100,14 +100,15 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
     config.check_terms(model.reconstruction_terms)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    ema = EMA(model.train().to(accelerator.device), config.ema_decay)
+    model.train().to(accelerator.device)
+    ema = adapt(model, config.lora, config) if config.lora else ModelEMA(model, config.ema_decay)
     if config.torch_compile:
         compile_networks(model)
     stream = build_stream(config, model, accelerator)
     clips = load_clips(config, model) if accelerator.is_main_process else []
     kept = None
     if config.pretrained_model_name_or_path and config.decoder_only_from_step == 0 and accelerator.is_main_process:
-        kept = KeptLatents(config.pretrained_model_name_or_path, ema.model, clips)
+        kept = KeptLatents(config.pretrained_model_name_or_path, ema.averaged_model(), clips)
 
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps
@@ -135,7 +136,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
     )
 
     def validate_and_log(step: int) -> dict[str, float]:
-        result = validate(ema.model, clips, accelerator.device)
+        result = validate(ema.averaged_model(), clips, accelerator.device)
         count = config.num_validation_media
         log_reconstructions(accelerator, clips[:count], result.reconstructions[:count], model.sampling_rate, step)
         if result.health:
@@ -145,8 +146,17 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         return result.metrics
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
-        encoder = {"encoder": kept.statement(ema.model)} if kept else {}
-        write = partial(write_model, ema.model, config, history, discriminator=discriminator, summary=encoder)
+        averaged = ema.averaged_model()
+        encoder = {"encoder": kept.statement(averaged)} if kept else {}
+        write = partial(
+            write_model,
+            averaged,
+            config,
+            history,
+            discriminator=discriminator,
+            summary=encoder,
+            adapter=ema.adapter,
+        )
         publish(write, config, history, MODEL_FILES)
 
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)

@@ -9,7 +9,6 @@ format cannot express are refused. Weights are written in float32.
 """
 
 import argparse
-import os
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +18,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLLTX2Audio, MMAudioVAE
 
+from hf_audio_vae.cli.outputs import check_new_folder
 from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
-from hf_audio_vae.files import as_write_error, check_no_file
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
@@ -86,10 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     for option in ("config", "subfolder", "revision"):
         if getattr(arguments, option) is not None and option not in source.options:
             raise ValueError(f"--{option} has no meaning with --from {arguments.source_format}; leave it out.")
-    if os.path.lexists(destination) and (not destination.is_dir() or any(destination.iterdir())):
-        raise ValueError(f"{destination} exists and is not empty; name another destination.")
-    with as_write_error(destination):
-        check_no_file(destination.parent)
+    check_new_folder(destination)
     check_model_files(arguments.source, arguments.subfolder)
     model = source.read(arguments)
     check_finite_weights(arguments.source, model)

@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
+    "merge": "merge an adapter (LoRA) into its model",
     "export": "export encoder and decoder to ONNX or torch programs",
 }
 # Extra of this package that installs a library, by library.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from hf_audio_vae.files import check_folder_writable, replacing
+from hf_audio_vae.files import as_write_error, check_folder_writable, check_no_file, replacing
 
 MAX_NAME = 255  # bytes
 MAX_NAMED = 8  # files in a message
@@ -69,6 +69,14 @@ class Outputs:
     def __getitem__(self, path: Path) -> Path:
         """The first output of an input."""
         return self._targets[path][0]
+
+
+def check_new_folder(path: Path) -> None:
+    """Check that a path is unused or an empty folder; raises `ValueError`, or `OSError` if it cannot be used."""
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not empty; name another destination.")
+    with as_write_error(path):
+        check_no_file(path.parent)
 
 
 def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Sequence[Path] = ()) -> list[Path]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_audio_vae.evaluation.codes import Coded, CodeStatistics, codebook_frame_rates, has_codebooks
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE, LatentStatistics
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
+from hf_audio_vae.files.location import model_location
 
 CARD_TAGS = "autoencoder, hf-audio-vae]"  # of the cards of all versions
 CARD_START = 500  # bytes that have the tags
@@ -177,6 +178,7 @@ def model_card(
     summary: Mapping[str, str | float],
     metrics: Mapping[str, float],
     material: str,
+    base_model: str | None = None,
 ) -> str:
     """Return a Hugging Face model card.
 
@@ -188,21 +190,20 @@ def model_card(
             card describes a codec, else a VAE.
         metrics (`Mapping`): Measured values, by the names in `METRICS`, `LATENT_METRICS` and `CODE_METRICS`.
         material (`str`): Data that the metrics were measured on.
+        base_model (`str`, *optional*): The card is of an adapter of this model, a folder or a Hub id.
     """
     kind, path = "vae", "from the posterior mean"
     if "codes" in summary:
         kind, path = "audio-codec", "from its codes, with all codebooks"
     return f"""---
-library_name: {library}
+{_library(library, base_model)}
 tags: [audio, {kind}, {CARD_TAGS}
 ---
 
 # {title}
 
 ```python
-from {model_class.__module__.partition(".")[0]} import {model_class.__name__}
-
-model = {model_class.__name__}.from_pretrained("{title}")
+{_loading(title, model_class, base_model)}
 ```
 
 {table(["", "value"], list(summary.items()))}
@@ -214,6 +215,26 @@ Measured on {material}, one item at a time, reconstructed {path}:
 SI-SDR is computed per channel, then averaged. Multi-resolution STFT is spectral convergence plus natural-log magnitude
 L1 over windows 2048 to 32. Mel distance is DAC's class default (150 and 80 mels, squared, log plus magnitude).
 {_latents_section(metrics)}{_codes_section(metrics)}"""
+
+
+def _library(library: str, base_model: str | None) -> str:
+    """Return the lines of a card on the library of a model, or of an adapter and its base on the Hub."""
+    if base_model is None:
+        return f"library_name: {library}"
+    if Path(model_location(base_model)).is_dir():
+        return "library_name: peft"
+    return f"library_name: peft\nbase_model: {base_model}\nbase_model_relation: adapter"
+
+
+def _loading(title: str, model_class: type, base_model: str | None) -> str:
+    """Return the code that loads a model, or the base of an adapter with the adapter merged into it."""
+    library, name = model_class.__module__.partition(".")[0], model_class.__name__
+    if base_model is None:
+        return f'from {library} import {name}\n\nmodel = {name}.from_pretrained("{title}")'
+    return (
+        f"from hf_audio_vae.models import load_autoencoder\n\n# A low-rank adapter of the {name} {base_model}, merged "
+        f'into it.\nmodel = load_autoencoder("{title}")'
+    )
 
 
 def is_model_card(path: Path) -> bool:

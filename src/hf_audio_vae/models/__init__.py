@@ -3,10 +3,12 @@
 from hf_audio_vae.models.hierarchical_vqvae.configuration_hierarchical_vqvae import HierarchicalVQVAEConfig
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import LatentConditioner
+from hf_audio_vae.models.lora import BaseLocation, LoraAdapter
 from hf_audio_vae.models.registry import (
     FAMILIES,
     AutoencoderModel,
     load_autoencoder,
+    load_merged,
     load_vae,
     model_arguments,
     new_autoencoder,
@@ -30,11 +32,13 @@ __all__ = [
     "FAMILIES",
     "STFTVAE",
     "AutoencoderModel",
+    "BaseLocation",
     "HierarchicalVQVAE",
     "WaveVAE",
     "WaveVAEConfig",
     "HierarchicalVQVAEConfig",
     "LatentConditioner",
+    "LoraAdapter",
     "MelVAE",
     "SpectrogramVAE",
     "TokenVAE",
@@ -45,6 +49,7 @@ __all__ = [
     "WaveformVQVAEConfig",
     "WaveformVQVAEFeatureExtractor",
     "load_autoencoder",
+    "load_merged",
     "load_vae",
     "model_arguments",
     "new_autoencoder",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 from hf_audio_vae.models.graph_parts import GraphPart, code_parts
@@ -56,10 +57,13 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     decode: Callable[..., Any]
     streaming: Callable[..., Streaming[Any]]
     enable_gradient_checkpointing: Callable[..., None]
+    freeze_encoder: Callable[[], None]
     library_name: ClassVar[str] = "diffusers"  # of the base class, as model cards name it
     codes_by_level: ClassVar[bool] = False  # codes are a tuple with one tensor per level
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset()  # that change neither encoding nor decoding
     published_format: SavesModel | None = None  # of the class whose folder this model was read from
+    learning_by_statistics: ClassVar[tuple[type[nn.Module], ...]] = (_BatchNorm,)  # in training mode
+    statistics_are_frozen = False
     _progress_bar: Mapping[str, Any] = MappingProxyType({"disable": True})
 
     if TYPE_CHECKING:  # defined by the library's base class
@@ -96,6 +100,11 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def published_class(self) -> type:
         """Class that loads the folder of `save_published` with `from_pretrained`."""
         return type(self) if self.published_format is None else self.published_format.original_class
+
+    @property
+    def published_module(self) -> nn.Module:
+        """Module whose names of layers the saved weights have."""
+        return self
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments that make such a model."""
@@ -258,6 +267,20 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def use_plain_coder(self) -> None:
         """Run the layers on whole batches of whole signals, without chunks, kernels or slices."""
         self.coder = self.new_coder()
+
+    def freeze_statistics(self) -> None:
+        """Keep codebooks and the statistics of batch norms as they are, also in training mode."""
+        self.statistics_are_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; codebooks and batch norms learn in training mode unless they are frozen."""
+        super().train(mode)
+        if self.statistics_are_frozen:
+            for module in self.modules():
+                if isinstance(module, self.learning_by_statistics):
+                    module.eval()
+        return self
 
     def reset_statistics(self) -> None:
         """Remove the statistics of the latents, which other weights do not have."""

@@ -7,9 +7,11 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from hf_audio_vae.files import check_regular_folder
 from hf_audio_vae.files.pretrained import read_config
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.hierarchical_vqvae.modeling_hierarchical_vqvae import HierarchicalVQVAE
+from hf_audio_vae.models.lora import BaseLocation, LoraAdapter, is_adapter
 from hf_audio_vae.models.peers import PEERS
 from hf_audio_vae.models.published_formats import PUBLISHED_FORMATS
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
@@ -76,7 +78,7 @@ def load_autoencoder(
 
     A model of `AutoencoderOobleck`, `AutoencoderKLLTX2Audio`, `MMAudioVAE`, `DacModel` or `EncodecModel` is read into
     the family that equals it; other published classes stay as they are behind an adapter. Both are published as their
-    original class again.
+    original class again. An adapter is merged into the model that it was trained on.
 
     Args:
         pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
@@ -92,7 +94,60 @@ def load_autoencoder(
         ValueError: The configuration names a class that no family reads, or see `from_pretrained`.
         OSError: There is no such folder or repository.
     """
-    name = str(pretrained_model_name_or_path)
+    location = BaseLocation(str(pretrained_model_name_or_path), subfolder, revision)
+    try:
+        return _load_whole(location, variant, torch_dtype)
+    except OSError:
+        if not is_adapter(location.name, subfolder=subfolder, revision=revision):
+            raise
+    adapter = LoraAdapter.from_pretrained(location.name, subfolder=subfolder, revision=revision)
+    return load_merged(adapter, variant=variant, torch_dtype=torch_dtype)
+
+
+def load_merged(
+    adapter: LoraAdapter,
+    base: BaseLocation | None = None,
+    *,
+    variant: str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+) -> AutoencoderModel:
+    """Load the model that an adapter was trained on, and merge the adapter into it.
+
+    Args:
+        adapter (`LoraAdapter`): The adapter.
+        base (`BaseLocation`, *optional*): Location of the model, if it has moved since.
+        variant (`str`, *optional*): Variant of the weights of the model, such as `"fp16"`.
+        torch_dtype (`torch.dtype` or `str`, *optional*): Dtype of the weights, float32 if not given.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ValueError: The adapter does not fit the model; or see `load_autoencoder`.
+        OSError: There is no such model.
+    """
+    base = base or adapter.base
+    if base is None:
+        raise ValueError("the adapter names no model that it changes; give one to `hf-audio-vae merge`.")
+    folder = Path(base.name, base.subfolder or "")
+    if folder.is_dir():
+        check_regular_folder(folder)
+    try:
+        model = _load_whole(base, variant, torch_dtype)
+    except OSError as error:
+        raise OSError(
+            f"the model that the adapter changes, {base.name}, cannot be loaded; give its location to "
+            f"`hf-audio-vae merge`. {error}"
+        ) from error
+    adapter.merge_into(model)
+    return model
+
+
+def _load_whole(
+    location: BaseLocation, variant: str | None, torch_dtype: torch.dtype | str | None
+) -> AutoencoderModel:
+    """Load a saved model that is no adapter."""
+    name, subfolder, revision = location.name, location.subfolder, location.revision
     class_name = saved_class(name, subfolder=subfolder, revision=revision)
     loader = loaders().get(class_name)
     if loader is None:

@@ -1,7 +1,7 @@
 """Base class of autoencoders on transformers' `PreTrainedModel`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin
     """An autoencoder of waveforms, on transformers' `PreTrainedModel` with a configuration."""
 
     library_name = "transformers"
-    encoder_is_frozen = False
+    learning_by_statistics = (*AudioAutoencoderMixin.learning_by_statistics, VectorQuantizer)
     descriptive_arguments = frozenset(
         ("codebook_learning", "ema_decay", "restart_share", "kmeans_start", "quantizer_dropout", "rotation_trick")
     )
@@ -35,20 +35,10 @@ class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin
 
         Quantizer dropout stays on, so that a decoder still learns every number of codebooks.
         """
-        self.encoder_is_frozen = True
         quantizers = [module for module in self.modules() if isinstance(module, Quantizer)]
         for module in (*(coding.network for coding in self.encodings()), *quantizers):
             module.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; codebooks learn in training mode unless the encoder is frozen."""
-        super().train(mode)
-        if self.encoder_is_frozen:
-            for module in self.modules():
-                if isinstance(module, VectorQuantizer):
-                    module.eval()
-        return self
+        self.freeze_statistics()
 
     def enable_gradient_checkpointing(self: Any) -> None:
         """Recompute blocks in the backward pass; diffusers' models have a method of the same name."""

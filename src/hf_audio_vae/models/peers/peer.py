@@ -131,6 +131,11 @@ class PeerAutoencoder(CopyableModule, AudioAutoencoderMixin):
         """The original class."""
         return self.original_class
 
+    @property
+    def published_module(self) -> nn.Module:
+        """The original."""
+        return self.original
+
     @classmethod
     def argument_defaults(cls) -> dict[str, object]:
         """Return the arguments of the original, or of its configuration, with their defaults."""

@@ -7,6 +7,7 @@ from hf_audio_vae.losses import KLControl, Schedule
 from hf_audio_vae.training.autoencoder.options import (
     AdversarialOptions,
     BalancerOptions,
+    LoraOptions,
     LossOptions,
 )
 from hf_audio_vae.training.autoencoder.steps import ADVERSARIAL_TERMS
@@ -23,6 +24,8 @@ class AutoencoderTrainingConfig(TrainingConfig):
     pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     pretrained_revision: str | None = None
+
+    lora: LoraOptions | None = Field(None, description="train low-rank updates instead of the weights")
 
     dataset_name: str = Field(description="Hub id, or a folder of audio, parquet or tar files")
     dataset_config_name: str | None = None
@@ -89,6 +92,12 @@ class AutoencoderTrainingConfig(TrainingConfig):
                 f"`{option}` defers to step {step}, but the run has {self.max_train_steps} steps, so that "
                 f"{consequence}; lower it, or raise `max_train_steps`"
             )
+
+    @model_validator(mode="after")
+    def _adapts_pretrained(self) -> Self:
+        if self.lora and self.pretrained_model_name_or_path is None:
+            raise ValueError("`lora` adapts a pretrained model; give `pretrained_model_name_or_path`")
+        return self
 
     @model_validator(mode="after")
     def _check_precision(self) -> Self:

@@ -13,7 +13,7 @@ from hf_audio_vae.losses import (
     GradientBalancer,
 )
 from hf_audio_vae.training.autoencoder.objective import AdversarialSchedule
-from hf_audio_vae.training.sections import Section, one_of, section_of, sections_of, takes
+from hf_audio_vae.training.sections import Section, Size, one_of, section_of, sections_of, takes
 
 _Losses: Any = sections_of(RECONSTRUCTION_LOSSES, given=("sampling_rate",))
 _Discriminators: Any = sections_of(DISCRIMINATORS, given=("audio_channels",))
@@ -78,6 +78,16 @@ class AdversarialOptions(Section):
         if self.pretrained_model_name_or_path is None:
             return self.discriminators.build(audio_channels)
         return load_discriminators(self.pretrained_model_name_or_path, self.pretrained_revision)
+
+
+class LoraOptions(Section):
+    """Low-rank updates (LoRA) that train instead of the weights of a pretrained model."""
+
+    rank: Size = Field(description="rank of the update of each layer")
+    alpha: Size | None = Field(None, description="updates are scaled by alpha / rank; rank if not given")
+    target_modules: list[str] | str | None = Field(
+        None, description="ends of names of layers, or a regular expression; default all layers that shrink by it"
+    )
 
 
 class BalancerOptions(_Balancer):

@@ -6,7 +6,7 @@ from pathlib import Path
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.reports import model_card, model_summary
-from hf_audio_vae.models import AutoencoderModel, model_arguments
+from hf_audio_vae.models import AutoencoderModel, LoraAdapter, model_arguments
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.publishing import write_run
 
@@ -15,6 +15,8 @@ MODEL_FILES = [
     "diffusion_pytorch_model*.safetensors*",
     "model*.safetensors*",
     "preprocessor_config.json",
+    "adapter_config.json",
+    "adapter_model.safetensors",
     f"{DISCRIMINATOR_FOLDER}/*",
 ]
 
@@ -27,6 +29,7 @@ def write_model(
     title: str,
     discriminator: DiscriminatorEnsemble | None = None,
     summary: Mapping[str, str] | None = None,
+    adapter: LoraAdapter | None = None,
 ) -> None:
     """Write model, `recipe.yaml`, `metrics.json`, the card `README.md` and `discriminator/` into a folder.
 
@@ -39,8 +42,12 @@ def write_model(
         title (`str`): Title of the card: the repository's id, or the folder's name.
         discriminator (`DiscriminatorEnsemble`, *optional*): Its discriminators, for further training.
         summary (`Mapping[str, str]`, *optional*): Further properties of the model for the card.
+        adapter (`LoraAdapter`, *optional*): Written instead of the model, which it was merged into.
     """
-    model.save_published(folder)
+    if adapter is None:
+        model.save_published(folder)
+    else:
+        adapter.save_pretrained(folder)
     if discriminator is not None:
         discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     used = {"family": model.family_name(), "model": model_arguments(model)}  # those of a pretrained model, if given
@@ -52,6 +59,7 @@ def write_model(
         title=title,
         model_class=model.published_class,
         library=model.library_name,
+        base_model=config.pretrained_model_name_or_path if adapter else None,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"} | dict(summary or {}),
         metrics=history[-1],
         material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
