@@ -122,7 +122,7 @@ def test_wrong_options_are_one_line(
 def test_results_of_other_settings_are_not_continued(
     folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--embeddings", "--metrics", "snr_db", "--output_dir", str(tmp_path))
+    options = ("--embeddings", "--output_dir", str(tmp_path))
     assert evaluate(("opus@16",), *options) == 0
     capsys.readouterr()
     assert evaluate(("opus@16",), *options) == 0

@@ -57,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of a model"
     )
     parser.add_argument(
-        "--metrics", nargs="+", default=list(SIGNAL_METRICS), help=f"of {', '.join(RECONSTRUCTION_METRICS)}"
+        "--metrics",
+        nargs="+",
+        default=[],
+        help="more metrics, which need an extra package: "
+        + ", ".join(name for name in RECONSTRUCTION_METRICS if name not in SIGNAL_METRICS),
     )
     parser.add_argument(
         "--embeddings",
@@ -166,6 +170,7 @@ def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) ->
 def _check(arguments: argparse.Namespace) -> None:
     check_seconds(arguments.max_seconds)
     check_metrics(arguments.metrics)
+    arguments.metrics = list(dict.fromkeys([*SIGNAL_METRICS, *arguments.metrics]))
     arguments.model = arguments.model or [DEFAULT_MODEL]
     if len(set(arguments.model)) < len(arguments.model):
         raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")

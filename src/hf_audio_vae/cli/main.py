@@ -28,9 +28,9 @@ EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
-    "pesq": "evaluation",
-    "pyloudnorm": "evaluation",
-    "pystoi": "evaluation",
+    "pesq": "metrics",
+    "pyloudnorm": "metrics",
+    "pystoi": "metrics",
 }
 
 

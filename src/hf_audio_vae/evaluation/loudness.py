@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.resampling import resample
 
-INSTALL = "install it with `pip install 'hf-audio-vae[evaluation]'`"
+INSTALL = "install it with `pip install 'hf-audio-vae[metrics]'`"
 MAX_CHANNELS = 5  # of BS.1770: left, right, centre, left and right surround
 BLOCK_SECONDS = 0.4  # momentary loudness, the shortest signal with an integrated loudness
 SHORT_TERM_SECONDS = 3.0  # short-term loudness, the shortest signal with a loudness range

@@ -20,7 +20,7 @@ class ReconstructionMetric:
         direction (`str`): "↑" if higher is better, else "↓".
         definition (`str`): One line.
         unit (`str`): Unit; empty for a number without one.
-        package (`str`, *optional*): Package of the extra `evaluation` that it needs.
+        package (`str`, *optional*): Package of the extra `metrics` that it needs.
         audio_channels (`int`, *optional*): Number of channels that it needs.
         speech (`bool`): It is only meaningful for speech.
     """
