@@ -85,5 +85,5 @@ def test_more_than_five_channels_are_refused() -> None:
 
 def test_a_missing_package_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyloudnorm", None)
-    with pytest.raises(ModuleNotFoundError, match=r"^loudness needs pyloudnorm; .*hf-audio-vae\[evaluation\]'`.$"):
+    with pytest.raises(ModuleNotFoundError, match=r"^loudness needs pyloudnorm; .*hf-audio-vae\[metrics\]'`.$"):
         integrated_loudness(sine(997, 1), RATE)

@@ -59,5 +59,5 @@ def test_silent_and_short_clips_have_no_score(package: str) -> None:
 @pytest.mark.parametrize("package", METRICS)
 def test_a_missing_package_is_named_in_one_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"needs the package {package}; .*hf-audio-vae\[evaluation\]'`.$"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs the package {package}; .*hf-audio-vae\[metrics\]'`.$"):
         METRICS[package](noise(1, 1, 16000), noise(1, 1, 16000), 16000)
