@@ -3,13 +3,20 @@
 import base64
 import hashlib
 import json
+import math
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from huggingface_hub import ModelCard
+
 COMMIT = "0" * 39 + "1"
+TASKS = ("audio-to-audio", "text-to-audio")  # of the Hub; those of this package
+LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc0-1.0", "other")  # of the Hub; some
+REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class MockHub(ThreadingHTTPServer):
@@ -47,6 +54,27 @@ def blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+def card_errors(content: str) -> list[str]:
+    """What the Hub refuses in the metadata of a card, as far as the documentation of its fields says."""
+    data = ModelCard(content).data.to_dict()
+    ids = [*data.get("datasets", ()), *([data["base_model"]] if "base_model" in data else ())]
+    wrong = {
+        "library_name": not isinstance(data.get("library_name"), str),
+        "pipeline_tag": data.get("pipeline_tag") not in TASKS,
+        "license": data.get("license") not in (None, *LICENSES),
+        "tags": not all(isinstance(tag, str) and 0 < len(tag) < 50 for tag in data.get("tags", ())),
+        "datasets or base_model": not all(REPO_ID.fullmatch(name) for name in ids),
+    }
+    errors = [f'"{name}" is wrong' for name, is_wrong in wrong.items() if is_wrong]
+    for model in data.get("model-index", ()):
+        for result in model["results"]:
+            if not (result["task"]["type"] in TASKS and result["dataset"]["type"] and result["dataset"]["name"]):
+                errors.append(f'"model-index" has a result without task or data set: {result}')
+            if not all(math.isfinite(m["value"]) and m["type"] and m["name"] for m in result["metrics"]):
+                errors.append(f'"model-index" has a metric without type, name or value: {result}')
+    return errors
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: MockHub
 
@@ -74,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.private.add(repo_id)
             self.answer({"url": f"{self.server.endpoint}/{repo_id}", "id": repo_id})
         elif self.path == "/api/validate-yaml":
-            self.answer({"warnings": [], "errors": []})
+            errors = card_errors(json.loads(body)["content"])
+            self.answer("\n".join(errors).encode() if errors else {"warnings": []}, 400 if errors else 200)
         elif parts[4:5] == ["preupload"]:
             files = [
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]

@@ -86,6 +86,7 @@ class TrainingConfig(Section):
     accept_changes: Changeable[bool] = Field(
         False, description="resume although other options changed; keeps the weights and the optimiser state"
     )
+    license: Changeable[str | None] = Field(None, description="license of the model for its card, as apache-2.0")
     push_to_hub: Changeable[bool] = False
     hub_model_id: Changeable[str | None] = None
     hub_private_repo: Changeable[bool] = Field(False, description="make a new repository private")

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError
 
+from hf_audio_vae.evaluation.card_metadata import Measured, Origin, hub_id, without_folders
+from hf_audio_vae.evaluation.cards import material_of_run
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import filling
 from hf_audio_vae.training.checkpoints import is_continued
@@ -116,10 +119,35 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
 
 
 def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
-    """Write `recipe.yaml`, `metrics.json` and the card `README.md`."""
-    (folder / RECIPE_FILE).write_text(yaml.safe_dump(dict(recipe), sort_keys=False))
+    """Write `recipe.yaml`, `metrics.json` and the card `README.md`.
+
+    Of paths outside of the working directory, the recipe keeps the last part: the folders of one machine mean nothing
+    on others, and may name a person.
+    """
+    (folder / RECIPE_FILE).write_text(yaml.safe_dump(_without_folders(recipe), sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
     (folder / "README.md").write_text(card)
+
+
+def origin_of_run(config: TrainingConfig) -> Origin:
+    """Return license, training data and base model of a run; local ones have no Hub id and are left out."""
+    dataset_id = hub_id(config.dataset_name)
+    base = getattr(config, "pretrained_model_name_or_path", None)
+    return Origin(config.license, (dataset_id,) if dataset_id else (), hub_id(base) if base else None)
+
+
+def measured_in_run(config: TrainingConfig, metrics: Mapping[str, float], labels: Mapping[str, str]) -> Measured:
+    """Return the labelled figures of a validation."""
+    return Measured(material_of_run(config.model_dump(), hub_id(config.validation_dataset_name)), metrics, labels)
+
+
+def _without_folders(value: Any) -> Any:
+    """Apply `without_folders` to all texts of a recipe."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(entry) for entry in value]
+    return without_folders(value) if isinstance(value, str) else value
 
 
 def _one_line(error: Exception) -> str:

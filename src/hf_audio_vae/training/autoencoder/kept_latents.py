@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hf_audio_vae.evaluation.card_metadata import without_folders
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.validation import Clip
 
@@ -33,7 +34,8 @@ class KeptLatents:
                 f"the encoder was frozen, but it encodes the validation clips otherwise than {self.source}; do not "
                 f"use this model with models of the latents of {self.source}."
             )
-        return f"unchanged from {self.source}: bit-equal output on {len(self.clips)} validation clips"
+        source = without_folders(self.source)
+        return f"unchanged from {source}: bit-equal output on {len(self.clips)} validation clips"
 
 
 @torch.no_grad()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
-from hf_audio_vae.evaluation.reports import model_card, model_summary
+from hf_audio_vae.evaluation.card_metadata import hub_id
+from hf_audio_vae.evaluation.cards import figures_of_run, model_card, model_summary
 from hf_audio_vae.models import AutoencoderModel, LoraAdapter, model_arguments
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
-from hf_audio_vae.training.publishing import write_run
+from hf_audio_vae.training.publishing import origin_of_run, write_run
 
 MODEL_FILES = [
     "config.json",
@@ -58,11 +59,11 @@ def write_model(
     card = model_card(
         title=title,
         model_class=model.published_class,
-        library=model.library_name,
-        base_model=config.pretrained_model_name_or_path if adapter else None,
+        is_adapter=adapter is not None,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"} | dict(summary or {}),
-        metrics=history[-1],
-        material=f"`{config.validation_dataset_name}`, the first {config.validation_seconds:g} s of each of at most "
-        f"{config.max_validation_samples} items",
+        sampling_rate=model.sampling_rate,
+        origin=origin_of_run(config),
+        figures=figures_of_run(config.model_dump(), history[-1], hub_id(config.validation_dataset_name)),
+        has_recipe=True,
     )
     write_run(folder, recipe, history, card)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
-from hf_audio_vae.evaluation.reports import pipeline_card
+from hf_audio_vae.evaluation.card_metadata import without_folders
+from hf_audio_vae.evaluation.cards import pipeline_card
+from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS
 from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.publishing import write_run
+from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
 
 PIPELINE_PARTS = ("vae", "transformer", "conditioner", "scheduler", "text_encoder", "tokenizer")
 PIPELINE_FILES = ["model_index.json", *(f"{name}/*" for name in PIPELINE_PARTS)]
@@ -39,9 +41,16 @@ def write_pipeline(
         "sampling rate": f"{pipeline.vae.sampling_rate} Hz",
         "longest sound": f"{pipeline.transformer.config.sample_size / pipeline.vae.frame_rate:.2f} s",
         "classes": ", ".join(names) or "none",
-        "texts": config.text_encoder_name_or_path or "none",
+        "texts": without_folders(config.text_encoder_name_or_path or "none"),
         "process": config.process,
         "training steps": f"{history[-1]['step']:.0f}",
     }
-    card = pipeline_card(title=title, call=", ".join(arguments), summary=summary, metrics=history[-1])
+    card = pipeline_card(
+        title=title,
+        call=", ".join(arguments),
+        summary=summary,
+        measured=measured_in_run(config, history[-1], DIFFUSION_METRICS),
+        sampling_rate=pipeline.vae.sampling_rate,
+        origin=origin_of_run(config),
+    )
     write_run(folder, config.model_dump(mode="json", exclude_none=True), history, card)

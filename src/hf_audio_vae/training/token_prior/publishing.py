@@ -7,12 +7,14 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from hf_audio_vae.data import CodesRecord
+from hf_audio_vae.evaluation.card_metadata import GENERATOR_TASK, Measured, Origin, card_data, without_folders
+from hf_audio_vae.evaluation.cards import card_text, recipe_section
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE
 from hf_audio_vae.tokens.storage import TOKENS_FILE
 from hf_audio_vae.training.code_streams import CodesTrainingConfig
-from hf_audio_vae.training.publishing import write_run
+from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
 PRIOR_FILES = ["config.json", "generation_config.json", "model*.safetensors*", TOKENS_FILE, TOKENIZER_FILE]
@@ -63,7 +65,8 @@ def write_prior(
     save_prior(model, tokens, info, folder)
     summary = prior_summary(model, tokens, info, record, config, history)
     recipe = config.model_dump(mode="json", exclude_none=True)
-    card = prior_card(title, summary, history[-1], by_itself=isinstance(tokens, CodeTokens))
+    measured = measured_in_run(config, history[-1], PRIOR_METRICS)
+    card = prior_card(title, summary, measured, origin_of_run(config), by_itself=isinstance(tokens, CodeTokens))
     write_run(folder, recipe, history, card)
 
 
@@ -90,26 +93,29 @@ def prior_summary(
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
         "architecture": str(model.config.model_type),
-        "codes of": info.model,
+        "codes of": without_folders(info.model),
         "levels": ", ".join(map(str, info.levels)) or "none",
         "tokens": f"{tokens.vocab_size} ids, {order}",
-        "trained on": f"`{config.dataset_name}`: {record.items} items, {record.seconds:.1f} s{limit}",
-        "held out": f"`{config.validation_dataset_name}`, {crops} of each of {config.max_validation_samples} rows "
-        f"at most",
+        "trained on": f"`{without_folders(config.dataset_name)}`: {record.items} items, {record.seconds:.1f} s{limit}",
+        "held out": f"`{without_folders(config.validation_dataset_name)}`, {crops} of each of "
+        f"{config.max_validation_samples} rows at most",
         "training steps": f"{history[-1]['step']:.0f}",
     }
 
 
-def prior_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float], *, by_itself: bool) -> str:
+def prior_card(title: str, summary: Mapping[str, str], measured: Measured, origin: Origin, *, by_itself: bool) -> str:
     """Return the card of a language model of codes: of one level (`by_itself`), or of one given a coarser level."""
     call = f"{title} --seconds 2" if by_itself else f"COARSE --upsampler {title} --seconds 2  # COARSE: its prior"
-    condition = "" if by_itself else "\nBits are those of the finer level's codes given the coarser level's codes.\n"
-    return f"""---
-library_name: transformers
-tags: [audio, codes, language-model, hf-audio-vae]
----
-
-# {title}
+    condition = "" if by_itself else "Bits are those of the finer level's codes given the coarser level's codes.\n\n"
+    data = card_data(
+        title,
+        library="transformers",
+        task=GENERATOR_TASK,
+        tags=["audio", "codes", "language-model"],
+        origin=origin,
+        measured=measured,
+    )
+    use = f"""## How to use
 
 ```sh
 hf-audio-vae generate {call}
@@ -123,12 +129,13 @@ from hf_audio_vae.tokens import load_tokens
 model = AutoModelForCausalLM.from_pretrained("{title}")
 tokens, info = load_tokens("{title}")  # ids to codes and back
 ```
-
-{table(["", "value"], list(summary.items()))}
-
-{prior_table({"value": metrics})}
-
-{condition}
-The unigram baseline is the frequency of each code of each codebook in the training data, with add-1/2 smoothing and
-without context.
 """
+    figures = f"""## Figures
+
+{prior_table({"value": measured.values})}
+
+{condition}The unigram baseline is the frequency of each code of each codebook in the training data, with add-1/2
+smoothing and without context.
+"""
+    properties = table(["", "value"], list(summary.items()))
+    return card_text(data, title, use, properties, recipe_section("train_token_prior.py"), figures)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hf_audio_vae.data import CodesRecord
+from hf_audio_vae.evaluation.card_metadata import GENERATOR_TASK, PACKAGE, Measured, Origin, card_data
+from hf_audio_vae.evaluation.cards import card_text, recipe_section
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import TokenVAE
 from hf_audio_vae.tokens import CodesInfo, CodeTokens
-from hf_audio_vae.training.publishing import write_run
+from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
 from hf_audio_vae.training.token_prior.publishing import labelled_table, prior_summary, save_prior
 from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
 
@@ -54,17 +56,21 @@ def write_token_vae(
         "conditioning": parts.conditioning,
     }
     recipe = config.model_dump(mode="json", exclude_none=True)
-    write_run(folder, recipe, history, token_vae_card(title, summary, history[-1]))
+    measured = measured_in_run(config, history[-1], TOKEN_VAE_METRICS)
+    write_run(folder, recipe, history, token_vae_card(title, summary, measured, origin_of_run(config)))
 
 
-def token_vae_card(title: str, summary: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+def token_vae_card(title: str, summary: Mapping[str, str], measured: Measured, origin: Origin) -> str:
     """Return the card of a TokenVAE."""
-    return f"""---
-library_name: transformers
-tags: [audio, codes, vae, language-model, hf-audio-vae]
----
-
-# {title}
+    data = card_data(
+        title,
+        library=PACKAGE,
+        task=GENERATOR_TASK,
+        tags=["audio", "codes", "vae", "language-model", "transformers"],
+        origin=origin,
+        measured=measured,
+    )
+    use = f"""## How to use
 
 ```sh
 hf-audio-vae generate {title}
@@ -81,11 +87,15 @@ latents = model.sample_latents(1)  # or model.encode(ids).latent_dist.mode()
 ids = model.generate(latents=latents)
 ```
 
-{table(["", "value"], list(summary.items()))}
+`AutoModelForCausalLM` of transformers loads it, too, after `import hf_audio_vae`, which registers the class.
+"""
+    figures = f"""## Figures
 
-{token_vae_table({"value": metrics})}
+{token_vae_table({"value": measured.values})}
 
 The KL is that of a whole sequence. The mutual information is an estimate from the held-out sequences, at most the
 logarithm of their number. The unigram baseline is the frequency of each code of each codebook in the training data,
 with add-1/2 smoothing and without context.
 """
+    properties = table(["", "value"], list(summary.items()))
+    return card_text(data, title, use, properties, recipe_section("train_token_vae.py"), figures)
