@@ -1,9 +1,13 @@
 """diffusers keeps the table that `register` writes to for itself; these tests notice if it moves."""
 
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrained
 
 import hf_audio_vae
 from hf_audio_vae import registration
+
+SAVED = Path(__file__).parent / "saved"
 
 
 def test_importing_the_package_registers_it() -> None:
@@ -52,6 +58,57 @@ def test_the_classes_of_transformers_load_codecs(model_class: type, config: PreT
     assert all(torch.equal(a, b) for a, b in zip(levels, expected if len(levels) > 1 else (expected,), strict=True))
     own = alone[0] if len(levels) > 1 else alone
     assert torch.equal(levels[0][1:, :, : own.shape[-1]], own)
+
+
+LOADERS = """
+import json, sys
+import diffusers, transformers
+
+loaders = {
+    "AutoModelForAudioTokenization": lambda: transformers.AutoModelForAudioTokenization.from_pretrained("codec"),
+    "transformers.AutoModel": lambda: transformers.AutoModel.from_pretrained("codec"),
+    "diffusers.AutoModel": lambda: diffusers.AutoModel.from_pretrained("vae"),
+    "diffusers.AutoModel, subfolder": lambda: diffusers.AutoModel.from_pretrained("pipeline", subfolder="vae"),
+    "DiffusionPipeline": lambda: diffusers.DiffusionPipeline.from_pretrained("pipeline"),
+}
+loaded = {}
+for name, load in loaders.items():
+    try:
+        loaded[name] = type(load()).__name__
+    except (ValueError, AttributeError):
+        loaded[name] = None
+print(json.dumps(loaded))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imported", [True, False])
+def test_the_auto_classes_load_saved_folders_in_a_process_that_has_imported_the_package(
+    tmp_path: Path, imported: bool
+) -> None:
+    hf_audio_vae.WaveformVAE(4, (2,), (1,), 4, 2, 1, 8000).save_pretrained(tmp_path / "vae")
+    config = hf_audio_vae.HierarchicalVQVAEConfig(width=2, hidden_size=4, codebook_size=8)
+    hf_audio_vae.HierarchicalVQVAE(config).save_pretrained(tmp_path / "codec")
+    shutil.copytree(SAVED / "pipeline", tmp_path / "pipeline")
+    program = ("import hf_audio_vae\n" if imported else "") + LOADERS
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    classes = {
+        "AutoModelForAudioTokenization": "HierarchicalVQVAE",
+        "transformers.AutoModel": "HierarchicalVQVAE",
+        "diffusers.AutoModel": "WaveformVAE",
+        "diffusers.AutoModel, subfolder": "WaveformVAE",
+        "DiffusionPipeline": "AudioLatentDiffusionPipeline",
+    }
+    # Without the import, the libraries know none of these classes: cards and documentation name the import.
+    assert json.loads(ran.stdout) == (classes if imported else dict.fromkeys(classes))
+
+
+def test_a_class_of_diffusers_itself_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diffusers.WaveformVAE is hf_audio_vae.WaveformVAE
+    monkeypatch.setattr(diffusers, "WaveformVAE", "theirs")
+    registration.register()
+    assert diffusers.WaveformVAE == "theirs"
 
 
 def test_a_version_without_the_table_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoFeatureExtractor
+from transformers import AutoFeatureExtractor, AutoModelForAudioTokenization
 
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
 from hf_audio_vae.models.initialization import initialize_weights
@@ -54,4 +54,5 @@ class TransformersAutoencoderMixin(TransformersModelMixin, AudioAutoencoderMixin
     def register(cls: Any) -> None:
         """Register configuration, model and feature extractor with transformers' `Auto` classes."""
         super().register()
+        AutoModelForAudioTokenization.register(cls.config_class, cls, exist_ok=True)
         AutoFeatureExtractor.register(cls.config_class, WaveformVQVAEFeatureExtractor, exist_ok=True)
