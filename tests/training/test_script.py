@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -162,6 +164,17 @@ def test_a_failed_push_leaves_the_model_and_says_how_to_push_it(tmp_path: Path, 
     assert f'`hf upload someone/mine {tmp_path}/mine . --exclude "*checkpoint-*"' in line
     assert WaveformVAE.from_pretrained(tmp_path / "mine")
     assert (tmp_path / "mine/checkpoint-8").is_dir()
+    hub.full = False
+    (pushing,) = re.findall(r"`(hf upload .+?)`", line)
+    pushed = subprocess.run(
+        [str(Path(sys.executable).parent / "hf"), *shlex.split(pushing)[1:]],
+        env=os.environ | hub.environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    names = {"README.md", "config.json", "diffusion_pytorch_model.safetensors", "metrics.json", "recipe.yaml"}
+    assert set(hub.files["someone/mine"]) == names
 
 
 @pytest.mark.slow
