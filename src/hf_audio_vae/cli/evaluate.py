@@ -27,6 +27,7 @@ from hf_audio_vae.comparison.run import Measurement, dealt, load_items, measure_
 from hf_audio_vae.comparison.speed import speeds
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
 from hf_audio_vae.data import clip_starts
+from hf_audio_vae.evaluation.card_metadata import without_folders
 from hf_audio_vae.evaluation.embeddings import EMBEDDINGS, embedding_of
 from hf_audio_vae.evaluation.registry import (
     RECONSTRUCTION_METRICS,
@@ -115,7 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(markdown(results, speed, arguments.dataset_name, with_differences=False))
             if arguments.output_dir is not None:
                 text = markdown(results, speed, arguments.dataset_name, with_differences=True)
-                _write(folder, results, {"settings": settings, "skipped": skipped}, text)
+                name = without_folders(arguments.dataset_name)
+                _write(folder, results, {"settings": settings, "skipped": skipped, "dataset_name": name}, text)
                 print(f"wrote results.json, results.md and results.png to {folder}")
     return code
 

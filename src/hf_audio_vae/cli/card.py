@@ -1,0 +1,201 @@
+"""Write the card of an autoencoder: how to use it, what it is, its figures and sounds.
+
+Writes README.md into the folder of the model, or into --output_dir. With --results, the figures are those that
+`evaluate --output_dir` measured; without, those of the last validation, if the folder has them. With --files, the card
+has players of these sounds and of their reconstructions, which are written to samples/. What is not given is kept from
+an earlier card of this package. Other files are not replaced.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from hf_audio_vae.cli.outputs import MAX_NAME, check_writable, fitting, printable
+from hf_audio_vae.cli.reconstruct import ENDINGS, reconstruct
+from hf_audio_vae.cli.sound import add_location_arguments, load_coder, open_sound
+from hf_audio_vae.comparison.measured import figures_of_results
+from hf_audio_vae.evaluation.card_metadata import LOCAL_DATA, Origin, eval_results_file, hub_id, origin_of, read_card
+from hf_audio_vae.evaluation.cards import Figures, Sample, figures_of_run, model_card, model_summary
+from hf_audio_vae.files import filling
+from hf_audio_vae.files.json_files import read_json
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.fingerprint import model_fingerprint
+
+CARD, SAMPLES, EVAL_RESULTS = "README.md", "samples", ".eval_results"
+RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
+KEPT_ROWS = ("training steps", "encoder")  # properties that only the training knows
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="folder, or Hub id with --output_dir")
+    add_location_arguments(parser)
+    parser.add_argument("--results", type=Path, metavar="results.json", help="figures, written by evaluate")
+    parser.add_argument("--files", nargs="+", type=Path, metavar="CLIP", default=[], help="sounds for samples/")
+    parser.add_argument("--license", help="identifier of the Hub, such as apache-2.0")
+    parser.add_argument("--datasets", nargs="+", help="Hub ids of the training data")
+    parser.add_argument("--base_model", help="Hub id of the model that was fine-tuned")
+    parser.add_argument("--hub_model_id", help="Hub id of the model, for the title and the examples")
+    parser.add_argument("--output_dir", type=Path, help="folder for the card; default the folder of the model")
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    for option, ids in (("--datasets", arguments.datasets or []), ("--base_model", [arguments.base_model])):
+        if wrong := [name for name in ids if name is not None and hub_id(name) is None]:
+            raise ValueError(f"{option} {wrong[0]} is a folder, or no `owner/name` of the Hub; give Hub ids, or none.")
+    folder = _folder(arguments)
+    earlier = _earlier(folder)
+    stems = _stems(arguments.files)
+    _check_targets(folder, stems, earlier)
+    model = load_coder(arguments.model, arguments)
+    figures = _figures(arguments, folder, model, earlier)
+    kept = _samples(earlier, folder)
+    with filling(folder, last=CARD) as hidden:
+        samples = [_write_sample(model, path, stem, hidden) for path, stem in stems.items()] or kept
+        if figures and (file := eval_results_file(figures.measured)):
+            (hidden / EVAL_RESULTS).mkdir()
+            (hidden / EVAL_RESULTS / file[0]).write_text(file[1], encoding="utf-8")
+        text = _card(arguments, folder, model, figures, samples, earlier)
+        (hidden / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")
+    replaced = set[str]().union(*map(_paths, kept)).difference(*map(_paths, samples))
+    for name in replaced:
+        (folder / name).unlink(missing_ok=True)
+    print(f"wrote {printable(folder / CARD)}")
+    return 0
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the card, which can be written."""
+    folder = arguments.output_dir
+    if folder is None:
+        folder = Path(arguments.model, arguments.subfolder or "")
+        if not folder.is_dir():
+            raise ValueError(f"{arguments.model} is no folder; name a folder for the card with --output_dir.")
+    check_writable(folder, "the folder of the card,")
+    return folder
+
+
+def _earlier(folder: Path) -> ModelCard | None:
+    """Return the card in the folder; raises `ValueError` if its place is taken by another file."""
+    card = read_card(folder / CARD)
+    if card is None and os.path.lexists(folder / CARD):
+        raise ValueError(f"{folder / CARD} exists and is not a card of this package; move it, or use --output_dir.")
+    return card
+
+
+def _stems(files: Sequence[Path]) -> dict[Path, str]:
+    """Return the names of the samples of files."""
+    room = MAX_NAME - max(map(len, ENDINGS))
+    stems = {path: fitting("".join(c if c.isprintable() else "-" for c in path.stem), room) for path in files}
+    if len(set(stems.values())) < len(files):
+        raise ValueError("two of --files have the same name; rename one.")
+    return stems
+
+
+def _check_targets(folder: Path, stems: dict[Path, str], earlier: ModelCard | None) -> None:
+    """Check that files in place of the samples, or of what the Hub shows, belong to the earlier card."""
+    linked = set(_links(earlier))
+    targets = [f"{SAMPLES}/{stem}{ending}" for stem in stems.values() for ending in ENDINGS]
+    taken = [name for name in targets if name not in linked and os.path.lexists(folder / name)]
+    if earlier is None and (folder / EVAL_RESULTS).exists():
+        taken.append(EVAL_RESULTS)
+    if taken:
+        raise ValueError(f"{folder / taken[0]} exists and is not of a card of this package; move it away.")
+
+
+def _figures(
+    arguments: argparse.Namespace, folder: Path, model: AutoencoderModel, earlier: ModelCard | None
+) -> Figures | None:
+    """Return the figures of `--results`, or those of the training in the folder."""
+    if arguments.results is not None:
+        try:
+            return figures_of_results(read_json(arguments.results), model_fingerprint(model))
+        except ValueError as error:
+            raise ValueError(f"--results {arguments.results}: {error}") from error
+    if not _has_recipe(folder):
+        return None
+    recipe: dict[str, Any] = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    known = earlier.data.get("eval_results", []) if earlier else []  # whether the data is on the Hub
+    dataset = next((result.dataset_type for result in known if result.dataset_type != LOCAL_DATA), None)
+    return figures_of_run(recipe, read_json(folder / METRICS)[-1], dataset)
+
+
+def _has_recipe(folder: Path) -> bool:
+    return (folder / RECIPE).is_file() and (folder / METRICS).is_file()
+
+
+def _write_sample(model: AutoencoderModel, path: Path, stem: str, hidden: Path) -> Sample:
+    """Write original, reconstruction and picture of a file into the hidden folder."""
+    names = [f"{SAMPLES}/{stem}{ending}" for ending in ENDINGS]
+    (hidden / SAMPLES).mkdir(exist_ok=True)
+    with open_sound(model, path) as sound:
+        original, reconstruction, picture = (hidden / name for name in names)
+        reconstruct(model, path, sound, original, reconstruction, picture, printable(stem))
+    return Sample(stem, *names)
+
+
+def _links(card: ModelCard | None) -> list[str]:
+    """Return the paths of the samples that a card links to."""
+    return (
+        [unquote(link, errors="surrogateescape") for link in re.findall(rf"\]\(({SAMPLES}/[^)\s]+)\)", card.text)]
+        if card
+        else []
+    )
+
+
+def _samples(card: ModelCard | None, folder: Path) -> list[Sample]:
+    """Return the samples of a card whose files exist."""
+    first, second, third = ENDINGS
+    stems = [link.removesuffix(first) for link in _links(card) if link.endswith(first)]
+    samples = [Sample(Path(stem).name, f"{stem}{first}", f"{stem}{second}", f"{stem}{third}") for stem in stems]
+    return [sample for sample in samples if all((folder / path).is_file() for path in _paths(sample))]
+
+
+def _paths(sample: Sample) -> set[str]:
+    return {sample.original, sample.reconstruction, sample.picture}
+
+
+def _card(
+    arguments: argparse.Namespace,
+    folder: Path,
+    model: AutoencoderModel,
+    figures: Figures | None,
+    samples: Sequence[Sample],
+    earlier: ModelCard | None,
+) -> str:
+    heading = re.search(r"^# (.+)$", earlier.text, flags=re.MULTILINE) if earlier else None
+    name = arguments.model if not Path(arguments.model).is_dir() else Path(arguments.model).resolve().name
+    return model_card(
+        title=arguments.hub_model_id or (heading[1] if heading else name),
+        model_class=model.published_class,
+        summary=model_summary(model) | _kept_rows(earlier),
+        sampling_rate=model.sampling_rate,
+        origin=_origin(arguments, earlier),
+        figures=figures,
+        samples=samples,
+        has_recipe=_has_recipe(folder),
+        subfolder=arguments.subfolder,
+    )
+
+
+def _kept_rows(earlier: ModelCard | None) -> dict[str, str]:
+    rows = re.findall(r"^\| (.+?) +\| +(.+?) \|$", earlier.text, flags=re.MULTILINE) if earlier else []
+    return {name: value for name, value in rows if name in KEPT_ROWS}
+
+
+def _origin(arguments: argparse.Namespace, earlier: ModelCard | None) -> Origin:
+    origin = origin_of(earlier) if earlier else Origin()
+    given = {name: value for name in ("license", "base_model") if (value := getattr(arguments, name))}
+    datasets = tuple(arguments.datasets) if arguments.datasets else origin.datasets
+    return replace(origin, **given, datasets=datasets)
