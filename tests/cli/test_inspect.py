@@ -127,16 +127,21 @@ def test_without_a_folder_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_evaluate_has_the_latents_figures_of_inspection(
-    lively: str, speech: str, capsys: pytest.CaptureFixture[str]
+def test_a_card_has_the_latents_figures_of_inspection(
+    lively: str, speech: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--model", lively, "--dataset_name", speech, *SHORT]) == 0
+    measured = ["--dataset_name", speech, *SHORT, "--output_dir", str(tmp_path / "results")]
+    assert main(["evaluate", "--model", lively, *measured]) == 0
     evaluated = dict(tables(capsys.readouterr().out)[0])
     main(["inspect", lively, "--dataset_name", speech, *SHORT])
     inspected = tables(capsys.readouterr().out)[0]
+    results = ["--results", str(tmp_path / "results/results.json"), "--output_dir", str(tmp_path)]
+    assert main(["card", lively, *results]) == 0
+    on_card = [row for block in tables((tmp_path / "README.md").read_text()) for row in block]
     assert len(inspected) == 6
     for name, value in inspected:
         assert evaluated[name] == value
+        assert [name, value] in on_card
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,23 @@ def test_decoding_what_was_encoded_is_the_reconstruction(model_folder: str, tmp_
     torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
 
 
+def test_a_card_has_the_figures_that_evaluate_printed(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(REPO / "data/held_out")
+    arguments = ["--dataset_name", data, "--max_seconds", "0.3", "--output_dir", str(tmp_path / "results")]
+    assert main(["evaluate", "--model", model_folder, *arguments]) == 0
+    printed = capsys.readouterr().out
+    value, _ = [line.split("|")[2].strip() for line in printed.splitlines() if "| mel distance (↓)" in line]
+    assert float(value) > 0
+    results = ["--results", str(tmp_path / "results/results.json"), "--output_dir", str(tmp_path)]
+    assert main(["card", model_folder, *results]) == 0
+    card = (tmp_path / "README.md").read_text()
+    assert f" {value} |" in card
+    assert "`held_out`: 12 items" in card
+    assert main(["card", model_folder, *results]) == 0, "a card replaces a card"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -86,10 +86,15 @@ def test_encode_and_inspect_run_no_decoder(
     assert "processed as a whole" not in capsys.readouterr().err
 
 
-def test_evaluate_prints_the_likelihood(model: str, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--model", model, "--dataset_name", str(sounds)]) == 0
-    text = capsys.readouterr().out
-    assert re.search(r"negative log-likelihood \(nats a sample, ↓\) +\| +-?\d+\.\d+ \|", text)
+def test_card_has_the_figures_of_evaluate(model: str, sounds: Path, tmp_path: Path) -> None:
+    measured = ["--dataset_name", str(sounds), "--output_dir", str(tmp_path / "results")]
+    assert main(["evaluate", "--model", model, *measured]) == 0
+    results = ["--results", str(tmp_path / "results/results.json"), "--output_dir", str(tmp_path)]
+    assert main(["card", model, *results]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert "library_name: hf_audio_vae" in text
+    assert "from hf_audio_vae import WaveVAE" in text
+    assert re.search(r"negative log-likelihood \(nats a sample, ↓\) \| +-?\d+\.\d+ \|", text)
 
 
 def test_stream_plays_what_decode_writes(model: str, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_result_is_a_model_of_transformers(straight: tuple[Path, Path]) -> N
     assert (before["step"], after["step"]) == (0, 8)
     assert 0 < after["bitrate_efficiency"] <= 1
     card = (out / "README.md").read_text()
-    assert "library_name: transformers" in card
+    assert "library_name: hf_audio_vae" in card
     assert f"{after['bitrate_efficiency']:.3f}" in card
 
 

@@ -38,7 +38,7 @@ def test_the_likelihood_rises_and_the_published_model_generates(tmp_path: Path) 
     assert last["nll"] < 0.95 * first["nll"]
     assert {"si_sdr_db", "mel_distance"} <= last.keys()
     card = (tmp_path / "model/README.md").read_text()
-    assert "library_name: transformers" in card
+    assert "library_name: hf_audio_vae" in card
     assert f"| negative log-likelihood (nats a sample, ↓) | {last['nll']:7.3f} |" in card
     model = load_autoencoder(tmp_path / "model")
     with torch.no_grad():
