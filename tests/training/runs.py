@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.script import main_or_exit
+from tests.hub import card_errors
 
 REPO = Path(__file__).parents[2]
 SCRIPT = str(REPO / "training/train_autoencoder.py")
@@ -193,3 +194,12 @@ def kill_when(arguments: list[str], ready: Path) -> None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def published_card(folder: Path) -> str:
+    """The card of a finished run; the Hub accepts it, and neither it nor the recipe has a path of this machine."""
+    card, recipe = (folder / "README.md").read_text(), (folder / "recipe.yaml").read_text()
+    assert card_errors(card) == []
+    for place in (str(folder.parent), str(REPO)):
+        assert place not in card + recipe
+    return card

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
@@ -96,7 +97,7 @@ def card_data(
         relation (`str`, *optional*): Relation to the base model, such as `"adapter"`.
     """
     results = eval_results(measured, task) if measured else []
-    further: dict[str, object] = {} if sampling_rate is None else {"sampling_rate": sampling_rate}
+    further: dict[str, Any] = {} if sampling_rate is None else {"sampling_rate": sampling_rate}
     if relation is not None and origin.base_model is not None:
         further["base_model_relation"] = relation
     return ModelCardData(

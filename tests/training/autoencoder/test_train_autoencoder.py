@@ -27,6 +27,7 @@ from tests.training.runs import (
     environment,
     equal,
     kill_when,
+    published_card,
     published_weights,
     run,
     trained_weights,
@@ -70,7 +71,7 @@ def test_the_result_is_a_pretrained_model_with_recipe_metrics_and_card(straight:
     }
     history = json.loads((out / "metrics.json").read_text())
     assert [row["step"] for row in history] == [0, 8]
-    card = (out / "README.md").read_text()
+    card = published_card(out)
     assert f"{history[-1]['si_sdr_db']:.3f}" in card
     assert f"{history[-1]['multi_resolution_stft']:.3f}" in card
 

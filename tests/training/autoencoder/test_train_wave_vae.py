@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from hf_audio_vae.models import load_autoencoder
-from tests.training.runs import RECIPE, SCRIPT, run_here
+from tests.training.runs import RECIPE, SCRIPT, published_card, run_here
 
 MODEL = {
     "downsampling_ratios": [4, 4],
@@ -37,7 +37,7 @@ def test_the_likelihood_rises_and_the_published_model_generates(tmp_path: Path) 
     first, *_, last = json.loads((tmp_path / "model/metrics.json").read_text())
     assert last["nll"] < 0.95 * first["nll"]
     assert {"si_sdr_db", "mel_distance"} <= last.keys()
-    card = (tmp_path / "model/README.md").read_text()
+    card = published_card(tmp_path / "model")
     assert "library_name: hf_audio_vae" in card
     assert f"| negative log-likelihood (nats a sample, ↓) | {last['nll']:7.3f} |" in card
     model = load_autoencoder(tmp_path / "model")

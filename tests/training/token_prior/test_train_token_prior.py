@@ -16,7 +16,7 @@ from hf_audio_vae.tokens import CodeTokens, UpsamplingTokens, load_tokens
 from hf_audio_vae.tokens.code_tokens import BOS
 from hf_audio_vae.tokens.constraint import CodeConstraint
 from tests.data.code_data import write_codes
-from tests.training.runs import REPO, TWO_PROCESSES, equal, kill_when, run
+from tests.training.runs import REPO, TWO_PROCESSES, equal, kill_when, published_card, run
 
 SCRIPT = str(REPO / "training/train_token_prior.py")
 RECIPE = {
@@ -87,7 +87,7 @@ def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) 
     history = json.loads((out / "metrics.json").read_text())
     assert history[-1]["nats_per_code"] < 0.8 * history[0]["nats_per_code"]
     assert history[-1]["code_loss_ratio"] < 0.8, "it knows of neighbours"
-    card = (out / "README.md").read_text()
+    card = published_card(out)
     assert f"{history[-1]['nats_per_code']:.3f}" in card
     assert "hf-audio-vae generate out --seconds 2" in card
     assert re.search(r"train`: 11 items, \d+\.\d s", card)
@@ -109,7 +109,7 @@ def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Pa
     assert (info.levels, info.frame_rates, info.segment_units) == ((1, 0), (50.0, 100.0), 6)
     history = json.loads((tmp_path / "out/metrics.json").read_text())
     assert history[-1]["code_loss_ratio"] < 0.8
-    card = (tmp_path / "out/README.md").read_text()
+    card = published_card(tmp_path / "out")
     assert "hf-audio-vae generate COARSE --upsampler out" in card
     assert "given the coarser level's codes" in card
 

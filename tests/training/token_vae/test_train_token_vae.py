@@ -11,7 +11,7 @@ import yaml
 from hf_audio_vae import TokenVAE
 from hf_audio_vae.pipelines import Prior, generate_codes
 from tests.data.code_data import write_codes
-from tests.training.runs import REPO, equal, run, trained_weights
+from tests.training.runs import REPO, equal, published_card, run, trained_weights
 from tests.training.token_vae.test_token_vae import RECIPE
 
 SCRIPT = str(REPO / "training/train_token_vae.py")
@@ -52,7 +52,7 @@ def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) 
     assert finished.stderr.count("the decoder ignores the latents") == 2, "at steps 4 and 8"
     history = json.loads((out / "metrics.json").read_text())
     assert [row["step"] for row in history] == [0, 4, 8]
-    card = (out / "README.md").read_text()
+    card = published_card(out)
     assert f"{history[-1]['elbo_nats_per_code']:.3f}" in card
     assert "bert encoder, gpt2 decoder" in card
     prior = Prior.from_pretrained(out)
