@@ -77,6 +77,14 @@ def test_the_library_of_a_published_class_is_its_own() -> None:
     assert 'load_autoencoder("someone/a-model")' in text
 
 
+def test_an_adapter_is_loaded_into_its_model_by_this_package() -> None:
+    text = card(MEASURED, AutoencoderOobleck, is_adapter=True, origin=Origin(base_model="owner/model"))
+    data = ModelCard(text).data
+    assert (data.library_name, data.base_model, data.get("base_model_relation")) == ("peft", "owner/model", "adapter")
+    assert "AutoencoderOobleck.from_pretrained" not in text
+    assert "model = load_autoencoder(" in text
+
+
 def test_a_card_of_a_codec_says_codes_where_that_of_a_vae_says_latents() -> None:
     text = card(MEASURED, WaveformVQVAE, CODEC)
     assert "audio-codec" in ModelCard(text).data.tags

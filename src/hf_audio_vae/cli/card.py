@@ -29,6 +29,7 @@ from hf_audio_vae.files import filling
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.models.lora import is_adapter
 
 CARD, SAMPLES, EVAL_RESULTS = "README.md", "samples", ".eval_results"
 RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
@@ -186,6 +187,7 @@ def _card(
         samples=samples,
         has_recipe=_has_recipe(folder),
         subfolder=arguments.subfolder,
+        is_adapter=is_adapter(arguments.model, subfolder=arguments.subfolder, revision=arguments.revision),
     )
 
 
