@@ -145,6 +145,7 @@ def test_a_new_card_keeps_what_is_not_given_again(folder: Path, clip: Path) -> N
     assert "# someone/vae" in first
     assert main(["card", str(folder)]) == 0
     assert (folder / "README.md").read_text() == first
+    assert main(["card", str(folder), *given]) == 0, "sounds are replaced with their card"
     other = clip.with_name("another.wav")
     shutil.copy(clip, other)
     assert main(["card", str(folder), "--files", str(other), "--license", "apache-2.0"]) == 0

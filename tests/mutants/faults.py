@@ -381,6 +381,13 @@ COMMANDS = (
         "sound_seconds = clip",
         "cli/test_figures.py::test_evaluate_and_inspect_count_the_seconds_of_all_items",
     ),
+    Fault("cli/card.py", "model_fingerprint(model))", "read_json(arguments.results)['settings']['systems']['vae'])"),
+    Fault("cli/card.py", "if card is None and os.path.lexists", "if card is None and os.path.exists"),
+    Fault("cli/card.py", "if name not in linked and os.path", "if os.path"),
+    Fault("cli/card.py", "(folder / name).unlink(missing_ok=True)", "pass"),
+    Fault("cli/card.py", "origin_of(earlier) if earlier else Origin()", "Origin()"),
+    Fault("cli/card.py", "for path, stem in stems.items()] or kept", "for path, stem in stems.items()]"),
+    Fault("cli/card.py", "read_json(folder / METRICS)[-1]", "read_json(folder / METRICS)[0]"),
     Fault(
         "cli/inspect.py",
         "{items} items, {sum(seconds):.1f} s",
@@ -611,7 +618,20 @@ EVALUATION = (
     Fault("evaluation/health.py", "self.statistics.frames.max()", "self.statistics.frames.min()"),
     Fault("evaluation/metrics.py", "10 ** (-floor_db / 10)", "10 ** (-floor_db / 20)"),
     Fault("evaluation/metrics.py", "/ len(rows) for name", "/ max(len(rows) - 1, 1) for name"),
-    Fault("evaluation/reports.py", "16 * samples / model.bits_per_second", "samples / model.bits_per_second"),
+    Fault("evaluation/card_metadata.py", 'COMMIT.fullmatch(material.revision or "")', "material.revision"),
+    Fault("evaluation/card_metadata.py", "or Path(name).expanduser().exists()", ""),
+    Fault(
+        "evaluation/card_metadata.py", "if math.isfinite(self.values.get(name, math.nan))", "if name in self.values"
+    ),
+    Fault("evaluation/card_metadata.py", "and CARD_TAG in tags", "", "evaluation/test_cards.py"),
+    Fault("evaluation/cards.py", "[labels[name], values[name], f", "[labels[name], values[names[0]], f"),
+    Fault("evaluation/cards.py", "if len(figures.systems) < 2:", "if len(figures.systems) < 3:"),
+    Fault(
+        "evaluation/cards.py",
+        "for name, m in RECONSTRUCTION_METRICS.items() if name in values",
+        "for m in [*RECONSTRUCTION_METRICS.values()]",
+    ),
+    Fault("evaluation/cards.py", "16 * samples / model.bits_per_second", "samples / model.bits_per_second"),
     Fault(
         "evaluation/plots.py",
         "0.0, sampling_rate / 2000)",
