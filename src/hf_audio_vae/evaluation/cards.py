@@ -12,7 +12,6 @@ from torch import Tensor
 
 from hf_audio_vae.evaluation.card_metadata import (
     AUTOENCODER_TASK,
-    GENERATOR_TASK,
     PACKAGE,
     Material,
     Measured,
@@ -23,7 +22,7 @@ from hf_audio_vae.evaluation.card_metadata import (
 from hf_audio_vae.evaluation.codes import Coded, codebook_frame_rates, has_codebooks
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
-from hf_audio_vae.evaluation.reports import CODE_METRICS, DIFFUSION_METRICS, LATENT_METRICS, METRICS, table
+from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS, table
 
 
 class Summarizable(Protocol):
@@ -339,62 +338,6 @@ The bitrate is log2 of the codebook sizes times the frame rates. The entropy is 
 codebook separately. The perplexity is its exponential, and the efficiency is the ratio of entropy to bitrate (Kumar et
 al., 2023). Usage is the share of a codebook that is used at least once. It cannot exceed the frames measured per code.
 """
-
-
-def pipeline_card(
-    *,
-    title: str,
-    call: str,
-    summary: Mapping[str, str | float],
-    measured: Measured,
-    sampling_rate: int,
-    origin: Origin = Origin(),  # noqa: B008  # frozen
-) -> str:
-    """Return the card of a latent diffusion pipeline.
-
-    Args:
-        title (`str`): Hub id, or name of the folder.
-        call (`str`): Arguments of an example call of the pipeline.
-        summary (`Mapping`): Properties of the pipeline, one row each.
-        measured (`Measured`): Values by the names in `DIFFUSION_METRICS`.
-        sampling_rate (`int`): In Hz.
-        origin (`Origin`): License, data sets and base model.
-    """
-    values = measured.values
-    rows: list[list[str | float]] = [
-        [DIFFUSION_METRICS[name], values[name]] for name in DIFFUSION_METRICS if name in values
-    ]
-    data = card_data(
-        title,
-        library=PACKAGE,
-        task=GENERATOR_TASK,
-        tags=["audio", "latent-diffusion", "diffusers"],
-        origin=origin,
-        sampling_rate=sampling_rate,
-        measured=measured,
-    )
-    use = f"""## How to use
-
-```python
-from hf_audio_vae import AudioLatentDiffusionPipeline
-
-pipeline = AudioLatentDiffusionPipeline.from_pretrained("{title}")
-waveform = pipeline({call}).audios[0]  # (audio_channels, time) at pipeline.sampling_rate
-```
-
-`DiffusionPipeline.from_pretrained("{title}")` loads it, too, after `import hf_audio_vae`, which registers the class.
-"""
-    figures = f"""## Figures
-
-Losses are measured on held-out latents, with fixed noise and times for each item:
-
-{table(["metric", "value"], rows)}
-
-The linear predictor is the best element-wise one; it uses only the scale of the latents. Generated latents are
-compared with training data of the same classes, texts and lengths. The values are those of the worst channel.
-"""
-    properties = table(["", "value"], list(summary.items()))
-    return card_text(data, title, use, properties, recipe_section("train_latent_diffusion.py"), figures)
 
 
 def figures_of_run(recipe: Mapping[str, Any], metrics: Mapping[str, float], dataset_id: str | None) -> Figures:
