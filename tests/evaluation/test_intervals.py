@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
+from hf_audio_vae.evaluation.intervals import (
+    Interval,
+    bootstrap_interval,
+    paired_differences,
+    ranking,
+    student_interval,
+    student_quantile,
+)
 
 
 def test_intervals_cover_the_true_mean_as_often_as_they_promise() -> None:
@@ -54,3 +61,21 @@ def test_a_ranking_says_what_holds() -> None:
     assert ranking(["A", "C"], differences, higher_is_better=True) == "A ≈ C"
     gaps = {("A", "B"): Interval(0.1, -1, 1), ("B", "C"): Interval(0.1, -1, 1), ("A", "C"): Interval(0.2, 0.1, 0.3)}
     assert ranking(["A", "B", "C"], gaps, higher_is_better=True) == "A ≈ B ≈ C; but A > C"
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"), [(1, 12.7062), (2, 4.30265), (3, 3.18245), (4, 2.77645), (9, 2.26216), (30, 2.04227)]
+)
+def test_quantiles_of_student_are_those_of_the_tables(degrees: int, expected: float) -> None:
+    assert student_quantile(degrees) == pytest.approx(expected, rel=1e-5)
+
+
+def test_intervals_of_three_normal_values_cover_their_mean_in_95_of_100_cases() -> None:
+    draws = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1
+    covered = [interval.low <= 1 <= interval.high for interval in map(student_interval, draws)]
+    assert sum(covered) / len(covered) == pytest.approx(0.95, abs=0.015)  # three standard deviations of the share
+
+
+def test_one_value_has_no_interval_of_student() -> None:
+    with pytest.raises(ValueError, match="give two or more finite numbers"):
+        student_interval([1.0])
