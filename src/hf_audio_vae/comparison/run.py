@@ -81,18 +81,28 @@ def prepare(folder: Path, settings: dict[str, Any]) -> int:
         OSError: It cannot be written.
     """
     make_folder(folder / ITEMS)
+    keep_settings(folder, settings)
+    return sum(1 for _ in (folder / ITEMS).glob("*.safetensors"))
+
+
+def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the settings of an evaluation into its folder, or check that it has equal ones.
+
+    Raises:
+        ValueError: The folder has an evaluation of other settings.
+        OSError: It cannot be written.
+    """
     path = folder / SETTINGS
-    if path.is_file():
-        kept, wanted = read_json(path), json.loads(json.dumps(settings))
-        if changed := [name for name in wanted if kept.get(name) != wanted[name]]:
-            raise ValueError(
-                f"{folder} has an evaluation with other settings ({', '.join(changed)}); choose another "
-                f"`--output_dir`, or delete this folder."
-            )
-    else:
+    if not path.is_file():
         with replacing(path) as hidden:
             hidden.write_text(json.dumps(settings, indent=2) + "\n")
-    return sum(1 for _ in (folder / ITEMS).glob("*.safetensors"))
+        return
+    kept, wanted = read_json(path), json.loads(json.dumps(settings))
+    if changed := [name for name in wanted if kept.get(name) != wanted[name]]:
+        raise ValueError(
+            f"{folder} has an evaluation with other settings ({', '.join(changed)}); choose another "
+            f"`--output_dir`, or delete this folder."
+        )
 
 
 def measure_in_parts(measurement: Callable[[], Measurement], folder: Path, processes: int) -> dict[str, str]:
