@@ -1,0 +1,186 @@
+"""Measure how well a small diffusion model learns the latents of models, and compare the models.
+
+A fixed denoiser is trained on the latents of each model, with equal steps, seconds of sound and seeds. Prints its gain
+over a linear predictor on held-out clips, and the distances of generated sounds from held-out ones beside those of
+reconstructions. All figures are means over seeds with intervals. With --output_dir, it also writes them as JSON and
+Markdown; repeat the command to continue after an interruption.
+"""
+
+import argparse
+import copy
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
+from hf_audio_vae.comparison.diffusability import (
+    Budget,
+    Diffusability,
+    HeldOut,
+    References,
+    check_systems,
+    measure_diffusability,
+)
+from hf_audio_vae.comparison.run import keep_settings
+from hf_audio_vae.comparison.systems import ModelSystem
+from hf_audio_vae.data import clip_starts
+from hf_audio_vae.evaluation.embeddings import embedding_of
+from hf_audio_vae.files import exclusive, listing_checksum, replacing
+from hf_audio_vae.version import __version__
+
+BUDGET = Budget()
+EMBEDDINGS = ("log_mel", "musicnn")
+HELD_OUT_PART = 5  # without held-out data, each fifth item of the data set is held out
+LEAST_SEEDS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--model", action="append", required=True, help="folder or Hub id; repeat it to compare")
+    add_location_arguments(parser)
+    add_dataset_arguments(parser)
+    parser.add_argument(
+        "--eval_dataset_name", help="held-out data set with the same split and column; default each fifth item"
+    )
+    parser.add_argument("--seeds", type=int, default=LEAST_SEEDS, help="number of trainings of each model, 3 or more")
+    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="steps of each training")
+    parser.add_argument("--output_dir", type=Path, help="folder for the results, which an interrupted run continues")
+
+
+class Clips:
+    """The clips to train on and those to measure on.
+
+    Args:
+        arguments (`argparse.Namespace`): Arguments of the command.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.skipped: dict[str, str] = {}
+        self.count = 0
+        self._train, self._held_out = arguments, arguments
+        self._is_split = arguments.eval_dataset_name is None
+        if not self._is_split:
+            self._held_out = copy.copy(arguments)
+            self._held_out.dataset_name = arguments.eval_dataset_name
+            for name in ("dataset_config_name", "dataset_revision", "data_files"):  # of the other data set
+                setattr(self._held_out, name, None)
+
+    def train(self, sampling_rate: int, audio_channels: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and waveform of each clip to train on."""
+        return self._of(self._train, False, sampling_rate, audio_channels)
+
+    def held_out(self, sampling_rate: int, audio_channels: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and waveform of each held-out clip."""
+        return self._of(self._held_out, True, sampling_rate, audio_channels)
+
+    def _of(self, arguments: argparse.Namespace, held_out: bool, rate: int, channels: int) -> Iterator[Any]:
+        for index, example in enumerate(open_dataset(arguments)):
+            if self._is_split and (index % HELD_OUT_PART == HELD_OUT_PART - 1) != held_out:
+                continue
+            found = clip_starts(
+                [example],
+                sampling_rate=rate,
+                audio_channels=channels,
+                max_seconds=arguments.max_seconds,
+                skipped=self.skipped,
+            )
+            for name, clip in found:
+                self.count += 1
+                yield name, clip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; 1 if some items cannot be read."""
+    _check(arguments)
+    budget = replace(BUDGET, steps=arguments.steps)
+    systems = _systems(arguments)
+    check_systems(systems)
+    clips = Clips(arguments)
+    rate = max(system.model.sampling_rate for system in systems)
+    channels = max(system.model.config.audio_channels for system in systems)
+    # The models are not among them: another one can join, unless it changes the rate of the comparison.
+    settings = {**_described(arguments), "budget": asdict(budget), "sampling_rate": rate, "audio_channels": channels}
+    with tempfile.TemporaryDirectory() if arguments.output_dir is None else nullcontext() as temporary:
+        folder = Path(temporary or arguments.output_dir)
+        with exclusive(folder):
+            keep_settings(folder, settings)
+            found = measure_diffusability(
+                systems,
+                clips.train,
+                partial(_references, clips, budget, rate, channels),
+                seeds=arguments.seeds,
+                budget=budget,
+                folder=folder,
+                announce=lambda line: print(line, file=sys.stderr),
+            )
+            text = f"{found.markdown()}\n\n{_material(arguments, budget)}"
+            print(text)
+            if arguments.output_dir is not None:
+                weights = {system.name: system.identity for system in systems}
+                _write(folder, found, {"settings": settings, "weights": weights}, text)
+                print(f"\nwrote results.json and results.md to {folder}")
+    return check_items(arguments, clips.count, clips.skipped) if clips.skipped else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    check_seconds(arguments.max_seconds)
+    if len(set(arguments.model)) < len(arguments.model):
+        raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    for name, least in (("seeds", LEAST_SEEDS), ("steps", 1)):
+        if getattr(arguments, name) < least:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; give {least} or more.")
+    located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
+    if located and len(arguments.model) > 1:
+        raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
+
+
+def _systems(arguments: argparse.Namespace) -> list[ModelSystem]:
+    stems = [Path(name).name for name in arguments.model]
+    return [
+        ModelSystem(stem if stems.count(stem) == 1 else name, load_coder(name, arguments))
+        for name, stem in zip(arguments.model, stems, strict=True)
+    ]
+
+
+def _references(clips: Clips, budget: Budget, rate: int, channels: int) -> References:
+    held_out = HeldOut.of(clips.held_out(rate, channels), rate, budget)
+    return References(held_out, [embedding_of(name, sampling_rate=rate) for name in EMBEDDINGS])
+
+
+def _described(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what decides the clips."""
+    names = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
+    files = arguments.data_files or arguments.dataset_name
+    held_out = arguments.eval_dataset_name
+    return {
+        "version": __version__,
+        "dataset": listing_checksum(files) or [arguments.dataset_name, arguments.dataset_revision],
+        "eval_dataset": held_out and (listing_checksum(held_out) or held_out),
+        **{name: getattr(arguments, name) for name in names},
+    }
+
+
+def _material(arguments: argparse.Namespace, budget: Budget) -> str:
+    """Return a line that says what the denoisers were trained on, and for how long."""
+    held_out = arguments.eval_dataset_name
+    return (
+        f"denoisers trained on `{arguments.dataset_name}` for {budget.steps} steps of {budget.batch} crops of "
+        f"{budget.crop_seconds:g} s; measured on "
+        + (f"`{held_out}`" if held_out else f"each {HELD_OUT_PART}th item, which they were not trained on")
+    )
+
+
+def _write(folder: Path, found: Diffusability, described: dict[str, Any], text: str) -> None:
+    with replacing(folder / "results.json") as hidden:
+        hidden.write_text(json.dumps({**described, **found.numbers()}, indent=2) + "\n")
+    with replacing(folder / "results.md") as hidden:
+        hidden.write_text(text + "\n", errors="backslashreplace")  # names may be no UTF-8

@@ -1,0 +1,107 @@
+"""The verb on two tiny models and real sound."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.cli import diffusability
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.cli.parser import Parser
+from hf_audio_vae.comparison.diffusability import Budget
+
+DATA = Path(__file__).parents[2] / "data"
+RATE = 8000
+TINY = Budget(batch=2, crop_seconds=0.2, held_out_seconds=3.0, piece_seconds=1.0, sampler_steps=2)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    for name, channels in (("few", 2), ("many", 8)):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            WaveformVAE(4, (8, 20), (1, 2), 4, channels, 1, RATE).save_pretrained(folder / name)
+    return ["--model", str(folder / "few"), "--model", str(folder / "many")]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusability, "BUDGET", TINY)
+
+
+@pytest.fixture
+def two_clips() -> list[str]:
+    return ["--data_files", str(DATA / "held_out/speech_en_0890.flac"), str(DATA / "held_out/tabla_na.flac")]
+
+
+@pytest.mark.slow
+def test_the_verb_compares_two_models_and_continues(
+    models: list[str], two_clips: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["diffusability", *models, "--dataset_name", str(DATA / "held_out"), *two_clips]
+    arguments += ["--eval_dataset_name", str(DATA / "held_out"), "--max_seconds", "1", "--steps", "2"]
+    arguments += ["--output_dir", str(tmp_path)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [len(model["runs"]) for model in results["models"].values()] == [3, 3]
+    assert set(results["findings"]) == {
+        "gain_bits",
+        "gain_kbits",
+        "learnt_kbits",
+        "KAD log_mel",
+        "KAD musicnn",
+        "spectrum_db",
+    }
+    assert results["models"]["few"]["numbers_per_second"] == 2 * RATE / 160
+    assert "warning: the models differ in their latent numbers a second (few 100, many 400)" in printed.out
+    assert (tmp_path / "results.md").read_text().strip() in printed.out
+    assert "few: seed 0, 2 steps" in printed.err
+
+    before = (tmp_path / "results.json").read_bytes()
+    assert main(arguments) == 0
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert "seed" not in capsys.readouterr().err
+    alone = ["diffusability", "--model", models[1], *arguments[5:]]
+    assert main(alone) == 0  # one of the models, which is measured already
+    assert "seed" not in capsys.readouterr().err
+    assert main([*arguments[:-4], "--steps", "3", "--output_dir", str(tmp_path)]) == 2
+    assert "other settings (budget)" in capsys.readouterr().err
+
+
+def test_without_held_out_data_each_fifth_clip_is_held_out(models: list[str]) -> None:
+    parser = Parser()
+    diffusability.add_arguments(parser)
+    arguments = parser.parse_args([*models, "--dataset_name", str(DATA / "train"), "--max_seconds", "0.1"])
+    clips = diffusability.Clips(arguments)
+    train, held_out = ([name for name, _ in part(RATE, 1)] for part in (clips.train, clips.held_out))
+    assert len(held_out) == len(train + held_out) // 5
+    assert not set(train) & set(held_out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "2"], "--seeds is 2; give 3 or more"),
+        (["--steps", "0"], "--steps is 0; give 1 or more"),
+        (["--subfolder", "vae"], "--subfolder would be that of all 2 models"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    options: list[str], message: str, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diffusability", *models, "--dataset_name", str(DATA / "train"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_codec_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = WaveformVQVAEConfig(
+        sampling_rate=RATE, downsampling_ratios=[8], encoder_hidden_size=4, decoder_hidden_size=8, hidden_size=8
+    )
+    WaveformVQVAE(config).save_pretrained(tmp_path)
+    assert main(["diffusability", "--model", str(tmp_path), "--dataset_name", str(DATA / "train")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].endswith("has codes, which have no denoiser; name models with latents.")
