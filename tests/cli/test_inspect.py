@@ -127,7 +127,7 @@ def test_without_a_folder_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_card_has_the_latents_figures_of_inspection(
+def test_evaluate_and_card_have_the_latents_figures_of_inspection(
     lively: str, speech: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = ["--dataset_name", speech, *SHORT, "--output_dir", str(tmp_path / "results")]

@@ -77,12 +77,15 @@ def test_the_library_of_a_published_class_is_its_own() -> None:
     assert 'load_autoencoder("someone/a-model")' in text
 
 
-def test_an_adapter_is_loaded_into_its_model_by_this_package() -> None:
-    text = card(MEASURED, AutoencoderOobleck, is_adapter=True, origin=Origin(base_model="owner/model"))
-    data = ModelCard(text).data
-    assert (data.library_name, data.base_model, data.get("base_model_relation")) == ("peft", "owner/model", "adapter")
-    assert "AutoencoderOobleck.from_pretrained" not in text
-    assert "model = load_autoencoder(" in text
+def test_the_card_of_an_adapter_names_its_model_if_it_is_on_the_hub() -> None:
+    on_hub = card(MEASURED, adapter_of="someone/base", origin=Origin(base_model="someone/base"))
+    data = ModelCard(on_hub).data
+    assert (data.library_name, data.base_model, data.base_model_relation) == ("peft", "someone/base", "adapter")
+    assert "A low-rank adapter of the WaveformVAE someone/base" in on_hub
+    assert 'load_autoencoder("someone/a-model")' in on_hub
+    local = card(MEASURED, adapter_of="/home/someone/base")
+    assert not {"base_model", "base_model_relation"} & yaml.safe_load(local.split("---\n")[1]).keys()
+    assert "/home" not in local
 
 
 def test_a_card_of_a_codec_says_codes_where_that_of_a_vae_says_latents() -> None:

@@ -29,7 +29,7 @@ from hf_audio_vae.files import filling
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
-from hf_audio_vae.models.lora import is_adapter
+from hf_audio_vae.models.lora import ADAPTER_CONFIG
 
 CARD, SAMPLES, EVAL_RESULTS = "README.md", "samples", ".eval_results"
 RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
@@ -187,8 +187,14 @@ def _card(
         samples=samples,
         has_recipe=_has_recipe(folder),
         subfolder=arguments.subfolder,
-        is_adapter=is_adapter(arguments.model, subfolder=arguments.subfolder, revision=arguments.revision),
+        adapter_of=_adapter_of(arguments),
     )
+
+
+def _adapter_of(arguments: argparse.Namespace) -> str | None:
+    """Return the model that a folder has an adapter of."""
+    config = Path(arguments.model, arguments.subfolder or "", ADAPTER_CONFIG)
+    return read_json(config)["base_model_name_or_path"] if config.is_file() else None
 
 
 def _kept_rows(earlier: ModelCard | None) -> dict[str, str]:

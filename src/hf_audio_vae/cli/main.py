@@ -16,7 +16,6 @@ COMMANDS = {
     "stream": "encode and decode files block by block, and report whether the model runs in real time",
     "evaluate": "measure models on a data set, beside each other and beside codecs of files",
     "card": "write the card of a model: use, figures, sounds",
-    "evaluate": "evaluate a model on a data set, and write its card",
     "diffusability": "measure how well a small diffusion model learns the latents of models, and compare them",
     "inspect": "describe a model's latents or codes on a data set",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",

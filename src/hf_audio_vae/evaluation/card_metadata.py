@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-PACKAGE = "hf_audio_vae"
+PACKAGE, PEFT = "hf_audio_vae", "peft"
 CARD_TAG = "hf-audio-vae"  # of the cards of all versions
 CARD_START = b"---\n"
 AUTOENCODER_TASK, GENERATOR_TASK = "audio-to-audio", "text-to-audio"  # tasks of the Hub
@@ -82,7 +82,6 @@ def card_data(
     origin: Origin,
     sampling_rate: int | None = None,
     measured: Measured | None = None,
-    relation: str | None = None,
 ) -> ModelCardData:
     """Return the metadata of a card.
 
@@ -94,16 +93,14 @@ def card_data(
         origin (`Origin`): License, data sets and base model.
         sampling_rate (`int`, *optional*): In Hz.
         measured (`Measured`, *optional*): Figures for the `model-index`.
-        relation (`str`, *optional*): Relation to the base model, such as `"adapter"`.
     """
     results = eval_results(measured, task) if measured else []
     further: dict[str, Any] = {} if sampling_rate is None else {"sampling_rate": sampling_rate}
-    if relation is not None and origin.base_model is not None:
-        further["base_model_relation"] = relation
     return ModelCardData(
         license=origin.license,
         datasets=list(origin.datasets) or None,
         base_model=origin.base_model,
+        base_model_relation="adapter" if library == PEFT and origin.base_model else None,
         library_name=library,
         pipeline_tag=task,
         tags=[*tags, CARD_TAG],

@@ -13,6 +13,7 @@ from torch import Tensor
 from hf_audio_vae.evaluation.card_metadata import (
     AUTOENCODER_TASK,
     PACKAGE,
+    PEFT,
     Material,
     Measured,
     Origin,
@@ -122,7 +123,7 @@ def model_card(
     samples: Sequence[Sample] = (),
     has_recipe: bool = False,
     subfolder: str | None = None,
-    is_adapter: bool = False,
+    adapter_of: str | None = None,
 ) -> str:
     """Return the card of an autoencoder.
 
@@ -137,9 +138,9 @@ def model_card(
         samples (`Sequence[Sample]`): Clips in the folder of the model.
         has_recipe (`bool`): The folder has `recipe.yaml` and `metrics.json` of the training.
         subfolder (`str`, *optional*): Subfolder of the model.
-        is_adapter (`bool`): The folder has a low-rank adapter of the model.
+        adapter_of (`str`, *optional*): The card is of an adapter of this model, a folder or a Hub id.
     """
-    library = "peft" if is_adapter else model_class.__module__.partition(".")[0]
+    library = PEFT if adapter_of else model_class.__module__.partition(".")[0]
     codec = "codes" in summary
     data = card_data(
         title,
@@ -149,12 +150,11 @@ def model_card(
         origin=origin,
         sampling_rate=sampling_rate,
         measured=figures.measured if figures else None,
-        relation="adapter" if is_adapter else None,
     )
     return card_text(
         data,
         title,
-        _use_section(title, model_class, codec=codec, subfolder=subfolder, is_adapter=is_adapter),
+        _use_section(title, model_class, codec=codec, subfolder=subfolder, adapter_of=adapter_of),
         table(["", "value"], list(summary.items())),
         recipe_section("train_autoencoder.py") if has_recipe else "",
         _figures_section(figures, codec=codec) if figures else "",
@@ -168,30 +168,20 @@ def card_text(data: ModelCardData, title: str, *sections: str) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 
 
-def _use_section(title: str, model_class: type, *, codec: bool, subfolder: str | None, is_adapter: bool) -> str:
+def _use_section(title: str, model_class: type, *, codec: bool, subfolder: str | None, adapter_of: str | None) -> str:
     module, name = model_class.__module__.partition(".")[0], model_class.__name__
     given = f'"{title}"' + (f', subfolder="{subfolder}"' if subfolder else "")
-    own = module == PACKAGE and not is_adapter
-    published = (
-        ""
-        if own or is_adapter
-        else f"""```python
-from {module} import {name}
-
-model = {name}.from_pretrained({given})
-```
-
-With the package hf-audio-vae, which has one interface for all autoencoders:
-
-"""
-    )
-    loading = (
-        f"from hf_audio_vae import {name}\n\nmodel = {name}.from_pretrained({given})"
-        if own
-        else f"from hf_audio_vae.models import load_autoencoder\n\nmodel = load_autoencoder({given})"
-    )
-    if is_adapter:
-        loading += f"  # a low-rank adapter, merged into its {name}"
+    own = module == PACKAGE and adapter_of is None
+    if own:
+        introduction = ""
+        loading = f"from hf_audio_vae import {name}\n\nmodel = {name}.from_pretrained({given})"
+    else:
+        introduction = (
+            _published_use(module, name, given)
+            if adapter_of is None
+            else f"A low-rank adapter of the {name} {without_folders(adapter_of)}; both are loaded and merged:\n\n"
+        )
+        loading = f"from hf_audio_vae.models import load_autoencoder\n\nmodel = load_autoencoder({given})"
     encoded = (
         "codes = model.encode(waveform).audio_codes"
         if codec
@@ -199,7 +189,7 @@ With the package hf-audio-vae, which has one interface for all autoencoders:
     )
     return f"""## How to use
 
-{published}```python
+{introduction}```python
 import torch
 {loading}
 waveform = torch.zeros(1, model.config.audio_channels, model.sampling_rate // 10)  # (batch, audio_channels, time)
@@ -212,6 +202,19 @@ with torch.no_grad():
 hf-audio-vae reconstruct FILE --model {title}{f" --subfolder {subfolder}" if subfolder else ""}
 ```
 {_auto_model(title, model_class) if own else ""}"""
+
+
+def _published_use(module: str, name: str, given: str) -> str:
+    """Return the call of a class of another library."""
+    return f"""```python
+from {module} import {name}
+
+model = {name}.from_pretrained({given})
+```
+
+With the package hf-audio-vae, which has one interface for all autoencoders:
+
+"""
 
 
 def _auto_model(title: str, model_class: type) -> str:

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from hf_audio_vae import STFTVAE, WaveformVAE
+from hf_audio_vae.cli.main import main
 from hf_audio_vae.models import BaseLocation, LoraAdapter, load_autoencoder
 from hf_audio_vae.modules.low_rank import weight_of
 from tests.models.peers.tiny import TINY
 from tests.models.test_published_formats import original
 from tests.training.autoencoder.test_fine_tune_published import latents_of, recipe_for, weights_of
-from tests.training.runs import GAME, command, equal, run, trained_weights, write_recipe
+from tests.training.runs import GAME, command, equal, published_card, run, trained_weights, write_recipe
 
 ADAPTER = "adapter_model.safetensors"
 NEW: dict[str, Callable[[], Any]] = {
@@ -60,6 +61,10 @@ def test_an_adapter_lowers_the_loss_of_a_frozen_model(name: str, tmp_path: Path)
     assert f"{factors:,} parameters, {factors / total:.1%} of the {total:,} of the model" in finished.stderr
     files = {path.name for path in (tmp_path / "tuned").iterdir() if path.is_file()}
     assert files == {"adapter_config.json", ADAPTER, "README.md", "metrics.json", "recipe.yaml"}
+    card = published_card(tmp_path / "tuned")
+    assert "library_name: peft" in card
+    assert main(["card", str(tmp_path / "tuned")]) == 0
+    assert published_card(tmp_path / "tuned") == card, "the verb describes an adapter as the training does"
     assert sum(value.numel() for value in load_file(tmp_path / "tuned" / ADAPTER).values()) == factors < total / 4
 
     trained = trained_weights(tmp_path / "tuned", 20)

@@ -59,7 +59,7 @@ def write_model(
     card = model_card(
         title=title,
         model_class=model.published_class,
-        is_adapter=adapter is not None,
+        adapter_of=config.pretrained_model_name_or_path if adapter else None,
         summary=model_summary(model) | {"training steps": f"{history[-1]['step']:.0f}"} | dict(summary or {}),
         sampling_rate=model.sampling_rate,
         origin=origin_of_run(config),
