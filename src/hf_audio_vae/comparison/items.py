@@ -14,7 +14,7 @@ from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.embeddings import Embedding, embed
 from hf_audio_vae.files import replacing
 
-REFERENCE = "reference"
+REFERENCE = ""  # no name of a system
 Metrics = Callable[[Tensor, Tensor, int], Mapping[str, float]]
 
 
@@ -26,7 +26,7 @@ class Item:
         name (`str`): Name of the item.
         seconds (`float`): Its length.
         figures (`dict`): By system, the metrics that are defined for the item.
-        embeddings (`dict`): By system and `"reference"`, and by embedding, (frames, dim).
+        embeddings (`dict`): By system, and of the original by `REFERENCE`, and by embedding, (frames, dim).
         health (`dict`): By system, sums over its latents or codes.
     """
 

@@ -18,6 +18,7 @@ from hf_audio_vae.files import make_folder, replacing
 from hf_audio_vae.files.json_files import read_json
 
 ITEMS = "items"
+NAMES = "[0-9]*.safetensors"  # not the hidden files of writers that were killed
 SETTINGS = "settings.json"
 Clips = Callable[[Callable[[int], bool], dict[str, str]], Iterable[tuple[int, str, Tensor]]]
 
@@ -63,7 +64,7 @@ def item_file(folder: Path, index: int) -> Path:
 
 def load_items(folder: Path) -> list[Item]:
     """Return all measured items in order."""
-    return [Item.load(path) for path in sorted((folder / ITEMS).glob("*.safetensors"))]
+    return [Item.load(path) for path in sorted((folder / ITEMS).glob(NAMES))]
 
 
 def prepare(folder: Path, settings: dict[str, Any]) -> int:
@@ -82,7 +83,7 @@ def prepare(folder: Path, settings: dict[str, Any]) -> int:
     """
     make_folder(folder / ITEMS)
     keep_settings(folder, settings)
-    return sum(1 for _ in (folder / ITEMS).glob("*.safetensors"))
+    return sum(1 for _ in (folder / ITEMS).glob(NAMES))
 
 
 def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
