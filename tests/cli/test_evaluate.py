@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.audio import read_audio, resample
+from hf_audio_vae.audio import read_audio, resample, write_audio
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.evaluation.lossy import opus
 from hf_audio_vae.evaluation.metrics import mel_spectrogram_distance
 from hf_audio_vae.evaluation.registry import SIGNAL_METRICS
+from tests.cli.files import RATE, noise
 
 DATA = ["--dataset_name", "data/held_out", "--max_seconds", "1"]
 
@@ -129,3 +130,34 @@ def test_results_of_other_settings_are_not_continued(
     assert "12 items are measured already" in capsys.readouterr().err
     assert evaluate(("opus@24",), *options) == 2
     assert "other settings (systems); choose another `--output_dir`" in capsys.readouterr().err
+
+
+def test_files_of_equal_size_are_other_data(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    options = ["--dataset_name", str(tmp_path / "data"), "--embeddings", "--output_dir", str(tmp_path / "out")]
+    write_audio(tmp_path / "data/noise.wav", noise(8000, 0), RATE)
+    assert main(["evaluate", "--model", folders[0], *options]) == 0
+    assert main(["evaluate", "--model", folders[0], *options]) == 0
+    write_audio(tmp_path / "data/noise.wav", noise(8000, 1), RATE)
+    assert main(["evaluate", "--model", folders[0], *options]) == 2
+    assert "other settings (dataset); choose another" in capsys.readouterr().err
+
+
+def test_other_files_of_a_folder_are_other_data(
+    folders: tuple[str, str], sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset_name", str(sounds), "--embeddings", "--output_dir", str(tmp_path / "out")]
+    for name, code in (("1.wav", 0), ("1.wav", 0), ("2.wav", 2)):
+        assert main(["evaluate", "--model", folders[0], *options, "--data_files", name]) == code
+    assert "other settings (data_files); choose another" in capsys.readouterr().err
+
+
+def test_the_working_folder_as_a_model_has_the_name_of_the_folder(
+    folders: tuple[str, str], sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders[0])
+    options = ["--dataset_name", str(sounds), "--embeddings", "--output_dir", str(tmp_path / "out")]
+    assert main(["evaluate", "--model", ".", *options]) == 0
+    assert list(json.loads((tmp_path / "out/results.json").read_text())["means"]) == ["mono"]

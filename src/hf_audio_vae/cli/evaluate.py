@@ -186,7 +186,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _systems(arguments: argparse.Namespace) -> list[System]:
-    stems = [Path(name).name for name in arguments.model]
+    stems = [Path(name).name or Path(name).absolute().name for name in arguments.model]  # of `.`, that of the folder
     systems: list[System] = []
     for name, stem in zip(arguments.model, stems, strict=True):
         if is_anchor(name):
@@ -206,11 +206,13 @@ def _measure(
 def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, Any]:
     """Return what decides the results."""
     data = {name: getattr(arguments, name) for name in ("dataset_config_name", "dataset_split", "audio_column")}
-    files = arguments.data_files or arguments.dataset_name
+    local = Path(arguments.dataset_name).exists()  # patterns of `data_files` are then relative to it
+    files = arguments.dataset_name if local else arguments.data_files
     return {
         "version": __version__,
         "systems": {system.name: system.identity for system in measurement.systems},
-        "dataset": listing_checksum(files) or [arguments.dataset_name, arguments.dataset_revision],
+        "dataset": listing_checksum(files, reads_all=True) or [arguments.dataset_name, arguments.dataset_revision],
+        "data_files": arguments.data_files,
         **data,
         "max_seconds": arguments.max_seconds,
         "sampling_rate": measurement.sampling_rate,

@@ -14,13 +14,13 @@ TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", "metadata.parquet")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
-def listing_checksum(location: str | Sequence[str] | None) -> str | None:
+def listing_checksum(location: str | Sequence[str] | None, *, reads_all: bool = False) -> str | None:
     """Return a checksum of the names and sizes of files and of the content of tables. Hidden files do not count.
-
-    The content of other files, such as audio, is not read.
 
     Args:
         location (`str` or a sequence of `str`, *optional*): A folder, a file, or patterns of files.
+        reads_all (`bool`): Read the content of all files, such as audio, which may be replaced by others of equal
+            size. If not, only tables are read.
 
     Returns:
         `str`, *optional*: The checksum, equal for a copy elsewhere; `None` if there is no such file.
@@ -31,7 +31,7 @@ def listing_checksum(location: str | Sequence[str] | None) -> str | None:
     if not files:
         return None
     sizes = [(name, path.stat().st_size) for name, path in files]
-    contents = [(name, _content(path)) for name, path in files if _is_table(name)]
+    contents = [(name, _content(path)) for name, path in files if reads_all or _is_table(name)]
     return "-".join(
         hashlib.sha256(repr(entries).encode(errors="surrogateescape")).hexdigest()
         for entries in (sizes, contents)
