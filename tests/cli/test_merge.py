@@ -111,3 +111,28 @@ def test_what_cannot_be_merged_is_told_in_a_line(
         capsys
     )
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_model_that_changed_since_the_training_is_not_adapted(
+    adapter: Path,
+    model: str,
+    sounds: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(model, base)
+    adapt(base, tmp_path / "other")
+    torch.manual_seed(1)
+    WaveformVAE.from_config(load_autoencoder(base).config).save_pretrained(base)
+    assert main(["merge", str(tmp_path / "other"), "--output_dir", str(tmp_path / "merged")]) == 2
+    assert "base does not have the weights that the adapter was trained on; restore" in error(capsys)
+    assert not (tmp_path / "merged").exists()
+    options = ["--model", str(tmp_path / "other"), "--output_dir", str(tmp_path / "out")]
+    assert main(["encode", str(sounds / "1.wav"), *options]) == 2
+    assert main(["merge", str(adapter), "--model", str(base), "--output_dir", str(tmp_path / "given")]) == 0
+    assert "the adapter is merged into it nevertheless" in caplog.text
+    caplog.clear()
+    assert main(["merge", str(adapter), "--model", model, "--output_dir", str(tmp_path / "same")]) == 0
+    assert not caplog.text

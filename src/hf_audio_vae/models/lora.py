@@ -19,6 +19,7 @@ from hf_audio_vae.files import filling
 from hf_audio_vae.files.pretrained import read_file
 from hf_audio_vae.files.weights import first_names, on_one_line
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
+from hf_audio_vae.models.fingerprint import weights_fingerprint
 from hf_audio_vae.modules.low_rank import ADAPTABLE, LowRank, register_update, set_weight, weight_of
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -106,6 +107,7 @@ class LoraAdapter(nn.Module):
                 "base_model_class": type(model.published_module).__name__,
                 "parent_library": type(model.published_module).__module__,
                 "subfolder": base.subfolder,
+                "base_weights": layers_fingerprint([layers[name] for name in sorted(names)]),
             },
         )
         shapes = {name: tuple(weight_of(layers[name]).shape) for name in names}
@@ -117,6 +119,11 @@ class LoraAdapter(nn.Module):
         """Location of the model that the adapter was trained on; peft leaves it out for models of diffusers."""
         name, mapping = self.config.base_model_name_or_path, self.config.auto_mapping or {}
         return BaseLocation(name, mapping.get("subfolder"), self.config.revision) if name else None
+
+    def was_trained_on(self, model: AudioAutoencoderMixin) -> bool:
+        """Whether the layers of a float32 model have the weights of the base; adapters of peft do not record them."""
+        recorded = (self.config.auto_mapping or {}).get("base_weights")
+        return recorded is None or recorded == layers_fingerprint(self._layers_of(model))
 
     def attach(self, model: AudioAutoencoderMixin) -> None:
         """Train the updates in place of the weights of a model, which is frozen with its codebooks and statistics."""
@@ -192,6 +199,11 @@ def is_adapter(name: str, *, subfolder: str | None = None, revision: str | None 
         return read_file(name, ADAPTER_CONFIG, subfolder=subfolder, revision=revision) is not None
     except (OSError, ValueError):  # of the Hub: no connection, or no such name
         return False
+
+
+def layers_fingerprint(layers: Iterable[nn.Module]) -> str:
+    """SHA-256 of the weights of layers in order."""
+    return weights_fingerprint(nn.ModuleList(layers))
 
 
 def peft_library() -> Any:

@@ -1,5 +1,6 @@
 """The registry of families: maps a name or a saved configuration to a class."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from hf_audio_vae.models.waveform_vae.modeling_waveform_vae import WaveformVAE
 from hf_audio_vae.models.waveform_vqvae.modeling_waveform_vqvae import WaveformVQVAE
 
 AutoencoderModel = AudioAutoencoderMixin
+
+logger = logging.getLogger(__name__)
 
 FAMILIES: dict[str, type[AutoencoderModel]] = {
     "WaveformVAE": WaveformVAE,
@@ -123,10 +126,11 @@ def load_merged(
         The model, in evaluation mode.
 
     Raises:
-        ValueError: The adapter does not fit the model; or see `load_autoencoder`.
+        ValueError: The adapter does not fit the model, or the model that it names has other weights than in its
+            training; or see `load_autoencoder`.
         OSError: There is no such model.
     """
-    base = base or adapter.base
+    given, base = base, base or adapter.base
     if base is None:
         raise ValueError("the adapter names no model that it changes; give one to `hf-audio-vae merge`.")
     folder = Path(base.name, base.subfolder or "")
@@ -139,6 +143,11 @@ def load_merged(
             f"the model that the adapter changes, {base.name}, cannot be loaded; give its location to "
             f"`hf-audio-vae merge`. {error}"
         ) from error
+    if variant is None and torch_dtype is None and not adapter.was_trained_on(model):
+        changed = f"{base.name} does not have the weights that the adapter was trained on"
+        if given is None:
+            raise ValueError(f"{changed}; restore them, or give a model to `hf-audio-vae merge`.")
+        logger.warning("%s; the adapter is merged into it nevertheless.", changed)
     adapter.merge_into(model)
     return model
 
