@@ -80,10 +80,11 @@ def test_other_verbs_take_an_adapter_as_their_model(
     assert not all(torch.equal(adapted[key], before[key]) for key in adapted)
 
 
-def test_the_card_of_an_adapter_names_its_base(adapter: Path, model: str, sounds: Path, tmp_path: Path) -> None:
-    card = tmp_path / "card.md"
-    assert main(["evaluate", "--model", str(adapter), "--dataset_name", str(sounds), "--card", str(card)]) == 0
-    assert f"adapter of the WaveformVAE {model}, merged into it.\nmodel = load_autoencoder(" in card.read_text()
+def test_the_card_of_an_adapter_names_its_base(adapter: Path, model: str, tmp_path: Path) -> None:
+    assert main(["card", str(adapter), "--output_dir", str(tmp_path)]) == 0
+    card = (tmp_path / "README.md").read_text()
+    assert f"A low-rank adapter of the WaveformVAE {Path(model).name}; both are loaded and merged" in card
+    assert "model = load_autoencoder(" in card
 
 
 def test_a_model_that_has_moved_is_given(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.comparison.items import Item
+from hf_audio_vae.comparison.items import REFERENCE, Item
 from hf_audio_vae.comparison.results import Results
 from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_parts, prepare
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem
@@ -67,6 +67,27 @@ def results(folder: Path) -> str:
 
 def mean_distance(other: Tensor, reference: Tensor) -> float:
     return float((reference.mean(dim=0) - other.mean(dim=0)).norm())
+
+
+def test_a_file_that_a_killed_writer_left_is_no_item(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    measurement().run(folder)
+    whole = results(folder)
+    first = folder / "items/000000.safetensors"
+    (folder / "items/.0123456789abcdef.partial.safetensors").write_bytes(first.read_bytes())
+    (folder / "items/.fedcba9876543210.partial.safetensors").write_bytes(first.read_bytes()[:100])
+    assert results(folder) == whole
+
+
+def test_the_name_of_a_model_does_not_change_its_distances(tmp_path: Path) -> None:
+    distances = []
+    for name in ("vae", "reference"):
+        renamed = measurement()
+        renamed.systems[0].name = name
+        renamed.run(prepared(tmp_path / name))
+        found = Results(load_items(tmp_path / name), renamed.systems, DIRECTIONS, {"distance": mean_distance})
+        distances.append((found.distances[name], found.distances["opus@16"]))
+    assert distances[0] == distances[1]
 
 
 def test_an_item_survives_its_file(tmp_path: Path) -> None:
@@ -134,7 +155,7 @@ def test_figures_are_those_of_the_whole_set(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_some_items_lack_is_averaged_over_the_others() -> None:
-    items = [Item(str(i), 1.0, {"a": {"m": 1.0 + i}, "b": {"m": 0.0}}, {"reference": {}}) for i in range(3)]
+    items = [Item(str(i), 1.0, {"a": {"m": 1.0 + i}, "b": {"m": 0.0}}, {REFERENCE: {}}) for i in range(3)]
     del items[0].figures["a"]["m"]
     systems = [AnchorSystem("opus@16"), AnchorSystem("opus@32")]
     systems[0].name, systems[1].name = "a", "b"

@@ -112,7 +112,8 @@ def test_the_shim_says_what_it_is(saved: Path):
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).parents[2] / "setup.cfg")
     assert all(line.startswith("# ") for line in header.splitlines())
-    for part in ("WaveformVAE", f"hf-audio-vae {__version__} ", setup["metadata"]["license"]):
+    license = setup["metadata"]["license"].partition(" AND ")[0]  # of the code; that of other weights follows
+    for part in ("WaveformVAE", f"hf-audio-vae {__version__} ", f"SPDX-License-Identifier: {license}"):
         assert part in header
 
 
