@@ -129,7 +129,8 @@ def test_results_of_other_settings_are_not_continued(
     assert evaluate(("opus@16",), *options) == 0
     assert "12 items are measured already" in capsys.readouterr().err
     assert evaluate(("opus@24",), *options) == 2
-    assert "other settings (systems); choose another `--output_dir`" in capsys.readouterr().err
+    message = "other settings (systems); choose another `--output_dir`, or delete settings.json and its results there."
+    assert message in capsys.readouterr().err
 
 
 def test_files_of_equal_size_are_other_data(

@@ -12,7 +12,8 @@ from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
 
 Distance = Callable[[Tensor, Tensor], float | None]
-RATES = ("nominal_bits_per_second", "bits_per_second", "file_bits_per_second")  # of codes, of KL, of bytes
+FILE_RATE = "file_bits_per_second"
+RATES = ("nominal_bits_per_second", "bits_per_second", FILE_RATE)  # of codes, of KL, of bytes
 
 
 class Results:
@@ -93,7 +94,7 @@ class Results:
         return {name: [item.figures[name].get(metric) for item in self.items] for name in self.names}
 
     def _means(self, name: str) -> dict[str, Interval]:
-        metrics = dict.fromkeys(metric for item in self.items for metric in item.figures[name])
+        metrics = dict.fromkeys(m for item in self.items for m in item.figures[name] if m != FILE_RATE)
         values = {m: [i.figures[name][m] for i in self.items if m in i.figures[name]] for m in metrics}
         return {metric: bootstrap_interval(found) for metric, found in values.items()}
 
@@ -110,8 +111,9 @@ class Results:
 
     def _properties(self, system: System) -> dict[str, float]:
         health = system.new_health()
-        if health is None:
-            return system.properties()
+        if health is None:  # all bits over all seconds, as for latents and codes
+            seconds = [(item.figures[system.name][FILE_RATE], item.seconds) for item in self.items]
+            return system.properties() | {FILE_RATE: sum(rate * s for rate, s in seconds) / self.seconds}
         for item in self.items:
             health.add_state_dict(item.health[system.name])
         return system.properties() | health.summary()

@@ -102,7 +102,7 @@ def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
     if changed := [name for name in wanted if kept.get(name) != wanted[name]]:
         raise ValueError(
             f"{folder} has an evaluation with other settings ({', '.join(changed)}); choose another "
-            f"`--output_dir`, or delete this folder."
+            f"`--output_dir`, or delete {SETTINGS} and its results there."
         )
 
 
