@@ -155,7 +155,9 @@ def test_figures_are_those_of_the_whole_set(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_some_items_lack_is_averaged_over_the_others() -> None:
-    items = [Item(str(i), 1.0, {"a": {"m": 1.0 + i}, "b": {"m": 0.0}}, {REFERENCE: {}}) for i in range(3)]
+    rate = {"file_bits_per_second": 8.0}
+    figures = [{"a": {"m": 1.0 + i, **rate}, "b": {"m": 0.0, **rate}} for i in range(3)]
+    items = [Item(str(i), 1.0, values) for i, values in enumerate(figures)]
     del items[0].figures["a"]["m"]
     systems = [AnchorSystem("opus@16"), AnchorSystem("opus@32")]
     systems[0].name, systems[1].name = "a", "b"
