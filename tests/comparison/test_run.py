@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.comparison.items import REFERENCE, Item
+from hf_audio_vae.comparison.items import Item
 from hf_audio_vae.comparison.results import Results
 from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_parts, prepare
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem
