@@ -1,9 +1,9 @@
-"""Write the card of an autoencoder: how to use it, what it is, its figures and sounds.
+"""Write the card of an autoencoder with its use, properties, figures and samples of sound.
 
-Writes README.md into the folder of the model, or into --output_dir. With --results, the figures are those that
-`evaluate --output_dir` measured; without, those of the last validation, if the folder has them. With --files, the card
-has players of these sounds and of their reconstructions, which are written to samples/. What is not given is kept from
-an earlier card of this package. Other files are not replaced.
+Writes README.md into the folder of the model, or into --output_dir. With --results, the figures are those of
+`evaluate --output_dir`. Without it, they are those of the last validation, if the folder has them. With --files, the
+card has players of these sounds and of their reconstructions, which are written to samples/. Parts that are not given
+are kept from an earlier card of this package. Other files are not replaced.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="folder, or Hub id with --output_dir")
     add_location_arguments(parser)
-    parser.add_argument("--results", type=Path, metavar="results.json", help="figures, written by evaluate")
+    parser.add_argument("--results", type=Path, metavar="results.json", help="file of figures, written by evaluate")
     parser.add_argument("--files", nargs="+", type=Path, metavar="CLIP", default=[], help="sounds for samples/")
     parser.add_argument("--license", help="identifier of the Hub, such as apache-2.0")
     parser.add_argument("--datasets", nargs="+", help="Hub ids of the training data")
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    """Return the folder of the card, which can be written."""
+    """Return the folder of the card, after a check that it can be written."""
     folder = arguments.output_dir
     if folder is None:
         folder = Path(arguments.model, arguments.subfolder or "")
@@ -88,7 +88,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def _earlier(folder: Path) -> ModelCard | None:
-    """Return the card in the folder; raises `ValueError` if its place is taken by another file."""
+    """Return the card in the folder. Raises `ValueError` if another file has its name."""
     card = read_card(folder / CARD)
     if card is None and os.path.lexists(folder / CARD):
         raise ValueError(f"{folder / CARD} exists and is not a card of this package; move it, or use --output_dir.")
@@ -96,7 +96,7 @@ def _earlier(folder: Path) -> ModelCard | None:
 
 
 def _stems(files: Sequence[Path]) -> dict[Path, str]:
-    """Return the names of the samples of files."""
+    """Return the name of the sample of each file."""
     room = MAX_NAME - max(map(len, ENDINGS))
     stems = {path: fitting("".join(c if c.isprintable() else "-" for c in path.stem), room) for path in files}
     if len(set(stems.values())) < len(files):
@@ -105,7 +105,7 @@ def _stems(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def _check_targets(folder: Path, stems: dict[Path, str], earlier: ModelCard | None) -> None:
-    """Check that files in place of the samples, or of what the Hub shows, belong to the earlier card."""
+    """Check that existing samples and `.eval_results` belong to the earlier card."""
     linked = set(_links(earlier))
     targets = [f"{SAMPLES}/{stem}{ending}" for stem in stems.values() for ending in ENDINGS]
     taken = [name for name in targets if name not in linked and os.path.lexists(folder / name)]
@@ -192,7 +192,7 @@ def _card(
 
 
 def _adapter_of(arguments: argparse.Namespace) -> str | None:
-    """Return the model that a folder has an adapter of."""
+    """Return the model of the adapter in a folder; `None` if there is no adapter."""
     config = Path(arguments.model, arguments.subfolder or "", ADAPTER_CONFIG)
     return read_json(config)["base_model_name_or_path"] if config.is_file() else None
 

@@ -1,9 +1,9 @@
 """Measure how well a small diffusion model learns the latents of models, and compare the models.
 
-A fixed denoiser is trained on the latents of each model, with equal steps, seconds of sound and seeds. Prints its gain
-over a linear predictor on held-out clips, and the distances of generated sounds from held-out ones beside those of
-reconstructions. All figures are means over seeds with intervals. With --output_dir, it also writes them as JSON and
-Markdown; repeat the command to continue after an interruption.
+A denoiser of fixed size is trained on the latents of each model, with equal steps, seconds of sound and seeds. Prints
+its gain over a linear predictor on held-out clips, and the distances of generated sounds and of reconstructions from
+held-out sounds. Figures of the denoiser and of generated sounds are means over seeds with intervals. With
+--output_dir, it also writes the figures as JSON and Markdown; repeat the command to continue after an interruption.
 """
 
 import argparse
@@ -45,19 +45,22 @@ LEAST_SEEDS = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--model", action="append", required=True, help="folder or Hub id; repeat it to compare")
+    parser.add_argument("--model", action="append", required=True, help="folder or Hub id; repeat this to compare")
     add_location_arguments(parser)
     add_dataset_arguments(parser)
     parser.add_argument(
-        "--eval_dataset_name", help="held-out data set with the same split and column; default each fifth item"
+        "--eval_dataset_name",
+        help="held-out data set with the same split and column; default each fifth item of --dataset_name",
     )
-    parser.add_argument("--seeds", type=int, default=LEAST_SEEDS, help="number of trainings of each model, 3 or more")
-    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="steps of each training")
-    parser.add_argument("--output_dir", type=Path, help="folder for the results, which an interrupted run continues")
+    parser.add_argument("--seeds", type=int, default=LEAST_SEEDS, help="number of denoisers for each model, 3 or more")
+    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="training steps of each denoiser")
+    parser.add_argument(
+        "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
+    )
 
 
 class Clips:
-    """The clips to train on and those to measure on.
+    """The training clips and the held-out clips.
 
     Args:
         arguments (`argparse.Namespace`): Arguments of the command.
@@ -75,7 +78,7 @@ class Clips:
                 setattr(self._held_out, name, None)
 
     def train(self, sampling_rate: int, audio_channels: int) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and waveform of each clip to train on."""
+        """Yield name and waveform of each training clip."""
         return self._of(self._train, False, sampling_rate, audio_channels)
 
     def held_out(self, sampling_rate: int, audio_channels: int) -> Iterator[tuple[str, Tensor]]:
@@ -99,7 +102,7 @@ class Clips:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; 1 if some items cannot be read."""
+    """Run the command. Return 1 if some items cannot be read."""
     _check(arguments)
     budget = replace(BUDGET, steps=arguments.steps)
     systems = _systems(arguments)
@@ -107,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     clips = Clips(arguments)
     rate = max(system.model.sampling_rate for system in systems)
     channels = max(system.model.config.audio_channels for system in systems)
-    # The models are not among them: another one can join, unless it changes the rate of the comparison.
+    # The settings do not name the models: a model can be added, unless it changes the rate of the comparison.
     settings = {**_described(arguments), "budget": asdict(budget), "sampling_rate": rate, "audio_channels": channels}
     with tempfile.TemporaryDirectory() if arguments.output_dir is None else nullcontext() as temporary:
         folder = Path(temporary or arguments.output_dir)
@@ -157,7 +160,7 @@ def _references(clips: Clips, budget: Budget, rate: int, channels: int) -> Refer
 
 
 def _described(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what decides the clips."""
+    """Return all settings that decide the clips."""
     names = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
     files = arguments.data_files or arguments.dataset_name
     held_out = arguments.eval_dataset_name
@@ -170,7 +173,7 @@ def _described(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _material(arguments: argparse.Namespace, budget: Budget) -> str:
-    """Return a line that says what the denoisers were trained on, and for how long."""
+    """Return a line on the data and the length of the training of the denoisers."""
     held_out = arguments.eval_dataset_name
     return (
         f"denoisers trained on `{arguments.dataset_name}` for {budget.steps} steps of {budget.batch} crops of "

@@ -1,8 +1,8 @@
-"""Measure models on a data set, beside each other and beside Opus, MP3 and Vorbis.
+"""Measure models on a data set, and compare them with each other and with Opus, MP3 and Vorbis.
 
-Prints a table and, for several systems, which differences hold. With `--output_dir`, it also writes every figure of
-every item as JSON, the tables as Markdown, and a picture of quality over bitrate; repeat the command to continue after
-an interruption.
+Prints a table of all figures. For several systems, it also prints the differences that hold: those whose 95 % interval
+excludes 0. With `--output_dir`, it also writes every figure of every item as JSON, the tables as Markdown, and a
+picture of quality over bitrate; repeat the command to continue after an interruption.
 """
 
 import argparse
@@ -49,29 +49,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action="append",
-        help="folder, Hub id, or an anchor such as opus@64, mp3@128 or vorbis@96 (kbit/s of all channels); repeat it "
-        f"to compare. Default {DEFAULT_MODEL}, a model of this package",
+        help="folder, Hub id, or an anchor such as opus@64, mp3@128 or vorbis@96 (kbit/s of all channels); repeat "
+        f"this to compare. Default {DEFAULT_MODEL}, a model of this package",
     )
     add_location_arguments(parser)
     add_dataset_arguments(parser)
     parser.add_argument(
-        "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of a model"
+        "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of the models"
     )
     parser.add_argument(
         "--metrics",
         nargs="+",
         default=[],
-        help="more metrics, which need an extra package: "
+        help="additional metrics, which need an extra package: "
         + ", ".join(name for name in RECONSTRUCTION_METRICS if name not in SIGNAL_METRICS),
     )
     parser.add_argument(
         "--embeddings",
         nargs="*",
         default=list(DEFAULT_EMBEDDINGS),
-        help=f"of the distances between all originals and all reconstructions: {', '.join(EMBEDDINGS)}; default "
-        f"{' '.join(DEFAULT_EMBEDDINGS)}",
+        help=f"embeddings for the distances between all originals and all reconstructions, of "
+        f"{', '.join(EMBEDDINGS)}; default {' '.join(DEFAULT_EMBEDDINGS)}",
     )
-    parser.add_argument("--output_dir", type=Path, help="folder for the results, which an interrupted run continues")
+    parser.add_argument(
+        "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
+    )
     parser.add_argument("--num_processes", type=int, default=1, help="processes that share the items")
 
 
@@ -100,7 +102,7 @@ class Clips:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; 1 if some items cannot be read."""
+    """Run the command. Return 1 if some items cannot be read."""
     _check(arguments)
     measurement = measurement_of(arguments, announces=True)
     settings = _settings(arguments, measurement)
@@ -125,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measured(
     arguments: argparse.Namespace, measurement: Measurement, settings: dict[str, Any], folder: Path
 ) -> dict[str, str]:
-    """Measure the items that are not measured yet; return those that cannot be read."""
+    """Measure the items that are not measured yet. Return the items that cannot be read."""
     if measured := prepare(folder, settings):
         print(f"{measured} items are measured already", file=sys.stderr)
     if arguments.num_processes > 1:
@@ -154,7 +156,7 @@ def _write(folder: Path, results: Results, described: Mapping[str, Any], text: s
 
 
 def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) -> Measurement:
-    """Load the models and return what measures an item; each process does."""
+    """Load the models and return the measurement. Each process calls this function."""
     systems = _systems(arguments)
     models = [system for system in systems if isinstance(system, ModelSystem)]
     rate = arguments.sampling_rate or max((model.model.sampling_rate for model in models), default=ANCHORS_ONLY[0])
@@ -204,7 +206,7 @@ def _measure(
 
 
 def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, Any]:
-    """Return what decides the results."""
+    """Return all settings that decide the results."""
     data = {name: getattr(arguments, name) for name in ("dataset_config_name", "dataset_split", "audio_column")}
     local = Path(arguments.dataset_name).exists()  # patterns of `data_files` are then relative to it
     files = arguments.dataset_name if local else arguments.data_files

@@ -1,7 +1,7 @@
 """Merge an adapter (LoRA) into the model that it was trained on, and write the whole model.
 
-ADAPTER is a folder or a Hub id. The result has the class, the configuration and the names of weights of the model
-without the adapter, so that its own library loads it.
+ADAPTER is a folder or a Hub id. The result has the class, the configuration and the names of weights of the original
+model, so that the library of that model loads it.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Autoencoders beside each other and beside Opus, MP3 and Vorbis."""
+"""Comparison of autoencoders with each other and with Opus, MP3 and Vorbis."""

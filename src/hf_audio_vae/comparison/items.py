@@ -1,4 +1,4 @@
-"""Figures of single items, each in a file: a run that was killed continues where it was."""
+"""Figures of single items, each in a file, so that a killed run can be continued."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,14 +20,14 @@ Metrics = Callable[[Tensor, Tensor, int], Mapping[str, float]]
 
 @dataclass
 class Item:
-    """What was measured of one item.
+    """Measurements of one item.
 
     Attributes:
         name (`str`): Name of the item.
-        seconds (`float`): Its length.
-        figures (`dict`): By system, the metrics that are defined for the item.
-        embeddings (`dict`): By system, and of the original by `REFERENCE`, and by embedding, (frames, dim).
-        health (`dict`): By system, sums over its latents or codes.
+        seconds (`float`): Length of the item.
+        figures (`dict`): By system: the metrics that are defined for the item.
+        embeddings (`dict`): By system (`REFERENCE` for the original) and by embedding: vectors (frames, dim).
+        health (`dict`): By system: sums over the latents or codes of the item.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Item:
     health: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the item to a file, whole or not at all."""
+        """Write the item to a file. An interrupted call leaves no partial file."""
         tensors = {
             json.dumps([kind, system, name]): value.contiguous().clone()
             for kind in ("embeddings", "health")
@@ -72,7 +72,7 @@ def measure_item(
     Args:
         name (`str`): Name of the item.
         clip (`torch.Tensor` of shape `(audio_channels, time)`): Original, at the rate of the comparison.
-        sampling_rate (`int`): That rate in Hz.
+        sampling_rate (`int`): Rate of the comparison in Hz.
         systems (`Sequence[System]`): Systems.
         metrics (`Callable`): ``metrics(reconstruction, original, sampling_rate)`` of (audio_channels, time) each.
         embeddings (`Sequence[Embedding]`): Embeddings for distances between sets.

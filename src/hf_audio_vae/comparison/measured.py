@@ -1,4 +1,4 @@
-"""Figures of one model for its card, from the `results.json` of an evaluation."""
+"""Figures of a model for its card, read from the `results.json` of an evaluation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from hf_audio_vae.evaluation.cards import Figures, reconstruction_labels
 
 
 def figures_of_results(results: Mapping[str, Any], fingerprint: str) -> Figures:
-    """Return the figures of a model among those of all systems of an evaluation.
+    """Return the figures of a model from an evaluation of one or more systems.
 
     Args:
         results (`Mapping`): Content of `results.json`.
         fingerprint (`str`): Fingerprint of the model, see `model_fingerprint`.
 
     Raises:
-        ValueError: The evaluation did not measure this model, or the content is that of another file.
+        ValueError: The evaluation did not measure this model, or the content is not that of `results.json`.
     """
     try:
         identities = results["settings"]["systems"]

@@ -15,8 +15,8 @@ PANEL_INCHES = (4.2, 3.6)
 def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
     """Draw metrics over the bitrate.
 
-    The bitrate of a VAE is its KL, which a sample of the posterior costs. That of a codec is the size of its codes,
-    and that of a file codec is counted from its bytes. Bars are the intervals of 95 %.
+    The bitrate of a VAE is its KL, the cost of coding a sample of the posterior. The bitrate of a codec is the size of
+    its codes. The bitrate of a codec of files is counted from the bytes of the files. Error bars are 95 % intervals.
 
     Args:
         results (`Results`): Results of several systems.

@@ -56,8 +56,8 @@ def markdown(
         results (`Results`): Results.
         speed (`Mapping`): From `speeds`.
         material (`str`): Name of the data set.
-        with_differences (`bool`): With the table of all paired differences, which has a row for each pair of systems
-            and each metric.
+        with_differences (`bool`): Whether to add the table of paired differences, which has a row for each pair of
+            systems and each metric.
     """
     parts = [_figures(results, speed)]
     if len(results.names) == 1:

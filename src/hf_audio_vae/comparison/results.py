@@ -22,9 +22,9 @@ class Results:
     Args:
         items (`Sequence[Item]`): Items in order.
         systems (`Sequence[System]`): Systems that were measured.
-        directions (`Mapping[str, bool]`): By metric, whether higher is better.
-        distances (`Mapping`): By name, ``distance(reconstructions, originals)`` of embeddings (frames, dim), `None` if
-            there are too few.
+        directions (`Mapping[str, bool]`): By metric: whether higher is better.
+        distances (`Mapping`): By name: ``distance(reconstructions, originals)`` of embeddings (frames, dim), which
+            returns `None` for too few embeddings.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Results:
 
     @property
     def seconds(self) -> float:
-        """Length of all items."""
+        """Total length of all items."""
         return sum(item.seconds for item in self.items)
 
     def findings(self) -> dict[str, str]:
-        """Say for each metric which differences between systems hold, in one sentence."""
+        """Return one sentence for each metric on the differences between systems that hold, see `ranking`."""
         sentences = {}
         for metric in self.ranked if len(self.names) > 1 else ():
             higher = self.directions[metric]
@@ -86,7 +86,7 @@ class Results:
         }
 
     def rate(self, name: str) -> float | None:
-        """Return the bits per second of a system: of its codes, its KL or its bytes; `None` if it has none."""
+        """Return the bits per second of the codes, the KL or the files of a system; `None` if it has none of them."""
         figures = self.columns()[name]
         return next((figures[rate] for rate in RATES if rate in figures), None)
 

@@ -1,4 +1,4 @@
-"""Measure all items of a data set, in one process or several; what is measured is kept."""
+"""Measure all items of a data set, in one process or several. The measurements are kept in files."""
 
 import json
 import multiprocessing
@@ -25,7 +25,7 @@ Clips = Callable[[Callable[[int], bool], dict[str, str]], Iterable[tuple[int, st
 
 @dataclass
 class Measurement:
-    """Everything that measures an item.
+    """Systems, embeddings and metrics that items are measured with, and the clips of the items.
 
     Attributes:
         systems (`Sequence[System]`): Systems.
@@ -34,7 +34,8 @@ class Measurement:
         sampling_rate (`int`): Rate at which reconstructions are compared, in Hz.
         audio_channels (`int`): Channels of the clips.
         clips (`Callable`): ``clips(wanted, skipped)`` yields the index, the name and the waveform (audio_channels,
-            time) of the items whose index is `wanted`, and adds those that cannot be read to `skipped`.
+            time) of each item for whose index ``wanted(index)`` is true. It adds items that cannot be read to
+            `skipped`.
     """
 
     systems: Sequence[System]
@@ -45,7 +46,7 @@ class Measurement:
     clips: Clips
 
     def run(self, folder: Path, part: int = 0, parts: int = 1) -> dict[str, str]:
-        """Measure the items of a part that have no file in the folder yet; return those that cannot be read."""
+        """Measure the items of a part that have no file in the folder yet. Return the items that cannot be read."""
         skipped: dict[str, str] = {}
 
         def wanted(index: int) -> bool:
@@ -68,7 +69,7 @@ def load_items(folder: Path) -> list[Item]:
 
 
 def prepare(folder: Path, settings: dict[str, Any]) -> int:
-    """Make the folder of an evaluation, or check that it is one of equal settings.
+    """Make the folder of an evaluation, or check that an existing one has equal settings.
 
     Args:
         folder (`Path`): Folder.
@@ -87,7 +88,7 @@ def prepare(folder: Path, settings: dict[str, Any]) -> int:
 
 
 def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Write the settings of an evaluation into its folder, or check that it has equal ones.
+    """Write the settings of an evaluation into its folder, or check that those in the folder are equal.
 
     Raises:
         ValueError: The folder has an evaluation of other settings.
@@ -110,7 +111,7 @@ def measure_in_parts(measurement: Callable[[], Measurement], folder: Path, proce
     """Measure in several new processes.
 
     Args:
-        measurement (`Callable`): Makes the measurement in a process; can be pickled.
+        measurement (`Callable`): Returns the measurement, called in each process; it must be picklable.
         folder (`Path`): Folder of the evaluation.
         processes (`int`): Number of processes, 2 or more.
 

@@ -19,16 +19,16 @@ MOST_SECONDS = 60.0  # after which nothing is repeated
 def speeds(systems: Sequence[ModelSystem], clip: Tensor, sampling_rate: int) -> dict[str, dict[str, float]]:
     """Measure how fast models encode and decode a clip.
 
-    The models take turns, so that a slow moment of the machine does not fall on one of them. Memory is the growth of
-    the process's peak while a clip is coded, on a GPU that of its allocations.
+    The models take turns, so that a slow phase of the machine affects all of them. Memory is the growth of the peak
+    memory of the process while the clip is coded, or of the peak of its allocations on a GPU.
 
     Args:
         systems (`Sequence[ModelSystem]`): Models.
         clip (`torch.Tensor` of shape `(audio_channels, time)`): Clip.
-        sampling_rate (`int`): Its rate in Hz.
+        sampling_rate (`int`): Rate of the clip in Hz.
 
     Returns:
-        `dict`: By system, `"real_time_factor"`, the median of three, and `"peak_memory_mb"` where it is known.
+        `dict`: By system: `"real_time_factor"`, the median of three runs, and `"peak_memory_mb"` if it is known.
     """
     seconds: dict[str, list[float]] = {system.name: [] for system in systems}
     memory: dict[str, float] = {}
@@ -54,7 +54,7 @@ def speeds(systems: Sequence[ModelSystem], clip: Tensor, sampling_rate: int) -> 
 
 
 def _reset_peak(device: torch.device) -> float | None:
-    """Forget the peak of memory; return the bytes in use, or `None` if the system does not tell them."""
+    """Reset the peak of memory. Return the bytes in use, or `None` if the system does not report them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return float(torch.cuda.memory_allocated(device))

@@ -1,4 +1,4 @@
-"""Systems under test behind one interface: autoencoders, and the codecs of audio files as anchors."""
+"""One interface for all systems that are compared: autoencoders, and codecs of audio files as anchors."""
 
 import re
 from abc import ABC, abstractmethod
@@ -24,8 +24,8 @@ class Coded:
 
     Attributes:
         waveform (`torch.Tensor` of shape `(audio_channels, time)`): The reconstruction.
-        figures (`dict[str, float]`): What the system says of this clip, by metric name.
-        health (`Health`, *optional*): Statistics of its latents or codes.
+        figures (`dict[str, float]`): Figures that the system reports for this clip, by metric name.
+        health (`Health`, *optional*): Statistics of the latents or codes of the clip.
     """
 
     waveform: Tensor
@@ -38,8 +38,8 @@ class System(ABC):
 
     Attributes:
         name (`str`): Name in tables.
-        sampling_rate (`int`, *optional*): Rate of its waveforms in Hz; `None` if the clip's rate decides.
-        audio_channels (`int`, *optional*): Channels of its waveforms, or `None` likewise.
+        sampling_rate (`int`, *optional*): Rate of its waveforms in Hz; `None` if it depends on the rate of the clip.
+        audio_channels (`int`, *optional*): Channels of its waveforms; `None` if they are those of the clip.
     """
 
     name: str
@@ -49,7 +49,7 @@ class System(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Equal for systems that give equal results."""
+        """String that is equal for systems that give equal results."""
 
     def properties(self) -> dict[str, float]:
         """Return figures that are the same for all clips, by metric name."""
@@ -64,14 +64,14 @@ class System(ABC):
         """Code a clip (audio_channels, time) at the rate and with the channels of the system."""
 
     def code(self, waveform: Tensor, sampling_rate: int) -> Coded:
-        """Code a clip of any rate and channels, and convert the reconstruction to them.
+        """Code a clip of any rate and channels, and convert the reconstruction to this rate and these channels.
 
         Args:
             waveform (`torch.Tensor` of shape `(audio_channels, time)`): Clip.
-            sampling_rate (`int`): Its rate in Hz.
+            sampling_rate (`int`): Rate of the clip in Hz.
 
         Returns:
-            `Coded`: With a reconstruction of the shape of the clip.
+            `Coded`: The reconstruction has the shape of the clip.
         """
         channels, time = waveform.shape
         rate = self.rate_for(sampling_rate)
@@ -82,12 +82,12 @@ class System(ABC):
         return Coded(decoded, coded.figures, coded.health)
 
     def rate_for(self, sampling_rate: int) -> int:
-        """Return the rate at which clips of a rate are coded, in Hz."""
+        """Return the rate in Hz at which the system codes clips of a given rate."""
         return self.sampling_rate or sampling_rate
 
 
 class ModelSystem(System):
-    """An autoencoder, in evaluation mode. It decodes the mode of the posterior.
+    """An autoencoder in evaluation mode. It decodes the mode of the posterior.
 
     Args:
         name (`str`): Name in tables.
@@ -119,7 +119,7 @@ class ModelSystem(System):
 
     @torch.no_grad()
     def code_at_own_rate(self, waveform: Tensor, sampling_rate: int) -> Coded:
-        """As `System`; raises `ValueError` for output that is NaN or infinite."""
+        """See `System`. Raises `ValueError` if the output is NaN or infinite."""
         output: Any = self.model(waveform[None].to(self.model.device))
         reconstruction = output.sample[0].float().cpu()
         losses = {name: float(value.mean()) for name, value in output.losses.items()}
@@ -152,16 +152,16 @@ class AnchorSystem(System):
         return self.name
 
     def rate_for(self, sampling_rate: int) -> int:
-        """Return the lowest rate of the codec that is not below the clip's, else its highest."""
+        """Return the lowest rate of the codec that is not below the rate of the clip, else its highest rate."""
         rates = ANCHOR_RATES.get(self._codec, (sampling_rate,))
         return min((rate for rate in rates if rate >= sampling_rate), default=max(rates))
 
     def code_at_own_rate(self, waveform: Tensor, sampling_rate: int) -> Coded:
-        """As `System`, with the bits per second that were used."""
+        """See `System`. The figures have the bits per second of the file."""
         coded = LOSSY[self._codec](waveform, sampling_rate, self._bits)
         return Coded(coded.waveform, {"file_bits_per_second": coded.bits_per_second})
 
 
 def is_anchor(name: str) -> bool:
-    """Whether a name is that of an anchor, such as `opus@64`."""
+    """Return whether a name is that of an anchor, such as `opus@64`."""
     return ANCHOR.fullmatch(name) is not None

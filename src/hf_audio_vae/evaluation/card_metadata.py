@@ -22,7 +22,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Origin:
-    """What the files of a model do not say.
+    """License, training data and base model, which the files of a model do not record.
 
     Attributes:
         license (`str`, *optional*): Identifier of the Hub, such as `apache-2.0`.
@@ -130,11 +130,11 @@ def eval_results(measured: Measured, task: str) -> list[EvalResult]:
 
 
 def eval_results_file(measured: Measured) -> tuple[str, str] | None:
-    """Return name and content of the file in `.eval_results/` that the Hub shows beside the model.
+    """Return name and content of the file in `.eval_results/` that the Hub shows with the model.
 
-    The Hub lists such figures under the data set, so they need its Hub id: local data gives `None`, and its figures
-    are in the `model-index` alone. The task of an entry is the name of the metric. The revision is only given if it is
-    a commit.
+    The Hub lists such figures under the data set, so they need the Hub id of the data set. The result is `None` for
+    local data, whose figures are only in the `model-index`. The task of an entry is the name of the metric. The
+    revision is only given if it is a commit.
     """
     material, values = measured.material, measured.finite()
     if material.dataset_id is None or not values:
@@ -158,7 +158,7 @@ def eval_results_file(measured: Measured) -> tuple[str, str] | None:
 
 
 def hub_id(name: str) -> str | None:
-    """Return a name `owner/name` of the Hub; `None` for a local path or a name of another form."""
+    """Return the name if it has the form `owner/name` of the Hub; `None` for a local path or another form."""
     if name.count("/") != 1 or Path(name).expanduser().exists():
         return None
     try:
@@ -169,7 +169,7 @@ def hub_id(name: str) -> str | None:
 
 
 def without_folders(name: str) -> str:
-    """Return the last part of a path outside of the working directory, which means nothing to others.
+    """Return the last part of a path outside of the working directory. Other names are returned as they are.
 
     Example:
         >>> without_folders("/home/someone/sounds"), without_folders("data/train"), without_folders("owner/data")
@@ -181,7 +181,7 @@ def without_folders(name: str) -> str:
 
 
 def read_card(path: Path) -> ModelCard | None:
-    """Return a card of this package, by its tag; `None` for any other file, or none."""
+    """Return the card in a file; `None` if there is no file, or if it does not have the tag of this package."""
     if not path.is_file():
         return None
     with open(path, "rb") as file:
@@ -196,7 +196,7 @@ def read_card(path: Path) -> ModelCard | None:
 
 
 def origin_of(card: ModelCard) -> Origin:
-    """Return what a card says of license, data sets and base model."""
+    """Return the license, the data sets and the base model in the metadata of a card."""
     datasets, base = card.data.get("datasets", ()), card.data.get("base_model")
     return Origin(
         card.data.get("license"),

@@ -1,4 +1,4 @@
-"""Model cards: what a model is, how to use it, and its figures. All numbers come from the arguments."""
+"""Model cards with the properties, the use and the figures of a model. All numbers come from the arguments."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRIC
 
 
 class Summarizable(Protocol):
-    """Attributes that a card reads from a model, next to `latent_channels` or `codebook_sizes`."""
+    """Attributes that a card reads from a model, in addition to `latent_channels` or `codebook_sizes`."""
 
     config: Any
 
@@ -56,7 +56,7 @@ class Figures:
         description (`str`): The data in words, such as "`data/held_out`: 12 items, 29.4 s".
         intervals (`Mapping[str, tuple[float, float]]`): 95 % intervals of means, by metric name.
         systems (`Mapping[str, Mapping[str, float]]`): Means of all systems that were measured together, by name.
-        findings (`Mapping[str, str]`): By metric, which differences between them hold.
+        findings (`Mapping[str, str]`): By metric: a sentence on the differences between systems that hold.
     """
 
     measured: Measured
@@ -68,7 +68,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip in the folder of a model, by relative paths.
+    """Paths of a clip and its reconstruction, relative to the folder of a model.
 
     Attributes:
         name (`str`): Name of the clip.
@@ -84,7 +84,7 @@ class Sample:
 
 
 def model_summary(model: Summarizable) -> dict[str, str | float]:
-    """Return the size, rates and budget of a model for its card, with `codes` if it has codebooks, else `latents`."""
+    """Return the properties of a model for its card. They have `codes` if the model has codebooks, else `latents`."""
     samples = model.config.audio_channels * model.sampling_rate
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
@@ -128,17 +128,17 @@ def model_card(
     """Return the card of an autoencoder.
 
     Args:
-        title (`str`): Hub id, or name of the folder; names the model in the examples.
+        title (`str`): Hub id, or name of the folder. The examples use it as the name of the model.
         model_class (`type`): Class with `from_pretrained`, of this package or of diffusers or transformers.
-        summary (`Mapping`): Properties of the model, one row each, as returned by `model_summary`. With `codes`, the
-            card describes a codec, else a VAE.
+        summary (`Mapping`): Properties of the model, one row each, as returned by `model_summary`. The card describes
+            a codec if they have `codes`, else a VAE.
         sampling_rate (`int`): In Hz.
         origin (`Origin`): License, data sets and base model.
         figures (`Figures`, *optional*): Figures with names in `METRICS`, `LATENT_METRICS` and `CODE_METRICS`.
         samples (`Sequence[Sample]`): Clips in the folder of the model.
-        has_recipe (`bool`): The folder has `recipe.yaml` and `metrics.json` of the training.
+        has_recipe (`bool`): Whether the folder has `recipe.yaml` and `metrics.json` of the training.
         subfolder (`str`, *optional*): Subfolder of the model.
-        adapter_of (`str`, *optional*): The card is of an adapter of this model, a folder or a Hub id.
+        adapter_of (`str`, *optional*): Folder or Hub id of the model that was adapted, for the card of an adapter.
     """
     library = PEFT if adapter_of else model_class.__module__.partition(".")[0]
     codec = "codes" in summary
@@ -205,7 +205,7 @@ hf-audio-vae reconstruct FILE --model {title}{f" --subfolder {subfolder}" if sub
 
 
 def _published_use(module: str, name: str, given: str) -> str:
-    """Return the call of a class of another library."""
+    """Return the example for a class of another library."""
     return f"""```python
 from {module} import {name}
 
@@ -218,7 +218,7 @@ With the package hf-audio-vae, which has one interface for all autoencoders:
 
 
 def _auto_model(title: str, model_class: type) -> str:
-    """Return the call of the `Auto` class of the base class's library."""
+    """Return the example with `AutoModel` of the library of the base class."""
     library = next(
         base.__module__.partition(".")[0]
         for base in model_class.__mro__
@@ -231,7 +231,7 @@ def _auto_model(title: str, model_class: type) -> str:
 
 
 def recipe_section(script: str) -> str:
-    """Return the card's section on the training, by the name of its script."""
+    """Return the section on the training, given the name of the training script."""
     return f"""## Training
 
 [`recipe.yaml`](recipe.yaml) has all options, and [`metrics.json`](metrics.json) the figures of every validation.
@@ -273,7 +273,7 @@ def _definitions(values: Mapping[str, float]) -> str:
 
 
 def _systems_section(figures: Figures) -> str:
-    """Return a table of all systems that were measured together, and which differences hold."""
+    """Return a table of all systems that were measured together, and the differences that hold."""
     if len(figures.systems) < 2:
         return ""
     labels, systems = figures.measured.labels, figures.systems
@@ -311,7 +311,7 @@ def _text(name: str) -> str:
 
 
 def _latents_section(values: Mapping[str, float]) -> str:
-    """Return the card's section on latents; empty if they were not measured."""
+    """Return the section on latents; empty if they were not measured."""
     measured = [name for name in LATENT_METRICS if name in values]
     if not measured:
         return ""
@@ -328,7 +328,7 @@ Johnson, 2016).
 
 
 def _codes_section(values: Mapping[str, float]) -> str:
-    """Return the card's section on codes; empty if they were not measured."""
+    """Return the section on codes; empty if they were not measured."""
     measured = [name for name in CODE_METRICS if name in values]
     if not measured:
         return ""
@@ -371,6 +371,6 @@ def material_of_run(recipe: Mapping[str, Any], dataset_id: str | None) -> Materi
 
 
 def reconstruction_labels(values: Collection[str], distances: Sequence[str] = ()) -> dict[str, str]:
-    """Return the labels of those values that measure reconstructions, with distances between sets last."""
+    """Return the labels of the values that measure reconstructions. Distances between sets are last."""
     labels = METRICS | {name: f"{name} (↓)" for name in distances}
     return {name: label for name, label in labels.items() if name in values}

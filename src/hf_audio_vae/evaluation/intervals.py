@@ -1,4 +1,4 @@
-"""Confidence intervals of means over items, and of differences between coders on the same items, by bootstrap."""
+"""Confidence intervals of means, and of mean differences between systems on the same items."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Interval:
 def bootstrap_interval(values: Sequence[float] | Tensor) -> Interval:
     """Return the mean of values and its percentile bootstrap interval of 95 % (Efron & Tibshirani, 1993, ch. 13).
 
-    Items are drawn with replacement, with a fixed seed. A single item has an interval of no width, which says nothing.
+    Items are drawn with replacement, with a fixed seed. The interval of a single item has width 0 and no meaning.
 
     Args:
         values (`Sequence[float]` or `torch.Tensor` of shape `(items,)`): One value per item, 1 or more.
@@ -60,7 +60,7 @@ def bootstrap_interval(values: Sequence[float] | Tensor) -> Interval:
 def student_interval(values: Sequence[float] | Tensor) -> Interval:
     """Return the mean of values and its interval of 95 % by Student's t, for a few values such as one per seed.
 
-    It assumes that the values are independent and normal. A bootstrap of three values would be far too narrow.
+    The values are assumed to be independent and normal. A bootstrap of three values would be far too narrow.
 
     Args:
         values (`Sequence[float]` or `torch.Tensor` of shape `(count,)`): 2 or more.
@@ -101,11 +101,11 @@ def _student_mass(t: float, degrees: int) -> float:
 
 
 def paired_differences(values: Mapping[str, Sequence[float | None]]) -> dict[tuple[str, str], Interval]:
-    """Return the interval of the mean difference of each pair of coders, the first minus the second.
+    """Return the interval of the mean difference of each pair of systems, the first minus the second.
 
     Args:
-        values (`Mapping`): Values of each coder, in the same order of items; `None` where there is none. An item
-            without a value of either coder is left out.
+        values (`Mapping`): Values of each system in the same order of items, `None` for an item without a value. A
+            pair leaves out the items for which one of the two has no value.
     """
     differences = {}
     for first, second in combinations(values, 2):
@@ -117,13 +117,13 @@ def paired_differences(values: Mapping[str, Sequence[float | None]]) -> dict[tup
 
 
 def ranking(names: Sequence[str], differences: Mapping[tuple[str, str], Interval], *, higher_is_better: bool) -> str:
-    """Say in one sentence which differences hold, that is, have an interval without 0.
+    """Return one sentence on the differences that hold. A difference holds if its interval excludes 0.
 
-    Neighbours are joined by `>` if their difference holds, else by `≈`. Pairs for which this chain says something else
-    are named after it.
+    Neighbours are joined by `>` if their difference holds, else by `≈`. Pairs that contradict this chain are listed
+    after it.
 
     Args:
-        names (`Sequence[str]`): Coders, from the best mean to the worst.
+        names (`Sequence[str]`): Systems, from the best mean to the worst.
         differences (`Mapping`): From `paired_differences`.
         higher_is_better (`bool`): Direction of the metric.
 

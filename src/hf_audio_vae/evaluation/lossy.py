@@ -1,4 +1,4 @@
-"""Opus, MP3 and Vorbis as anchors: a waveform coded and decoded at a bitrate, with libsndfile."""
+"""Opus, MP3 and Vorbis as anchors: libsndfile codes and decodes a waveform at a bitrate."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,8 @@ SEARCH_STEPS = 7  # halvings of the interval of compression levels
 class Lossy:
     """A decoded waveform (audio_channels, time), and its bits per second.
 
-    They are counted from the bytes of the file without its headers, for all channels. About 4 % are Ogg's pages.
+    The bits of all channels are counted from the bytes of the file without its headers. In Ogg files, about 4 % of
+    them belong to the pages of the container.
     """
 
     waveform: Tensor
@@ -33,10 +34,10 @@ def opus(waveform: Tensor, sampling_rate: int, bits_per_second: int) -> Lossy:
         waveform (`torch.Tensor` of shape `(audio_channels, time)`): Signal, any time >= 1; values beyond [-1, 1] are
             clipped.
         sampling_rate (`int`): One of `OPUS_SAMPLING_RATES`, in Hz.
-        bits_per_second (`int`): Target bitrate of all channels. The real one is measured from the bytes.
+        bits_per_second (`int`): Target bitrate of all channels. The result has the measured bitrate.
 
     Raises:
-        ValueError: The rate or the bitrate is out of range.
+        ValueError: The sampling rate is not supported, or the bitrate is out of range.
     """
     _check_rate("Opus", sampling_rate, OPUS_SAMPLING_RATES)
     share = bits_per_second / waveform.shape[0]
@@ -64,7 +65,7 @@ LOSSY: dict[str, Callable[[Tensor, int, int], Lossy]] = {"opus": opus, "mp3": mp
 
 
 def _near(waveform: Tensor, sampling_rate: int, format: str, subtype: str, bits_per_second: int) -> Lossy:
-    """Code at the compression level whose bitrate is nearest to a target, found by bisection."""
+    """Code at the compression level whose bitrate is nearest to a target. The level is found by bisection."""
     low, high = 0.0, HIGHEST_LEVEL[format]
     found = [_coded(waveform, sampling_rate, format, subtype, level) for level in (low, high)]
     for _ in range(SEARCH_STEPS):

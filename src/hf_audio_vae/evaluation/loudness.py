@@ -19,14 +19,14 @@ OVERSAMPLING = 4  # BS.1770-4, annex 2, at 48 kHz
 def integrated_loudness(waveform: Tensor, sampling_rate: int) -> Tensor:
     """Integrated loudness in LUFS: K-weighted, gated at -70 LUFS and at 10 LU below the mean (ITU-R BS.1770-4).
 
-    Computed by pyloudnorm, in float64.
+    pyloudnorm computes it in float64.
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Signal in [-1, 1] of up to 5 channels.
         sampling_rate (`int`): In Hz.
 
     Returns:
-        float64 `torch.Tensor` of shape `(batch,)`, in LUFS. NaN if the signal is shorter than 0.4 s, or nowhere
+        float64 `torch.Tensor` of shape `(batch,)`, in LUFS. NaN if the signal is shorter than 0.4 s, or never
         louder than -70 LUFS.
 
     Raises:
@@ -40,16 +40,16 @@ def integrated_loudness(waveform: Tensor, sampling_rate: int) -> Tensor:
 def loudness_range(waveform: Tensor, sampling_rate: int) -> Tensor:
     """Loudness range in LU: from the 10th to the 95th percentile of the gated short-term loudness (EBU Tech 3342).
 
-    Computed by pyloudnorm, in float64: blocks of 3 s, gated at -70 LUFS and at 20 LU below the mean. It appends 1.5 s
-    of silence, so a steady signal of a few seconds has a range above 0. The EBU advises against the loudness range of
-    signals below a minute.
+    pyloudnorm computes it in float64, from blocks of 3 s that are gated at -70 LUFS and at 20 LU below the mean. It
+    appends 1.5 s of silence, so a steady signal of a few seconds has a range above 0. The EBU advises against the
+    loudness range of signals below a minute.
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Signal in [-1, 1] of up to 5 channels.
         sampling_rate (`int`): In Hz.
 
     Returns:
-        float64 `torch.Tensor` of shape `(batch,)`, in LU. NaN if the signal is shorter than 3 s, or nowhere louder
+        float64 `torch.Tensor` of shape `(batch,)`, in LU. NaN if the signal is shorter than 3 s, or never louder
         than -70 LUFS.
 
     Raises:

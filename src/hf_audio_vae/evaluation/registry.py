@@ -12,17 +12,17 @@ from hf_audio_vae.evaluation import loudness, metrics, spectral, speech
 
 @dataclass(frozen=True)
 class ReconstructionMetric:
-    """A metric of a reconstruction and its original, one value per item.
+    """A metric that compares reconstructions with their originals and has one value per item.
 
     Args:
         title (`str`): Name in tables.
-        measure (`Callable`): ``measure(estimate, target, sampling_rate)`` returns (batch,), NaN where not defined.
+        measure (`Callable`): ``measure(estimate, target, sampling_rate)`` returns (batch,), NaN if it is not defined.
         direction (`str`): "↑" if higher is better, else "↓".
-        definition (`str`): One line.
+        definition (`str`): Definition in one line.
         unit (`str`): Unit; empty for a number without one.
-        package (`str`, *optional*): Package of the extra `metrics` that it needs.
-        audio_channels (`int`, *optional*): Number of channels that it needs.
-        speech (`bool`): It is only meaningful for speech.
+        package (`str`, *optional*): Package of the extra `metrics` that the metric needs.
+        audio_channels (`int`, *optional*): Number of channels that the metric needs.
+        speech (`bool`): Whether the metric is only meaningful for speech.
     """
 
     title: str
@@ -159,8 +159,8 @@ def measure_reconstruction(
 ) -> list[dict[str, float]]:
     """Measure a batch of reconstructions with the given metrics.
 
-    A metric that is not defined for an item is left out of its row: too short, silent, or without the number of
-    channels that the metric needs. `metrics.mean_metrics` averages over the rows that have it.
+    A metric is not defined for an item that is too short or silent, or that lacks the channels that the metric needs.
+    The row of such an item does not have the metric. `metrics.mean_metrics` averages over the rows that have it.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstructions.
@@ -169,7 +169,7 @@ def measure_reconstruction(
         names (`Sequence[str]`): Keys of `RECONSTRUCTION_METRICS`.
 
     Returns:
-        `list[dict[str, float]]`: For each item, values by name. All are finite.
+        `list[dict[str, float]]`: Finite values by name, for each item.
 
     Raises:
         ValueError: There is no such metric, the shapes differ, or a signal has NaN or infinite values.

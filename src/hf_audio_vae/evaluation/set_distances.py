@@ -5,12 +5,12 @@ from torch import Tensor, linalg
 
 KERNEL_SCALE = 100.0  # factor of the squared MMD, of Chung et al.
 BLOCK_ROWS = 1024  # rows of a kernel matrix that are computed at once
-MEDIAN_ROWS = 2000  # rows that the median distance is computed of, at most
+MEDIAN_ROWS = 2000  # maximum number of rows for the median distance
 SUBSETS = 15  # sizes of the extrapolation, as in fadtk
 
 
 class EmbeddingStatistics:
-    """Mean and covariance of embeddings, streaming, in float64 on the CPU (Chan et al., 1979).
+    """Streaming mean and covariance of embeddings, in float64 on the CPU (Chan et al., 1979).
 
     Example:
         >>> statistics = EmbeddingStatistics()
@@ -38,7 +38,8 @@ class EmbeddingStatistics:
             embeddings (`torch.Tensor` of shape `(frames, dim)`): Any number of frames.
 
         Raises:
-            ValueError: Wrong rank, another `dim` than before, NaN or infinite values. Nothing is added in that case.
+            ValueError: The rank is wrong, `dim` differs from earlier embeddings, or values are NaN or infinite.
+                Nothing is added in that case.
         """
         values = checked(embeddings)
         if not len(values):
@@ -85,22 +86,23 @@ class EmbeddingStatistics:
 def frechet_distance(estimate: EmbeddingStatistics, target: EmbeddingStatistics) -> float:
     """Fréchet distance of two sets of embeddings (FAD; Kilgour et al., 2019, arXiv:1812.08466).
 
-    The squared distance of Gaussians with their means and covariances:
+    This is the squared distance of two Gaussians with the means and covariances of the sets:
     ``|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½)``. The trace of the root is the sum of the singular values of
     ``C1^½ C2^½``, which are real for every pair of covariances. Lower is better.
 
-    The estimate is biased upwards, by about ``c / n`` for n embeddings (Gui et al., 2024, arXiv:2311.01616): compare
-    values of equal n only, or see `extrapolated_frechet_distance` and `kernel_distance`.
+    The estimate is biased upwards by about ``c / n`` for n embeddings (Gui et al., 2024, arXiv:2311.01616). Compare
+    values of equal n only, or use `extrapolated_frechet_distance` or `kernel_distance`.
 
     Args:
-        estimate (`EmbeddingStatistics`): Of generated or reconstructed sound.
-        target (`EmbeddingStatistics`): Of the reference.
+        estimate (`EmbeddingStatistics`): Statistics of generated or reconstructed sound.
+        target (`EmbeddingStatistics`): Statistics of the reference.
 
     Returns:
         `float`: 0 or more, in squared units of the embedding.
 
     Raises:
-        ValueError: The dimensions differ, or a set has no more embeddings than dimensions: its covariance is singular.
+        ValueError: The dimensions differ, or a set has no more embeddings than dimensions, so that its covariance is
+            singular.
     """
     _check_same_dim(estimate.dim, target.dim)
     for name, statistics in (("estimate", estimate), ("target", target)):
@@ -122,19 +124,19 @@ def extrapolated_frechet_distance(
 ) -> float:
     """Fréchet distance for an infinite number of estimates (FAD∞; Gui et al., 2024, arXiv:2311.01616).
 
-    The distance is computed for random subsets of 15 sizes, and a line over 1 / size is extrapolated to 0. The bias of
-    the target's own number of embeddings remains. Lower is better.
+    The distance is computed for random subsets of 15 sizes. A line over 1 / size is fitted and extrapolated to 0. The
+    bias from the number of embeddings of the target remains. Lower is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(frames, dim)`): Embeddings.
-        target (`EmbeddingStatistics`): Of the reference, of many more embeddings than `dim`.
-        generator (`torch.Generator`, *optional*): Source of the subsets.
+        target (`EmbeddingStatistics`): Statistics of the reference, from many more embeddings than `dim`.
+        generator (`torch.Generator`, *optional*): Random source of the subsets.
 
     Returns:
         `float`: 0 or more.
 
     Raises:
-        ValueError: As `frechet_distance`, or there are fewer than ``2 * (dim + 1)`` estimates.
+        ValueError: As for `frechet_distance`, or there are fewer than ``2 * (dim + 1)`` estimates.
     """
     values = checked(estimate)
     count, smallest = len(values), max(values.shape[1] + 1, len(values) // 5)
@@ -159,20 +161,20 @@ def kernel_distance(
     """Kernel audio distance (KAD; Chung et al., 2025, arXiv:2502.15602): 100 times the squared MMD, at least 0.
 
     The kernel is ``exp(-|x - y|² / (2 b²))``, and the bandwidth b is the median distance within the target. (kadtk
-    computes it within the other set, from random pairs.) `squared_mmd` is unbiased and can be negative; negative
-    values are 0 here. Lower is better.
+    computes it within the other set, from random pairs.) `squared_mmd` is unbiased and can be negative; this function
+    then returns 0. Lower is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(frames, dim)`): Embeddings of generated or reconstructed sound.
         target (`torch.Tensor` of shape `(frames, dim)`): Embeddings of the reference.
         paired (`bool`): See `squared_mmd`; True for reconstructions and their originals.
-        bandwidth (`float`, *optional*): Bandwidth of the kernel, to compare targets.
+        bandwidth (`float`, *optional*): Bandwidth of the kernel, for comparable distances from several targets.
 
     Returns:
         `float`: 0 or more.
 
     Raises:
-        ValueError: As `squared_mmd` and `median_distance`.
+        ValueError: As for `squared_mmd` and `median_distance`.
 
     Example:
         >>> target = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
@@ -186,16 +188,17 @@ def kernel_distance(
 def squared_mmd(estimate: Tensor, target: Tensor, bandwidth: float, *, paired: bool = False) -> float:
     """Unbiased estimate of the squared maximum mean discrepancy (Gretton et al., 2012, JMLR 13, eq. 3 and 4).
 
-    Mean kernel within each set, without each embedding's own, minus twice the mean kernel between the sets. The mean
-    of equal distributions is 0, so it can be negative.
+    This is the sum of the mean kernels within the two sets, minus twice the mean kernel between the sets. The kernel
+    of an embedding with itself is left out. The expected value for equal distributions is 0, so the estimate can be
+    negative.
 
     Args:
         estimate (`torch.Tensor` of shape `(m, dim)`): Embeddings.
         target (`torch.Tensor` of shape `(n, dim)`): Embeddings.
         bandwidth (`float`): Standard deviation of the Gaussian kernel.
-        paired (`bool`): Embedding i of the estimate belongs to that of the target, as for a reconstruction. The
-            kernel between the sets then leaves these pairs out (eq. 4), since similar pairs would bias it by up to
-            ``-2 / n``.
+        paired (`bool`): Whether embedding i of the estimate belongs to embedding i of the target, as for
+            reconstructions. The kernel between the sets then leaves these pairs out (eq. 4), since similar pairs would
+            bias the estimate by up to ``-2 / n``.
 
     Raises:
         ValueError: Wrong rank, different `dim`, fewer than 2 embeddings, NaN or infinite values, a bandwidth that is
@@ -217,13 +220,13 @@ def squared_mmd(estimate: Tensor, target: Tensor, bandwidth: float, *, paired: b
 
 
 def median_distance(embeddings: Tensor) -> float:
-    """Median Euclidean distance of two different embeddings; of 2000 evenly spaced ones if there are more.
+    """Median Euclidean distance of all pairs of embeddings. Of more than 2000, 2000 evenly spaced ones are used.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(frames, dim)`): At least 2.
+        embeddings (`torch.Tensor` of shape `(frames, dim)`): At least 2 embeddings.
 
     Raises:
-        ValueError: Fewer than 2, or most of them are equal, so that the median is 0.
+        ValueError: There are fewer than 2 embeddings, or most of them are equal, so that the median is 0.
     """
     values = checked(embeddings)
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""Further reconstruction metrics of waveforms and spectra: level of the error, log spectra, phase and stereo."""
+"""Additional reconstruction metrics: level of the error, log spectra, mel spectra, phase and stereo."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.audio.spectrogram import magnitude, mel_filters
 
 WINDOW = 2048  # samples; the hop is a quarter
-# Scales of DAC's training, (window length, mels). Its class default has other ones, see `metrics.MEL_SCALES`.
+# Scales of DAC's training, (window length, mels). The default of its class differs, see `metrics.MEL_SCALES`.
 TRAINING_MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
 
 
 def snr(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
     """Signal-to-noise ratio in dB, ``10 log10(|t|² / |e - t|²)`` per channel, then averaged over channels.
 
-    Unlike `si_sdr`, a wrong gain, offset or polarity counts as noise. Higher is better. The epsilon of float32 is
+    A wrong gain, offset or polarity counts as noise, unlike in `si_sdr`. Higher is better. The epsilon of float32 is
     added to energies, so silence gives a finite value.
 
     Args:
@@ -39,8 +39,8 @@ def snr(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
 def log_spectral_distance(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
     """Log-spectral distance in dB: root mean square over frequencies, mean over frames and channels.
 
-    Gray & Markel, 1976 (doi:10.1109/TASSP.1976.1162849), eq. 4, of magnitudes in dB. Hann windows of 2048 samples
-    with a hop of 512; magnitudes are at least 1e-4, which is 134 dB below a full-scale sine. Papers on
+    This is eq. 4 of Gray & Markel, 1976 (doi:10.1109/TASSP.1976.1162849), of magnitudes in dB. The Hann windows have
+    2048 samples and a hop of 512. Magnitudes are at least 1e-4, which is 134 dB below a full-scale sine. Papers on
     super-resolution print a tenth of this value (log10 of powers instead of dB). Lower is better.
 
     Args:
@@ -58,8 +58,10 @@ def log_spectral_distance(estimate: Tensor | Spectra, target: Tensor | Spectra) 
 def mel_distance_seven_scales(estimate: Tensor | Spectra, target: Tensor | Spectra, sampling_rate: int) -> Tensor:
     """DAC's "mel distance" as its training computes it. Lower is better.
 
-    5, 10, 20, 40, 80, 160 and 320 mels with windows 32 to 2048, hop 1/4; L1 of log10 mel magnitudes, at least 1e-5,
-    summed over scales (Kumar et al., 2023, arXiv:2306.06546). Not comparable with `mel_spectrogram_distance`.
+    The scales have 5, 10, 20, 40, 80, 160 and 320 mels and windows of 32 to 2048 samples. The hop is a quarter of the
+    window. The distance of a scale is the L1 of log10 mel magnitudes, which are at least 1e-5. The distances are
+    summed over scales (Kumar et al., 2023, arXiv:2306.06546). The sum is not comparable with
+    `mel_spectrogram_distance`.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.
@@ -80,10 +82,10 @@ def mel_distance_seven_scales(estimate: Tensor | Spectra, target: Tensor | Spect
 def phase_coherence(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
     """Mean cosine of the phase error of short-time spectra, weighted by both magnitudes, mean over channels.
 
-    ``Re Σ X conj(Y) / Σ |X| |Y|`` over the bins and frames of a channel: the phase-sensitive term of Erdogan et al.,
-    2015 (doi:10.1109/ICASSP.2015.7178061), normalised. 1 if all phases are equal, -1 for inverted polarity, 0 on
-    average for unrelated phases. A gain has no effect. Hann windows of 2048 samples with a hop of 512. Higher is
-    better.
+    The value of a channel is ``Re Σ X conj(Y) / Σ |X| |Y|``, with sums over bins and frames. This is the normalised
+    phase-sensitive term of Erdogan et al., 2015 (doi:10.1109/ICASSP.2015.7178061). It is 1 if all phases are equal, -1
+    for inverted polarity, and 0 on average for unrelated phases. A gain has no effect. The Hann windows have 2048
+    samples and a hop of 512. Higher is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.
@@ -104,15 +106,15 @@ def interchannel_phase_coherence(estimate: Tensor | Spectra, target: Tensor | Sp
 
     The phase difference is the angle of ``L conj(R)`` in each bin and frame (Breebaart et al., 2005,
     doi:10.1155/ASP.2005.1305). Its weight is the geometric mean of the magnitudes of the cross-spectra of both
-    signals. 1 if all differences are kept, -1 if one channel is inverted. Windows as in `phase_coherence`. Higher is
-    better.
+    signals. The value is 1 if all differences are kept, and -1 if one channel is inverted. The windows are those of
+    `phase_coherence`. Higher is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, 2, time)`): Reconstruction.
         target (`torch.Tensor`, same shape): Original.
 
     Returns:
-        `torch.Tensor` of shape `(batch,)`, in [-1, 1]; NaN if no bin has both channels of both signals.
+        `torch.Tensor` of shape `(batch,)`, in [-1, 1]; NaN if in every bin some channel of a signal is 0.
 
     Raises:
         ValueError: The signals are not stereo.
@@ -127,8 +129,8 @@ def interchannel_coherence_error(estimate: Tensor | Spectra, target: Tensor | Sp
     """Mean absolute error of the coherence of left and right, weighted by the target's power in each bin.
 
     The coherence is ``|Σ L conj(R)| / sqrt(Σ |L|² Σ |R|²)``, with sums over the frames of a bin (Breebaart et al.,
-    2005, doi:10.1155/ASP.2005.1305): 1 for a panned source, near 0 for independent channels. Windows as in
-    `phase_coherence`. Lower is better.
+    2005, doi:10.1155/ASP.2005.1305). It is 1 for a panned source, and near 0 for independent channels. The windows are
+    those of `phase_coherence`. Lower is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, 2, time)`): Reconstruction. A silent channel has coherence 0.

@@ -1,7 +1,7 @@
-"""Adapters of autoencoders: low-rank updates of the weights of their layers, in folders of peft's format.
+"""Adapters of autoencoders: low-rank updates of the weights of layers, saved in the format of peft.
 
-The layers are not those of peft: its update of a convolution ignores the dilation, it has none of a transposed
-convolution, and its merge does not reach a weight with weight norm.
+The layers of peft are not used: its update of a convolution ignores the dilation, it has no update of a transposed
+convolution, and it cannot merge into a weight with weight norm.
 """
 
 import json
@@ -38,8 +38,8 @@ class BaseLocation:
 
     Args:
         name (`str`): Folder or Hub id.
-        subfolder (`str`, *optional*): Folder of the model in it.
-        revision (`str`, *optional*): Version of a Hub model.
+        subfolder (`str`, *optional*): Subfolder of the model.
+        revision (`str`, *optional*): Revision of a Hub model.
     """
 
     name: str
@@ -48,11 +48,11 @@ class BaseLocation:
 
 
 class LoraAdapter(nn.Module):
-    """Low-rank updates of layers of a model, by the names of the layers in its saved files.
+    """Low-rank updates of layers of a model, by the names of the layers in the saved files of the model.
 
     Args:
-        config (`peft.LoraConfig`): The configuration to save; its rank and alpha are those of all updates.
-        updates (`Mapping[str, LowRank]`): Update of each layer by its name.
+        config (`peft.LoraConfig`): Configuration to save. Its rank and alpha hold for all updates.
+        updates (`Mapping[str, LowRank]`): Update of each layer, by the name of the layer.
     """
 
     def __init__(self, config: Any, updates: Mapping[str, LowRank]) -> None:
@@ -72,15 +72,16 @@ class LoraAdapter(nn.Module):
         alpha: int | None = None,
         target_modules: Collection[str] | str | None = None,
     ) -> Self:
-        """Make an adapter that changes nothing yet.
+        """Make an adapter whose updates are 0.
 
         Args:
-            model (`AudioAutoencoderMixin`): The model to adapt. Its frozen layers are not adapted.
-            base (`BaseLocation`): Where it was loaded from.
+            model (`AudioAutoencoderMixin`): Model to adapt. Its frozen layers are not adapted.
+            base (`BaseLocation`): Location that the model was loaded from.
             rank (`int`): Rank of each update.
-            alpha (`int`, *optional*): Updates are scaled by `alpha / rank`; by 1 if not given.
-            target_modules (`Collection[str]` or `str`, *optional*): As in peft: ends of the names of layers, or a
-                regular expression of whole names. All layers with more weights than their update, if not given.
+            alpha (`int`, *optional*): Updates are scaled by `alpha / rank`, or by 1 without `alpha`.
+            target_modules (`Collection[str]` or `str`, *optional*): Layers to adapt, as in peft: ends of the names of
+                layers, or a regular expression of whole names. By default, all layers whose weight has more values
+                than its update.
 
         Raises:
             ValueError: peft is not installed, or no layer is adapted.
@@ -116,17 +117,17 @@ class LoraAdapter(nn.Module):
 
     @property
     def base(self) -> BaseLocation | None:
-        """Location of the model that the adapter was trained on; peft leaves it out for models of diffusers."""
+        """Location of the model that the adapter was trained on. Adapters of peft for diffusers models have none."""
         name, mapping = self.config.base_model_name_or_path, self.config.auto_mapping or {}
         return BaseLocation(name, mapping.get("subfolder"), self.config.revision) if name else None
 
     def was_trained_on(self, model: AudioAutoencoderMixin) -> bool:
-        """Whether the layers of a float32 model have the weights of the base; adapters of peft do not record them."""
+        """Return whether the layers of a float32 model have the weights of the base; True if none are recorded."""
         recorded = (self.config.auto_mapping or {}).get("base_weights")
         return recorded is None or recorded == layers_fingerprint(self._layers_of(model))
 
     def attach(self, model: AudioAutoencoderMixin) -> None:
-        """Train the updates in place of the weights of a model, which is frozen with its codebooks and statistics."""
+        """Add the trainable updates to the layers of a model. Weights, codebooks and statistics are frozen."""
         layers = self._layers_of(model)
         model.requires_grad_(False)
         model.freeze_statistics()
@@ -135,10 +136,10 @@ class LoraAdapter(nn.Module):
 
     @torch.no_grad()
     def merge_into(self, model: AudioAutoencoderMixin) -> None:
-        """Add the updates to the weights of a model in place. If its encoder changes, its statistics are removed.
+        """Add the updates to the weights of a model in place. If the encoder changes, the statistics are removed.
 
         Raises:
-            ValueError: The model lacks an adapted layer, or has it in another shape.
+            ValueError: The model lacks an adapted layer, or the layer has another shape.
         """
         layers = self._layers_of(model)
         decoding = {module for coding in model.decodings() for module in coding.network.modules()}
@@ -162,7 +163,7 @@ class LoraAdapter(nn.Module):
         return [layers[name] for name in self.names]
 
     def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write `adapter_config.json` and `adapter_model.safetensors`, as peft does."""
+        """Write `adapter_config.json` and `adapter_model.safetensors` in the format of peft."""
         tensors = {
             f"{PREFIX}{name}.{factor}.weight": getattr(update, factor).detach().contiguous()
             for name, update in zip(self.names, self.updates, strict=True)
@@ -194,7 +195,7 @@ class LoraAdapter(nn.Module):
 
 
 def is_adapter(name: str, *, subfolder: str | None = None, revision: str | None = None) -> bool:
-    """Whether a folder or a Hub repository holds an adapter of peft; not if it does not exist."""
+    """Return whether a folder or a Hub repository has an adapter in the format of peft; False if it does not exist."""
     try:
         return read_file(name, ADAPTER_CONFIG, subfolder=subfolder, revision=revision) is not None
     except (OSError, ValueError):  # of the Hub: no connection, or no such name
@@ -202,12 +203,12 @@ def is_adapter(name: str, *, subfolder: str | None = None, revision: str | None 
 
 
 def layers_fingerprint(layers: Iterable[nn.Module]) -> str:
-    """SHA-256 of the weights of layers in order."""
+    """Return the SHA-256 of the weights of layers, which depends on their order."""
     return weights_fingerprint(nn.ModuleList(layers))
 
 
 def peft_library() -> Any:
-    """Return peft, which is an extra; raises `ValueError` if it is not installed."""
+    """Import and return peft, an optional dependency. Raises `ValueError` if it is not installed."""
     try:
         import peft
     except ModuleNotFoundError as error:
@@ -216,13 +217,13 @@ def peft_library() -> Any:
 
 
 def _is_adaptable(layer: nn.Module) -> bool:
-    """Whether a layer has a weight that trains and that all its outputs read."""
+    """Return whether a layer has a supported type, trainable parameters and no groups."""
     trains = any(parameter.requires_grad for parameter in layer.parameters())
     return isinstance(layer, ADAPTABLE) and trains and getattr(layer, "groups", 1) == 1
 
 
 def _saves(weight: Tensor, rank: int) -> bool:
-    """Whether the factors of an update have fewer values than the weight."""
+    """Return whether the factors of an update have fewer values than the weight."""
     return rank * (len(weight) + weight[0].numel()) < weight.numel()
 
 
@@ -233,7 +234,7 @@ def _targeted(names: Iterable[str], target_modules: Collection[str] | str) -> li
 
 
 def _read_config(content: bytes) -> Any:
-    """Return the configuration of an adapter that is a sum of products without more; raises `ValueError`."""
+    """Return the configuration of a plain LoRA adapter. Raises `ValueError` for other options of peft."""
     values = json.loads(content)
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
         raise ValueError(f"its {ADAPTER_CONFIG} describes no LoRA.")
@@ -248,7 +249,7 @@ def _read_config(content: bytes) -> Any:
 
 
 def _read_updates(config: Any, tensors: Mapping[str, Tensor]) -> dict[str, LowRank]:
-    """Return the update of each layer; raises `ValueError` unless the tensors are the factors of updates."""
+    """Return the update of each layer. Raises `ValueError` if the tensors are not pairs of factors."""
     layers = {key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in tensors}
     expected = {f"{PREFIX}{name}.{factor}.weight" for name in layers for factor in FACTORS}
     if not layers or expected != tensors.keys():

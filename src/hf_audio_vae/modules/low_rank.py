@@ -1,7 +1,7 @@
 """Low-rank updates of the weights of layers (LoRA: Hu et al., 2021, arXiv:2106.09685).
 
-An update changes the weight of a layer and not its output, so that the layer keeps its padding, dilation and stride,
-and its weight norm does not matter. The factors have the shapes of those of peft.
+An update is added to the weight of a layer, not to its output. The layer therefore keeps its padding, dilation and
+stride, and can have weight norm. The factors have the same shapes as in peft.
 """
 
 import math
@@ -28,11 +28,11 @@ ADAPTABLE = (*NORMALISED, *PLAIN)
 class LowRank(nn.Module):
     """Low-rank update of a weight, as a parametrization of torch: ``weight + scale * lora_B @ lora_A``.
 
-    The weight counts as a matrix of its first dimension and all others. The update is zero at first.
+    The weight is flattened to a matrix of its first dimension and all others. The initial update is zero.
 
     Args:
         shape (`tuple[int, ...]`): Shape of the weight.
-        rank (`int`): Columns of `lora_B` and rows of `lora_A`.
+        rank (`int`): Number of columns of `lora_B` and of rows of `lora_A`.
         scale (`float`): Factor of the product.
 
     Example:
@@ -63,7 +63,7 @@ class LowRank(nn.Module):
 
 
 def weight_of(layer: nn.Module) -> Tensor:
-    """Return the weight that a layer multiplies with, after its weight norm if it has one."""
+    """Return the weight that a layer multiplies with, after its weight norm if there is one."""
     if isinstance(layer, NORMALISED):
         return layer.weight()
     if (norm := _hook(layer)) is not None:
@@ -73,7 +73,7 @@ def weight_of(layer: nn.Module) -> Tensor:
 
 
 def register_update(layer: nn.Module, update: LowRank) -> None:
-    """Add an update to the weight of a layer in place, and freeze the weight. A weight norm becomes a plain weight."""
+    """Add an update to the weight of a layer in place, and freeze the weight. Weight norm is folded."""
     name = "weight"
     if isinstance(layer, NORMALISED):
         fold_weight_norm(layer)
@@ -86,7 +86,7 @@ def register_update(layer: nn.Module, update: LowRank) -> None:
 
 @torch.no_grad()
 def set_weight(layer: nn.Module, weight: Tensor) -> None:
-    """Set the weight that a layer multiplies with; a weight norm keeps its parameters, length and direction."""
+    """Set the weight that a layer multiplies with. A weight norm is kept; its length and direction are set."""
     if isinstance(layer, NORMALISED):
         layer.weight_v.copy_(weight)
         layer.weight_g.copy_(torch.linalg.vector_norm(weight, dim=layer.slice_dims, keepdim=True))

@@ -1,4 +1,4 @@
-"""How well a small diffusion model learns the latents of autoencoders, at equal cost."""
+"""Measurement of how well a small diffusion model learns the latents of autoencoders, at equal cost."""
 
 from hf_audio_vae.comparison.diffusability.budget import Budget
 from hf_audio_vae.comparison.diffusability.denoiser import FrameDenoiser

@@ -1,4 +1,4 @@
-"""What a measurement spends: the same for all models that are compared."""
+"""Amounts of training and of sound, equal for all models that are compared."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Budget:
         steps (`int`): Training steps of the denoiser.
         batch (`int`): Crops per step.
         crop_seconds (`float`): Length of a crop.
-        training_seconds (`float`): Most sound to train on; its latents are in memory.
-        held_out_seconds (`float`): Most sound to measure on, and to generate.
-        piece_seconds (`float`): Longest held-out sound; longer clips are cut into pieces.
+        training_seconds (`float`): Maximum length of all training sound; its latents are kept in memory.
+        held_out_seconds (`float`): Maximum length of all held-out sound, and of all generated sound.
+        piece_seconds (`float`): Maximum length of a held-out sound; longer clips are cut into pieces.
         sampler_steps (`int`): Euler steps of the sampler.
     """
 

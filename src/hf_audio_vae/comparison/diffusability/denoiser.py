@@ -1,4 +1,4 @@
-"""The denoiser, one network for all models, and its sampler."""
+"""The denoiser, which is the same network for all models, and its sampler."""
 
 import math
 
@@ -20,10 +20,10 @@ PROCESS = RectifiedFlow(logit_normal=False)  # trained at all times that are mea
 class FrameDenoiser(nn.Module):
     """Predicts the velocity of rectified flow from noisy latents, (batch, latent_channels, frames) -> same.
 
-    ConvNeXt blocks over frames, to which the time adds a bias per channel. The network predicts the difference from
-    the best element-wise linear predictor, and starts at 0: an untrained network has gained nothing. The number of
-    parameters is the same for all latents except in the first and the last layer, and the initial weights of equal
-    seeds are equal in all other layers.
+    The network consists of ConvNeXt blocks over frames. The time adds a bias per channel to the input of each block.
+    The network predicts the difference from the best element-wise linear predictor. This difference is 0 at first, so
+    the gain of an untrained network is 0. The first and the last layer depend on the number of latent channels. All
+    other layers have the same number of parameters for all latents, and equal initial weights for equal seeds.
 
     Args:
         latent_channels (`int`): Channels of the latents.
@@ -44,13 +44,13 @@ class FrameDenoiser(nn.Module):
         nn.init.zeros_(self.project_out.bias)
 
     def forward(self, noisy: Tensor, times: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Predict.
+        """Predict the velocity.
 
         Args:
             noisy (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Noisy latents.
             times (`torch.Tensor` of shape `(batch,)`): Times, from 0 (latents) to 1 (noise).
-            mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True for valid frames. Their prediction
-                does not depend on the others.
+            mask (`torch.Tensor` of shape `(batch, frames)`, *optional*): Bool, True for valid frames. The prediction
+                of valid frames does not depend on the other frames.
         """
         frequencies = torch.logspace(0, math.log10(FASTEST), TIME_FEATURES, device=times.device)
         angles = times[:, None] * frequencies

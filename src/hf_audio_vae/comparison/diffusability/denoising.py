@@ -1,4 +1,4 @@
-"""Training of the denoiser, and its error on held-out clips."""
+"""Training of the denoiser, and its errors on held-out clips."""
 
 import math
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class DenoisingErrors:
     def gain_bits(self) -> float:
         """Denoising gain, ``1/2 log2(linear / denoiser)``, mean over times and channels, in bits a latent number.
 
-        Half the logarithm of a ratio of error variances is the difference in bits between coding both errors at equal
-        distortion, if they are Gaussian and white. No denoiser gains from normal white noise, whose best predictor is
-        linear.
+        If both errors are Gaussian and white, half the logarithm of the ratio of their variances is the difference in
+        bits between coding them at equal distortion. The expected gain on normal white noise is at most 0, since its
+        best predictor is linear.
         """
         return float(0.5 * (self.linear / self.denoiser).log2().mean())
 
@@ -44,12 +44,12 @@ class DenoisingErrors:
     def learnt_bits(self) -> float:
         """Learnt part of the divergence of the latents from white noise, in bits a latent number.
 
-        The relative entropy of any distribution P of latents and normal white noise Q is ``1/2 ∫ mse_Q - mmse_P``
-        over the signal-to-noise ratio in nats, where mse_Q is the error of the estimator for Q (Verdú, "Mismatched
-        estimation and relative entropy", 2010, which generalises the I-MMSE relation of Guo, Shamai & Verdú, 2005,
-        doi:10.1109/TIT.2005.844072). In the time and the velocity of rectified flow it is ``∫ (1 - t)/t (linear -
-        mmse) dt``. The error of the denoiser is at least the mmse, so its integral is a lower bound on that of the
-        mmse. The integral here is the midpoint rule over `LEVELS` times.
+        The relative entropy of a distribution P of latents and normal white noise Q, in nats, is the integral
+        ``1/2 ∫ mse_Q - mmse_P`` over the signal-to-noise ratio. mse_Q is the error on P of the best estimator for Q
+        (Verdú, "Mismatched estimation and relative entropy", 2010, which generalises the I-MMSE relation of Guo,
+        Shamai & Verdú, 2005, doi:10.1109/TIT.2005.844072). For the time and the velocity of rectified flow, the
+        integral is ``∫ (1 - t)/t (linear - mmse) dt``. The error of the denoiser is at least the mmse, so the integral
+        with this error is a lower bound. It is computed by the midpoint rule over `LEVELS` times.
         """
         times = measured_times().to(self.linear)[:, None]
         return float(((1 - times) / times * (self.linear - self.denoiser)).mean() / math.log(2))
@@ -67,10 +67,10 @@ def trained_denoiser(
 
     Args:
         clips (`EncodedClips`): Normalised clips.
-        steps (`int`): Steps of AdamW, with a warm-up and a cosine.
+        steps (`int`): Steps of AdamW. The learning rate has a warm-up and then follows a cosine.
         batch (`int`): Crops per step.
         frames (`int`): Length of a crop.
-        seed (`int`): Seed of weights, crops and noise.
+        seed (`int`): Seed of the weights, the crops and the noise.
         device (`torch.device` or `str`): Device of the training.
     """
     channels = len(clips.posteriors[0][0])
@@ -107,7 +107,7 @@ def _average(averaged: FrameDenoiser, denoiser: FrameDenoiser, decay: float) -> 
 
 @torch.no_grad()
 def denoising_errors(denoiser: FrameDenoiser, clips: EncodedClips, seed: int) -> DenoisingErrors:
-    """Measure a denoiser on all frames of clips at `LEVELS` times, on its device.
+    """Measure the errors of a denoiser on all frames of clips at `LEVELS` times, on the device of the denoiser.
 
     Args:
         denoiser (`FrameDenoiser`): Trained denoiser.

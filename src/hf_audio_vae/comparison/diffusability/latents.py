@@ -1,4 +1,4 @@
-"""Encoded clips in memory, normalised by their own statistics."""
+"""Encoded clips in memory, and their normalisation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class EncodedClips:
         return moments.mean.float()[:, None], moments.std.float()[:, None]
 
     def normalised(self, mean: Tensor, std: Tensor) -> "EncodedClips":
-        """Return clips less a mean and over a standard deviation by channel, (latent_channels, 1) each."""
+        """Subtract a mean and divide by a standard deviation of each channel, (latent_channels, 1) each."""
         return EncodedClips(((m - mean) / std, s / std) for m, s in self.posteriors)
 
     def sample(self, index: int, generator: torch.Generator) -> Tensor:
@@ -69,11 +69,13 @@ class EncodedClips:
         return mean + std * torch.randn(mean.shape, generator=generator)
 
     def crops(self, count: int, frames: int, generator: torch.Generator) -> Crops:
-        """Draw crops: clips in proportion to their length, positions uniformly, latents from their posteriors.
+        """Draw crops of latents.
+
+        Clips are drawn in proportion to their length, positions uniformly, and latents from their posteriors.
 
         Args:
             count (`int`): Number of crops.
-            frames (`int`): Length of each; a shorter clip is padded.
+            frames (`int`): Length of each crop; a shorter clip is padded.
             generator (`torch.Generator`): Random source.
         """
         lengths = torch.tensor(self.frames)
@@ -90,14 +92,14 @@ class EncodedClips:
 
 @torch.no_grad()
 def encoded(model: AutoencoderModel, clips: Iterable[tuple[str, Tensor]]) -> EncodedClips:
-    """Encode clips of a model's rate and channels.
+    """Encode clips that have the rate and the channels of a model.
 
     Args:
         model (`AutoencoderModel`): Model with latents.
         clips (`Iterable[tuple[str, torch.Tensor]]`): Name and waveform (audio_channels, time) of each clip.
 
     Raises:
-        ValueError: There are no clips, or the latents of one are NaN or infinite.
+        ValueError: There are no clips, or the latents of a clip are NaN or infinite.
     """
     posteriors = []
     for name, clip in clips:

@@ -1,4 +1,4 @@
-"""Figures of all models and seeds: means with intervals, differences of pairs, and what holds."""
+"""Figures of all models and seeds: means and paired differences with intervals, and rankings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ LARGEST_RATIO = 1.1  # of latent numbers a second that compare
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a model.
+    """Figures of a model.
 
     Attributes:
         runs (`Sequence[Mapping[str, float]]`): Figures of each seed.
@@ -36,18 +36,18 @@ class Measured:
 
 
 class Diffusability:
-    """Figures of models.
+    """Figures of all models.
 
-    The intervals are Student's over seeds. A seed is that of the denoiser's weights, batches and noises; autoencoder,
-    training clips and held-out clips are the same in all of them. Differences are paired by seed, and not adjusted for
-    the number of pairs.
+    The intervals are Student's intervals over seeds. A seed decides the weights, the batches and the noise of the
+    denoiser. The autoencoder, the training clips and the held-out clips are the same for all seeds. Differences are
+    paired by seed, and their intervals are not adjusted for the number of pairs.
 
     Args:
-        measured (`Mapping[str, Measured]`): By model.
+        measured (`Mapping[str, Measured]`): Figures by model.
 
     Attributes:
         means (`dict`): Interval of each figure, by model and figure.
-        differences (`dict`): Interval of the first less the second, by figure and pair of models.
+        differences (`dict`): Interval of the first model minus the second, by figure and pair of models.
     """
 
     def __init__(self, measured: Mapping[str, Measured]) -> None:
@@ -64,7 +64,7 @@ class Diffusability:
 
     @property
     def warning(self) -> str | None:
-        """A line if the models differ in their latent numbers a second by more than 10 %."""
+        """Warning if the models differ in their latent numbers a second by more than 10 %, else `None`."""
         rates = {name: model.numbers_per_second for name, model in self.measured.items()}
         if max(rates.values()) <= LARGEST_RATIO * min(rates.values()):
             return None
@@ -75,7 +75,7 @@ class Diffusability:
         )
 
     def findings(self) -> dict[str, str]:
-        """Say for each figure which differences hold, in one sentence."""
+        """Return one sentence for each figure on the differences that hold, see `ranking`."""
         return {figure: self._finding(figure) for figure in self.differences if len(self.measured) > 1}
 
     def numbers(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Measurement of models: a denoiser for each model and seed, each result kept in a file."""
+"""Measurement of models with a denoiser for each model and seed. Each result is kept in a file."""
 
 import functools
 import hashlib
@@ -40,19 +40,19 @@ def measure_diffusability(
     folder: Path | None = None,
     announce: Callable[[str], None] = lambda line: None,
 ) -> Diffusability:
-    """Train a denoiser on the latents of each model with each seed, and measure it and its sounds.
+    """Train a denoiser on the latents of each model with each seed. Measure its errors and the generated sounds.
 
     Args:
         systems (`Sequence[ModelSystem]`): Models with latents, in evaluation mode.
-        train (`Callable`): ``train(sampling_rate, audio_channels)`` yields name and waveform of the clips to train on.
-        references (`Callable`): Returns the held-out originals; called if anything is left to measure.
+        train (`Callable`): ``train(sampling_rate, audio_channels)`` yields name and waveform of each training clip.
+        references (`Callable`): Returns the held-out originals. It is only called if a measurement is missing.
         seeds (`int`): Number of seeds, 2 or more: 0, 1, ...
         budget (`Budget`, *optional*): Amounts of training and of sound.
-        folder (`Path`, *optional*): Folder of a file per result, from which a repeated call continues.
-        announce (`Callable`): Gets a line before each training.
+        folder (`Path`, *optional*): Folder with a file per result. A repeated call continues from these files.
+        announce (`Callable`): Function that gets a line of text before each training.
 
     Raises:
-        ValueError: A model has codes, there are too few seeds, or no clips.
+        ValueError: A model has codes, there are too few seeds, or there are no clips.
     """
     check_systems(systems)
     if seeds < 2:
@@ -75,7 +75,7 @@ def check_systems(systems: Sequence[ModelSystem]) -> None:
 
 
 class _Model:
-    """Measures a model; encodes the clips when they are first needed."""
+    """Measures a model. The clips are encoded when they are first needed."""
 
     def __init__(
         self,
@@ -95,14 +95,14 @@ class _Model:
         return float(model.latent_channels * model.frame_rate)
 
     def reconstructed(self) -> dict[str, float]:
-        """Compare the reconstructions of the held-out pieces."""
+        """Return the distances of the reconstructions of the held-out pieces."""
         references = self.references()
         rate = references.held_out.sampling_rate
         sounds = [self.system.code(piece, rate).waveform for piece in references.held_out.pieces]
         return references.compare(sounds, paired=True)
 
     def learnt(self, seed: int) -> dict[str, float]:
-        """Train a denoiser; measure it and the sounds that it generates."""
+        """Train a denoiser. Return its figures and the distances of the sounds that it generates."""
         model, budget, latents, references = self.system.model, self._budget, self._latents, self.references()
         self._announce(f"{self.system.name}: seed {seed}, {budget.steps} steps")
         denoiser = trained_denoiser(
@@ -145,10 +145,10 @@ class _Model:
 
 
 class _Kept:
-    """Figures in files, which are measured once.
+    """Figures that are measured once and kept in files.
 
     Args:
-        folder (`Path`, *optional*): Their folder.
+        folder (`Path`, *optional*): Folder of the files. Nothing is kept without it.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -157,7 +157,7 @@ class _Kept:
             make_folder(folder / RUNS)
 
     def figures(self, system: ModelSystem, part: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Return the figures in the file of a part, or measure and keep them."""
+        """Return the figures of a part from its file. If there is no file, measure them and write it."""
         if self.folder is None:
             return measure()
         code = hashlib.sha256(system.identity.encode()).hexdigest()[:16]

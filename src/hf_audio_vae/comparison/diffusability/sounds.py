@@ -1,4 +1,4 @@
-"""Held-out sounds, their reconstructions and generated sounds, compared as sets."""
+"""Held-out sounds, generated sounds, and distances between sets of sounds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,11 +57,11 @@ class HeldOut:
 
     @property
     def seconds(self) -> float:
-        """Length of all pieces."""
+        """Total length of all pieces."""
         return sum(piece.shape[1] for piece in self.pieces) / self.sampling_rate
 
     def for_model(self, system: ModelSystem) -> Iterable[tuple[str, Tensor]]:
-        """Yield the pieces at the rate and with the channels of a model, with names."""
+        """Yield the name of each piece, and the piece at the rate and with the channels of a model."""
         for index, piece in enumerate(self.pieces):
             channels = system.audio_channels or len(piece)
             own = resample(convert_channels(piece, channels), self.sampling_rate, system.model.sampling_rate)
@@ -82,7 +82,7 @@ def generated_sounds(
 
     Args:
         system (`ModelSystem`): Model that decodes.
-        denoiser (`FrameDenoiser`): Denoiser of its normalised latents.
+        denoiser (`FrameDenoiser`): Denoiser of the normalised latents of the model.
         statistics (`tuple[torch.Tensor, torch.Tensor]`): Mean and standard deviation of the latents.
         held_out (`HeldOut`): Pieces.
         steps (`int`): Steps of the sampler.
@@ -118,7 +118,7 @@ def _like(waveform: Tensor, sampling_rate: int, piece: Tensor, rate: int) -> Ten
 
 
 class References:
-    """Originals, with which sets of sounds are compared.
+    """Originals that sets of sounds are compared with.
 
     Args:
         held_out (`HeldOut`): Originals.
@@ -133,12 +133,12 @@ class References:
     def compare(self, sounds: Sequence[Tensor], *, paired: bool = False) -> dict[str, float]:
         """Return the distances of a set of sounds.
 
-        For each embedding, the kernel distance (KAD) and, if there are more embeddings than dimensions, the Fréchet
-        distance (FAD). In addition, the root mean square over frequencies of the difference of mean log spectra.
+        These are the kernel distance (KAD) of each embedding, the Fréchet distance (FAD) of each embedding with more
+        vectors than dimensions, and the root mean square over frequencies of the difference of mean log spectra.
 
         Args:
             sounds (`Sequence[torch.Tensor]`): Waveforms of the lengths of the originals.
-            paired (`bool`): They are reconstructions of the originals; see `squared_mmd`.
+            paired (`bool`): Whether the sounds are reconstructions of the originals; see `squared_mmd`.
         """
         figures = {}
         for embedding in self._embeddings:
@@ -155,7 +155,7 @@ class References:
 
 
 def mean_log_spectrum(sounds: Sequence[Tensor]) -> Tensor:
-    """Return the level of each frequency, mean of all frames and channels in dB, (bins,), at least -90 dB.
+    """Return the mean level in dB of each frequency over all frames and channels, (bins,). Levels are at least -90 dB.
 
     Args:
         sounds (`Sequence[torch.Tensor]`): Waveforms, (audio_channels, time) each.
