@@ -158,7 +158,7 @@ def test_only_the_first_seconds_of_the_budget_are_trained_on() -> None:
     small = Budget(**{**vars(TINY), "training_seconds": 2.5})
     measure_diffusability([system("vae", 0)], noted, references, budget=small, announce=lines.append)
     assert asked == ["clip 0", "clip 1", "clip 2"]
-    assert lines[0] == "training uses the first 2 s of sound only"
+    assert lines[0] == "training uses at most the first 2 s of sound"
 
 
 def test_codecs_are_refused() -> None:

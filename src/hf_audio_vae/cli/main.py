@@ -14,7 +14,7 @@ COMMANDS = {
     "encode": "encode files to latents or codes",
     "decode": "decode latents or codes to sound files",
     "stream": "encode and decode files block by block, and report whether the model runs in real time",
-    "evaluate": "measure models on a data set, beside each other and beside codecs of files",
+    "evaluate": "measure models on a data set, and compare them with each other and with codecs of files",
     "card": "write the card of a model: use, figures, sounds",
     "diffusability": "measure how well a small diffusion model learns the latents of models, and compare them",
     "inspect": "describe a model's latents or codes on a data set",

@@ -17,8 +17,8 @@ PESQ_RATE = 16000  # Hz, of wideband PESQ
 def pesq_wideband(estimate: Tensor, target: Tensor, sampling_rate: int) -> Tensor:
     """Perceptual evaluation of speech quality, wideband (ITU-T P.862.2), by the package pesq.
 
-    A mean opinion score (MOS-LQO) from 1.04 to 4.64, for speech only. Signals are resampled to 16 kHz, so it is deaf
-    above 8 kHz. Higher is better.
+    A mean opinion score (MOS-LQO) from 1.04 to 4.64, for speech only. Signals are resampled to 16 kHz: frequencies
+    above 8 kHz are ignored. Higher is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.
@@ -52,8 +52,8 @@ def pesq_wideband(estimate: Tensor, target: Tensor, sampling_rate: int) -> Tenso
 def stoi(estimate: Tensor, target: Tensor, sampling_rate: int) -> Tensor:
     """Short-time objective intelligibility (Taal et al., 2011, doi:10.1109/TASL.2011.2114881), by the package pystoi.
 
-    Correlation of short-time envelopes in third octaves, up to 1, for speech only. pystoi resamples to 10 kHz, so it
-    is deaf above 5 kHz. Higher is better.
+    Correlation of short-time envelopes in third octaves, up to 1, for speech only. pystoi resamples to 10 kHz:
+    frequencies above 5 kHz are ignored. Higher is better.
 
     Args:
         estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstruction.

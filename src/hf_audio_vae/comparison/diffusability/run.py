@@ -138,7 +138,7 @@ class _Model:
         left = round(self._budget.training_seconds * rate)
         for name, clip in self._train(rate, self.system.model.config.audio_channels):
             if clip.shape[1] > left:
-                self._announce(f"training uses the first {self._budget.training_seconds:.0f} s of sound only")
+                self._announce(f"training uses at most the first {self._budget.training_seconds:.0f} s of sound")
                 return
             left -= clip.shape[1]
             yield name, clip

@@ -33,7 +33,7 @@ class Embedding(Protocol):
 
     @property
     def sampling_rate(self) -> int:
-        """Sampling rate in Hz of the waveforms that it reads. It is deaf above the half of it."""
+        """Sampling rate in Hz of the waveforms that it reads. Frequencies above half of it are ignored."""
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Embed a clip.

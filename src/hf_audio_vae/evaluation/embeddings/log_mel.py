@@ -20,7 +20,7 @@ class LogMelEmbedding:
     Levels are in dB relative to a full-scale sine, at least -90, of the mean of the channels. Bands reach from 0 to
     half the sampling rate. Windows have the power of two nearest to 46 ms, and a hop of a quarter.
 
-    It tells timbre, level and their fluctuation, up to the highest frequency. It is deaf to phase, to stereo, and to
+    It measures timbre, level and their fluctuation, up to the highest frequency. It ignores phase, stereo, and
     structure longer than a segment.
 
     Args:

@@ -60,7 +60,7 @@ class MusicnnEmbedding:
     rest of a longer one is left out. The input is that of musicnn, log10(1 + 10⁴ x) of 96 mel powers, in float32:
     musicnn rounds it to float16, in which loud sounds overflow.
 
-    It is deaf above 8 kHz, to phase and to stereo, and was trained on music only (MagnaTagATune).
+    It ignores frequencies above 8 kHz, phase and stereo, and was trained on music only (MagnaTagATune).
 
     Args:
         device (`str` or `torch.device`): Where the network runs.
