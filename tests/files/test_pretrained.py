@@ -63,7 +63,7 @@ def test_models_of_the_hub_are_checked_as_folders_are(tmp_path: Path) -> None:
             assert results[f"someone/{kind}-{name}"].startswith("OK Waveform")
         assert "1 missing" in results[f"someone/{kind}-lacking"]
         assert results[f"someone/{kind}-pickled"].startswith("OSError")
-        assert results[f"someone/{kind}-none"].startswith("OSError")
+        assert results[f"someone/{kind}-none"].startswith("FileNotFoundError there is no folder")
 
 
 def test_a_key_that_a_configuration_has_twice_is_named(tmp_path: Path) -> None:
