@@ -138,6 +138,18 @@ def test_the_sounds_of_a_card_are_the_clip_and_its_reconstruction(folder: Path, 
     )
 
 
+def test_sounds_of_other_weights_leave_the_card(folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["card", str(folder), "--files", str(clip)]) == 0
+    model = load_autoencoder(str(folder))
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    model.save_pretrained(folder)
+    assert main(["card", str(folder)]) == 0
+    assert "the sounds of the earlier card are of other weights" in capsys.readouterr().err
+    assert "## Samples" not in card_of(folder).text
+    assert not list((folder / "samples").iterdir())
+
+
 def test_a_new_card_keeps_what_is_not_given_again(folder: Path, clip: Path) -> None:
     given = ["--license", "mit", "--base_model", "a/base", "--hub_model_id", "someone/vae", "--files", str(clip)]
     assert main(["card", str(folder), *given]) == 0

@@ -181,7 +181,7 @@ def test_systems_that_were_measured_together_are_in_one_table_with_the_findings(
 def test_samples_are_linked_with_names_that_are_no_markup() -> None:
     name = "a [b](c) <d>*é"
     files = [f"samples/{name}{end}" for end in (".original.wav", ".reconstruction.wav", ".png")]
-    text = card(MEASURED, samples=[Sample(name, *files)])
+    text = card(MEASURED, samples=[Sample(name, *files, "abc-def")])
     links = re.findall(r"(?:\]\(|src=\")(samples/[\w/.%*-]+)[)\"]", text)
     assert len(links) == 5  # a link and a player for each sound, and the picture
     assert "<d>" not in text.replace("\\<d\\>", "")

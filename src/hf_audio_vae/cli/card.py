@@ -9,6 +9,7 @@ are kept from an earlier card of this package. Other files are not replaced.
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,16 +61,22 @@ def run(arguments: argparse.Namespace) -> int:
     stems = _stems(arguments.files)
     _check_targets(folder, stems, earlier)
     model = load_coder(arguments.model, arguments)
-    figures = _figures(arguments, folder, model, earlier)
-    kept = _samples(earlier, folder)
+    fingerprint = model_fingerprint(model)
+    figures = _figures(arguments, folder, fingerprint, earlier)
+    known = _samples(earlier, folder)
+    kept = [sample for sample in known if sample.weights == fingerprint]
+    if known and not kept and not stems:
+        message = "the sounds of the earlier card are of other weights and are removed; add new ones by --files"
+        print(message, file=sys.stderr)
     with filling(folder, last=CARD) as hidden:
-        samples = [_write_sample(model, path, stem, hidden) for path, stem in stems.items()] or kept
+        written = [_write_sample(model, path, stem, hidden, fingerprint) for path, stem in stems.items()]
+        samples = written or kept
         if figures and (file := eval_results_file(figures.measured)):
             (hidden / EVAL_RESULTS).mkdir()
             (hidden / EVAL_RESULTS / file[0]).write_text(file[1], encoding="utf-8")
         text = _card(arguments, folder, model, figures, samples, earlier)
         (hidden / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")
-    replaced = set[str]().union(*map(_paths, kept)).difference(*map(_paths, samples))
+    replaced = set[str]().union(*map(_paths, known)).difference(*map(_paths, samples))
     for name in replaced:
         (folder / name).unlink(missing_ok=True)
     print(f"wrote {printable(folder / CARD)}")
@@ -116,12 +123,12 @@ def _check_targets(folder: Path, stems: dict[Path, str], earlier: ModelCard | No
 
 
 def _figures(
-    arguments: argparse.Namespace, folder: Path, model: AutoencoderModel, earlier: ModelCard | None
+    arguments: argparse.Namespace, folder: Path, fingerprint: str, earlier: ModelCard | None
 ) -> Figures | None:
     """Return the figures of `--results`, or those of the training in the folder."""
     if arguments.results is not None:
         try:
-            return figures_of_results(read_json(arguments.results), model_fingerprint(model))
+            return figures_of_results(read_json(arguments.results), fingerprint)
         except ValueError as error:
             raise ValueError(f"--results {arguments.results}: {error}") from error
     if not _has_recipe(folder):
@@ -136,14 +143,14 @@ def _has_recipe(folder: Path) -> bool:
     return (folder / RECIPE).is_file() and (folder / METRICS).is_file()
 
 
-def _write_sample(model: AutoencoderModel, path: Path, stem: str, hidden: Path) -> Sample:
+def _write_sample(model: AutoencoderModel, path: Path, stem: str, hidden: Path, fingerprint: str) -> Sample:
     """Write original, reconstruction and picture of a file into the hidden folder."""
-    names = [f"{SAMPLES}/{stem}{ending}" for ending in ENDINGS]
+    original, reconstruction, picture = (f"{SAMPLES}/{stem}{ending}" for ending in ENDINGS)
     (hidden / SAMPLES).mkdir(exist_ok=True)
     with open_sound(model, path) as sound:
-        original, reconstruction, picture = (hidden / name for name in names)
-        reconstruct(model, path, sound, original, reconstruction, picture, printable(stem))
-    return Sample(stem, *names)
+        files = (hidden / original, hidden / reconstruction, hidden / picture)
+        reconstruct(model, path, sound, *files, printable(stem))
+    return Sample(stem, original, reconstruction, picture, fingerprint)
 
 
 def _links(card: ModelCard | None) -> list[str]:
@@ -159,7 +166,11 @@ def _samples(card: ModelCard | None, folder: Path) -> list[Sample]:
     """Return the samples of a card whose files exist."""
     first, second, third = ENDINGS
     stems = [link.removesuffix(first) for link in _links(card) if link.endswith(first)]
-    samples = [Sample(Path(stem).name, f"{stem}{first}", f"{stem}{second}", f"{stem}{third}") for stem in stems]
+    found = re.search(r"<!-- of the weights (\S+) -->", card.text) if card else None
+    weights = found[1] if found else ""
+    samples = [
+        Sample(Path(stem).name, f"{stem}{first}", f"{stem}{second}", f"{stem}{third}", weights) for stem in stems
+    ]
     return [sample for sample in samples if all((folder / path).is_file() for path in _paths(sample))]
 
 

@@ -75,12 +75,14 @@ class Sample:
         original (`str`): Sound file at the rate of the model.
         reconstruction (`str`): Sound file.
         picture (`str`): Spectrograms of both and of the residual.
+        weights (`str`): Fingerprint of the model that the reconstruction is of.
     """
 
     name: str
     original: str
     reconstruction: str
     picture: str
+    weights: str
 
 
 def model_summary(model: Summarizable) -> dict[str, str | float]:
@@ -291,7 +293,7 @@ def _samples_section(samples: Sequence[Sample]) -> str:
     """Return players, links and pictures of samples."""
     if not samples:
         return ""
-    parts = ["## Samples"]
+    parts = ["## Samples", f"<!-- of the weights {samples[0].weights} -->"]
     for sample in samples:
         parts.append(f"**{_text(sample.name)}**")
         for label, path in (("original", sample.original), ("reconstruction", sample.reconstruction)):
