@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
+from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli import diffusability
+from hf_audio_vae.cli.comparing import names_in_tables
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.comparison.diffusability import Budget
@@ -80,6 +82,39 @@ def test_without_held_out_data_each_fifth_clip_is_held_out(models: list[str]) ->
     train, held_out = ([name for name, _ in part(RATE, 1)] for part in (clips.train, clips.held_out))
     assert len(held_out) == len(train + held_out) // 5
     assert not set(train) & set(held_out)
+
+
+@pytest.mark.parametrize("changed", ["dataset", "eval_dataset", "data_files"])
+def test_results_of_other_sounds_are_not_continued(
+    changed: str,
+    models: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("dataset", "eval_dataset"):
+        (tmp_path / name).mkdir()
+        for file in ("0.wav", "1.wav"):
+            write_audio(tmp_path / name / file, 0.1 * torch.ones(1, RATE), RATE)
+    arguments = ["diffusability", *models, "--dataset_name", str(tmp_path / "dataset"), "--output_dir"]
+    arguments += [str(tmp_path / "out"), "--eval_dataset_name", str(tmp_path / "eval_dataset")]
+    monkeypatch.setattr(diffusability, "measure_diffusability", lambda *_, **__: 1 / 0)  # after the settings
+    with pytest.raises(ZeroDivisionError):
+        main(arguments)
+    if changed == "data_files":
+        arguments += ["--data_files", "0.wav"]
+    else:
+        write_audio(tmp_path / changed / "1.wav", 0.2 * torch.ones(1, RATE), RATE)  # of equal size
+    assert main(arguments) == 2
+    assert f"other settings ({changed})" in capsys.readouterr().err
+
+
+def test_a_model_in_the_working_directory_has_the_name_of_its_folder(
+    models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(models[1])
+    assert names_in_tables([".", models[3]]) == ["few", "many"]
+    assert names_in_tables(["a/vae", "b/vae"]) == ["a/vae", "b/vae"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.clips import check_items
+from hf_audio_vae.cli.comparing import EMBEDDINGS, check_models, dataset_identity, indexed_clips, names_in_tables
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
 from hf_audio_vae.comparison.diffusability import (
     Budget,
@@ -32,13 +33,11 @@ from hf_audio_vae.comparison.diffusability import (
 )
 from hf_audio_vae.comparison.run import keep_settings
 from hf_audio_vae.comparison.systems import ModelSystem
-from hf_audio_vae.data import clip_starts
 from hf_audio_vae.evaluation.embeddings import embedding_of
-from hf_audio_vae.files import exclusive, listing_checksum, replacing
+from hf_audio_vae.files import exclusive, replacing
 from hf_audio_vae.version import __version__
 
 BUDGET = Budget()
-EMBEDDINGS = ("log_mel", "musicnn")
 HELD_OUT_PART = 5  # without held-out data, each fifth item of the data set is held out
 LEAST_SEEDS = 3
 
@@ -72,10 +71,7 @@ class Clips:
         self._train, self._held_out = arguments, arguments
         self._is_split = arguments.eval_dataset_name is None
         if not self._is_split:
-            self._held_out = copy.copy(arguments)
-            self._held_out.dataset_name = arguments.eval_dataset_name
-            for name in ("dataset_config_name", "dataset_revision", "data_files"):  # of the other data set
-                setattr(self._held_out, name, None)
+            self._held_out = held_out_arguments(arguments)
 
     def train(self, sampling_rate: int, audio_channels: int) -> Iterator[tuple[str, Tensor]]:
         """Yield name and waveform of each training clip."""
@@ -86,19 +82,22 @@ class Clips:
         return self._of(self._held_out, True, sampling_rate, audio_channels)
 
     def _of(self, arguments: argparse.Namespace, held_out: bool, rate: int, channels: int) -> Iterator[Any]:
-        for index, example in enumerate(open_dataset(arguments)):
-            if self._is_split and (index % HELD_OUT_PART == HELD_OUT_PART - 1) != held_out:
-                continue
-            found = clip_starts(
-                [example],
-                sampling_rate=rate,
-                audio_channels=channels,
-                max_seconds=arguments.max_seconds,
-                skipped=self.skipped,
-            )
-            for name, clip in found:
-                self.count += 1
-                yield name, clip
+        def wanted(index: int) -> bool:
+            return not self._is_split or (index % HELD_OUT_PART == HELD_OUT_PART - 1) == held_out
+
+        found = indexed_clips(arguments, wanted, self.skipped, sampling_rate=rate, audio_channels=channels)
+        for _, name, clip in found:
+            self.count += 1
+            yield name, clip
+
+
+def held_out_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments that describe the data set of `--eval_dataset_name`."""
+    held_out = copy.copy(arguments)
+    held_out.dataset_name = arguments.eval_dataset_name
+    for name in ("dataset_config_name", "dataset_revision", "data_files"):  # of the other data set
+        setattr(held_out, name, None)
+    return held_out
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -136,21 +135,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     check_seconds(arguments.max_seconds)
-    if len(set(arguments.model)) < len(arguments.model):
-        raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    check_models(arguments)
     for name, least in (("seeds", LEAST_SEEDS), ("steps", 1)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; give {least} or more.")
-    located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
-    if located and len(arguments.model) > 1:
-        raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
 
 
 def _systems(arguments: argparse.Namespace) -> list[ModelSystem]:
-    stems = [Path(name).name for name in arguments.model]
+    names = names_in_tables(arguments.model)
     return [
-        ModelSystem(stem if stems.count(stem) == 1 else name, load_coder(name, arguments))
-        for name, stem in zip(arguments.model, stems, strict=True)
+        ModelSystem(shown, load_coder(name, arguments)) for name, shown in zip(arguments.model, names, strict=True)
     ]
 
 
@@ -161,15 +155,8 @@ def _references(clips: Clips, budget: Budget, rate: int, channels: int) -> Refer
 
 def _described(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return all settings that decide the clips."""
-    names = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
-    files = arguments.data_files or arguments.dataset_name
-    held_out = arguments.eval_dataset_name
-    return {
-        "version": __version__,
-        "dataset": listing_checksum(files) or [arguments.dataset_name, arguments.dataset_revision],
-        "eval_dataset": held_out and (listing_checksum(held_out) or held_out),
-        **{name: getattr(arguments, name) for name in names},
-    }
+    held_out = dataset_identity(held_out_arguments(arguments)) if arguments.eval_dataset_name else None
+    return {"version": __version__, **dataset_identity(arguments), "eval_dataset": held_out}
 
 
 def _material(arguments: argparse.Namespace, budget: Budget) -> str:

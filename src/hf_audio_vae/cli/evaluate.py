@@ -18,29 +18,29 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.clips import check_items
+from hf_audio_vae.cli.comparing import EMBEDDINGS, check_models, dataset_identity, indexed_clips, names_in_tables
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
 from hf_audio_vae.comparison.results import Results
-from hf_audio_vae.comparison.run import Measurement, dealt, load_items, measure_in_parts, prepare
+from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_parts, prepare
 from hf_audio_vae.comparison.speed import speeds
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
-from hf_audio_vae.data import clip_starts
 from hf_audio_vae.evaluation.card_metadata import without_folders
-from hf_audio_vae.evaluation.embeddings import EMBEDDINGS, embedding_of
+from hf_audio_vae.evaluation.embeddings import EMBEDDINGS as ALL_EMBEDDINGS
+from hf_audio_vae.evaluation.embeddings import embedding_of
 from hf_audio_vae.evaluation.registry import (
     RECONSTRUCTION_METRICS,
     SIGNAL_METRICS,
     check_metrics,
     measure_reconstruction,
 )
-from hf_audio_vae.files import exclusive, listing_checksum, replacing
+from hf_audio_vae.files import exclusive, replacing
 from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.version import __version__
 
-ANCHORS_ONLY = (48000, 2)  # rate in Hz and channels of a comparison without models
-DEFAULT_EMBEDDINGS = ("log_mel", "musicnn")
+ANCHORS_RATE, ANCHORS_CHANNELS = 48000, 2  # of a comparison without models
 SPEED_SECONDS = 10.0  # of the clip that speed is measured on
 
 
@@ -67,9 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embeddings",
         nargs="*",
-        default=list(DEFAULT_EMBEDDINGS),
+        default=list(EMBEDDINGS),
         help=f"embeddings for the distances between all originals and all reconstructions, of "
-        f"{', '.join(EMBEDDINGS)}; default {' '.join(DEFAULT_EMBEDDINGS)}",
+        f"{', '.join(ALL_EMBEDDINGS)}; default {' '.join(EMBEDDINGS)}",
     )
     parser.add_argument(
         "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
@@ -88,17 +88,14 @@ class Clips:
 
     def __call__(self, wanted: Any, skipped: dict[str, str]) -> Iterator[tuple[int, str, Tensor]]:
         """See `Measurement.clips`."""
-        stream = open_dataset(self.arguments, announces=self.announces)
-        for index, example in dealt(stream, wanted):
-            found = clip_starts(
-                [example],
-                sampling_rate=self.sampling_rate,
-                audio_channels=self.audio_channels,
-                max_seconds=self.arguments.max_seconds,
-                skipped=skipped,
-            )
-            for name, clip in found:
-                yield index, name, clip
+        return indexed_clips(
+            self.arguments,
+            wanted,
+            skipped,
+            sampling_rate=self.sampling_rate,
+            audio_channels=self.audio_channels,
+            announces=self.announces,
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -139,11 +136,10 @@ def _measured(
 
 def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, dict[str, float]]:
     """Measure the speed of the models on the first clip."""
-    models = [system for system in measurement.systems if isinstance(system, ModelSystem)]
     rate = measurement.sampling_rate
     clips = Clips(arguments, rate, measurement.audio_channels, announces=False)
     _, _, clip = next(clips(lambda _: True, {}))
-    return speeds(models, clip[:, : round(SPEED_SECONDS * rate)], rate)
+    return speeds(measurement.systems, clip[:, : round(SPEED_SECONDS * rate)], rate)
 
 
 def _write(folder: Path, results: Results, described: Mapping[str, Any], text: str) -> None:
@@ -158,12 +154,11 @@ def _write(folder: Path, results: Results, described: Mapping[str, Any], text: s
 def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) -> Measurement:
     """Load the models and return the measurement. Each process calls this function."""
     systems = _systems(arguments)
-    models = [system for system in systems if isinstance(system, ModelSystem)]
-    rate = arguments.sampling_rate or max((model.model.sampling_rate for model in models), default=ANCHORS_ONLY[0])
-    channels = max((model.model.config.audio_channels for model in models), default=ANCHORS_ONLY[1])
+    rate = arguments.sampling_rate or max((s.sampling_rate for s in systems if s.sampling_rate), default=ANCHORS_RATE)
+    channels = max((s.audio_channels for s in systems if s.audio_channels), default=ANCHORS_CHANNELS)
     return Measurement(
         systems,
-        [embedding_of(name, sampling_rate=rate if name == "log_mel" else None) for name in arguments.embeddings],
+        [embedding_of(name, sampling_rate=rate) for name in arguments.embeddings],
         partial(_measure, names=tuple(arguments.metrics)),
         rate,
         channels,
@@ -176,26 +171,18 @@ def _check(arguments: argparse.Namespace) -> None:
     check_metrics(arguments.metrics)
     arguments.metrics = list(dict.fromkeys([*SIGNAL_METRICS, *arguments.metrics]))
     arguments.model = arguments.model or [DEFAULT_MODEL]
-    if len(set(arguments.model)) < len(arguments.model):
-        raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    check_models(arguments)
     if arguments.sampling_rate is not None and arguments.sampling_rate < 1:
         raise ValueError(f"--sampling_rate is {arguments.sampling_rate}; give a rate in Hz, such as 44100.")
     if arguments.num_processes < 1:
         raise ValueError(f"--num_processes is {arguments.num_processes}; give 1 or more.")
-    located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
-    if located and len(arguments.model) > 1:
-        raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
 
 
 def _systems(arguments: argparse.Namespace) -> list[System]:
-    stems = [Path(name).name or Path(name).absolute().name for name in arguments.model]  # of `.`, that of the folder
-    systems: list[System] = []
-    for name, stem in zip(arguments.model, stems, strict=True):
-        if is_anchor(name):
-            systems.append(AnchorSystem(name))
-        else:
-            systems.append(ModelSystem(stem if stems.count(stem) == 1 else name, load_coder(name, arguments)))
-    return systems
+    return [
+        AnchorSystem(name) if is_anchor(name) else ModelSystem(shown, load_coder(name, arguments))
+        for name, shown in zip(arguments.model, names_in_tables(arguments.model), strict=True)
+    ]
 
 
 def _measure(
@@ -207,16 +194,10 @@ def _measure(
 
 def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, Any]:
     """Return all settings that decide the results."""
-    data = {name: getattr(arguments, name) for name in ("dataset_config_name", "dataset_split", "audio_column")}
-    local = Path(arguments.dataset_name).exists()  # patterns of `data_files` are then relative to it
-    files = arguments.dataset_name if local else arguments.data_files
     return {
         "version": __version__,
         "systems": {system.name: system.identity for system in measurement.systems},
-        "dataset": listing_checksum(files, reads_all=True) or [arguments.dataset_name, arguments.dataset_revision],
-        "data_files": arguments.data_files,
-        **data,
-        "max_seconds": arguments.max_seconds,
+        **dataset_identity(arguments),
         "sampling_rate": measurement.sampling_rate,
         "audio_channels": measurement.audio_channels,
         "metrics": arguments.metrics,

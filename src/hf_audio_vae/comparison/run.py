@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -137,8 +137,3 @@ def measure_in_parts(measurement: Callable[[], Measurement], folder: Path, proce
 
 def _run_part(measurement: Callable[[], Measurement], folder: Path, part: int, parts: int) -> dict[str, str]:
     return measurement().run(folder, part, parts)
-
-
-def dealt(stream: Iterable[Any], wanted: Callable[[int], bool]) -> Iterator[tuple[int, Any]]:
-    """Yield the wanted items of a stream with their indices."""
-    return ((index, example) for index, example in enumerate(stream) if wanted(index))

@@ -10,39 +10,40 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.resampling import convert_channels, resample
-from hf_audio_vae.comparison.systems import ModelSystem
+from hf_audio_vae.comparison.systems import System
 
 REPEATS = 3
 MOST_SECONDS = 60.0  # after which nothing is repeated
 
 
-def speeds(systems: Sequence[ModelSystem], clip: Tensor, sampling_rate: int) -> dict[str, dict[str, float]]:
+def speeds(systems: Sequence[System], clip: Tensor, sampling_rate: int) -> dict[str, dict[str, float]]:
     """Measure how fast models encode and decode a clip.
 
     The models take turns, so that a slow phase of the machine affects all of them. Memory is the growth of the peak
     memory of the process while the clip is coded, or of the peak of its allocations on a GPU.
 
     Args:
-        systems (`Sequence[ModelSystem]`): Models.
+        systems (`Sequence[System]`): Systems. Anchors are left out.
         clip (`torch.Tensor` of shape `(audio_channels, time)`): Clip.
         sampling_rate (`int`): Rate of the clip in Hz.
 
     Returns:
         `dict`: By system: `"real_time_factor"`, the median of three runs, and `"peak_memory_mb"` if it is known.
     """
-    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    models = [(system, system.device) for system in systems if system.device is not None]
+    seconds: dict[str, list[float]] = {system.name: [] for system, _ in models}
     memory: dict[str, float] = {}
     started = time.perf_counter()
     for repeat in range(REPEATS):
-        for system in systems:
+        for system, device in models:
             rate = system.rate_for(sampling_rate)
             own = resample(convert_channels(clip, system.audio_channels or len(clip)), sampling_rate, rate)
-            before = _reset_peak(system.model.device)
+            before = _reset_peak(device)
             begun = time.perf_counter()
             system.code_at_own_rate(own, rate)
             seconds[system.name].append(time.perf_counter() - begun)
             if before is not None and not repeat:
-                memory[system.name] = (_peak(system.model.device) - before) / 2**20
+                memory[system.name] = (_peak(device) - before) / 2**20
         if time.perf_counter() - started > MOST_SECONDS:
             break
     length = clip.shape[-1] / sampling_rate

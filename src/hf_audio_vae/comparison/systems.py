@@ -40,11 +40,13 @@ class System(ABC):
         name (`str`): Name in tables.
         sampling_rate (`int`, *optional*): Rate of its waveforms in Hz; `None` if it depends on the rate of the clip.
         audio_channels (`int`, *optional*): Channels of its waveforms; `None` if they are those of the clip.
+        device (`torch.device`, *optional*): Device that it runs on; `None` for anchors, whose speed is not measured.
     """
 
     name: str
     sampling_rate: int | None = None
     audio_channels: int | None = None
+    device: torch.device | None = None
 
     @property
     @abstractmethod
@@ -97,6 +99,7 @@ class ModelSystem(System):
     def __init__(self, name: str, model: AutoencoderModel) -> None:
         self.name, self.model = name, model
         self.sampling_rate, self.audio_channels = model.sampling_rate, model.config.audio_channels
+        self.device = model.device
 
     @property
     def identity(self) -> str:

@@ -79,7 +79,7 @@ def trained_denoiser(
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _rate(step, steps)
+            group["lr"] = LEARNING_RATE * _learning_rate_factor(step, steps)
         crops = clips.crops(batch, frames, generator)
         noise = torch.randn(crops.latents.shape, generator=generator) * crops.mask[:, None]
         times = PROCESS.times((torch.arange(batch) + torch.rand(batch, generator=generator)) / batch)  # stratified
@@ -94,7 +94,7 @@ def trained_denoiser(
     return averaged.eval()
 
 
-def _rate(step: int, steps: int) -> float:
+def _learning_rate_factor(step: int, steps: int) -> float:
     warmup = max(1, round(WARMUP * steps))
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
@@ -124,6 +124,6 @@ def denoising_errors(denoiser: FrameDenoiser, clips: EncodedClips, seed: int) ->
             noise = torch.randn(len(levels), *latents.shape[1:], generator=generator).to(device)
             t = times[levels].float().to(device)
             noisy, target = PROCESS.noisy(latents, noise, t), PROCESS.target(latents, noise, t)
-            for row, estimate in enumerate((denoiser(noisy, t), PROCESS.linear_guess(noisy, t))):
-                squares[row, levels] += (estimate - target).double().square().sum(dim=2).cpu()
+            for predictor, estimate in enumerate((denoiser(noisy, t), PROCESS.linear_guess(noisy, t))):
+                squares[predictor, levels] += (estimate - target).double().square().sum(dim=2).cpu()
     return DenoisingErrors(*(squares / sum(clips.frames)))

@@ -1,0 +1,77 @@
+"""Models and clips of the commands that compare several models."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hf_audio_vae.cli.clips import open_dataset
+from hf_audio_vae.data import clip_starts
+from hf_audio_vae.files import listing_checksum
+
+EMBEDDINGS = ("log_mel", "musicnn")  # of distances by default
+CLIP_OPTIONS = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
+
+
+def check_models(arguments: argparse.Namespace) -> None:
+    """Check `--model`, which may be repeated, and the options that locate a model.
+
+    Raises:
+        ValueError: A model is named twice, or an option would locate several models.
+    """
+    if len(set(arguments.model)) < len(arguments.model):
+        raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
+    if located and len(arguments.model) > 1:
+        raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
+
+
+def names_in_tables(models: Sequence[str]) -> list[str]:
+    """Return the name of each model in tables: the name of its folder, or all of a path if two names are equal."""
+    stems = [Path(name).name or Path(name).absolute().name for name in models]  # of `.`, that of the folder
+    return [stem if stems.count(stem) == 1 else name for name, stem in zip(models, stems, strict=True)]
+
+
+def dataset_identity(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return all settings that decide the clips. They are equal for a copy of the files elsewhere."""
+    local = Path(arguments.dataset_name).exists()  # patterns of `data_files` are then relative to it
+    files = arguments.dataset_name if local else arguments.data_files
+    return {
+        "dataset": listing_checksum(files, reads_all=True) or [arguments.dataset_name, arguments.dataset_revision],
+        "data_files": arguments.data_files,
+        **{name: getattr(arguments, name) for name in CLIP_OPTIONS},
+    }
+
+
+def indexed_clips(
+    arguments: argparse.Namespace,
+    wanted: Callable[[int], bool],
+    skipped: dict[str, str],
+    *,
+    sampling_rate: int,
+    audio_channels: int,
+    announces: bool = True,
+) -> Iterator[tuple[int, str, Tensor]]:
+    """Yield index, name and waveform (audio_channels, time) of the wanted items of the data set.
+
+    Args:
+        arguments (`argparse.Namespace`): Arguments of `add_dataset_arguments`.
+        wanted (`Callable`): Whether the item of an index is read.
+        skipped (`dict[str, str]`): Gets the items that cannot be read, with the reasons.
+        sampling_rate (`int`): Rate of the waveforms in Hz.
+        audio_channels (`int`): Channels of the waveforms.
+        announces (`bool`): Print one line on stderr that says which data is used.
+    """
+    for index, example in enumerate(open_dataset(arguments, announces=announces)):
+        if wanted(index):
+            found = clip_starts(
+                [example],
+                sampling_rate=sampling_rate,
+                audio_channels=audio_channels,
+                max_seconds=arguments.max_seconds,
+                skipped=skipped,
+            )
+            for name, clip in found:
+                yield index, name, clip
