@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from hf_audio_vae.files import listing_checksum, same_listing
+from hf_audio_vae.files.listing import SAMPLED_BYTES
 
 
 @pytest.fixture
@@ -40,10 +41,25 @@ def test_what_is_not_here_has_none(location: str | list[str] | None) -> None:
     assert listing_checksum(location) is None
 
 
-def test_content_is_not_read(folder: Path) -> None:
+@pytest.mark.parametrize("place", [0, SAMPLED_BYTES * 3, SAMPLED_BYTES * 6 - 1])
+def test_another_recording_of_equal_size_is_noticed(folder: Path, place: int) -> None:
+    content = bytearray(SAMPLED_BYTES * 6)
+    (folder / "1.wav").write_bytes(content)
     checksum = listing_checksum(str(folder))
-    (folder / "1.wav").write_text("other")  # as long as before
-    assert listing_checksum(str(folder)) == checksum
+    content[place] = 1
+    (folder / "1.wav").write_bytes(content)
+    assert not same_listing(listing_checksum(str(folder)), checksum)
+    assert same_listing(listing_checksum(str(folder)), checksum.split("-")[0]), "an earlier version read no content"
+
+
+def test_a_change_between_the_samples_is_not_noticed(folder: Path) -> None:
+    content = bytearray(SAMPLED_BYTES * 6)
+    (folder / "1.wav").write_bytes(content)
+    checksums = [listing_checksum(str(folder), reads_all=reads_all) for reads_all in (False, True)]
+    content[SAMPLED_BYTES + 1] = 1
+    (folder / "1.wav").write_bytes(content)
+    assert listing_checksum(str(folder)) == checksums[0]
+    assert listing_checksum(str(folder), reads_all=True) != checksums[1]
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "a/list.jsonl", "LIST.TSV.gz", "metadata.parquet"])
