@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_audio_vae import WaveformVAE
@@ -165,3 +167,51 @@ def test_a_metric_that_some_items_lack_is_averaged_over_the_others() -> None:
     assert measured.means["a"]["m"].mean == 2.5
     assert measured.differences["m"]["a", "b"].mean == 2.5
     assert measured.columns()["a"] == {"m": 2.5, "file_bits_per_second": 8.0}
+
+
+@pytest.mark.parametrize("fault", ["cut", "figure", "embedding"])
+def test_a_damaged_item_is_named_and_measured_again(
+    fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = prepared(tmp_path)
+    measurement().run(folder)
+    whole, path = results(folder), folder / "items/000001.safetensors"
+    content = bytearray(path.read_bytes())
+    if fault == "cut":
+        del content[len(content) // 2 :]
+    else:
+        place = content.index(b'si_sdr_db\\": ') + 13 if fault == "figure" else len(content) - 1
+        content[place] ^= 1
+    path.write_bytes(content)
+    prepared(tmp_path)
+    assert f"{path} is damaged" in caplog.text
+    measurement().run(folder)
+    assert results(folder) == whole
+
+
+def test_items_of_earlier_versions_have_no_checksum_and_are_kept(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    measurement().run(folder)
+    whole, path = results(folder), folder / "items/000001.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={"item": metadata["item"]})
+    prepared(tmp_path)
+    assert path.is_file()
+    assert results(folder) == whole
+
+
+def test_a_clip_that_a_system_cannot_code_is_left_out_and_named(tmp_path: Path) -> None:
+    short = measurement()
+    short.sampling_rate = 192000  # one sample of it is none at the 16 kHz of the systems
+    short.clips = lambda wanted, skipped: [(0, "short", torch.zeros(1, 1)), (1, "long", torch.zeros(1, 9000))]
+    skipped = short.run(prepared(tmp_path))
+    assert skipped == {"short": "it is too short for one sample at 16000 Hz, the rate of vae."}
+    assert [item.name for item in load_items(prepared(tmp_path))] == ["long"]
+
+
+def test_settings_that_are_none_are_named(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    (folder / "settings.json").write_text("[]")
+    with pytest.raises(ValueError, match="settings.json does not hold the settings of an evaluation; delete it"):
+        prepared(tmp_path)

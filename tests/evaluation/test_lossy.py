@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from hf_audio_vae.audio import read_audio, resample
-from hf_audio_vae.evaluation.lossy import LOSSY, opus
+from hf_audio_vae.evaluation.lossy import LOSSY, UncodableError, mp3, opus
 from hf_audio_vae.evaluation.metrics import mel_spectrogram_distance
 
 
@@ -52,3 +52,14 @@ def test_the_bitrate_of_opus_is_that_of_its_pages_after_the_headers() -> None:
     assert coded == 8 * sum(len(page) for page in sound) / 3
     packets = sum(len(page) - 27 - page[26] for page in sound)  # a page is 27 bytes, its table, and the packets
     assert 0.95 < 8 * packets / 3 / coded < 1
+
+
+@pytest.mark.parametrize("coder", ["opus", "mp3"])
+def test_a_waveform_that_a_codec_cannot_code_is_named_with_a_remedy(coder: str) -> None:
+    with pytest.raises(UncodableError, match="cannot code 0 samples of 1 channels at 48000 Hz.*leave the sound out"):
+        LOSSY[coder](torch.zeros(1, 0), 48000, 64000)
+
+
+def test_mp3_refuses_channels_that_it_does_not_have() -> None:
+    with pytest.raises(ValueError, match="at most 2 channels, not 3; name another codec"):
+        mp3(torch.zeros(3, 100), 48000, 64000)

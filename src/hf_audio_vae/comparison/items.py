@@ -1,12 +1,13 @@
 """Figures of single items, each in a file, so that a killed run can be continued."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -44,19 +45,38 @@ class Item:
             for system, values in getattr(self, kind).items()
             for name, value in values.items()
         }
-        described = {"name": self.name, "seconds": self.seconds, "figures": self.figures}
+        described = json.dumps({"name": self.name, "seconds": self.seconds, "figures": self.figures})
         with replacing(path) as hidden:
-            save_file(tensors, hidden, metadata={"item": json.dumps(described)})
+            save_file(tensors, hidden, metadata={"item": described, "checksum": _checksum(described, tensors)})
 
     @classmethod
     def load(cls, path: Path) -> "Item":
-        """Read the file of an item."""
-        with safe_open(path, framework="pt") as file:
-            item = cls(**json.loads(file.metadata()["item"]))
-            for key in file.keys():  # noqa: SIM118
-                kind, system, name = json.loads(key)
-                getattr(item, kind).setdefault(system, {})[name] = file.get_tensor(key)
+        """Read the file of an item.
+
+        Raises:
+            ValueError: The file is damaged. Files of earlier versions have no checksum.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if metadata.get("checksum") not in (None, _checksum(metadata["item"], tensors)):
+                raise ValueError("its content differs from its checksum")
+            item = cls(**json.loads(metadata["item"]))
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        for key, tensor in tensors.items():
+            kind, system, name = json.loads(key)
+            getattr(item, kind).setdefault(system, {})[name] = tensor
         return item
+
+
+def _checksum(described: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(described.encode())
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def measure_item(

@@ -1,6 +1,7 @@
 """Measure all items of a data set, in one process or several. The measurements are kept in files."""
 
 import json
+import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,8 +15,11 @@ from torch import Tensor
 from hf_audio_vae.comparison.items import Item, Metrics, measure_item
 from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.embeddings import Embedding
+from hf_audio_vae.evaluation.lossy import UncodableError
 from hf_audio_vae.files import make_folder, replacing
 from hf_audio_vae.files.json_files import read_json
+
+logger = logging.getLogger(__name__)
 
 ITEMS = "items"
 NAMES = "[0-9]*.safetensors"  # not the hidden files of writers that were killed
@@ -46,15 +50,19 @@ class Measurement:
     clips: Clips
 
     def run(self, folder: Path, part: int = 0, parts: int = 1) -> dict[str, str]:
-        """Measure the items of a part that have no file in the folder yet. Return the items that cannot be read."""
+        """Measure the items of a part that have no file in the folder yet. Return the items that cannot be used."""
         skipped: dict[str, str] = {}
 
         def wanted(index: int) -> bool:
             return index % parts == part and not item_file(folder, index).exists()
 
         for index, name, clip in self.clips(wanted, skipped):
-            item = measure_item(name, clip, self.sampling_rate, self.systems, self.metrics, self.embeddings)
-            item.save(item_file(folder, index))
+            try:
+                item = measure_item(name, clip, self.sampling_rate, self.systems, self.metrics, self.embeddings)
+            except UncodableError as error:
+                skipped[name] = str(error)
+            else:
+                item.save(item_file(folder, index))
         return skipped
 
 
@@ -69,7 +77,7 @@ def load_items(folder: Path) -> list[Item]:
 
 
 def prepare(folder: Path, settings: dict[str, Any]) -> int:
-    """Make the folder of an evaluation, or check that an existing one has equal settings.
+    """Make the folder of an evaluation, or check that an existing one has equal settings. Remove damaged items.
 
     Args:
         folder (`Path`): Folder.
@@ -84,6 +92,12 @@ def prepare(folder: Path, settings: dict[str, Any]) -> int:
     """
     make_folder(folder / ITEMS)
     keep_settings(folder, settings)
+    for path in (folder / ITEMS).glob(NAMES):
+        try:
+            Item.load(path)
+        except ValueError as error:
+            logger.warning(f"{error}; the item is measured again.")
+            path.unlink()
     return sum(1 for _ in (folder / ITEMS).glob(NAMES))
 
 
@@ -100,6 +114,8 @@ def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
             hidden.write_text(json.dumps(settings, indent=2) + "\n")
         return
     kept, wanted = read_json(path), json.loads(json.dumps(settings))
+    if not isinstance(kept, dict):
+        raise ValueError(f"{path} does not hold the settings of an evaluation; delete it and the results beside it.")
     if changed := [name for name in wanted if kept.get(name) != wanted[name]]:
         raise ValueError(
             f"{folder} has an evaluation with other settings ({', '.join(changed)}); choose another "

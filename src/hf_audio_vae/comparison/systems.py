@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.resampling import convert_channels, resample
 from hf_audio_vae.evaluation.health import Health, health_of
-from hf_audio_vae.evaluation.lossy import LOSSY, MP3_SAMPLING_RATES, OPUS_SAMPLING_RATES
+from hf_audio_vae.evaluation.lossy import LOSSY, MP3_SAMPLING_RATES, OPUS_SAMPLING_RATES, UncodableError
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
 
@@ -74,10 +74,15 @@ class System(ABC):
 
         Returns:
             `Coded`: The reconstruction has the shape of the clip.
+
+        Raises:
+            UncodableError: The system cannot code this clip, such as one without a sample at the rate of the system.
         """
         channels, time = waveform.shape
         rate = self.rate_for(sampling_rate)
         clip = resample(convert_channels(waveform, self.audio_channels or channels), sampling_rate, rate)
+        if clip.shape[-1] < 1:
+            raise UncodableError(f"it is too short for one sample at {rate} Hz, the rate of {self.name}.")
         coded = self.code_at_own_rate(clip, rate)
         decoded = resample(convert_channels(coded.waveform, channels), rate, sampling_rate)[:, :time]
         decoded = torch.nn.functional.pad(decoded, (0, time - decoded.shape[-1]))
