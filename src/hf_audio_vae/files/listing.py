@@ -39,7 +39,7 @@ def listing_checksum(location: str | Sequence[str] | None, *, reads_all: bool = 
     sizes = [(name, path.stat().st_size) for name, path in files]
     contents = [(name, _content(path)) for name, path in files if reads_all or _is_table(name)]
     samples = [] if reads_all else _samples([path for name, path in files if not _is_table(name)])
-    parts = {"": sizes, " ": contents, SAMPLES: samples}
+    parts: dict[str, Sequence[object]] = {"": sizes, " ": contents, SAMPLES: samples}
     return "-".join(f"{kind.strip()}{_sha256(entries)}" for kind, entries in parts.items() if entries)
 
 
