@@ -28,6 +28,16 @@ def test_a_peak_beyond_full_scale_is_kept_and_said(
     assert torch.equal(read_audio(tmp_path / "loud.original.wav")[0], noise(4000) * 50)
 
 
+@pytest.mark.parametrize("verb", FILE_VERBS)
+def test_a_peak_that_no_sound_has_is_refused_with_the_file(
+    verb: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "loud.wav", (noise(4000) * 1e30).T.numpy(), RATE, subtype="FLOAT")
+    assert main([verb, str(tmp_path / "loud.wav"), "--model", model, "--output_dir", str(tmp_path / "out")]) == 2
+    assert "loud.wav: its peak is 4." in (printed := capsys.readouterr().err)
+    assert "e+29, and full scale is 1; scale it, or leave it out" in printed
+
+
 @pytest.mark.parametrize(("rate", "count"), [(RATE, 1), (RATE, 7), (96000, 12), (96000, 1)])
 def test_the_shortest_sounds_are_coded_or_refused_by_name(
     rate: int, count: int, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -43,8 +43,8 @@ def test_short_file_is_continued_with_silence() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [b"not audio", b"", encoded(float("nan")), encoded(float("inf"))],
-    ids=["text", "nothing", "nan", "infinite"],  # the bytes themselves hold the time
+    [b"not audio", b"", encoded(float("nan")), encoded(float("inf")), encoded(1e30)],
+    ids=["text", "nothing", "nan", "infinite", "far too loud"],  # the bytes themselves hold the time
 )
 def test_what_is_no_sound_is_refused(bad: bytes) -> None:
     with pytest.raises(AudioDecodeError):

@@ -23,6 +23,8 @@ from hf_audio_vae.files import check_regular_file, replacing
 
 logger = logging.getLogger(__name__)
 
+HIGHEST_PEAK = 2.0**31  # of samples of 32 bits that were not scaled; powers of much larger values are infinite
+
 # Samples decoded before the requested ones, by encoding: Vorbis frames overlap, mp3 frames use bits of earlier frames.
 PREROLL = {"VORBIS": 8192, "MPEG_LAYER_III": 8192}
 # libsndfile miscomputes the start of the last Ogg page of a Vorbis file, so a read near the end starts before that
@@ -176,6 +178,12 @@ def open_binary(source: str | Path | bytes) -> AbstractContextManager[BinaryIO]:
 @functools.cache  # once for each file, which a training opens many times
 def _warn_of_open_end(name: str) -> None:
     logger.warning("%s has no end mark. All of its pages are read; the sound may go on in a whole copy.", name)
+
+
+def check_peak(peak: float) -> None:
+    """Raise `AudioDecodeError` for a peak that no sound has, whatever the type of its samples."""
+    if peak > HIGHEST_PEAK:
+        raise AudioDecodeError(f"its peak is {peak:.1e}, and full scale is 1; scale it, or leave it out.")
 
 
 def _undecodable(error: soundfile.LibsndfileError) -> AudioDecodeError:

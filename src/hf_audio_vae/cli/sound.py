@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio
 from hf_audio_vae.audio.downmix import noticing_cancellation
-from hf_audio_vae.audio.io import AudioReader
+from hf_audio_vae.audio.io import AudioReader, check_peak
 from hf_audio_vae.audio.resampling import ResampledReader, check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
@@ -184,6 +184,8 @@ class Sound:
         if not bool(torch.isfinite(waveform).all()):
             raise UnusableFileError(f"{self._path} has NaN or infinite samples; repair it, or leave it out.")
         self.peak = max(self.peak, float(waveform.abs().max()))
+        with errors_with_path(self._path):
+            check_peak(self.peak)
         return waveform
 
 

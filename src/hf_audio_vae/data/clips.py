@@ -15,10 +15,13 @@ from torch import Tensor
 
 from hf_audio_vae.audio.downmix import noticing_cancellation
 from hf_audio_vae.audio.framing import units_of
-from hf_audio_vae.audio.io import AudioDecodeError, AudioReader, open_audio
+from hf_audio_vae.audio.io import HIGHEST_PEAK, AudioDecodeError, AudioReader, check_peak, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
-INTEGER_PEAKS = (100.0, 2.0**31)  # between these, samples that are whole numbers are integers in a type of fractions
+INTEGER_PEAKS = (
+    100.0,
+    HIGHEST_PEAK,
+)  # between these, samples that are whole numbers are integers in a type of fractions
 
 
 class EncodedItem(TypedDict):
@@ -149,8 +152,8 @@ def read_checked_crop(
         Finite samples, (audio_channels, count); resampling may drop the file's last sample.
 
     Raises:
-        AudioDecodeError: The file is shorter than it claims, not finite, of integers as fractions, or its channels
-            cannot be converted.
+        AudioDecodeError: The file is shorter than it claims, not finite, far too loud, of integers as fractions, or
+            its channels cannot be converted.
     """
     if count < 1:
         raise AudioDecodeError(f"it is too short for one sample at {sampling_rate} Hz.")
@@ -161,6 +164,7 @@ def read_checked_crop(
     if not bool(torch.isfinite(waveform).all()):
         raise AudioDecodeError("it holds NaN or infinite samples.")
     peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+    check_peak(peak)
     if INTEGER_PEAKS[0] < peak <= INTEGER_PEAKS[1] and _has_whole_numbers(reader):
         raise AudioDecodeError(f"its peak is {peak:.0f}, and full scale is 1; divide 16-bit samples by 32768.")
     if waveform.shape[-1] < max(count - 1, 1):  # resampling may drop one sample
