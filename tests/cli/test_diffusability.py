@@ -122,6 +122,7 @@ def test_a_model_in_the_working_directory_has_the_name_of_its_folder(
     [
         (["--seeds", "2"], "--seeds is 2; give 3 or more"),
         (["--steps", "0"], "--steps is 0; give 1 or more"),
+        (["--eval_dataset_name", f"{DATA}/train/."], "is the training data; name held-out data, or leave it out"),
         (["--subfolder", "vae"], "--subfolder would be that of all 2 models"),
     ],
 )

@@ -94,7 +94,7 @@ def test_items_that_cannot_be_read_are_named_in_the_results(
     (tmp_path / "data/whole.flac").write_bytes(Path("data/held_out/speech_en_0890.flac").read_bytes())
     arguments = ["--model", folders[0], "--dataset_name", str(tmp_path / "data"), "--max_seconds", "1"]
     assert main(["evaluate", *arguments, "--output_dir", str(tmp_path / "out")]) == 1
-    assert "1 of 2 items cannot be read" in capsys.readouterr().err
+    assert "1 of 2 items cannot be used" in capsys.readouterr().err
     (name,) = json.loads((tmp_path / "out/results.json").read_text())["skipped"]
     assert "broken" in name
 
@@ -162,3 +162,29 @@ def test_the_working_folder_as_a_model_has_the_name_of_the_folder(
     options = ["--dataset_name", str(sounds), "--embeddings", "--output_dir", str(tmp_path / "out")]
     assert main(["evaluate", "--model", ".", *options]) == 0
     assert list(json.loads((tmp_path / "out/results.json").read_text())["means"]) == ["mono"]
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "diffusability"])
+def test_results_within_the_data_are_refused(
+    verb: str, folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_audio(tmp_path / "a.wav", noise(RATE), RATE)
+    arguments = ["--model", folders[0], "--dataset_name", str(tmp_path), "--output_dir", str(tmp_path / "results")]
+    assert main([verb, *arguments]) == 2
+    assert f"results is in the data {tmp_path}, which its files would change; choose a" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_metric_that_some_items_do_not_have_is_told(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyloudnorm")
+    write_audio(tmp_path / "a.wav", noise(RATE), RATE)
+    write_audio(tmp_path / "silent.wav", 0 * noise(RATE), RATE)
+    arguments = ["--model", folders[0], "--dataset_name", str(tmp_path), "--embeddings"]
+    assert main(["evaluate", *arguments, "--metrics", "loudness_error_lu", "loudness_range_error_lu"]) == 0
+    said = capsys.readouterr().err
+    assert "loudness_error_lu is defined for 1 of 2 items; silent or short items have none" in said
+    assert "loudness_range_error_lu is defined for 0 of 2 items" in said
+    assert main(["evaluate", *arguments]) == 0
+    assert "is defined for" not in capsys.readouterr().err

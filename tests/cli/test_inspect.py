@@ -192,7 +192,7 @@ def test_items_that_cannot_be_read_are_named_beside_the_figures_of_the_others(
     assert "2 items" in printed.out
     assert "3 audio files" in printed.err
     assert "1 other file left out (.jpg 1)" in printed.err
-    assert "1 of 3 items cannot be read and are not measured" in printed.err
+    assert "1 of 3 items cannot be used and are not measured" in printed.err
     assert "broken.wav: the audio cannot be decoded (" in printed.err
     for name in SPEECH:
         (folder / name).write_bytes(b"not audio")

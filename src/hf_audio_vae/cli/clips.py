@@ -61,5 +61,5 @@ def check_items(arguments: argparse.Namespace, measured: int, skipped: Mapping[s
         )
     if skipped:
         total = measured + len(skipped)
-        print(f"{len(skipped)} of {total} items cannot be read and are not measured: {reasons}", file=sys.stderr)
+        print(f"{len(skipped)} of {total} items cannot be used and are not measured: {reasons}", file=sys.stderr)
     return 1 if skipped else 0

@@ -28,6 +28,18 @@ def check_models(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")
 
 
+def check_output_outside_data(arguments: argparse.Namespace, *datasets: str | None) -> None:
+    """Raise `ValueError` if the output folder is in a local data set: the results would change the data."""
+    for name in datasets:
+        if name is None or arguments.output_dir is None or not Path(name).is_dir():
+            continue
+        if Path(arguments.output_dir).resolve().is_relative_to(Path(name).resolve()):
+            raise ValueError(
+                f"--output_dir {arguments.output_dir} is in the data {name}, which its files would change; choose a "
+                f"folder outside of the data."
+            )
+
+
 def names_in_tables(models: Sequence[str]) -> list[str]:
     """Return the name of each model in tables: the name of its folder, or all of a path if two names are equal."""
     stems = [Path(name).name or Path(name).absolute().name for name in models]  # of `.`, that of the folder

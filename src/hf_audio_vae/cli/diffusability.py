@@ -21,7 +21,14 @@ from typing import Any
 from torch import Tensor
 
 from hf_audio_vae.cli.clips import check_items
-from hf_audio_vae.cli.comparing import EMBEDDINGS, check_models, dataset_identity, indexed_clips, names_in_tables
+from hf_audio_vae.cli.comparing import (
+    EMBEDDINGS,
+    check_models,
+    check_output_outside_data,
+    dataset_identity,
+    indexed_clips,
+    names_in_tables,
+)
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
 from hf_audio_vae.comparison.diffusability import (
     Budget,
@@ -136,6 +143,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     check_seconds(arguments.max_seconds)
     check_models(arguments)
+    data, held_out = arguments.dataset_name, arguments.eval_dataset_name
+    check_output_outside_data(arguments, data, held_out)
+    if held_out is not None and (held_out == data or Path(held_out).resolve() == Path(data).resolve()):
+        raise ValueError(
+            f"--eval_dataset_name {held_out} is the training data; name held-out data, or leave it out to hold out "
+            f"each {HELD_OUT_PART}th item."
+        )
     for name, least in (("seeds", LEAST_SEEDS), ("steps", 1)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; give {least} or more.")

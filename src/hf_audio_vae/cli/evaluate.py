@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,16 @@ from typing import Any
 from torch import Tensor
 
 from hf_audio_vae.cli.clips import check_items
-from hf_audio_vae.cli.comparing import EMBEDDINGS, check_models, dataset_identity, indexed_clips, names_in_tables
+from hf_audio_vae.cli.comparing import (
+    EMBEDDINGS,
+    check_models,
+    check_output_outside_data,
+    dataset_identity,
+    indexed_clips,
+    names_in_tables,
+)
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
+from hf_audio_vae.comparison.items import Item
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
 from hf_audio_vae.comparison.results import Results
@@ -109,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             skipped = _measured(arguments, measurement, settings, folder)
             items = load_items(folder)
             code = check_items(arguments, len(items), skipped)
+            _tell_undefined([name for name in arguments.metrics if name not in SIGNAL_METRICS], items)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
             speed = _speeds(arguments, measurement)
@@ -132,6 +141,17 @@ def _measured(
     else:
         skipped = measurement.run(folder)
     return dict(sorted(skipped.items()))
+
+
+def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
+    """Say on stderr which metrics are defined for some or none of the items."""
+    for metric in metrics:
+        defined = sum(any(metric in figures for figures in item.figures.values()) for item in items)
+        if defined < len(items):
+            print(
+                f"{metric} is defined for {defined} of {len(items)} items; silent or short items have none",
+                file=sys.stderr,
+            )
 
 
 def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, dict[str, float]]:
@@ -172,6 +192,7 @@ def _check(arguments: argparse.Namespace) -> None:
     arguments.metrics = list(dict.fromkeys([*SIGNAL_METRICS, *arguments.metrics]))
     arguments.model = arguments.model or [DEFAULT_MODEL]
     check_models(arguments)
+    check_output_outside_data(arguments, arguments.dataset_name)
     if arguments.sampling_rate is not None and arguments.sampling_rate < 1:
         raise ValueError(f"--sampling_rate is {arguments.sampling_rate}; give a rate in Hz, such as 44100.")
     if arguments.num_processes < 1:
