@@ -116,6 +116,32 @@ def test_figures_of_a_data_set_of_the_hub_are_also_in_the_folder_that_the_hub_re
     assert main(["card", str(folder), "--results", str(file)]) == 0, "they are replaced with their card"
 
 
+def test_figures_of_an_earlier_card_are_removed_with_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = results(folder, identity(folder), ["someone/sounds", None])
+    assert main(["card", str(folder), "--results", str(file)]) == 0
+    (folder / ".eval_results/of-the-user.yaml").write_text("[]")
+    capsys.readouterr()
+    assert main(["card", str(folder)]) == 0
+    assert [path.name for path in (folder / ".eval_results").iterdir()] == ["of-the-user.yaml"]
+    assert "someone--sounds.yaml are of the earlier card and are removed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "metrics"),
+    [("{}", "[]"), ("GOOD", "[]"), ("GOOD", "{}"), ("[1]", "GOOD"), (": : :", "GOOD"), ("", "GOOD"), ("\xff", "GOOD")],
+)
+def test_a_damaged_record_of_a_training_is_named(
+    recipe: str, metrics: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = "validation_dataset_name: data\nvalidation_seconds: 1.0\nmax_validation_samples: 2\n"
+    (folder / "recipe.yaml").write_bytes((good if recipe == "GOOD" else recipe).encode("latin-1"))
+    (folder / "metrics.json").write_text('[{"si_sdr_db": 1.0}]' if metrics == "GOOD" else metrics)
+    damaged = folder / ("metrics.json" if recipe == "GOOD" else "recipe.yaml")
+    message = refusal(["card", str(folder)], capsys)
+    assert f"{damaged} is not one of a training (" in message
+    assert "restore it, or move" in message
+
+
 def test_figures_of_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = results(folder, "of-another")
     message = refusal(["card", str(folder), "--results", str(file)], capsys)
@@ -214,6 +240,8 @@ def test_a_card_that_fails_leaves_the_earlier_one(folder: Path, clip: Path) -> N
         (["stft-vae-24khz"], "stft-vae-24khz is no folder; name a folder for the card with --output_dir"),
         (["MODEL", "--datasets", "data/train"], "--datasets data/train is a folder"),
         (["MODEL", "--base_model", "mine"], "--base_model mine is a folder, or no `owner/name`"),
+        (["MODEL", "--license", "Apache License"], "--license Apache License is no identifier of the Hub"),
+        (["MODEL", "--hub_model_id", "my model!"], "--hub_model_id my model! is no id of the Hub; give `owner/name`"),
         (["MODEL", "--files", "CLIP", "CLIP.flac"], "two of --files have the same name"),
         (["MODEL", "--results", "/nowhere.json"], "/nowhere.json"),
         (["MODEL", "--results", "CLIP"], "--results"),

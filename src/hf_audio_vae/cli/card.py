@@ -19,6 +19,8 @@ from urllib.parse import unquote
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from hf_audio_vae.cli.outputs import MAX_NAME, check_writable, fitting, printable
 from hf_audio_vae.cli.reconstruct import ENDINGS, reconstruct
@@ -34,6 +36,8 @@ from hf_audio_vae.models.lora import ADAPTER_CONFIG
 
 CARD, SAMPLES, EVAL_RESULTS = "README.md", "samples", ".eval_results"
 RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+RECIPE_KEYS = {"validation_dataset_name", "validation_seconds", "max_validation_samples"}  # that a card names
 KEPT_ROWS = ("training steps", "encoder")  # properties that only the training knows
 
 
@@ -56,6 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
     for option, ids in (("--datasets", arguments.datasets or []), ("--base_model", [arguments.base_model])):
         if wrong := [name for name in ids if name is not None and hub_id(name) is None]:
             raise ValueError(f"{option} {wrong[0]} is a folder, or no `owner/name` of the Hub; give Hub ids, or none.")
+    if arguments.license is not None and not LICENSE.fullmatch(arguments.license):
+        raise ValueError(f"--license {arguments.license} is no identifier of the Hub; give one, such as apache-2.0.")
+    if arguments.hub_model_id is not None:
+        try:
+            validate_repo_id(arguments.hub_model_id)
+        except HFValidationError as error:
+            raise ValueError(
+                f"--hub_model_id {arguments.hub_model_id} is no id of the Hub; give `owner/name`."
+            ) from error
     folder = _folder(arguments)
     earlier = _earlier(folder)
     stems = _stems(arguments.files)
@@ -71,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     with filling(folder, last=CARD) as hidden:
         written = [_write_sample(model, path, stem, hidden, fingerprint) for path, stem in stems.items()]
         samples = written or kept
-        if figures and (file := eval_results_file(figures.measured)):
+        file = eval_results_file(figures.measured) if figures else None
+        if file:
             (hidden / EVAL_RESULTS).mkdir()
             (hidden / EVAL_RESULTS / file[0]).write_text(file[1], encoding="utf-8")
         text = _card(arguments, folder, model, figures, samples, earlier)
@@ -79,8 +93,21 @@ def run(arguments: argparse.Namespace) -> int:
     replaced = set[str]().union(*map(_paths, known)).difference(*map(_paths, samples))
     for name in replaced:
         (folder / name).unlink(missing_ok=True)
+    _remove_eval_results(folder, earlier, kept=file[0] if file else None)
     print(f"wrote {printable(folder / CARD)}")
     return 0
+
+
+def _remove_eval_results(folder: Path, earlier: ModelCard | None, *, kept: str | None) -> None:
+    """Remove the figures in `.eval_results` that the earlier card had and the new one does not have."""
+    results = (earlier.data.get("eval_results") or []) if earlier else []
+    for name in sorted({f"{result.dataset_type.replace('/', '--')}.yaml" for result in results} - {kept}):
+        path = folder / EVAL_RESULTS / name
+        if path.is_file():
+            path.unlink()
+            print(f"the figures in {printable(path)} are of the earlier card and are removed", file=sys.stderr)
+    if (folder / EVAL_RESULTS).is_dir() and not any((folder / EVAL_RESULTS).iterdir()):
+        (folder / EVAL_RESULTS).rmdir()
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
@@ -133,10 +160,33 @@ def _figures(
             raise ValueError(f"--results {arguments.results}: {error}") from error
     if not _has_recipe(folder):
         return None
-    recipe: dict[str, Any] = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    recipe, metrics = _training(folder)
     known = earlier.data.get("eval_results", []) if earlier else []  # whether the data is on the Hub
     dataset = next((result.dataset_type for result in known if result.dataset_type != LOCAL_DATA), None)
-    return figures_of_run(recipe, read_json(folder / METRICS)[-1], dataset)
+    return figures_of_run(recipe, metrics, dataset)
+
+
+def _training(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the recipe and the last metrics of the training in a folder.
+
+    Raises:
+        ValueError: Their files are not those of a training.
+    """
+    for name in (RECIPE, METRICS):
+        try:
+            content = (folder / name).read_text(encoding="utf-8")
+            value = yaml.safe_load(content) if name == RECIPE else read_json(folder / name)[-1]
+            if not isinstance(value, dict) or (name == RECIPE and not value.keys() >= RECIPE_KEYS):
+                raise ValueError("it has another structure")
+        except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{folder / name} is not one of a training ({reason}); restore it, or move {RECIPE} and {METRICS} "
+                f"away for a card without their figures."
+            ) from error
+        if name == RECIPE:
+            recipe = value
+    return recipe, value
 
 
 def _has_recipe(folder: Path) -> bool:
