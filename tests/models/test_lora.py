@@ -231,6 +231,12 @@ def test_an_adapter_that_names_itself_is_refused(saved: Path) -> None:
         ({"later_option": 3}, "it uses later_option"),
         ({"peft_type": "LOHA"}, "describes no LoRA"),
         ({"r": 2}, "do not have rank 2"),
+        ({"r": 0}, "its rank `r` is 0; it must be a whole number above 0"),
+        ({"lora_alpha": 0}, "its `lora_alpha` is 0; it must be a number above 0"),
+        ({"lora_alpha": -8}, "its `lora_alpha` is -8"),
+        ({"lora_alpha": "8"}, "its `lora_alpha` is '8'"),
+        ({"auto_mapping": ["WaveformVAE"]}, r"its `auto_mapping` is \['WaveformVAE'\], no object"),
+        ({"base_model_name_or_path": 5}, "its `base_model_name_or_path` is 5, no text"),
     ],
 )
 def test_an_adapter_of_another_kind_is_refused(saved: Path, values: dict[str, object], message: str) -> None:

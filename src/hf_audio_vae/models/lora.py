@@ -5,6 +5,7 @@ convolution, and it cannot merge into a weight with weight norm.
 """
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -245,7 +246,20 @@ def _read_config(content: bytes) -> Any:
         raise ValueError(f"it uses {first_names(sorted(others))}, which is not supported; merge it with peft.")
     config = library.LoraConfig(**{key: values[key] for key in READ & values.keys() - {"peft_type"}})
     config.target_modules = values.get("target_modules")
+    _check_values(config)
     return config
+
+
+def _check_values(config: Any) -> None:
+    """Raise `ValueError` for values that peft does not check."""
+    if not isinstance(config.r, int) or config.r < 1:
+        raise ValueError(f"its rank `r` is {config.r!r}; it must be a whole number above 0.")
+    if not isinstance(config.lora_alpha, int | float) or not 0 < config.lora_alpha < math.inf:
+        raise ValueError(f"its `lora_alpha` is {config.lora_alpha!r}; it must be a number above 0.")
+    kinds = {"auto_mapping": dict, "base_model_name_or_path": str, "revision": str}
+    for name, kind in kinds.items():
+        if not isinstance(value := getattr(config, name), kind | None):
+            raise ValueError(f"its `{name}` is {value!r}, no {'object' if kind is dict else 'text'}.")
 
 
 def _read_updates(config: Any, tensors: Mapping[str, Tensor]) -> dict[str, LowRank]:
