@@ -253,3 +253,10 @@ def test_a_table_of_metadata_that_lists_no_files_is_named(table: str, tmp_path: 
     write(tmp_path, ["a.wav", "b.wav"], encoded(0.1))
     (tmp_path / "metadata.csv").write_text(table)
     assert line(tmp_path).endswith("; no column of texts `file_name` in metadata.csv, which is not used")
+
+
+def test_a_column_of_a_table_with_the_name_of_its_audio_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encoded(0.1))
+    (tmp_path / "metadata.csv").write_text("file_name,audio\na.wav,x\n")
+    with pytest.raises(ValueError, match="metadata.csv has the column audio, which is the name of the audio.*rename"):
+        load_audio_stream(str(tmp_path))

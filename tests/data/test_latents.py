@@ -1,4 +1,6 @@
+import datetime
 import itertools
+from decimal import Decimal
 from pathlib import Path
 
 import datasets
@@ -69,6 +71,26 @@ def test_classes_and_texts_stay_with_their_latents(tmp_path: Path) -> None:
         for row, label, prompt in zip(rows_of(batch), batch.class_labels, batch.prompts, strict=True):
             assert names[label] == KINDS["kind"][1][row]
             assert prompt == f"sound number {row}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("date32", [datetime.date(2020, 1, day) for day in range(1, 7)]),
+        ("timestamp[s]", [datetime.datetime(2020, 1, day) for day in range(1, 7)]),
+        ("time64[us]", [datetime.time(hour) for hour in range(1, 7)]),
+        ("decimal128(5, 2)", [Decimal(value) for value in range(1, 7)]),
+    ],
+)
+def test_a_column_of_a_type_that_torch_lacks_is_one_of_texts(kind: str, values: list, tmp_path: Path) -> None:
+    folder = write_latents(tmp_path / "latents", LENGTHS, KINDS | {"when": (datasets.Value(kind), values)})
+    (batch,) = read(stream_of(folder, label_column="kind", class_names=("drum", "note", "voice")), 1)
+    assert len(batch.class_labels) == 6, "a column that is not used does not matter"
+    names = class_names(load_latent_stream(str(folder)), "when")
+    assert len(names) == 6
+    assert names[0].startswith(str(values[0]))
+    (batch,) = read(stream_of(folder, label_column="when", class_names=names), 1)
+    assert batch.class_labels.tolist() == rows_of(batch)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hf_audio_vae.data import load_audio_stream
+from hf_audio_vae.data.tables import read_delimited
 from tests.data.sounds import encoded
 
 SUFFIXES = ("parquet", "arrow", "csv", "tsv", "jsonl")
@@ -139,3 +140,13 @@ def test_compressed_csv_files_are_read(suffix: str, compress: object, tmp_path: 
     (tmp_path / f"x.csv{suffix}").write_bytes(compress(b"file,n\na.wav,1\n"))  # type: ignore[operator]
     (row,) = read(tmp_path)
     assert row["n"] == 1
+
+
+def test_numbers_with_leading_zeros_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("label,count,share,other\n007,7,0.5,\n7,0,1.5,00\n,-1,2,1\n")
+    table = read_delimited(path)
+    assert table["label"].to_pylist() == ["007", "7", None]
+    assert table["count"].to_pylist() == [7, 0, -1]
+    assert table["share"].to_pylist() == [0.5, 1.5, 2.0]
+    assert table["other"].to_pylist() == [None, "00", "1"]

@@ -16,6 +16,7 @@ from hf_audio_vae.files import as_write_error
 
 FOOTER = "hf_audio_vae"
 CHECKSUM = "hf_audio_vae.sha256"
+NO_TENSORS = ("date", "time", "decimal")  # types that torch lacks; their values are read as texts
 REMEDY = "run encode_latents.py again to rewrite it"
 
 
@@ -117,6 +118,9 @@ def stream_files(dataset_name: str, *, split: str, revision: str | None = None) 
     examples = stream._ex_iterable
     if hasattr(examples, "generate_tables_fn"):
         examples.generate_tables_fn = _NamedTables(examples.generate_tables_fn)
+    for column, feature in (stream.features or {}).items():
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith(NO_TENSORS):
+            stream = stream.cast_column(column, datasets.Value("string"))
     return stream
 
 

@@ -68,6 +68,11 @@ def read_metadata(root: Path, names: Sequence[str]) -> FolderMetadata | None:
         renamed = {column: _column_of(column) for column in table.column_names if _is_file_name(table, column)}
         if not renamed:
             continue
+        if taken := sorted(set(renamed.values()) & (set(table.column_names) - set(renamed))):
+            raise ValueError(
+                f"{root / name} has the column {', '.join(taken)}, which is the name of the audio that its column of "
+                f"file names lists; rename it."
+            )
         for column in renamed:
             paths = [_relative(name, path) for path in table[column].to_pylist()]
             index = table.column_names.index(column)

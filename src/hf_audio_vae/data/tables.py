@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 from datasets.data_files import DataFilesList
@@ -194,10 +195,33 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
         )
     except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    table = _with_leading_zeros(table, content, separator)
     if repeated := sorted({a for a, b in pairwise(sorted(table.column_names)) if a == b}):
         raise ValueError(f"{path} has the column {', '.join(repeated)} twice; rename one.")
     if binary := [field.name for field in table.schema if pa.types.is_binary(field.type)]:
         raise ValueError(f"{path} is not UTF-8 in the column {', '.join(binary)}; convert it to UTF-8.")
+    return table
+
+
+def _with_leading_zeros(table: pa.Table, content: bytes, separator: str) -> pa.Table:
+    """Return a table whose columns of integers are texts if some of them have leading zeros: `007` is a name."""
+    integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    if not integers or not re.search(rb"(?<![\d.])0\d", content) or len(set(table.column_names)) < table.num_columns:
+        return table
+    texts = pa.csv.read_csv(
+        pa.BufferReader(content),
+        pa.csv.ReadOptions(block_size=min(max(len(content), 1), 2**31 - 1)),
+        parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            null_values=NULLS,
+            strings_can_be_null=True,
+            include_columns=integers,
+            column_types=dict.fromkeys(integers, pa.string()),
+        ),
+    )
+    for name in integers:
+        if pa.compute.any(pa.compute.match_substring_regex(texts[name], r"^\s*[+-]?0\d")).as_py():
+            table = table.set_column(table.column_names.index(name), name, texts[name])
     return table
 
 
