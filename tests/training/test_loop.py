@@ -68,6 +68,29 @@ def test_a_reordered_table_of_the_data_is_told(folder: Path, tmp_path: Path, cap
     assert f"the files of `dataset_name` have changed since {checkpoint}" in caplog.text
 
 
+def test_a_resumed_run_says_that_its_validation_has_changed(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = start(folder, tmp_path / "out")
+    run.validation = {"validation_dataset_name": "a", "validation_seconds": 1.0}
+    run.contents = {"validation_dataset_name": "1"}
+    checkpoint = run.save_checkpoint()
+
+    def said(name: str, seconds: float, content: str) -> str:
+        caplog.clear()
+        resumed = start(folder, tmp_path / "out")
+        resumed.validation = {"validation_dataset_name": name, "validation_seconds": seconds}
+        resumed.contents = {"validation_dataset_name": content}
+        with caplog.at_level(logging.WARNING):
+            resumed.resume(checkpoint)
+        return caplog.text
+
+    assert not said("moved", 1.0, "1")
+    assert "has changed" in said("a", 1.0, "2")
+    assert f"since {checkpoint} (validation_dataset_name, validation_seconds)" in said("other", 2.0, "2")
+    assert "(validation_seconds); its figures are not comparable with those of earlier" in said("a", 2.0, "1")
+
+
 def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(folder: Path, tmp_path: Path) -> None:
     run = start(folder, tmp_path / "out")
     fit(run, timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})

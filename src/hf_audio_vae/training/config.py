@@ -97,9 +97,17 @@ class TrainingConfig(Section):
         marked = {name for name, field in fields if MayChange in field.metadata or name.startswith("validation_")}
         return self.model_dump(mode="json", exclude=marked)
 
+    def validation(self) -> dict[str, Any]:
+        """Return the values that decide the figures of a validation."""
+        names = {name for name in type(self).model_fields if name.startswith("validation_")} | {
+            "max_validation_samples"
+        }
+        return self.model_dump(mode="json", include=names - {"validation_steps"})
+
     def contents(self) -> dict[str, str]:
         """Return a checksum of the content of each local data set and model, by the option that names it."""
-        values = {name: getattr(self, name) for name in self.lasting() if name.endswith(LOCATIONS)}
+        named = {**self.lasting(), **self.validation()}
+        values = {name: getattr(self, name) for name in named if name.endswith(LOCATIONS)}
         return {name: checksum for name, value in values.items() if (checksum := listing_checksum(value))}
 
     def validates_on_training_data(self) -> bool:

@@ -31,6 +31,10 @@ class EMA(Generic[ModelT]):
         self.decay = decay
         self.updates = 0
 
+    def load(self, saved: ModelT) -> None:
+        """Take the weights of a saved average."""
+        self.model.load_state_dict(saved.state_dict())
+
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Update the average with the weights of `model` and copy its buffers and codebooks."""

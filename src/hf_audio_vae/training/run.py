@@ -77,7 +77,9 @@ class Run:
         ema (`EMA`): The averaged model.
         checkpoints (`Checkpoints`): Reads and writes the checkpoint folders.
         recipe (`dict`): Values that must not change when the run is resumed, JSON-serializable.
-        contents (`dict[str, str]`): Checksum of the content of each data set and model that `recipe` names.
+        contents (`dict[str, str]`): Checksum of the content of each data set and model that `recipe` or `validation`
+            names.
+        validation (`dict`): Values that decide the figures of a validation, JSON-serializable.
         accept_changes (`bool`): Resume although values of the recipe have changed.
         progress (`Progress`): Steps and metrics so far.
     """
@@ -90,6 +92,7 @@ class Run:
     checkpoints: Checkpoints
     recipe: dict[str, Any] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
     accept_changes: bool = False
     progress: Progress = field(default_factory=Progress)
     saved_at: int = 0  # step of the last checkpoint
@@ -113,6 +116,7 @@ class Run:
             "random": random_states(),
             "recipe": self.recipe,
             "contents": self.contents,
+            "validation": self.validation,
         }
         folder = self.checkpoints.save(self.progress.step, state, self._write)
         self.saved_at = self.progress.step
@@ -126,7 +130,9 @@ class Run:
             ValueError: The recipe, the networks or the number of processes differ from the checkpoint's.
         """
         state = self.checkpoints.read_state(checkpoint, more_processes=self.accept_changes)
-        self._compare(checkpoint, state["recipe"], state.get("contents", {}))
+        contents = state.get("contents", {})
+        self._compare(checkpoint, state["recipe"], contents)
+        self._compare_validation(checkpoint, state.get("validation", {}), contents)
         self.progress = Progress(**state["progress"])
         self.saved_at = self.progress.step
         self.objective.load_state_dict(state["objective"])
@@ -138,7 +144,7 @@ class Run:
             for name, learner in self.learners.items():
                 learner.set_hyperparameters(given[name])
         averaged = type(self.ema.model).from_pretrained(checkpoint, subfolder=EMA_FOLDER)
-        self.ema.model.load_state_dict(averaged.state_dict())
+        self.ema.load(averaged)
         self.ema.updates = state["ema_updates"]
         # Last, because loading may draw random numbers.
         if state.get("random", pickled) is not None:  # a process that did not exist then keeps its seed
@@ -148,13 +154,8 @@ class Run:
 
     def _compare(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
         """Compare the recipe with the checkpoint's. A data set may have moved, and options may have been added."""
-        shared = self.contents.keys() & contents.keys()
-        moved = {name for name in shared if same_listing(self.contents[name], contents[name])}
-        changed = sorted(
-            name
-            for name, value in self.recipe.items()
-            if name in theirs and name not in moved and not _equal(value, theirs[name])
-        )
+        moved = self._moved(contents)
+        changed = _changed(self.recipe, theirs, moved)
         if changed and not self.accept_changes:
             raise ValueError(
                 f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
@@ -162,8 +163,23 @@ class Run:
             )
         if changed:
             logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")
-        for name in sorted(shared - moved - set(changed)):
+        for name in sorted((self.contents.keys() & contents.keys()) - moved - set(changed) - self.validation.keys()):
             logger.warning(f"the files of `{name}` have changed since {checkpoint}; the run uses the new files")
+
+    def _compare_validation(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
+        """Say which options of the validation, or files that they name, have changed."""
+        moved = self._moved(contents)
+        other_files = (self.contents.keys() & contents.keys() & self.validation.keys()) - moved
+        if changed := sorted({*_changed(self.validation, theirs, moved), *other_files}):
+            logger.warning(
+                f"the validation has changed since {checkpoint} ({', '.join(changed)}); its figures are not "
+                f"comparable with those of earlier steps"
+            )
+
+    def _moved(self, contents: dict[str, str]) -> set[str]:
+        """Return the options whose files are those of the checkpoint, wherever they are."""
+        shared = self.contents.keys() & contents.keys()
+        return {name for name in shared if same_listing(self.contents[name], contents[name])}
 
     def _write(self, folder: Path) -> None:
         write_learners(folder, self.learners, self.accelerator.scaler)
@@ -171,6 +187,14 @@ class Run:
         if "discriminator" in self.learners:
             discriminator = self.accelerator.unwrap_model(self.learners["discriminator"].module)
             discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
+
+
+def _changed(ours: dict[str, Any], theirs: dict[str, Any], moved: set[str]) -> list[str]:
+    return sorted(
+        name
+        for name, value in ours.items()
+        if name in theirs and name not in moved and not _equal(value, theirs[name])
+    )
 
 
 def _equal(ours: Any, theirs: Any) -> bool:

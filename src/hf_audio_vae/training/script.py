@@ -183,6 +183,7 @@ def train(
         checkpoints,
         recipe=config.lasting(),
         contents=config.contents(),
+        validation=config.validation(),
         accept_changes=config.accept_changes,
     )
     if checkpoint:

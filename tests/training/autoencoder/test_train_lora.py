@@ -14,6 +14,7 @@ from hf_audio_vae import STFTVAE, WaveformVAE
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.models import BaseLocation, LoraAdapter, load_autoencoder
 from hf_audio_vae.modules.low_rank import weight_of
+from hf_audio_vae.training.autoencoder.adapting import AdapterEMA
 from tests.models.peers.tiny import TINY
 from tests.models.test_published_formats import original
 from tests.training.autoencoder.test_fine_tune_published import latents_of, recipe_for, weights_of
@@ -142,6 +143,21 @@ def test_recomputed_and_compiled_networks_train_alike(options: list[str], tmp_pa
     for key in plain:
         torch.testing.assert_close(plain[key], other[key], rtol=1e-3, atol=1e-5, msg=key)
     assert all(".decoder." in key for key in plain)
+
+
+def test_an_adapter_is_not_resumed_on_other_weights(tmp_path: Path) -> None:
+    base, averages = saved("WaveformVAE", tmp_path / "base"), []
+    for _ in range(3):
+        model = load_autoencoder(base)
+        if len(averages) == 2:
+            next(model.decoder.parameters()).data[..., 0] += 1e-6
+        adapter = LoraAdapter.new(model, BaseLocation(str(base)), rank=1)
+        averages.append(AdapterEMA(model, adapter, 0.9))
+    averages[0].model.save_pretrained(tmp_path / "checkpoint")
+    checkpoint = LoraAdapter.from_pretrained(tmp_path / "checkpoint")
+    averages[1].load(checkpoint)
+    with pytest.raises(ValueError, match=f"adapts other weights than {base} has now; restore them, or begin a new"):
+        averages[2].load(checkpoint)
 
 
 def test_what_cannot_be_adapted_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

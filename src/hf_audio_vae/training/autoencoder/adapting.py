@@ -40,6 +40,16 @@ class AdapterEMA(EMA[LoraAdapter]):
         self._trained = adapter
         adapter.attach(model)
 
+    def load(self, saved: LoraAdapter) -> None:
+        """Take the updates of a saved adapter. Raises `ValueError` if they are of a model with other weights."""
+        if not saved.was_trained_on(self._base):
+            base = self.model.base
+            raise ValueError(
+                f"the checkpoint adapts other weights than {base.name if base else 'the model'} has now; restore "
+                f"them, or begin a new run."
+            )
+        super().load(saved)
+
     def update(self, model: nn.Module) -> None:
         """Update the average with the adapter of the model in training."""
         super().update(self._trained)
