@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens, save_tokens
+from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens, save_tokens, storage
 from hf_audio_vae.tokens.code_tokens import BLANK, BOS, EOS, PAD, Order
 
 ORDERS = get_args(Order)
@@ -242,3 +242,10 @@ def test_without_a_network_the_cache_tells_what_is_there(tmp_path: Path) -> None
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     asked = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False)
     assert asked.stdout.split() == ["True", "False", "False"], asked.stderr
+
+
+def test_a_model_of_the_package_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "hf_hub_download", lambda *arguments, **options: pytest.fail("the Hub was asked"))
+    assert not storage.holds_tokens("stft-vae-24khz")
+    with pytest.raises(ValueError, match="stft-vae-24khz has no code_tokens.json"):
+        storage.load_tokens("stft-vae-24khz")
