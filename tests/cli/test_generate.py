@@ -171,3 +171,12 @@ def test_class_names_that_are_no_file_names_stay_in_the_folder(tmp_path: Path) -
         "04-ドラム.wav",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["here"]
+
+
+def test_the_sound_to_show_beside_is_read_before_the_generation(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(AudioLatentDiffusionPipeline, "__call__", lambda *arguments, **options: pytest.fail("it ran"))
+    options = ("--class_label", "drum", "--beside", str(tmp_path / "missing.wav"))
+    assert generate(folder, tmp_path / "out", *options) == 2
+    assert "missing.wav cannot be read" in capsys.readouterr().err

@@ -146,10 +146,11 @@ def write_sounds(arguments: argparse.Namespace, names: Sequence[str]) -> list[Pa
     else:
         refuse(arguments, LANGUAGE_MODEL_OPTIONS, "not a language model of codes")
         pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
+        beside = arguments.beside and read_for(
+            pipeline.vae, arguments.beside
+        )  # before the work, as it may be no sound
         audios, rate = sounds_of_pipeline(pipeline, arguments), pipeline.sampling_rate
-        shown = {}
-        if arguments.beside:
-            shown[f"real: {arguments.beside.stem}"] = read_for(pipeline.vae, arguments.beside)[:, : audios.shape[-1]]
+        shown = {f"real: {arguments.beside.stem}": beside[:, : audios.shape[-1]]} if arguments.beside else {}
         for name, audio in zip(names, audios, strict=True):
             shown.setdefault(f"generated: {printable(name)}", audio)
     for target, audio in zip(targets, audios, strict=True):
