@@ -401,7 +401,7 @@ COMMANDS = (
     Fault("cli/card.py", "(folder / name).unlink(missing_ok=True)", "pass"),
     Fault("cli/card.py", "origin_of(earlier) if earlier else Origin()", "Origin()"),
     Fault("cli/card.py", "samples = written or kept", "samples = written"),
-    Fault("cli/card.py", "read_json(folder / METRICS)[-1]", "read_json(folder / METRICS)[0]"),
+    Fault("cli/card.py", "read_json(folder / name)[-1]", "read_json(folder / name)[0]"),
     Fault(
         "cli/inspect.py",
         "{items} items, {sum(seconds):.1f} s",
