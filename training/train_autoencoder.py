@@ -19,7 +19,7 @@ from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
-from hf_audio_vae.training.autoencoder.validation import Clip, validate
+from hf_audio_vae.training.autoencoder.validation import Clip, measured_linearity, validate
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
@@ -133,6 +133,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         adversary=adversary,
         balancer=config.balancer.build() if config.balancer else None,
         decoder_only_from_step=config.decoder_only_from_step,
+        augmentation=config.build_augmentation(model.hop_length, has_codes=bool(model.codebook_sizes)),
     )
 
     def validate_and_log(step: int) -> dict[str, float]:
@@ -147,12 +148,13 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
         averaged = ema.averaged_model()
+        linearity = measured_linearity(averaged, clips, accelerator.device)
         encoder = {"encoder": kept.statement(averaged)} if kept else {}
         write = partial(
             write_model,
             averaged,
             config,
-            history,
+            [*history[:-1], {**history[-1], **linearity}],
             discriminator=discriminator,
             summary=encoder,
             adapter=ema.adapter,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from hf_audio_vae.comparison.results import Distance, Results
+from hf_audio_vae.evaluation.linearity import linearity_rows, linearity_table
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
 from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS, table
 from hf_audio_vae.evaluation.set_distances import EmbeddingStatistics, frechet_distance, kernel_distance
@@ -59,7 +60,7 @@ def markdown(
         with_differences (`bool`): Whether to add the table of paired differences, which has a row for each pair of
             systems and each metric.
     """
-    parts = [_figures(results, speed)]
+    parts = [_figures(results, speed), *_linearity(results)]
     if len(results.names) == 1:
         parts.append(_intervals(results))
     else:
@@ -89,6 +90,12 @@ def _figures(results: Results, speed: Mapping[str, Mapping[str, float]]) -> str:
         [labels[name], *(cell(name, figures) for figures in columns.values())] for name in found
     ]
     return table(["metric", *columns], rows)
+
+
+def _linearity(results: Results) -> list[str]:
+    """Return a table for each system with latents."""
+    rows = {name: linearity_rows(figures) for name, figures in results.columns().items()}
+    return [f"Linearity of {name}:\n\n{linearity_table(found)}" for name, found in rows.items() if found]
 
 
 def _intervals(results: Results) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.resampling import convert_channels, resample
 from hf_audio_vae.evaluation.health import Health, health_of
+from hf_audio_vae.evaluation.linearity import linearity_figures
 from hf_audio_vae.evaluation.lossy import LOSSY, MP3_SAMPLING_RATES, OPUS_SAMPLING_RATES, UncodableError
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -135,7 +136,7 @@ class ModelSystem(System):
             raise ValueError(f"{self.name}: the output is NaN or infinite; check the weights of the model.")
         health = self.new_health()
         health.add(output)
-        return Coded(reconstruction, losses, health)
+        return Coded(reconstruction, losses | linearity_figures(self.model, waveform.to(self.model.device)), health)
 
 
 class AnchorSystem(System):

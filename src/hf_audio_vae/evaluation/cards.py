@@ -22,6 +22,7 @@ from hf_audio_vae.evaluation.card_metadata import (
 )
 from hf_audio_vae.evaluation.codes import Coded, codebook_frame_rates, has_codebooks
 from hf_audio_vae.evaluation.latents import ACTIVE_VARIANCE
+from hf_audio_vae.evaluation.linearity import SECONDS, linearity_rows, linearity_table
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
 from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS, table
 
@@ -252,6 +253,7 @@ def _figures_section(figures: Figures, *, codec: bool) -> str:
         _systems_section(figures),
         _latents_section(values),
         _codes_section(values),
+        _linearity_section(values),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part)
 
@@ -342,6 +344,22 @@ Statistics of the codes of these items, with equal weight for all frames:
 The bitrate is log2 of the codebook sizes times the frame rates. The entropy is computed from the code counts of each
 codebook separately. The perplexity is its exponential, and the efficiency is the ratio of entropy to bitrate (Kumar et
 al., 2023). Usage is the share of a codebook that is used at least once. It cannot exceed the frames measured per code.
+"""
+
+
+def _linearity_section(values: Mapping[str, float]) -> str:
+    """Return the section on linearity; empty if it was not measured."""
+    rows = linearity_rows(values)
+    if not rows:
+        return ""
+    return f"""
+Linearity on the first {SECONDS:g} s of these items:
+
+{linearity_table(rows)}
+
+The latents are transformed before decoding. The error is the energy of the difference from the transformed
+reconstruction, relative to that reconstruction. A linear decoder has an error far below 0 dB, and its distance stays
+that of the reconstruction (Torres et al., 2025, arXiv:2510.23530).
 """
 
 

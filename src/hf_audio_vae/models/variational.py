@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.utils.accelerate_utils import apply_forward_hook
@@ -20,6 +20,16 @@ from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.integers import is_integer
 from hf_audio_vae.runtime.coders import Coding
 from hf_audio_vae.runtime.streaming import AlgorithmicLatency, Streaming, latency_of, new_streaming
+
+
+class Transformation(Protocol):
+    """A change of latents, and the change of waveforms that the decoder should answer with."""
+
+    def latents(self, z: Tensor) -> Tensor:
+        """Transform latents (batch, latent_channels, frames)."""
+
+    def waveform(self, x: Tensor) -> Tensor:
+        """Transform waveforms (batch, audio_channels, time)."""
 
 
 class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin):
@@ -176,6 +186,7 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         sample_posterior: bool | None = None,
         return_dict: bool = True,
         generator: torch.Generator | list[torch.Generator] | None = None,
+        transformation: Transformation | None = None,
     ) -> VAEOutput | tuple[Tensor | None]:
         """Encode and decode, as in training.
 
@@ -185,6 +196,8 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
                 mean. If not given, sample if there is a `generator`.
             return_dict (`bool`): Return an output object rather than a tuple.
             generator (`torch.Generator` or a list, one per item, *optional*): Random source of the sample.
+            transformation (`Transformation`, *optional*): Applied to the latents before they are decoded, and to the
+                waveform that the family's own reconstruction terms compare with.
 
         Returns:
             `VAEOutput`, or `(sample,)`.
@@ -196,6 +209,8 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         posterior = self._encode(sample)
         sampled = generator is not None if sample_posterior is None else sample_posterior
         latents = posterior.sample(generator) if sampled else posterior.mode()
+        if transformation is not None:
+            latents, sample = transformation.latents(latents), transformation.waveform(sample)
         # Not `decode`, which checks: after an overflow, training has to see the resulting loss.
         decoded, terms = self._reconstruct(latents, sample)
         if not return_dict:

@@ -4,9 +4,11 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from hf_audio_vae.losses import KLControl, Schedule
+from hf_audio_vae.training.autoencoder.augmentation import LatentAugmentation
 from hf_audio_vae.training.autoencoder.options import (
     AdversarialOptions,
     BalancerOptions,
+    LatentAugmentationOptions,
     LoraOptions,
     LossOptions,
 )
@@ -47,6 +49,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
     adversarial: AdversarialOptions | None = Field(None, description="train against discriminators")
     balancer: BalancerOptions | None = Field(
         None, description="treat weights as shares of the gradient with respect to the waveform"
+    )
+    latent_augmentation: LatentAugmentationOptions | None = Field(
+        None, description="transform latents and targets alike, for a linear autoencoder"
     )
     torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
@@ -124,6 +129,14 @@ class AutoencoderTrainingConfig(TrainingConfig):
             )
         if missing := sorted(set(reconstruction_terms) - self.weights.keys()):
             raise ValueError(f"the model's own terms {missing} have no entry in `weights`; give each a weight.")
+
+    def build_augmentation(self, hop_length: int, *, has_codes: bool) -> LatentAugmentation | None:
+        """Return the augmentation of a model's latents; raises `ValueError` for a codec, which has none."""
+        if self.latent_augmentation is None:
+            return None
+        if has_codes:
+            raise ValueError("`latent_augmentation` transforms latents, and the model has codes; leave it out.")
+        return self.latent_augmentation.build(hop_length)
 
     def _loss_names(self) -> set[str]:
         return {name for name, options in self.losses if options is not None}

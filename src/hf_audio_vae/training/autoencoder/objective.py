@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hf_audio_vae.data.crops import CropBatch
 from hf_audio_vae.losses import AdversarialLoss, GradientBalancer, KLControl, Schedule, weighted_sum
+from hf_audio_vae.training.autoencoder.augmentation import LatentAugmentation
 from hf_audio_vae.training.autoencoder.steps import (
     ADVERSARIAL_TERMS,
     AdversarialTerms,
@@ -93,6 +94,7 @@ class AutoencoderObjective:
             gradient.
         decoder_only_from_step (`int`, *optional*): Step from which the encoder is frozen and the regularisers are
             left out. The decoder then trains on fixed latents.
+        augmentation (`LatentAugmentation`, *optional*): Transforms latents and targets.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class AutoencoderObjective:
         adversary: Adversary | None = None,
         balancer: GradientBalancer | None = None,
         decoder_only_from_step: int | None = None,
+        augmentation: LatentAugmentation | None = None,
     ) -> None:
         self.model = model
         self.losses = losses
@@ -111,6 +114,7 @@ class AutoencoderObjective:
         self.adversary = adversary
         self.balancer = balancer
         self.decoder_only_from_step = decoder_only_from_step
+        self.augmentation = augmentation
 
     def __call__(self, batch: CropBatch, step: int) -> StepLosses:
         """Compute the losses of the autoencoder and, in its update steps, of the discriminator."""
@@ -119,7 +123,7 @@ class AutoencoderObjective:
             extract_model_from_parallel(self.model).freeze_encoder()
         warms_up = self.adversary is not None and self.adversary.schedule.warms_up(step)
         with unchanged(self.model) if warms_up else nullcontext():
-            reconstruction = reconstruction_step(self.model, batch, self.losses)
+            reconstruction = reconstruction_step(self.model, batch, self.losses, self.augmentation)
         adversarial = self._adversarial_terms(reconstruction.target, reconstruction.waveform, step)
         of_waveform = reconstruction.distances | adversarial.generator
         regularisers = {} if decoder_only else reconstruction.regularisers

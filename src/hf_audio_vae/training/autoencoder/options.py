@@ -12,12 +12,14 @@ from hf_audio_vae.losses import (
     AdversarialLoss,
     GradientBalancer,
 )
+from hf_audio_vae.training.autoencoder.augmentation import AUGMENTATIONS, LatentAugmentation, RandomTransformation
 from hf_audio_vae.training.autoencoder.objective import AdversarialSchedule
 from hf_audio_vae.training.sections import Section, Size, one_of, section_of, sections_of, takes
 
 _Losses: Any = sections_of(RECONSTRUCTION_LOSSES, given=("sampling_rate",))
 _Discriminators: Any = sections_of(DISCRIMINATORS, given=("audio_channels",))
 _Balancer: Any = section_of(GradientBalancer)
+_Augmentations: Any = sections_of(AUGMENTATIONS, given=("hop_length",))
 
 
 class LossOptions(_Losses):
@@ -101,3 +103,23 @@ class BalancerOptions(_Balancer):
     def build(self) -> GradientBalancer:
         """Return a new balancer."""
         return GradientBalancer(**dict(self))
+
+
+class LatentAugmentationOptions(_Augmentations):
+    """Random transformations of latents and targets; at least one."""
+
+    @model_validator(mode="after")
+    def _is_accepted(self) -> Self:
+        self.build(1)  # raises what the constructors refuse
+        return self
+
+    def build(self, hop_length: int) -> LatentAugmentation:
+        """Return the augmentation for a model with this hop."""
+        parts: list[RandomTransformation] = []
+        for name, new in AUGMENTATIONS.items():
+            if (options := getattr(self, name)) is not None:
+                hop = {"hop_length": hop_length} if takes(new, "hop_length") else {}
+                parts.append(new(**dict(options), **hop))
+        if not parts:
+            raise ValueError(f"`latent_augmentation` is empty; give at least one of {', '.join(AUGMENTATIONS)}")
+        return LatentAugmentation(parts)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.data.crops import CropBatch
+from hf_audio_vae.latents.transformations import Chain
 from hf_audio_vae.losses.adversarial import AdversarialLoss, accuracy, feature_matching
+from hf_audio_vae.training.autoencoder.augmentation import LatentAugmentation
 
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
@@ -22,7 +24,7 @@ class Reconstruction:
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output of the model; of a hierarchy, the
             items of all its reconstructions in sequence; no items for a model that has its own reconstruction terms.
-        target (`torch.Tensor`, same shape): Input of each output item.
+        target (`torch.Tensor`, same shape): Input of each output item, transformed like its latents.
         distances (`dict[str, torch.Tensor]`): Reconstruction losses and the model's own reconstruction terms,
             unweighted scalars.
         regularisers (`dict[str, torch.Tensor]`): The model's other terms, unweighted: scalars, or for `"kl"` one value
@@ -35,7 +37,12 @@ class Reconstruction:
     regularisers: dict[str, Tensor]
 
 
-def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str, nn.Module]) -> Reconstruction:
+def reconstruction_step(
+    model: nn.Module,
+    batch: CropBatch,
+    losses: Mapping[str, nn.Module],
+    augmentation: LatentAugmentation | None = None,
+) -> Reconstruction:
     """Encode, sample or quantize, and decode a batch; compute every term of the loss.
 
     All random values of a crop, the posterior's noise and the number of codebooks, come from its own seed. They do not
@@ -46,19 +53,22 @@ def reconstruction_step(model: nn.Module, batch: CropBatch, losses: Mapping[str,
             `regularisers`. If it has `reconstruction_terms`, these are the distances, and `losses` are not computed.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
+        augmentation (`LatentAugmentation`, *optional*): Transforms latents and targets.
 
     Returns:
         `Reconstruction`: The waveform and all terms.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
-    output = model(batch.waveform, generator=generators)
+    transformation = Chain([]) if augmentation is None else augmentation(batch.seeds)
+    changed = {} if augmentation is None else {"transformation": transformation}  # codecs have no such argument
+    output = model(batch.waveform, generator=generators, **changed)
     regularisers = dict(output.regularisers)
     own = {name: regularisers.pop(name) for name in extract_model_from_parallel(model).reconstruction_terms}
     if own:
         nothing = batch.waveform[:0]
         return Reconstruction(nothing, nothing, own, regularisers)
     predictions = torch.cat(output.reconstructions)
-    target = batch.waveform.repeat(len(output.reconstructions), 1, 1)
+    target = transformation.waveform(batch.waveform).repeat(len(output.reconstructions), 1, 1)
     estimate, original = Spectra(predictions), Spectra(target)
     distances = {name: loss(estimate, original) for name, loss in losses.items()}
     return Reconstruction(predictions, target, distances, regularisers)

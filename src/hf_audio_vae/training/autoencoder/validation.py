@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.evaluation.health import Health, health_of
+from hf_audio_vae.evaluation.linearity import linearity_figures
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
 from hf_audio_vae.models import AutoencoderModel
 
@@ -65,3 +66,8 @@ def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.devic
             health = None
     model.train(was_training)
     return ValidationResult(mean_metrics(rows) | (health.summary() if health else {}), reconstructions, health)
+
+
+def measured_linearity(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> dict[str, float]:
+    """Return the means of `linearity_figures` over the clips."""
+    return mean_metrics([linearity_figures(model.eval(), clip.waveform.to(device)) for clip in clips])
