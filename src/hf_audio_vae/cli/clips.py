@@ -28,12 +28,15 @@ def read_clips(
     )
 
 
-def open_dataset(arguments: argparse.Namespace, *, announces: bool = True) -> datasets.IterableDataset:
+def open_dataset(
+    arguments: argparse.Namespace, *, announces: bool = True, keep_columns: bool = False
+) -> datasets.IterableDataset:
     """Open the data set of `add_dataset_arguments`.
 
     Args:
         arguments (`argparse.Namespace`): Arguments.
         announces (`bool`): Print one line on stderr that says which data is used.
+        keep_columns (`bool`): Keep the columns beside the audio.
     """
     return load_audio_stream(
         arguments.dataset_name,
@@ -42,6 +45,7 @@ def open_dataset(arguments: argparse.Namespace, *, announces: bool = True) -> da
         data_files=arguments.data_files,
         audio_column=arguments.audio_column,
         revision=arguments.dataset_revision,
+        keep_columns=keep_columns,
         announce=(lambda line: print(line, file=sys.stderr)) if announces else (lambda line: None),
     )
 

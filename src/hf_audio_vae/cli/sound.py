@@ -51,9 +51,9 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torch_dtype", choices=sorted(DTYPES), help="dtype of the weights; default float32")
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare the data set of a command."""
-    parser.add_argument("--dataset_name", required=True, help="Hub id, or a folder of audio, parquet or tar files")
+    parser.add_argument("--dataset_name", required=required, help="Hub id, or a folder of audio, parquet or tar files")
     parser.add_argument("--dataset_config_name", help="configuration of the data set")
     parser.add_argument("--dataset_split", default="train", help="split; a folder of audio has one, `train`")
     parser.add_argument("--dataset_revision", help="version of a Hub data set")

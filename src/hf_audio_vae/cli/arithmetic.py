@@ -1,0 +1,200 @@
+"""Change an attribute of sounds by arithmetic on their latents.
+
+The direction of the attribute is the mean of the latents of the clips of --add minus that of --subtract, or comes from
+the labels of a data set, or from a file of --save_vector. Writes a sound for each FILE and each --strength: FILE+1.wav
+has the direction added once, FILE-1.wav subtracted. By labels of numbers, 1 is a change of the label by 1.
+"""
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from datasets import ClassLabel
+from torch import Tensor
+
+from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.latent_sounds import encode_sound, write_decoded
+from hf_audio_vae.cli.outputs import check_writable, new_files, printable
+from hf_audio_vae.cli.sound import (
+    add_dataset_arguments,
+    add_model_arguments,
+    check_seconds,
+    load_coder,
+    process_files,
+)
+from hf_audio_vae.data import clip_starts
+from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.fingerprint import model_fingerprint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="sounds to change")
+    add_model_arguments(parser)
+    parser.add_argument("--vector", type=Path, help="direction, a file that --save_vector wrote")
+    parser.add_argument("--add", nargs="+", type=Path, metavar="CLIP", help="clips with the attribute")
+    parser.add_argument("--subtract", nargs="+", type=Path, metavar="CLIP", help="clips without the attribute")
+    add_dataset_arguments(parser, required=False)
+    parser.add_argument("--label_column", help="column of --dataset_name with the attribute: numbers or names")
+    parser.add_argument("--label", help="for a column of names: the direction from the other clips to these")
+    parser.add_argument(
+        "--orthogonal_to", nargs="+", type=Path, default=[], metavar="VECTOR", help="directions to leave alone"
+    )
+    parser.add_argument("--strength", nargs="+", type=float, default=[1.0], help="how often to add it; default 1")
+    parser.add_argument("--save_vector", type=Path, metavar="VECTOR", help="write the direction to this file")
+    parser.add_argument("--output_dir", type=Path, default=Path("arithmetic"))
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    check(arguments)
+    targets = _targets(arguments)
+    model = load_coder(arguments.model, arguments)
+    if model.codebook_sizes:
+        raise ValueError(f"{arguments.model} encodes to codes, which cannot be added; name a VAE with --model.")
+    vector, code = attribute_of(arguments, model)
+    others = [_loaded(path, model) for path in arguments.orthogonal_to]
+    vector = vector.orthogonal_to(others)
+    if arguments.save_vector:
+        vector.save(arguments.save_vector)
+        print(f"{printable(arguments.save_vector)}: {vector.name}, {len(vector.direction)} channels")
+    decoding_time = DecodingTime(model)
+
+    def process(path: Path) -> None:
+        sound = encode_sound(model, path)
+        num_samples = sound.latents.shape[-1] * model.hop_length - sound.padding
+        for strength in arguments.strength:
+            target = targets[path, strength]
+            decoding_time.announce(target.stem, num_samples)
+            write_decoded(target, model, vector.apply(sound.latents, strength), num_samples)
+            print(f"{printable(target)}: {sound.name} {strength:+g} {vector.name}")
+
+    return max(code, process_files("arithmetic", arguments.files, process)) if arguments.files else code
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` if arguments do not fit together."""
+    given = [name for name in ("vector", "add", "dataset_name") if getattr(arguments, name) is not None]
+    if len(given) != 1:
+        raise ValueError(
+            "the direction comes from --vector, from --add and --subtract, or from --dataset_name and --label_column; "
+            f"give one of them{', not ' + ' and '.join(f'--{name}' for name in given) if given else ''}."
+        )
+    pairs = {"add": "subtract", "dataset_name": "label_column"}
+    for first, second in pairs.items():
+        if (getattr(arguments, first) is None) != (getattr(arguments, second) is None):
+            raise ValueError(f"--{first} and --{second} belong together; give both.")
+    if arguments.label is not None and arguments.label_column is None:
+        raise ValueError("--label has no effect without --label_column; leave it out.")
+    if not arguments.files and arguments.save_vector is None:
+        raise ValueError("there is nothing to do; name a FILE to change, or --save_vector.")
+    if not all(map(math.isfinite, arguments.strength)) or len(set(arguments.strength)) < len(arguments.strength):
+        raise ValueError(f"--strength is {arguments.strength}; give different finite numbers.")
+    check_seconds(arguments.max_seconds)
+    if arguments.save_vector is not None:
+        check_writable(arguments.save_vector.parent, "the folder of --save_vector,")
+        if arguments.save_vector.exists() and not arguments.overwrite:
+            raise ValueError(f"{arguments.save_vector} exists; name another file, or give --overwrite.")
+
+
+def _targets(arguments: argparse.Namespace) -> dict[tuple[Path, float], Path]:
+    """Return the output file of each input and strength."""
+    if not arguments.files:
+        return {}
+    keys = [(path, strength) for path in arguments.files for strength in arguments.strength]
+    names = [f"{path.stem}{strength:+g}.wav" for path, strength in keys]
+    if len(set(names)) < len(names):
+        raise ValueError("two of the files have the same name; give them in separate calls with another --output_dir.")
+    inputs = [*arguments.files, *(arguments.add or ()), *(arguments.subtract or ())]
+    files = new_files(arguments.output_dir, names, overwrite=arguments.overwrite, inputs=inputs)
+    return dict(zip(keys, files, strict=True))
+
+
+def attribute_of(arguments: argparse.Namespace, model: AutoencoderModel) -> tuple[AttributeVector, int]:
+    """Return the direction that the arguments describe, and the exit code: 1 if some items cannot be read."""
+    if arguments.vector is not None:
+        return _loaded(arguments.vector, model), 0
+    if arguments.add is not None:
+        with_attribute, without = (_means(model, clips) for clips in (arguments.add, arguments.subtract))
+        direction, code = difference_of_means(with_attribute, without), 0
+        name = f"{printable(arguments.add[0].stem)} - {printable(arguments.subtract[0].stem)}"
+    else:
+        latents, labels, code = labelled_means(arguments, model)
+        direction = direction_of_labels(latents, labels, arguments)
+        name = arguments.label_column if arguments.label is None else arguments.label
+    return AttributeVector(name, direction.float(), model_fingerprint(model)), code
+
+
+def direction_of_labels(latents: Tensor, labels: Sequence[object], arguments: argparse.Namespace) -> Tensor:
+    """Return the direction of a label; raises `ValueError` if the labels do not tell clips apart.
+
+    Args:
+        latents (`torch.Tensor` of shape `(clips, latent_channels)`): From `mean_latents`.
+        labels (`Sequence`): Label of each clip.
+        arguments (`argparse.Namespace`): `label_column` and `label`.
+    """
+    if arguments.label is None:
+        numbers = [label for label in labels if isinstance(label, int | float) and not isinstance(label, bool)]
+        if len(numbers) < len(labels):
+            raise ValueError(f"--label_column {arguments.label_column} holds names; give one of them by --label.")
+        return regression(latents, torch.tensor(numbers, dtype=torch.float64)[:, None])[0]
+    chosen = torch.tensor([str(label) == arguments.label for label in labels])
+    if not bool(chosen.any()) or bool(chosen.all()):
+        found = ", ".join(sorted({printable(label) for label in labels})[:8])
+        raise ValueError(
+            f"--label {arguments.label!r} divides no clips of --label_column {arguments.label_column}, which holds "
+            f"{found}; give one of several."
+        )
+    return difference_of_means(latents[chosen], latents[~chosen])
+
+
+def labelled_means(arguments: argparse.Namespace, model: AutoencoderModel) -> tuple[Tensor, list[object], int]:
+    """Encode a data set; return `mean_latents` of the clips that have a label, their labels, and the exit code."""
+    means, labels, skipped = list[Tensor](), list[object](), dict[str, str]()
+    stream = open_dataset(arguments, keep_columns=True)
+    classes = (stream.features or {}).get(arguments.label_column)
+    for example in stream:
+        for _, clip in _clips(example, arguments, model, skipped):
+            label = example[arguments.label_column]
+            if label is not None and label == label:  # not NaN
+                means.append(mean_latents(model.encode(clip[None].to(model.device)).latent_dist.mode())[0].cpu())
+                labels.append(classes.int2str(label) if isinstance(classes, ClassLabel) else label)
+    code = check_items(arguments, len(means), skipped)
+    return torch.stack(means), labels, code
+
+
+def _clips(
+    example: Mapping[str, object], arguments: argparse.Namespace, model: AutoencoderModel, skipped: dict[str, str]
+) -> list[tuple[str, Tensor]]:
+    if arguments.label_column not in example:
+        columns = ", ".join(sorted(example))
+        raise ValueError(
+            f"{arguments.dataset_name} has no column {arguments.label_column!r} for --label_column; it has {columns}."
+        )
+    found = clip_starts(
+        [example],
+        sampling_rate=model.sampling_rate,
+        audio_channels=model.config.audio_channels,
+        max_seconds=arguments.max_seconds,
+        skipped=skipped,
+    )
+    return list(found)
+
+
+def _means(model: AutoencoderModel, clips: Sequence[Path]) -> Tensor:
+    return torch.stack([mean_latents(encode_sound(model, path).latents) for path in clips])
+
+
+def _loaded(path: Path, model: AutoencoderModel) -> AttributeVector:
+    vector = AttributeVector.load(path)
+    try:
+        vector.check_model(model_fingerprint(model))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return vector
