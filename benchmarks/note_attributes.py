@@ -1,11 +1,11 @@
 """Attributes of notes in the latents of VAEs: disentanglement by the weight of the KL, and arithmetic.
 
 Trains `spectrogram-vae-notes`, which has one latent vector for a note, on the notes of docs/wavevae.md, with four
-weights of the KL. With beta = 1, the loss is the ELBO of a Laplace distribution with a scale of 1 nat in every mel bin.
+weights of the KL. With beta = 1, the loss is the ELBO of a Laplace distribution with a scale of 1 nat in each mel bin.
 Latents and labels (pitch, velocity, instrument) are those of held-out notes.
 
 Then adds directions of pitch and velocity, from the labels of the training notes, to the latents of held-out notes. A
-pitch tracker, and a linear regression from log-mel levels to velocity that was fitted on the training notes, judge the
+pitch tracker, and a random forest from log-mel levels to velocity that was fitted on the training notes, judge the
 decoded sound.
 
     pip install "hf-audio-vae[latents]" librosa
@@ -37,7 +37,6 @@ BETAS = (0.25, 1.0, 4.0, 16.0)
 ELBO = 1 / (64 * 128)  # frames and mel bins of a note
 STRENGTHS = {"pitch": (-6.0, -3.0, 0.0, 3.0, 6.0), "velocity": (-50.0, -25.0, 0.0, 25.0, 50.0)}
 SEGMENT = 16384  # samples, of the recipe
-RIDGE = 1e-2  # of the regression of velocity, relative to the mean variance
 
 
 class Notes:
@@ -115,7 +114,7 @@ def disentanglement_row(model: Any, notes: Notes) -> dict[str, float]:
 
 
 class VelocityJudge:
-    """A ridge regression from mean log-mel levels to velocity.
+    """A random forest from mean log-mel levels to velocity.
 
     Args:
         notes (`Notes`): Training notes.
@@ -123,21 +122,19 @@ class VelocityJudge:
     """
 
     def __init__(self, notes: Notes, sampling_rate: int) -> None:
+        from sklearn.ensemble import RandomForestRegressor
+
         self._embedding = embedding_of("log_mel", sampling_rate=sampling_rate)
         self._rate = sampling_rate
-        x = torch.stack([self._features(waveform) for waveform in notes.waveforms])
-        y = torch.tensor(notes.velocities, dtype=torch.float64)
-        self._mean, self._target = x.mean(dim=0), y.mean()
-        centred = x - self._mean
-        ridge = RIDGE * centred.square().sum(dim=0).mean() * torch.eye(x.shape[1], dtype=torch.float64)
-        self._weights = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ (y - self._target))
+        features = [self._features(waveform) for waveform in notes.waveforms]
+        self._forest = RandomForestRegressor(100, random_state=0).fit(features, notes.velocities)
 
     def __call__(self, waveform: Tensor) -> float:
         """Return the velocity of a note (1, time)."""
-        return float((self._features(waveform) - self._mean) @ self._weights + self._target)
+        return float(self._forest.predict([self._features(waveform)])[0])
 
-    def _features(self, waveform: Tensor) -> Tensor:
-        return embed(self._embedding, waveform, self._rate).double().mean(dim=0)
+    def _features(self, waveform: Tensor) -> np.ndarray:
+        return embed(self._embedding, waveform, self._rate).mean(dim=0).numpy()
 
 
 def directions(model: Any, notes: Notes) -> dict[str, AttributeVector]:
@@ -153,7 +150,8 @@ def arithmetic_rows(
 ) -> list[Any]:
     """Return medians over notes of what the judges hear, for each attribute and strength."""
     rate, latents = model.sampling_rate, latents_of(model, waveforms)
-    rows, first = [], {}
+    rows: list[Any] = []
+    first: dict[str, np.ndarray] = {}
     for name, strengths in STRENGTHS.items():
         for strength in (0.0, *(value for value in strengths if value)):
             sounds = [model.decode(vectors[name].apply(z[None], strength)).sample[0] for z in latents]

@@ -97,7 +97,7 @@ def linearity_rows(figures: Mapping[str, float]) -> list[list[str | float]]:
     """Return the rows of `linearity_table`: title, error and distance of each transformation; none without figures."""
     if DISTANCE not in figures:
         return []
-    measured = [
+    measured: list[list[str | float]] = [
         [title, figures[f"{ERROR}/{name}"], figures[f"{DISTANCE}/{name}"]]
         for name, (title, _) in TRANSFORMATIONS.items()
     ]
