@@ -146,9 +146,8 @@ def write_sounds(arguments: argparse.Namespace, names: Sequence[str]) -> list[Pa
     else:
         refuse(arguments, LANGUAGE_MODEL_OPTIONS, "not a language model of codes")
         pipeline = AudioLatentDiffusionPipeline.from_pretrained(arguments.model)
-        beside = arguments.beside and read_for(
-            pipeline.vae, arguments.beside
-        )  # before the work, as it may be no sound
+        # Before the work, as it may be no sound.
+        beside = arguments.beside and read_for(pipeline.vae, arguments.beside)
         audios, rate = sounds_of_pipeline(pipeline, arguments), pipeline.sampling_rate
         shown = {f"real: {arguments.beside.stem}": beside[:, : audios.shape[-1]]} if arguments.beside else {}
         for name, audio in zip(names, audios, strict=True):

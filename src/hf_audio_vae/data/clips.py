@@ -18,10 +18,8 @@ from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.audio.io import HIGHEST_PEAK, AudioDecodeError, AudioReader, check_peak, open_audio
 from hf_audio_vae.audio.resampling import read_crop, resampled_length
 
-INTEGER_PEAKS = (
-    100.0,
-    HIGHEST_PEAK,
-)  # between these, samples that are whole numbers are integers in a type of fractions
+# Between these peaks, samples that are whole numbers are integers in a type of fractions.
+INTEGER_PEAKS = (100.0, HIGHEST_PEAK)
 
 
 class EncodedItem(TypedDict):
