@@ -48,9 +48,7 @@ class Notes:
     """
 
     def __init__(self, folder: Path, sampling_rate: int) -> None:
-        files = sorted(folder.glob("*/*-*-*.flac"))
-        if not files:
-            raise ValueError(f"{folder} has no notes such as flute/flute-060-100.flac; name a corpus of notes.py.")
+        files = note_files(folder)
         self.names = [path.stem for path in files]
         self.pitches = [float(named_pitch(path)) for path in files]
         self.velocities = [float(path.stem.split("-")[2]) for path in files]
@@ -63,6 +61,14 @@ class Notes:
     def attributes(self) -> dict[str, Sequence[float | str]]:
         """Return the labels by name."""
         return {"pitch": self.pitches, "velocity": self.velocities, "instrument": self.instruments}
+
+
+def note_files(folder: Path) -> list[Path]:
+    """Return the notes of a folder; raises `ValueError` if there are none."""
+    files = sorted(folder.glob("*/*-*-*.flac"))
+    if not files:
+        raise ValueError(f"{folder} has no notes such as flute/flute-060-100.flac; name a corpus of notes.py.")
+    return files
 
 
 def fitted(waveform: Tensor) -> Tensor:
@@ -180,6 +186,8 @@ def main(argv: Sequence[str]) -> None:
     for package, extra in (("librosa", "librosa"), ("sklearn", "'hf-audio-vae[latents]'")):
         if find_spec(package) is None:
             parser.exit(2, f"error: the figures need {package}; install it with `pip install {extra}`.\n")
+    for part in ("train", "held_out"):  # refused before the first run
+        note_files(arguments.notes / part)
     models = {}
     for beta in BETAS:
         with torch.enable_grad():

@@ -80,6 +80,7 @@ NOWHERE = {
     "families": [["--dataset_name", "/nope"]],
     "fused_precision": [["--model", "/nope"], ["--model", "/nope", "--sounds", "tests"]],
     "mid_side": [[], ["--dataset_name", "/nope"], ["--dataset_name", "data/train"]],
+    "note_attributes": [["--notes", "data"]],
     "pitch_swap": [["--model", "/nope", "--notes", "data/train"]],
     "step_shares": [["--config", "pyproject.toml"], ["--config", "training/recipes/token-prior-demo.yaml"]],
 }
