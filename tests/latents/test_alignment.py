@@ -41,14 +41,16 @@ def test_one_frame_is_held() -> None:
     assert torch.equal(loop(latents, 5), latents.expand(4, 5))
 
 
-def test_a_loop_keeps_its_period_and_its_first_round() -> None:
+def test_a_loop_keeps_its_period_and_all_frames_away_from_the_seams() -> None:
     latents = random(2, 10)
     looped = loop(latents, 34)
     assert looped.shape == (2, 34)
-    assert torch.equal(looped[:, :10], latents)
-    assert torch.equal(looped[:, 12:20], latents[:, 2:])  # two frames are faded
-    assert torch.equal(looped[:, 20:30], looped[:, 10:20])
-    assert torch.equal(looped[:, 30:], looped[:, 10:14])
+    assert torch.equal(looped[:, :8], latents[:, :8])  # two frames are faded on each side of a seam
+    for start in (10, 20, 30):
+        kept = looped[:, start + 2 : start + 8]
+        assert torch.equal(kept, latents[:, 2 : 2 + kept.shape[1]])
+        assert torch.equal(looped[:, start - 2 : start + 2], looped[:, 8:12])
+    assert torch.equal(loop(latents, 30)[:, -8:], latents[:, 2:]), "no round follows the last one"
     assert torch.equal(loop(latents, 34, crossfade=0), latents.repeat(1, 4)[:, :34])
     assert torch.equal(loop(latents, 4), latents[:, :4])
 
@@ -59,13 +61,18 @@ def test_the_jump_at_a_seam_is_distributed(crossfade: int) -> None:
     latents = torch.arange(10.0)[None]
     steps = loop(latents, 20, crossfade=crossfade)[0].diff().abs()
     assert loop(latents, 20, crossfade=0)[0].diff().abs().max() == 9
-    assert steps.max() <= 9 / (crossfade + 1) + 1
-    assert torch.equal(steps[:9], torch.ones(9))
+    assert steps.max() <= 9 / (2 * crossfade + 1) + 1
+    assert torch.equal(steps[: 9 - crossfade], torch.ones(9 - crossfade))
 
 
-def test_a_loop_that_is_shorter_than_its_crossfade_keeps_frames_of_its_own() -> None:
-    looped = loop(torch.tensor([[0.0, 6.0, 9.0]]), 6, crossfade=8)
-    assert looped.tolist() == [[0.0, 6.0, 9.0, 4.5, 6.0, 9.0]]
+@pytest.mark.parametrize("time", [1, 2, 3, 4])
+def test_a_round_that_is_shorter_than_its_crossfade_is_repeated(time: int) -> None:
+    latents = random(3, time)
+    looped = loop(latents, 3 * time, crossfade=8)
+    assert looped.shape == (3, 3 * time)
+    assert torch.equal(looped[:, 0], latents[:, 0])
+    assert torch.equal(looped[:, -1], latents[:, -1])
+    assert looped.abs().max() <= latents.abs().max()
 
 
 @pytest.mark.parametrize("align", [stretch, loop])

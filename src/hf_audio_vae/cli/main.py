@@ -19,6 +19,7 @@ COMMANDS = {
     "diffusability": "measure how well a small diffusion model learns the latents of models, and compare them",
     "inspect": "describe a model's latents or codes on a data set",
     "arithmetic": "change an attribute of sounds by adding a direction to their latents",
+    "morph": "interpolate between sounds: a path of sounds, or one sound that moves from one to another",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
     "merge": "merge an adapter (LoRA) into its model",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-CROSSFADE = 2  # frames
+CROSSFADE = 2  # frames on each side of a seam
 
 
 def stretch(latents: Tensor, frames: int) -> Tensor:
@@ -31,16 +31,15 @@ def stretch(latents: Tensor, frames: int) -> Tensor:
 
 
 def loop(latents: Tensor, frames: int, *, crossfade: int = CROSSFADE) -> Tensor:
-    """Repeat latents up to a length; longer latents are cut.
+    """Repeat latents up to a length, with a cross-fade at each seam; longer latents are cut.
 
-    The period is exactly the length of the latents, so a loop keeps its tempo, and the first round is bit-equal. At
-    each seam, the frames at the start of the new round fade from the last frame of the round before it: the jump is
-    distributed over ``crossfade + 1`` steps.
+    The period is exactly the length of the latents, so that a loop keeps its tempo. At a seam, both rounds continue as
+    their mirror images, and the earlier one fades into the later one. All other frames are bit-equal.
 
     Args:
         latents (`torch.Tensor` of shape `(..., latent_channels, time)`): Latents, floating point, time >= 1.
         frames (`int`): New length.
-        crossfade (`int`): Faded frames after each seam, less than half of a round; 0 for none.
+        crossfade (`int`): Frames on each side of a seam that are faded, at most half of a round; 0 for none.
 
     Returns:
         `torch.Tensor` of shape `(..., latent_channels, frames)`.
@@ -49,19 +48,19 @@ def loop(latents: Tensor, frames: int, *, crossfade: int = CROSSFADE) -> Tensor:
         ValueError: There are no frames, or `crossfade` is negative.
 
     Example:
-        >>> loop(torch.tensor([[0.0, 1.0, 2.0, 3.0]]), 10, crossfade=1).tolist()
-        [[0.0, 1.0, 2.0, 3.0, 1.5, 1.0, 2.0, 3.0, 1.5, 1.0]]
+        >>> loop(torch.tensor([[0.0, 3.0, 6.0, 9.0]]), 8, crossfade=1).tolist()
+        [[0.0, 3.0, 6.0, 6.0, 3.0, 3.0, 6.0, 9.0]]
     """
     _check_frames(latents, frames)
     if crossfade < 0:
         raise ValueError(f"`crossfade` is {crossfade}; give a number of frames, or 0 for none.")
     time = latents.shape[-1]
-    crossfade = min(crossfade, (time - 1) // 2)  # a round keeps frames of its own
-    weights = torch.arange(1, crossfade + 1, device=latents.device).to(latents.dtype) / (crossfade + 1)
-    seam = torch.lerp(latents[..., -1:].expand(*latents.shape[:-1], crossfade), latents[..., :crossfade], weights)
-    later = torch.cat([seam, latents[..., crossfade:]], dim=-1)
-    rounds = (frames + time - 1) // time
-    return torch.cat([latents, *[later] * (rounds - 1)], dim=-1)[..., :frames]
+    rounds, width = (frames + time - 1) // time, min(crossfade, time // 2)
+    start, middle, end = latents.split([width, time - 2 * width, width], dim=-1)
+    weights = torch.arange(1, 2 * width + 1, device=latents.device).to(latents.dtype) / (2 * width + 1)
+    earlier, later = torch.cat([end, end.flip(-1)], dim=-1), torch.cat([start.flip(-1), start], dim=-1)
+    seam = torch.lerp(earlier, later, weights)
+    return torch.cat([start, middle, *[seam, middle] * (rounds - 1), end], dim=-1)[..., :frames]
 
 
 def even_positions(last: float, frames: int) -> Tensor:

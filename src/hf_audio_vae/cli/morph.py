@@ -1,0 +1,156 @@
+"""Interpolate between sounds in the latents of a VAE: a path of sounds, or one sound that moves along it.
+
+Writes --num_waveforms sounds at even steps of the path through all FILEs. The first and the last are the
+reconstructions of the first and the last FILE. With --moving, writes one sound that begins as the first FILE and ends
+as the last.
+
+Sounds of different lengths are stretched to a length in between, or the shorter one is looped. With --align warp,
+corresponding frames are found by dynamic time warping, and the timing itself is interpolated.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio.io import write_audio_blocks
+from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.encode import encoded
+from hf_audio_vae.cli.outputs import new_files, older_files, printable
+from hf_audio_vae.cli.sound import add_model_arguments, check_finite, load_coder, open_sound
+from hf_audio_vae.files import replacing
+from hf_audio_vae.files.location import model_location
+from hf_audio_vae.latents.interpolation import METHODS
+from hf_audio_vae.latents.morphing import ALIGNMENTS, Alignment, morphs, moving_morph
+from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.blocks import decode_blocks
+from hf_audio_vae.tokens.storage import holds_tokens
+
+MAX_SOUNDS = 1000
+NUM_WAVEFORMS = 9
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="two sounds or more")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--num_waveforms", type=int, help=f"sounds on the path, with both ends; default {NUM_WAVEFORMS}"
+    )
+    parser.add_argument("--moving", action="store_true", help="write one sound that moves from the first to the last")
+    parser.add_argument("--align", choices=list(ALIGNMENTS), default="stretch", help="what is done with the lengths")
+    parser.add_argument("--method", choices=list(METHODS), default="linear", help="interpolation of a frame")
+    parser.add_argument("--output_dir", type=Path, default=Path("morphs"))
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
+
+
+@dataclass(frozen=True)
+class EncodedSound:
+    """Latents of a file.
+
+    Args:
+        name (`str`): Printable name of the file, without its ending.
+        latents (`torch.Tensor` of shape `(latent_channels, frames)`): Mode of the posterior, float32 on the CPU.
+        padding (`int`): Samples of the last frame that the file does not have.
+    """
+
+    name: str
+    latents: Tensor
+    padding: int
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    check(arguments)
+    model = load_coder(arguments.model, arguments)
+    if model.codebook_sizes:
+        first, last = arguments.files[0], arguments.files[-1]
+        raise ValueError(
+            f"{arguments.model} encodes to codes, and there is no path between codes; name a VAE with --model, or "
+            f"interpolate with a TokenVAE of the codes: hf-audio-vae generate TOKENVAE --init_audio {first} "
+            f"--interpolate_to {last}"
+        )
+    steps = NUM_WAVEFORMS if arguments.num_waveforms is None else arguments.num_waveforms
+    ends = f"{arguments.files[0].stem}-to-{arguments.files[-1].stem}.wav"
+    targets = new_files(
+        arguments.output_dir,
+        [ends] if arguments.moving else [f"{step:02d}-{ends}" for step in range(steps)],
+        overwrite=arguments.overwrite,
+        inputs=arguments.files,
+    )
+    sounds = [encode_sound(model, path) for path in arguments.files]
+    alignment = ALIGNMENTS[arguments.align]([sound.latents for sound in sounds])
+    method = arguments.method
+    found = moved(alignment, sounds, method) if arguments.moving else path_of(alignment, sounds, steps, method)
+    decoding_time = DecodingTime(model)
+    for target, (latents, padding, description) in zip(targets, found, strict=True):
+        num_samples = latents.shape[-1] * model.hop_length - padding
+        decoding_time.announce(target.stem, num_samples)
+        with replacing(target) as hidden:
+            write_audio_blocks(hidden, decoded(target, model, latents, num_samples), num_samples, model.sampling_rate)
+        print(f"{printable(target)}: {num_samples / model.sampling_rate:.3f} s, {description}")
+    longer_path = rf"\d{{2,}}-{re.escape(targets[0].name.partition('-')[2])}"  # of an earlier call
+    if not arguments.moving and (line := older_files(arguments.output_dir, longer_path, targets)):
+        print(line, file=sys.stderr)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` if arguments do not fit together, or the model is a language model of codes."""
+    if len(arguments.files) < 2:
+        raise ValueError(f"{arguments.files[0]} is the only file; name two sounds or more.")
+    if arguments.moving and arguments.num_waveforms is not None:
+        raise ValueError("--num_waveforms has no effect with --moving, which writes one sound; leave one out.")
+    if arguments.num_waveforms is not None and not 2 <= arguments.num_waveforms <= MAX_SOUNDS:
+        raise ValueError(
+            f"--num_waveforms is {arguments.num_waveforms}; give 2 to {MAX_SOUNDS}, the number of sounds with both "
+            f"ends."
+        )
+    if holds_tokens(model_location(arguments.model), revision=arguments.revision):
+        first, last = arguments.files[0], arguments.files[-1]
+        raise ValueError(
+            f"{arguments.model} is a language model of codes; if it is a TokenVAE, interpolate with: hf-audio-vae "
+            f"generate {arguments.model} --init_audio {first} --interpolate_to {last} --num_waveforms {NUM_WAVEFORMS}"
+        )
+
+
+def encode_sound(model: AutoencoderModel, path: Path) -> EncodedSound:
+    """Encode a file to the latents that `encode` writes; raises `UnusableFileError`."""
+    with open_sound(model, path) as sound:
+        mean = encoded(model, path, sound)[0][0].float().cpu()
+        check_finite(path, mean)
+        return EncodedSound(printable(path.stem), mean, mean.shape[-1] * model.hop_length - sound.num_samples)
+
+
+def path_of(
+    alignment: Alignment, sounds: Sequence[EncodedSound], steps: int, method: str
+) -> Iterator[tuple[Tensor, int, str]]:
+    """Yield the latents, the padding in samples and a description of each sound of the path."""
+    for morph in morphs(alignment, len(sounds), steps, method=method):
+        pair = sounds[morph.leg : morph.leg + 2]
+        weights = (1 - morph.weight, morph.weight)
+        padding = round(sum(weight * sound.padding for weight, sound in zip(weights, pair, strict=True)))
+        described = [f"{weight:.3f} {sound.name}" for weight, sound in zip(weights, pair, strict=True) if weight]
+        yield morph.latents, padding, " + ".join(described)
+
+
+def moved(alignment: Alignment, sounds: Sequence[EncodedSound], method: str) -> Iterator[tuple[Tensor, int, str]]:
+    """Yield the latents, the padding in samples and a description of the moving sound."""
+    description = f"from {' to '.join(sound.name for sound in sounds)}"
+    yield moving_morph(alignment, method=method), sounds[-1].padding, description
+
+
+def decoded(target: Path, model: AutoencoderModel, latents: Tensor, num_samples: int) -> Iterator[Tensor]:
+    """Decode latents -> (audio_channels, time) in blocks, up to a length."""
+    blocks = decode_blocks(model, lambda z: model.decode(z.to(model.device, model.dtype)).sample, latents[None])
+    for block in blocks:
+        kept = block[0, :, :num_samples].cpu()
+        check_finite(target, kept)
+        num_samples -= kept.shape[-1]
+        if kept.shape[-1]:
+            yield kept
