@@ -81,6 +81,7 @@ NOWHERE = {
     "fused_precision": [["--model", "/nope"], ["--model", "/nope", "--sounds", "tests"]],
     "mid_side": [[], ["--dataset_name", "/nope"], ["--dataset_name", "data/train"]],
     "note_attributes": [["--notes", "data"]],
+    "morphing": [["--sounds", "tests"], ["--sounds", "data/held_out", "--model", "/nope"]],
     "pitch_swap": [["--model", "/nope", "--notes", "data/train"]],
     "step_shares": [["--config", "pyproject.toml"], ["--config", "training/recipes/token-prior-demo.yaml"]],
 }

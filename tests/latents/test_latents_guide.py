@@ -1,0 +1,45 @@
+"""The blocks of `docs/latents.md` run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hf_audio_vae.cli.main import main
+from hf_audio_vae.latents.interpolation import METHODS
+from hf_audio_vae.latents.morphing import ALIGNMENTS
+
+REPO = Path(__file__).parents[2]
+TEXT = (REPO / "docs/latents.md").read_text()
+
+
+def section(title: str) -> str:
+    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def blocks(title: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", section(title), flags=re.DOTALL)
+
+
+def test_the_python_of_interpolation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Interpolation", "python")
+    names: dict = {}
+    exec(block, names)
+    *_, moving = names["sounds"]
+    assert moving.shape[:2] == (1, 1)
+    assert len(names["sounds"]) == 7
+
+
+def test_the_commands_of_interpolation_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Interpolation", "sh")
+    for command in block.splitlines():
+        _, *arguments = command.replace("outputs/", f"{tmp_path}/").split()
+        assert main(arguments) == 0
+    assert [len(list((tmp_path / name).glob("*.wav"))) for name in ("path", "moving")] == [9, 1]
+
+
+def test_every_method_and_alignment_has_a_row() -> None:
+    rows = re.findall(r"^\| `(\w+)`", section("Interpolation"), flags=re.MULTILINE)
+    assert rows == [*METHODS, *ALIGNMENTS]
