@@ -297,6 +297,8 @@ DATA = (
 )
 
 COMMANDS = (
+    Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
+    Fault("cli/morph.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()"),
     Fault(
         "cli/generate.py",
         "write_audio(target, audio, rate)",
@@ -754,6 +756,37 @@ LATENT_FILES = (
     Fault("latents/moments.py", "(self._squares / self.frames).sqrt()", "(self._squares / (self.frames - 1)).sqrt()"),
     Fault("latents/moments.py", "(self.frames / total * frames)", "(frames / total)"),
     Fault("latents/moments.py", "/ reference.std\n", "/ self.std\n"),
+    Fault(
+        "latents/interpolation.py",
+        "torch.where(weights == 0, first, torch.where(weights == 1, second, between))",
+        "between",
+    ),
+    Fault("latents/interpolation.py", "angle = 2 * torch.atan2(", "angle = torch.atan2("),
+    Fault("latents/interpolation.py", "turned * norm)", "turned * first_norm)"),
+    Fault("latents/alignment.py", "* last / max(frames - 1, 1)", "* last / frames", "latents/test_alignment.py"),
+    Fault("latents/alignment.py", "torch.cat([start.flip(-1), start]", "torch.cat([start, start]"),
+    Fault("latents/warping.py", "[before[one_less], last[one_less], last[cells]]", "[last[one_less], last[cells]]"),
+    Fault("latents/warping.py", "start = columns - 1 - k + low", "start = columns - 1 - k + low - 1"),
+    Fault("latents/warping.py", "now[low] = now[high + 2] = np.inf", "now[high + 2] = np.inf"),
+    Fault("latents/warping.py", "k * (rows - 1) / max(sums - 1, 1)", "k / 2"),
+    Fault(
+        "latents/warping.py",
+        "(1 - weight) * path[0] + weight * path[1]",
+        "weight * path[0] + (1 - weight) * path[1]",
+        "latents/test_warping.py",
+        "latents/test_morphing.py",
+    ),
+    Fault(
+        "latents/warping.py",
+        "(weights * path.diff()).sum(dim=0)",
+        "path.diff().sum(dim=0)",
+        "latents/test_morphing.py",
+    ),
+    Fault(
+        "latents/morphing.py",
+        "weights = (position[here] - leg).clamp(0, 1)",
+        "weights = position[here] - position[here].floor()",
+    ),
     Fault("latents/storage.py", "max(codebook_sizes) <= 2**15", "max(codebook_sizes) <= 2**16"),
     Fault("latents/storage.py", '[f"codes_{level}" for level in range(len(tensors))]', "sorted(tensors)"),
 )

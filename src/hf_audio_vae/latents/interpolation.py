@@ -68,7 +68,7 @@ def latents_path(points: Sequence[Tensor], steps: int, *, method: str = "linear"
         [0.0, 0.5, 1.0, 3.0, 5.0]
     """
     legs = path_steps(len(points), steps)
-    return torch.stack([interpolate(*points[leg : leg + 2], weight, method=method) for leg, weight in legs])
+    return torch.stack([interpolate(points[leg], points[leg + 1], weight, method=method) for leg, weight in legs])
 
 
 def path_steps(num_points: int, steps: int) -> list[tuple[int, float]]:
@@ -104,9 +104,11 @@ def _linear(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
 
 
 def _spherical(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
-    norms = [linalg.vector_norm(latents, dim=-2, keepdim=True) for latents in (first, second)]  # (..., 1, frames)
+    first_norm, second_norm = (
+        linalg.vector_norm(x, dim=-2, keepdim=True) for x in (first, second)
+    )  # (..., 1, frames)
     tiny = torch.finfo(first.dtype).tiny
-    a, b = (latents / norm.clamp(min=tiny) for latents, norm in zip((first, second), norms, strict=True))
+    a, b = first / first_norm.clamp(min=tiny), second / second_norm.clamp(min=tiny)
     # Half the angle by its sine and cosine: an arccos of the product would lose half of the digits of small angles.
     angle = 2 * torch.atan2(
         linalg.vector_norm(a - b, dim=-2, keepdim=True), linalg.vector_norm(a + b, dim=-2, keepdim=True)
@@ -115,8 +117,9 @@ def _spherical(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
     turned = (((1 - weights) * angle).sin() * a + (weights * angle).sin() * b) / sine.clamp(min=tiny)
     # Below this sine, parallel vectors differ from linear interpolation by less than the precision, and the plane of
     # opposite ones is undetermined.
-    in_line = (sine < torch.finfo(first.dtype).eps ** 0.5) | (torch.minimum(*norms) <= tiny)
-    return torch.where(in_line, torch.lerp(first, second, weights), turned * torch.lerp(*norms, weights))
+    in_line = (sine < torch.finfo(first.dtype).eps ** 0.5) | (torch.minimum(first_norm, second_norm) <= tiny)
+    norm = torch.lerp(first_norm, second_norm, weights)
+    return torch.where(in_line, torch.lerp(first, second, weights), turned * norm)
 
 
 METHODS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": _linear, "spherical": _spherical}
