@@ -12,23 +12,18 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
-from hf_audio_vae.cli.encode import encoded
+from hf_audio_vae.cli.latent_sounds import EncodedSound, encode_sound, write_decoded
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
-from hf_audio_vae.cli.sound import add_model_arguments, check_finite, load_coder, open_sound
-from hf_audio_vae.files import replacing
+from hf_audio_vae.cli.sound import add_model_arguments, load_coder
 from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents.interpolation import METHODS
 from hf_audio_vae.latents.morphing import ALIGNMENTS, Alignment, morphs, moving_morph
-from hf_audio_vae.models import AutoencoderModel
-from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.tokens.storage import holds_tokens
 
 MAX_SOUNDS = 1000
@@ -47,21 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=list(METHODS), default="linear", help="interpolation of a frame")
     parser.add_argument("--output_dir", type=Path, default=Path("morphs"))
     parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
-
-
-@dataclass(frozen=True)
-class EncodedSound:
-    """Latents of a file.
-
-    Args:
-        name (`str`): Printable name of the file, without its ending.
-        latents (`torch.Tensor` of shape `(latent_channels, frames)`): Mode of the posterior, float32 on the CPU.
-        padding (`int`): Samples of the last frame that the file does not have.
-    """
-
-    name: str
-    latents: Tensor
-    padding: int
 
 
 @torch.no_grad()
@@ -92,8 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     for target, (latents, padding, description) in zip(targets, found, strict=True):
         num_samples = latents.shape[-1] * model.hop_length - padding
         decoding_time.announce(target.stem, num_samples)
-        with replacing(target) as hidden:
-            write_audio_blocks(hidden, decoded(target, model, latents, num_samples), num_samples, model.sampling_rate)
+        write_decoded(target, model, latents, num_samples)
         print(f"{printable(target)}: {num_samples / model.sampling_rate:.3f} s, {description}")
     longer_path = rf"\d{{2,}}-{re.escape(targets[0].name.partition('-')[2])}"  # of an earlier call
     if not arguments.moving and (line := older_files(arguments.output_dir, longer_path, targets)):
@@ -119,14 +98,6 @@ def check(arguments: argparse.Namespace) -> None:
         )
 
 
-def encode_sound(model: AutoencoderModel, path: Path) -> EncodedSound:
-    """Encode a file to the latents that `encode` writes; raises `UnusableFileError`."""
-    with open_sound(model, path) as sound:
-        mean = encoded(model, path, sound)[0][0].float().cpu()
-        check_finite(path, mean)
-        return EncodedSound(printable(path.stem), mean, mean.shape[-1] * model.hop_length - sound.num_samples)
-
-
 def path_of(
     alignment: Alignment, sounds: Sequence[EncodedSound], steps: int, method: str
 ) -> Iterator[tuple[Tensor, int, str]]:
@@ -143,14 +114,3 @@ def moved(alignment: Alignment, sounds: Sequence[EncodedSound], method: str) -> 
     """Yield the latents, the padding in samples and a description of the moving sound."""
     description = f"from {' to '.join(sound.name for sound in sounds)}"
     yield moving_morph(alignment, method=method), sounds[-1].padding, description
-
-
-def decoded(target: Path, model: AutoencoderModel, latents: Tensor, num_samples: int) -> Iterator[Tensor]:
-    """Decode latents -> (audio_channels, time) in blocks, up to a length."""
-    blocks = decode_blocks(model, lambda z: model.decode(z.to(model.device, model.dtype)).sample, latents[None])
-    for block in blocks:
-        kept = block[0, :, :num_samples].cpu()
-        check_finite(target, kept)
-        num_samples -= kept.shape[-1]
-        if kept.shape[-1]:
-            yield kept
