@@ -44,7 +44,7 @@ def load_encoder(config: LatentDiffusionTrainingConfig) -> VariationalAutoencode
     record.check_weights(fingerprint, config.dataset_name)
     held_out = config.validation_dataset_name
     read_record(held_out, config.validation_dataset_revision).check_weights(fingerprint, held_out)
-    if vae.config.latents_mean is None:
+    if not vae.has_latent_statistics:
         vae.register_to_config(latents_mean=record.latents_mean, latents_std=record.latents_std)
     return vae.eval().requires_grad_(False)
 

@@ -86,7 +86,8 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 def properties(model: Any) -> tuple[Any, ...]:
-    normalized = model.normalize_latents(torch.zeros(1, model.latent_channels, 1)).flatten().tolist()
+    zeros = torch.zeros(1, model.latent_channels, 1)
+    normalized = model.normalize_latents(zeros).flatten().tolist() if model.has_latent_statistics else None
     return model.hop_length, model.latent_channels, model.sampling_rate, model.frame_rate, normalized
 
 

@@ -22,11 +22,14 @@ class StatisticsContract:
         torch.testing.assert_close(model.normalize_latents(spread), z, rtol=0, atol=1e-14)
         torch.testing.assert_close(model.denormalize_latents(z), spread, rtol=0, atol=1e-14)
 
-    def test_latents_without_statistics_are_left_as_they_are(self):
+    def test_latents_without_statistics_are_not_taken_for_normalised_ones(self):
+        assert self.tiny_model().has_latent_statistics
         model = self.tiny_model(latents_mean=None, latents_std=None)
+        assert not model.has_latent_statistics
         z = self.latents(model, 5)
-        assert torch.equal(model.normalize_latents(z), z)
-        assert torch.equal(model.denormalize_latents(z), z)
+        for convert in (model.normalize_latents, model.denormalize_latents):
+            with pytest.raises(ValueError, match="no `latents_mean`.*hf-audio-vae statistics MODEL --dataset_name"):
+                convert(z)
 
     def test_statistics_that_do_not_fit_are_refused(self):
         mean, std = self.config["latents_mean"], self.config["latents_std"]

@@ -288,3 +288,10 @@ def test_the_callback_sees_each_step_and_can_change_it() -> None:
     assert [step for step, _, _ in seen] == [0, 1, 2, 3]
     assert [timestep for _, timestep, _ in seen] == sorted((timestep for _, timestep, _ in seen), reverse=True)
     assert not latents.any()
+
+
+def test_an_autoencoder_without_statistics_is_refused_before_the_first_step() -> None:
+    pipeline = latent_diffusion()
+    pipeline.vae.register_to_config(latents_mean=None, latents_std=None)
+    with pytest.raises(ValueError, match="no statistics of its latents.*register_to_config"):
+        audio_of(pipeline, callback_on_step_end=lambda *_: pytest.fail("a step was taken"))

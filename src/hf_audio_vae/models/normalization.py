@@ -61,29 +61,38 @@ class NormalizedLatentsMixin:
 
     config: Any
 
+    @property
+    def has_latent_statistics(self) -> bool:
+        """Whether the configuration has `latents_mean` and `latents_std`."""
+        return self.config.latents_mean is not None
+
     def normalize_latents(self, latents: Tensor) -> Tensor:
-        """Return ``(latents - latents_mean) / latents_std``; without statistics, the latents as they are.
+        """Return ``(latents - latents_mean) / latents_std``.
 
         Args:
             latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents as `encode` returns them.
 
         Returns:
             `torch.Tensor`, same shape: Mean 0 and variance 1 in each channel over the measured data.
+
+        Raises:
+            ValueError: The model has no statistics; see `has_latent_statistics`.
         """
-        if self.config.latents_mean is None:
-            return latents
         mean, std = self._statistics(latents)
         return (latents - mean) / std
 
     def denormalize_latents(self, latents: Tensor) -> Tensor:
-        """Undo `normalize_latents`: ``latents * latents_std + latents_mean``, for `decode`."""
-        if self.config.latents_mean is None:
-            return latents
+        """Undo `normalize_latents`: ``latents * latents_std + latents_mean``, for `decode`; raises likewise."""
         mean, std = self._statistics(latents)
         return latents * std + mean
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (latent_channels, 1) each."""
+        if not self.has_latent_statistics:
+            raise ValueError(
+                "the model has no `latents_mean` and `latents_std`, so its latents have no known scale; measure them "
+                "with `hf-audio-vae statistics MODEL --dataset_name DATA`, or set them with `register_to_config`."
+            )
         values = (self.config.latents_mean, self.config.latents_std)
         mean, std = (torch.tensor(value, dtype=like.dtype, device=like.device)[:, None] for value in values)
         return mean, std

@@ -173,10 +173,11 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
 
         Raises:
             ValueError: An argument is out of range, the model was not trained for it, the noise schedule of the
-                scheduler or the weights of the autoencoder differ from those of training, or the result is not
-                finite.
+                scheduler or the weights of the autoencoder differ from those of training, the autoencoder has no
+                statistics, or the result is not finite.
         """
         self._check_vae()
+        self._check_statistics()
         num_inference_steps = count("num_inference_steps", num_inference_steps, most=MAX_INFERENCE_STEPS)
         num_waveforms_per_prompt = count("num_waveforms_per_prompt", num_waveforms_per_prompt)
         guidance_scale = finite("guidance_scale", guidance_scale)
@@ -241,6 +242,15 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
                 "`pipeline.register_to_config(vae_weights=None)`, and set `pipeline.vae`."
             )
         self._known_vae = self.vae
+
+    def _check_statistics(self) -> None:
+        """Raise `ValueError` now rather than after all steps, if the autoencoder has no statistics."""
+        if not self.vae.has_latent_statistics:
+            raise ValueError(
+                "the `vae` has no statistics of its latents, and the denoiser works on normalized latents; set those "
+                "of its training with `pipeline.vae.register_to_config(latents_mean=..., latents_std=...)`, which are "
+                "in `latents.json` of its encoded data set."
+            )
 
     def _check(self, strength: float | None, output_type: str, callback_inputs: Sequence[str]) -> None:
         if strength is not None and not 0 < finite("strength", strength) <= 1:

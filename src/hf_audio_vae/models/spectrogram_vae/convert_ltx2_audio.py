@@ -128,7 +128,7 @@ def to_ltx2_audio(model: SpectrogramVAE) -> AutoencoderKLLTX2Audio:
 
 
 def _statistics(model: SpectrogramVAE, channels: int) -> dict[str, Tensor]:
-    if model.config.latents_mean is None:
+    if not model.has_latent_statistics:
         return {"latents_mean": torch.zeros(channels), "latents_std": torch.ones(channels)}
     return {"latents_mean": model.latents_mean, "latents_std": model.latents_std}
 

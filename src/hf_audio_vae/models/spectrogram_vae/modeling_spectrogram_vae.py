@@ -74,7 +74,7 @@ class SpectrogramVAE(SpectrogramCodingMixin, PipelineNamesMixin, ModelMixin, Aut
         log_variance (`bool`): The encoder's second half of outputs are logarithms of variances, as in diffusers' KL
             autoencoders, not arguments of softplus.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each of the `latent_channels * latent_bins` channels
-            over the data, for `normalize_latents`; measured by `training/encode_latents.py`.
+            over the data, for `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
 
     Raises:

@@ -28,7 +28,7 @@ class PipelineNamesMixin(VariationalAutoencoderMixin):
     @property
     def scaling_factor(self) -> float:
         """Factor that gives all latents together variance 1, from their statistics; 1 without statistics."""
-        if self.config.latents_mean is None:
+        if not self.has_latent_statistics:
             return 1.0
         variance = fmean(std**2 for std in self.config.latents_std) + pvariance(self.config.latents_mean)
         return 1 / math.sqrt(variance)

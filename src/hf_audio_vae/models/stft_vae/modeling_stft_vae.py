@@ -34,7 +34,7 @@ class STFTVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, ConfigM
         causal (`bool`): Convolutions read no later frames. The latency is then that of the windows and strides
             (`algorithmic_latency`).
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
-            `normalize_latents`; measured by `training/encode_latents.py`.
+            `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
 
     Raises:

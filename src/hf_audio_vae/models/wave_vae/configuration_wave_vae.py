@@ -31,7 +31,7 @@ class WaveVAEConfig(PreTrainedConfig):
         past_dropout (`float`): Share of the frames in training, in [0, 1), whose samples are hidden from the
             predictions of later samples. These depend on the latents then.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
-            `normalize_latents`; measured by `training/encode_latents.py`.
+            `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
 
     Raises:

@@ -59,5 +59,5 @@ def check_layout(model: WaveformVAE, target: str) -> None:
 
 def warn_of_statistics(model: WaveformVAE, reason: str) -> None:
     """Warn that `latents_mean` and `latents_std` are left out, if the model has them."""
-    if model.config.latents_mean is not None:
+    if model.has_latent_statistics:
         logger.warning(f"`latents_mean` and `latents_std` are left out: {reason}.")

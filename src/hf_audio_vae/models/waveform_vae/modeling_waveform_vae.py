@@ -83,7 +83,7 @@ class WaveformVAE(VariationalAutoencoderMixin, ModelMixin, AutoencoderMixin, Con
         causal (`bool`): Latent frames read no samples after their own hop, and decoded samples read no later
             frames.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
-            `normalize_latents`; measured by `training/encode_latents.py`.
+            `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
 
     Raises:
