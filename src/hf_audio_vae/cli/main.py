@@ -35,6 +35,7 @@ EXTRAS = {
     "pesq": "metrics",
     "pyloudnorm": "metrics",
     "pystoi": "metrics",
+    "sklearn": "latents",
 }
 
 

@@ -1,27 +1,23 @@
 """Latents or codes in a `.safetensors` file, with the metadata that decoding needs."""
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count
-from hf_audio_vae.files import check_regular_file, replacing
 from hf_audio_vae.files.fingerprints import fingerprint_differences
+from hf_audio_vae.latents.checked_files import CHECKSUM, checksum, opened, read_tensors, save_tensors
 
 LATENTS_FORMAT = "hf_audio_vae.latents.v2"
 CODES_FORMAT = "hf_audio_vae.codes.v2"
+CONTENT = "latents or codes"
 WITHOUT_CHECKSUM = {LATENTS_FORMAT: "hf_audio_vae.latents.v1", CODES_FORMAT: "hf_audio_vae.codes.v1"}
-CHECKSUM = "sha256"  # key of the metadata
 
 NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
 LOCATION = ("subfolder", "revision", "variant")  # of the model, where it has them
@@ -170,7 +166,7 @@ def holds_codes(path: str | Path) -> bool:
         ValueError: The file is not a safetensors file.
         OSError: The file cannot be opened.
     """
-    with _opened(path) as file:
+    with opened(path, CONTENT) as file:
         return (file.metadata() or {}).get("format") in (CODES_FORMAT, WITHOUT_CHECKSUM[CODES_FORMAT])
 
 
@@ -244,40 +240,17 @@ def _save(
     path: str | Path, tensors: dict[str, Tensor], kind: str, info: LatentsInfo, others: Mapping[str, str] | None = None
 ) -> None:
     values = {name: str(value) for name, value in asdict(info).items() if value is not None}
-    metadata = {"format": kind} | values | dict(others or {})
-    tensors = {name: values.contiguous().cpu() for name, values in tensors.items()}
-    with replacing(path) as file:
-        save_file(tensors, str(file), metadata | {CHECKSUM: _checksum(tensors, metadata)})
-
-
-def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 of all tensors and of the other metadata."""
-    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
-    for name, values in sorted(tensors.items()):
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.contiguous().view(-1).view(torch.uint8).numpy().data if values.numel() else b"")
-    return digest.hexdigest()
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[safe_open]:
-    check_regular_file(path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file of latents or codes: {error}") from error
+    save_tensors(path, tensors, {"format": kind} | values | dict(others or {}))
 
 
 def _load(
     path: str | Path, kind: str, content: Callable[[dict[str, Tensor], LatentsInfo, dict[str, str]], Content]
 ) -> Content:
-    with _opened(path) as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") not in (kind, WITHOUT_CHECKSUM[kind]):
-            raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata["format"] == kind and metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
+    with opened(path, CONTENT) as file:
+        tensors, metadata = read_tensors(file)
+    if metadata.get("format") not in (kind, WITHOUT_CHECKSUM[kind]):
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
+    if metadata["format"] == kind and metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; encode it again.")
     missing = [name for name in ("model", "weights", *NUMBERS) if name not in metadata]
     if missing:
