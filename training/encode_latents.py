@@ -22,12 +22,10 @@ from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.files import check_folder_writable, exclusive
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder, saved_class
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.fingerprint import model_fingerprint
-from hf_audio_vae.models.lora import is_adapter
 from hf_audio_vae.models.normalization import write_statistics
-from hf_audio_vae.models.peers import PEERS
-from hf_audio_vae.models.published_formats import PUBLISHED_FORMATS
+from hf_audio_vae.models.registry import keeps_statistics
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.encoding.config import EncodingConfig
 from hf_audio_vae.training.encoding.dataset import encode_dataset, row_features, tally
@@ -78,10 +76,10 @@ def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source:
 def statistics_folder(config: EncodingConfig) -> Path | None:
     """Return the folder of the model whose config gets the statistics.
 
-    `None` for a Hub id, a read-only folder, an adapter, and a class of another package, which does not know the keys.
+    `None` for a Hub id, a read-only folder, and a model whose config has no place for them.
     """
     folder = Path(config.model) / (config.model_subfolder or "")
-    if not folder.is_dir() or is_adapter(str(folder)) or saved_class(str(folder)) in {*PUBLISHED_FORMATS, *PEERS}:
+    if not folder.is_dir() or not keeps_statistics(folder):
         return None
     try:
         check_folder_writable(folder)

@@ -103,6 +103,12 @@ def load_coder(name: str, arguments: argparse.Namespace, *, decodes: bool = True
         ValueError: See `load_model`.
     """
     model = load_model(name, arguments)
+    prepare_coder(name, model, decodes=decodes)
+    return model
+
+
+def prepare_coder(name: str, model: AutoencoderModel, *, decodes: bool = True) -> None:
+    """Prepare a loaded model for coding long sounds; see `load_coder`."""
     try:
         model.enable_tiling()
     except ValueError as error:  # layers with an unlimited receptive field
@@ -115,7 +121,6 @@ def load_coder(name: str, arguments: argparse.Namespace, *, decodes: bool = True
     to_best_device(model)
     model.fuse()
     model.set_progress_bar_config(disable=None, leave=False)  # on a terminal
-    return model
 
 
 def check_model_files(name: str, subfolder: str | None = None) -> None:

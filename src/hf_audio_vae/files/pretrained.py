@@ -181,9 +181,14 @@ def read_config(
 
 def read_file(name: str, file_name: str, *, subfolder: str | None = None, revision: str | None = None) -> bytes | None:
     """Return the content of another file of a saved model, or `None` if it has no such file."""
-    name, location = located(name, {"subfolder": subfolder})
-    path = _file(name, file_name, {"revision": revision, **location})
+    path = file_path(name, file_name, subfolder=subfolder, revision=revision)
     return None if path is None else path.read_bytes()
+
+
+def file_path(name: str, file_name: str, *, subfolder: str | None = None, revision: str | None = None) -> Path | None:
+    """Return the path of another file of a saved model, downloaded if need be, or `None` if it has no such file."""
+    name, location = located(name, {"subfolder": subfolder})
+    return _file(name, file_name, {"revision": revision, **location})
 
 
 def _check_keys_once(path: Path) -> None:

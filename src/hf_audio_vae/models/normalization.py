@@ -35,20 +35,23 @@ def check_statistics(
         raise ValueError(f"`latents_std` holds {min(latents_std)}; a constant channel cannot be scaled.")
 
 
-def write_statistics(folder: Path, latents_mean: Sequence[float], latents_std: Sequence[float]) -> bool:
+def write_statistics(
+    folder: Path, latents_mean: Sequence[float], latents_std: Sequence[float], *, overwrite: bool = False
+) -> bool:
     """Add statistics to the configuration of a saved model, unless it has some.
 
     Args:
         folder (`Path`): Folder of the model.
         latents_mean (`Sequence[float]`): Mean of each latent channel.
         latents_std (`Sequence[float]`): Standard deviation of each channel.
+        overwrite (`bool`): Replace existing ones, which a denoiser may depend on.
 
     Returns:
         `bool`: Whether they were written.
     """
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    if config.get("latents_mean") is not None:
+    if config.get("latents_mean") is not None and not overwrite:
         return False
     config |= {"latents_mean": list(latents_mean), "latents_std": list(latents_std)}
     with replacing(path) as partial:

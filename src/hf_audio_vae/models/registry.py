@@ -221,6 +221,15 @@ def saved_class(name: str, *, subfolder: str | None = None, revision: str | None
     return named if named and isinstance(named, str) else "model without a class name"
 
 
+def keeps_statistics(folder: Path) -> bool:
+    """Whether the `config.json` of a saved model has a place for the statistics of its latents.
+
+    It has none for an adapter, and for a class of another package, which does not know the keys.
+    """
+    name = str(folder)
+    return not is_adapter(name) and saved_class(name) not in {*PUBLISHED_FORMATS, *PEERS}
+
+
 def _check_memory(model_class: type[AutoencoderModel], config: Mapping[str, object]) -> None:
     """Raise `ValueError` if the weights of a model do not fit into the memory of this machine."""
     try:

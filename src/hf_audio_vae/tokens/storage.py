@@ -123,7 +123,7 @@ def load_tokens(
 
 
 def _holds(name: str | Path, file: str, revision: str | None) -> bool:
-    name = model_location(str(name))
+    name = model_location(str(name))  # a model of this package is no repository to ask the Hub for
     if Path(name).is_dir():
         return (Path(name) / file).is_file()
     try:

@@ -1,0 +1,127 @@
+"""Check a model, and whether files suit it.
+
+Prints one page: the class and sizes of the model, then a line per check, `ok`, `warning` or `error`, with what to do.
+Checks weights, whether encoder and decoder belong together, and the statistics of the latents. With FILEs, also the
+conversions that they need, clipping and silence, used channels or codes, the scale of their latents against the
+statistics, and how far they are from the sound that `statistics` measured. The exit code is 1 if there is an error.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_audio_vae.audio import open_audio
+from hf_audio_vae.audio.resampling import check_rates
+from hf_audio_vae.cli.outputs import printable
+from hf_audio_vae.cli.priors import stored_prior
+from hf_audio_vae.cli.sound import (
+    UnusableFileError,
+    add_location_arguments,
+    check_model_files,
+    check_seconds,
+    errors_with_path,
+    prepare_coder,
+)
+from hf_audio_vae.comparison.doctor import (
+    Finding,
+    SoundChecks,
+    check_pairing,
+    check_prior,
+    check_statistics,
+    check_weights,
+    described,
+    exit_code,
+    page,
+)
+from hf_audio_vae.files.location import DEFAULT_MODEL, model_location
+from hf_audio_vae.latents import LatentPrior
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models.lora import is_adapter
+from hf_audio_vae.tokens.storage import holds_tokens
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", metavar="MODEL", help=f"folder or Hub id, such as {DEFAULT_MODEL}")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    add_location_arguments(parser)
+    parser.add_argument(
+        "--max_seconds", type=float, default=60.0, help="maximum length used of each file, from its start"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    check_seconds(arguments.max_seconds)
+    name = printable(arguments.model)
+    if holds_tokens(arguments.model, revision=arguments.revision):
+        raise ValueError(f"{name} is a language model of codes or scores; check its codec, and use `inspect` for it.")
+    findings: list[Finding] = []
+    model = loaded(arguments, findings)
+    if model is not None:
+        print("\n".join(described(name, model)) + "\n")
+        findings.append(check_weights(model))
+        if findings[-1].level == "ok":
+            prepare_coder(arguments.model, model)
+            findings += checks(arguments, model)
+    print(page(findings))
+    return exit_code(findings)
+
+
+def loaded(arguments: argparse.Namespace, findings: list[Finding]) -> AutoencoderModel | None:
+    """Load the model; `None` and a finding if its files are faulty.
+
+    Raises:
+        ValueError, OSError: There is no such model.
+    """
+    check_model_files(arguments.model, arguments.subfolder)
+    options: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("subfolder", "revision", "variant", "torch_dtype")
+    }
+    adapted = is_adapter(arguments.model, subfolder=arguments.subfolder, revision=arguments.revision)
+    try:
+        model = load_autoencoder(arguments.model, **options).eval()
+    except (ValueError, OSError) as error:
+        if not Path(model_location(arguments.model)).is_dir():
+            raise
+        findings.append(Finding("error", "adapter" if adapted else "files", " ".join(str(error).split())))
+        return None
+    if adapted:
+        findings.append(Finding("ok", "adapter", "it is merged into the model that it was trained on"))
+    return model
+
+
+def checks(arguments: argparse.Namespace, model: AutoencoderModel) -> Iterator[Finding]:
+    """Yield the findings on a model with finite weights, and on the files."""
+    yield check_pairing(model)
+    prior: LatentPrior | None = None
+    if not model.codebook_sizes:
+        problem = None
+        try:
+            prior = stored_prior(arguments, model)
+        except ValueError as error:
+            problem = str(error)
+        yield check_prior(prior, problem)
+        yield check_statistics(printable(arguments.model), model, prior)
+    sounds = SoundChecks(model, prior)
+    for path in arguments.files:
+        yield from file_findings(path, sounds, model, arguments.max_seconds)
+    yield from sounds.together()
+
+
+def file_findings(path: Path, sounds: SoundChecks, model: AutoencoderModel, max_seconds: float) -> Iterator[Finding]:
+    """Yield the findings on a file."""
+    name = printable(path.name)
+    try:
+        with errors_with_path(path), open_audio(path, thorough=True) as reader:
+            rate = reader.sampling_rate
+            check_rates(rate, model.sampling_rate)
+            waveform = reader.read(0, min(reader.num_samples, max(1, round(max_seconds * rate))))
+            if not waveform.numel() or not bool(torch.isfinite(waveform).all()):
+                raise ValueError("it is empty, or has NaN or infinite samples; repair it, or leave it out")
+            yield from sounds.add(name, waveform, rate)
+    except UnusableFileError as error:
+        yield Finding("error", name, printable(error))

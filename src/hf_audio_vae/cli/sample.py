@@ -1,0 +1,128 @@
+"""Decode samples of the measured latents of a model.
+
+The prior is what `statistics` measured: `autoregressive` is a Gaussian process with the covariances of neighbouring
+frames, `gaussian` and `mixture` have independent frames, and so has `standard`, N(0, I) in the normalised space of
+the model. None of them is a trained generator: they show what a model decodes from noise of the right statistics.
+Writes a .wav file per sound.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hf_audio_vae.audio import write_audio
+from hf_audio_vae.audio.framing import frame_count, units_of
+from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.outputs import new_files, older_files, printable
+from hf_audio_vae.cli.priors import check_has_latents, check_no_codec, stored_prior
+from hf_audio_vae.cli.sound import add_location_arguments, check_finite, load_coder
+from hf_audio_vae.files.location import DEFAULT_MODEL
+from hf_audio_vae.latents import LatentPrior, LatentSampler, StandardNormal
+from hf_audio_vae.latents.prior import PRIORS
+from hf_audio_vae.models import AutoencoderModel
+
+MAX_SECONDS, MAX_SOUNDS = 7200, 1000
+OUTPUTS = rf"\d{{2,}}-({'|'.join(PRIORS)})\.wav"  # names of the files of this command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", default=DEFAULT_MODEL, help=f"folder or Hub id; default {DEFAULT_MODEL}"
+    )
+    add_location_arguments(parser)
+    parser.add_argument("--num_waveforms", type=int, default=4, help="number of sounds")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a sound")
+    parser.add_argument("--prior", choices=PRIORS, default="autoregressive", help="distribution of the latents")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="factor of the deviations from the mean of the latents"
+    )
+    parser.add_argument(
+        "--truncation", type=float, help="largest norm of the noise of a frame, 1 for the typical one; default none"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output_dir", type=Path, default=Path("samples"))
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
+
+
+@torch.no_grad()
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    check(arguments)
+    check_has_latents(arguments.model, arguments.revision)
+    names = [f"{number:02d}-{arguments.prior}.wav" for number in range(arguments.num_waveforms)]
+    targets = new_files(arguments.output_dir, names, overwrite=arguments.overwrite)
+    model = load_coder(arguments.model, arguments)
+    check_no_codec(arguments.model, model)
+    sampler, generator = sampler_of(arguments, model), torch.Generator().manual_seed(arguments.seed)
+    time = units_of("seconds", arguments.seconds, model.sampling_rate)
+    DecodingTime(model).announce(f"{len(targets)} sounds", len(targets) * time)
+    for target in targets:
+        latents = sampler.sample(
+            frame_count(time, model.hop_length),
+            generator=generator,
+            temperature=arguments.temperature,
+            truncation=arguments.truncation,
+        )
+        sound = decoded(model, latents)[:, :time]
+        check_finite(target, sound)
+        write_audio(target, sound, model.sampling_rate)
+        print(f"{printable(target)}: {time / model.sampling_rate:.3f} s at {model.sampling_rate} Hz")
+    if line := older_files(arguments.output_dir, OUTPUTS, targets):
+        print(line, file=sys.stderr)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` if a number is out of its range."""
+    if not 1 <= arguments.num_waveforms <= MAX_SOUNDS:
+        raise ValueError(f"--num_waveforms is {arguments.num_waveforms}; give 1 to {MAX_SOUNDS}.")
+    if not 0 < arguments.seconds <= MAX_SECONDS:
+        raise ValueError(f"--seconds is {arguments.seconds}; give a length above 0, at most {MAX_SECONDS}.")
+    if not 0 <= arguments.seed < 2**63:
+        raise ValueError(f"--seed is {arguments.seed}; give 0 or more, below 2^63.")
+    if not 0 <= arguments.temperature < math.inf:
+        raise ValueError(f"--temperature is {arguments.temperature}; give 0 or more, 1 for the measured deviations.")
+    if arguments.truncation is not None and not 0 < arguments.truncation < math.inf:
+        raise ValueError(f"--truncation is {arguments.truncation}; give a radius above 0, or leave it out.")
+
+
+def sampler_of(arguments: argparse.Namespace, model: AutoencoderModel) -> LatentSampler:
+    """Return the distribution of the latents.
+
+    Raises:
+        ValueError: It needs a measurement that the model does not have.
+    """
+    prior = stored_prior(arguments, model)
+    if arguments.prior == "standard":
+        return standard_normal(arguments.model, model, prior)
+    if prior is None:
+        raise ValueError(
+            f"the latents of {arguments.model} were not measured; run `hf-audio-vae statistics {arguments.model} "
+            f"--dataset_name DATA`, or sample N(0, I) with --prior standard."
+        )
+    return prior.sampler(arguments.prior)
+
+
+def standard_normal(name: str, model: AutoencoderModel, prior: LatentPrior | None) -> StandardNormal:
+    """Return N(0, I) in the normalised space of a model; without any statistics, in that of its latents."""
+    if model.has_latent_statistics:
+        zeros = torch.zeros(1, model.latent_channels, 1, dtype=torch.float64)
+        mean = model.denormalize_latents(zeros)[0, :, 0]
+        return StandardNormal(mean, model.denormalize_latents(zeros + 1)[0, :, 0] - mean)
+    if prior is not None:
+        return StandardNormal(prior.mean, prior.std)
+    print(
+        f"{printable(name)} has no statistics: N(0, I) is decoded as it is, the prior of a VAE in training, which its "
+        f"latents may be far from; `hf-audio-vae statistics` measures them",
+        file=sys.stderr,
+    )
+    return StandardNormal(torch.zeros(model.latent_channels), torch.ones(model.latent_channels))
+
+
+def decoded(model: AutoencoderModel, latents: Tensor) -> Tensor:
+    """Decode latents (1, latent_channels, frames) -> (audio_channels, time)."""
+    return model.decode(latents.to(model.device, model.dtype)).sample[0].float().cpu()
