@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.framing import frame_count, units_of
 from hf_audio_vae.cli.clips import check_items, read_clips
-from hf_audio_vae.cli.priors import check_no_codec, stored_prior
+from hf_audio_vae.cli.priors import stored_prior, with_latents
 from hf_audio_vae.cli.sound import add_dataset_arguments, add_model_arguments, load_coder
 from hf_audio_vae.evaluation.embeddings import Embedding, embed, embedding_of
 from hf_audio_vae.evaluation.reports import table
@@ -74,8 +74,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--every", type=count, default=1, help="take every n-th item")
     parser.add_argument("--temperatures", type=amount, nargs="*", default=[0.5, 0.7, 1.0])
     arguments = parser.parse_args(argv)
-    model = load_coder(arguments.model, arguments)
-    check_no_codec(arguments.model, model)
+    model = with_latents(arguments.model, load_coder(arguments.model, arguments))
     prior = stored_prior(arguments, model)
     if prior is None:
         raise ValueError(f"{arguments.model} was not measured; run `hf-audio-vae statistics` first.")

@@ -298,7 +298,11 @@ DATA = (
 
 COMMANDS = (
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
-    Fault("cli/morph.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()"),
+    Fault(
+        "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"
+    ),
+    Fault("cli/statistics.py", "== HELD_OUT_PART - 1", "== 0"),
+    Fault("comparison/doctor/model_checks.py", ".argmin(dim=1)", ".argmin(dim=0)", "cli/test_doctor.py"),
     Fault(
         "cli/generate.py",
         "write_audio(target, audio, rate)",
@@ -787,6 +791,15 @@ LATENT_FILES = (
         "weights = (position[here] - leg).clamp(0, 1)",
         "weights = position[here] - position[here].floor()",
     ),
+    Fault("latents/frame_moments.py", "d[:, None] * trail[:, None]", "d[:, None] * lead[:, None]"),
+    Fault(
+        "latents/autoregression.py",
+        "covariances[i - j].T for j",
+        "covariances[i - j] for j",
+        "latents/test_samplers.py",
+    ),
+    Fault("latents/noise.py", "truncation * math.sqrt(channels)", "truncation", "latents/test_samplers.py"),
+    Fault("latents/prior.py", "offsets, upper=False)", "offsets.abs(), upper=False)"),
     Fault("latents/storage.py", "max(codebook_sizes) <= 2**15", "max(codebook_sizes) <= 2**16"),
     Fault("latents/storage.py", '[f"codes_{level}" for level in range(len(tensors))]', "sorted(tensors)"),
 )

@@ -1,10 +1,11 @@
 """The measured prior of the latents of a model, for commands."""
 
 import argparse
+from typing import cast
 
 from hf_audio_vae.files.pretrained import file_path
 from hf_audio_vae.latents.prior import PRIOR_FILE, LatentPrior
-from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines import Prior
 from hf_audio_vae.tokens.storage import holds_tokens
@@ -20,13 +21,14 @@ def check_has_latents(name: str, revision: str | None = None) -> None:
         )
 
 
-def check_no_codec(name: str, model: AutoencoderModel) -> None:
-    """Raise `ValueError` if a model has codes instead of latents."""
+def with_latents(name: str, model: AutoencoderModel) -> VariationalAutoencoderMixin:
+    """Return a model that has latents; raises `ValueError` if it has codes instead."""
     if model.codebook_sizes:
         raise ValueError(
             f"{name} is a {model.family_name()}, which has codes and no latents; train a language model of its codes "
             f"with training/train_token_prior.py, and sample that with `hf-audio-vae generate`."
         )
+    return cast(VariationalAutoencoderMixin, model)
 
 
 def stored_prior(arguments: argparse.Namespace, model: AutoencoderModel) -> LatentPrior | None:

@@ -18,12 +18,12 @@ from hf_audio_vae.audio import write_audio
 from hf_audio_vae.audio.framing import frame_count, units_of
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
-from hf_audio_vae.cli.priors import check_has_latents, check_no_codec, stored_prior
+from hf_audio_vae.cli.priors import check_has_latents, stored_prior, with_latents
 from hf_audio_vae.cli.sound import add_location_arguments, check_finite, load_coder
 from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.latents import LatentPrior, LatentSampler, StandardNormal
 from hf_audio_vae.latents.prior import PRIORS
-from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models import VariationalAutoencoderMixin
 
 MAX_SECONDS, MAX_SOUNDS = 7200, 1000
 OUTPUTS = rf"\d{{2,}}-({'|'.join(PRIORS)})\.wav"  # names of the files of this command
@@ -56,8 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_has_latents(arguments.model, arguments.revision)
     names = [f"{number:02d}-{arguments.prior}.wav" for number in range(arguments.num_waveforms)]
     targets = new_files(arguments.output_dir, names, overwrite=arguments.overwrite)
-    model = load_coder(arguments.model, arguments)
-    check_no_codec(arguments.model, model)
+    model = with_latents(arguments.model, load_coder(arguments.model, arguments))
     sampler, generator = sampler_of(arguments, model), torch.Generator().manual_seed(arguments.seed)
     time = units_of("seconds", arguments.seconds, model.sampling_rate)
     DecodingTime(model).announce(f"{len(targets)} sounds", len(targets) * time)
@@ -90,7 +89,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--truncation is {arguments.truncation}; give a radius above 0, or leave it out.")
 
 
-def sampler_of(arguments: argparse.Namespace, model: AutoencoderModel) -> LatentSampler:
+def sampler_of(arguments: argparse.Namespace, model: VariationalAutoencoderMixin) -> LatentSampler:
     """Return the distribution of the latents.
 
     Raises:
@@ -107,7 +106,7 @@ def sampler_of(arguments: argparse.Namespace, model: AutoencoderModel) -> Latent
     return prior.sampler(arguments.prior)
 
 
-def standard_normal(name: str, model: AutoencoderModel, prior: LatentPrior | None) -> StandardNormal:
+def standard_normal(name: str, model: VariationalAutoencoderMixin, prior: LatentPrior | None) -> StandardNormal:
     """Return N(0, I) in the normalised space of a model; without any statistics, in that of its latents."""
     if model.has_latent_statistics:
         zeros = torch.zeros(1, model.latent_channels, 1, dtype=torch.float64)
@@ -123,6 +122,6 @@ def standard_normal(name: str, model: AutoencoderModel, prior: LatentPrior | Non
     return StandardNormal(torch.zeros(model.latent_channels), torch.ones(model.latent_channels))
 
 
-def decoded(model: AutoencoderModel, latents: Tensor) -> Tensor:
+def decoded(model: VariationalAutoencoderMixin, latents: Tensor) -> Tensor:
     """Decode latents (1, latent_channels, frames) -> (audio_channels, time)."""
     return model.decode(latents.to(model.device, model.dtype)).sample[0].float().cpu()

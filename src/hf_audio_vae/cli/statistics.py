@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.outputs import check_writable, printable
-from hf_audio_vae.cli.priors import check_has_latents, check_no_codec
+from hf_audio_vae.cli.priors import check_has_latents, with_latents
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_location_arguments,
@@ -31,7 +31,7 @@ from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents import AutoregressiveGaussian, FrameMoments, FrameReservoir, LatentPrior, PriorInfo
 from hf_audio_vae.latents import fit_mixture as fitted
 from hf_audio_vae.latents.prior import PRIOR_FILE, quantiles_of
-from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models import VariationalAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.normalization import check_statistics, write_statistics
 from hf_audio_vae.models.registry import keeps_statistics
@@ -54,14 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_seconds(arguments.max_seconds)
     check_has_latents(arguments.model, arguments.revision)
     folder = folder_of(arguments)
-    model = load_coder(arguments.model, arguments, decodes=False)
-    check_no_codec(arguments.model, model)
+    model = with_latents(arguments.model, load_coder(arguments.model, arguments, decodes=False))
     measured, skipped = Measured(), dict[str, str]()
     for index, (mean, std) in enumerate(encoded(model, arguments, skipped)):
         measured.add(mean, std, held_out=index % HELD_OUT_PART == HELD_OUT_PART - 1)
     code = check_items(arguments, measured.items, skipped)
     prior = measured.prior(model, arguments)
-    sampler = prior.sampler("autoregressive")  # raises an error before anything is written
+    sampler = AutoregressiveGaussian(prior.mean, prior.covariances)  # raises an error before anything is written
     replaces = write(folder, prior, arguments)
     print(report(prior, sampler))
     print(f"\n{printable(folder / PRIOR_FILE)}\n{replaces}")
@@ -88,7 +87,7 @@ def folder_of(arguments: argparse.Namespace) -> Path:
 
 
 def encoded(
-    model: AutoencoderModel, arguments: argparse.Namespace, skipped: dict[str, str]
+    model: VariationalAutoencoderMixin, arguments: argparse.Namespace, skipped: dict[str, str]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield mean and standard deviation of the latents of each item, (latent_channels, frames)."""
     with tqdm(unit="s of sound", disable=None, leave=False) as bar:
@@ -119,7 +118,7 @@ class Measured:
             self.moments.add(mean, std)
             self._reservoir.add(mean, std)
 
-    def prior(self, model: AutoencoderModel, arguments: argparse.Namespace) -> LatentPrior:
+    def prior(self, model: VariationalAutoencoderMixin, arguments: argparse.Namespace) -> LatentPrior:
         """Return the prior; says on stderr what it lacks."""
         check_statistics(self.moments.mean.tolist(), self.moments.std.tolist(), len(self.moments.mean))
         name = Path(arguments.dataset_name)
