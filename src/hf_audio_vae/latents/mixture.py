@@ -1,5 +1,7 @@
 """A Gaussian mixture of the frames of a data set, fitted by scikit-learn."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,7 @@ def fit_mixture(frames: Tensor, components: int, *, seed: int = 0) -> GaussianMi
         ValueError: `components` is less than 1, or there are no frames.
         ModuleNotFoundError: scikit-learn is not installed; it is in the extra `latents`.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Fitted
 
     if components < 1 or not len(frames):
@@ -60,6 +63,8 @@ def fit_mixture(frames: Tensor, components: int, *, seed: int = 0) -> GaussianMi
     components = max(1, min(components, len(frames) // (FRAMES_PER_COMPONENT * frames.shape[1])))
     scale = float(frames.std(dim=0, correction=0).mean())
     fitted = Fitted(components, init_params="k-means++", reg_covar=1e-6 * scale**2, random_state=seed)
-    fitted.fit(frames.double().numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last step is a mixture of the data as well
+        fitted.fit(frames.double().numpy())
     parts = (fitted.weights_, fitted.means_, fitted.covariances_)
     return GaussianMixture(*(torch.from_numpy(part).float() for part in parts))
