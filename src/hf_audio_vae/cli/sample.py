@@ -12,14 +12,13 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from hf_audio_vae.audio import write_audio
 from hf_audio_vae.audio.framing import frame_count, units_of
 from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.latent_sounds import write_decoded
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
 from hf_audio_vae.cli.priors import check_has_latents, stored_prior, with_latents
-from hf_audio_vae.cli.sound import add_location_arguments, check_finite, load_coder
+from hf_audio_vae.cli.sound import add_location_arguments, load_coder
 from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.latents import LatentPrior, LatentSampler, StandardNormal
 from hf_audio_vae.latents.prior import PRIORS
@@ -67,9 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
             temperature=arguments.temperature,
             truncation=arguments.truncation,
         )
-        sound = decoded(model, latents)[:, :time]
-        check_finite(target, sound)
-        write_audio(target, sound, model.sampling_rate)
+        write_decoded(target, model, latents[0], time)
         print(f"{printable(target)}: {time / model.sampling_rate:.3f} s at {model.sampling_rate} Hz")
     if line := older_files(arguments.output_dir, OUTPUTS, targets):
         print(line, file=sys.stderr)
@@ -120,8 +117,3 @@ def standard_normal(name: str, model: VariationalAutoencoderMixin, prior: Latent
         file=sys.stderr,
     )
     return StandardNormal(torch.zeros(model.latent_channels), torch.ones(model.latent_channels))
-
-
-def decoded(model: VariationalAutoencoderMixin, latents: Tensor) -> Tensor:
-    """Decode latents (1, latent_channels, frames) -> (audio_channels, time)."""
-    return model.decode(latents.to(model.device, model.dtype)).sample[0].float().cpu()

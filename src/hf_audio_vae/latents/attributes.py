@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.files.fingerprints import fingerprint_differences
-from hf_audio_vae.latents.checked_files import CHECKSUM, checksum, opened, read_tensors, save_tensors
+from hf_audio_vae.latents.checked_files import load_tensors, save_tensors
 
 ATTRIBUTE_FORMAT = "hf_audio_vae.attribute.v1"
 REMEDY = "measure it again with `hf-audio-vae arithmetic --save_vector`"
@@ -90,12 +90,7 @@ class AttributeVector:
             ValueError: The file has another format, is damaged, or its content is not that of an attribute.
             OSError: The file cannot be opened.
         """
-        with opened(path, "an attribute") as file:
-            tensors, metadata = read_tensors(file)
-        if metadata.get("format") != ATTRIBUTE_FORMAT:
-            raise ValueError(f"{path} has format {metadata.get('format')!r}, not {ATTRIBUTE_FORMAT!r}; {REMEDY}.")
-        if metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
-            raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; {REMEDY}.")
+        tensors, metadata = load_tensors(path, ATTRIBUTE_FORMAT, "an attribute", REMEDY)
         direction = tensors.get("direction", torch.zeros(0))
         if direction.ndim != 1 or not len(direction) or not bool(direction.isfinite().all()):
             raise ValueError(f"{path} has no `direction` of finite numbers, (latent_channels,); {REMEDY}.")

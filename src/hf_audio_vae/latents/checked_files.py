@@ -45,3 +45,25 @@ def opened(path: str | Path, content: str) -> Iterator[safe_open]:
 def read_tensors(file: safe_open) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of an opened file."""
     return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def load_tensors(path: str | Path, kind: str, content: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a file of `save_tensors` whose metadata have this `format`; return tensors and metadata.
+
+    Args:
+        path (`str` or `Path`): The file.
+        kind (`str`): Its format.
+        content (`str`): What it holds, in words.
+        remedy (`str`): What to do about another or a damaged file.
+
+    Raises:
+        ValueError: The file has another format, or is damaged.
+        OSError: The file cannot be opened.
+    """
+    with opened(path, content) as file:
+        tensors, metadata = read_tensors(file)
+    if metadata.get("format") != kind:
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; {remedy}.")
+    if metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
+        raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; {remedy}.")
+    return tensors, metadata

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.latents.autoregression import AutoregressiveGaussian
-from hf_audio_vae.latents.checked_files import CHECKSUM, checksum, opened, read_tensors, save_tensors
+from hf_audio_vae.latents.checked_files import load_tensors, save_tensors
 from hf_audio_vae.latents.frame_moments import FrameMoments
 from hf_audio_vae.latents.samplers import (
     CorrelatedGaussian,
@@ -170,12 +170,7 @@ class LatentPrior:
             ValueError: The file has another format, is damaged, or its content is not that of a prior.
             OSError: The file cannot be opened.
         """
-        with opened(path, "the statistics of latents") as file:
-            tensors, metadata = read_tensors(file)
-        if metadata.get("format") != PRIOR_FORMAT:
-            raise ValueError(f"{path} has format {metadata.get('format')!r}, not {PRIOR_FORMAT!r}; {REMEDY}.")
-        if metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
-            raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; {REMEDY}.")
+        tensors, metadata = load_tensors(path, PRIOR_FORMAT, "the statistics of latents", REMEDY)
         try:
             info = PriorInfo.from_metadata(metadata)
             mean, covariances = tensors.pop("mean"), tensors.pop("covariances")
