@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,11 +190,12 @@ def test_classes_of_other_packages(
     assert ("statistics" in levels(findings)) == (name != "MimiModel")
 
 
-def test_a_prior_without_held_out_clips_gives_a_distance_without_a_scale(
-    copy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("held_out", [0, 19])
+def test_too_few_held_out_clips_are_no_scale(held_out: int, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prior = LatentPrior.load(copy / PRIOR_FILE)
-    LatentPrior(prior.mean, prior.covariances, prior.info).save(copy / PRIOR_FILE)
+    info, distances = replace(prior.info, held_out_items=held_out), torch.zeros(3) if held_out else None
+    LatentPrior(prior.mean, prior.covariances, info, distances=distances).save(copy / PRIOR_FILE)
     code, findings = page(capsys, copy, SPEECH)
     assert code == 0
-    assert any("without a scale" in text for _, _, text in findings)
+    assert {level for level, _, _ in findings} == {"ok"}
+    assert any(f"{held_out} held-out clips are no scale" in text for _, _, text in findings)

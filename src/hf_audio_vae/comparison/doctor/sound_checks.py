@@ -16,6 +16,7 @@ SILENCE = 1e-3  # -60 dB relative to full scale
 BLOCK_SECONDS = 0.05
 CANCELLED = 0.1  # of the level of the channels, in their mean
 OUTSIDE, INSIDE = 99.0, 1.0  # percentiles of held-out clips
+LEAST_HELD_OUT = 20  # clips; the percentiles of fewer are too coarse
 FEW_SECONDS = 60.0  # of sound, which are no reason for a warning about all latents
 SCALES = (0.25, 4.0)  # of latents that their statistics fit
 MIN_ACTIVE_SHARE = 0.5
@@ -94,8 +95,10 @@ class SoundChecks:
         distance = self._prior.distance(mean)
         percentile = self._prior.percentile(distance)
         data = self._prior.info.dataset_name
-        if percentile is None:
-            return [Finding("ok", name, f"distance {distance:.2f} from the latents of {data}, without a scale")]
+        held_out = self._prior.info.held_out_items
+        if percentile is None or held_out < LEAST_HELD_OUT:
+            text = f"distance {distance:.2f} from the latents of {data}; {held_out} held-out clips are no scale for it"
+            return [Finding("ok", name, text)]
         text = f"distance {distance:.2f} from the latents of {data}, percentile {percentile:.1f} of held-out clips"
         if percentile > OUTSIDE:
             remedy = "louder, denser or of another kind; listen to a reconstruction, or fine-tune on such sound"
