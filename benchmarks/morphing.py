@@ -1,7 +1,8 @@
 """Sounds between two sounds: interpolation of latents against a cross-fade of the waveforms.
 
-All pairs of files, cut to one length, are interpolated in 9 steps and embedded. The cross-fade adds the
-reconstructions, with the same weights. The table has means over the pairs, and standard deviations in parentheses:
+All pairs of files, cut to one length, are interpolated in 9 steps and embedded. Cross-fades add the reconstructions,
+with the same weights or with ratios that are even in dB. The table has means over the pairs, and standard deviations
+in parentheses:
 
 - largest step: largest distance of neighbouring sounds over the mean of these distances; 1 is an even path
 - detour: sum of the distances of neighbours over the distance of both ends; 1 is a straight path
@@ -35,13 +36,22 @@ KINDS = {  # in latents, by name: alignment and method; sounds of one length nee
     "linear, warp": ("warp", "linear"),
     "spherical, warp": ("warp", "spherical"),
 }
+CROSS_FADES = {"cross-fade": None, "cross-fade, even in dB": 9.0}  # dB per step
 FLUX_WINDOW, FLUX_HOP, FLUX_HZ = 1024, 256, 6000
 
 
-def cross_fades(first: Tensor, last: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Return the sums of two waveforms at even weights, and one that moves from the first to the last."""
-    weights = torch.linspace(0, 1, first.shape[-1])
-    return [torch.lerp(first, last, step / (STEPS - 1)) for step in range(STEPS)], torch.lerp(first, last, weights)
+def cross_fades(first: Tensor, last: Tensor, db_per_step: float | None = None) -> tuple[list[Tensor], Tensor]:
+    """Return the weighted sums of two waveforms, and one that moves from the first to the last.
+
+    Weights are even, or between the ends, their ratio is even in dB.
+    """
+    steps, moving = torch.arange(STEPS), torch.linspace(0, STEPS - 1, first.shape[-1])
+    weights = [position / (STEPS - 1) for position in (steps, moving)]
+    if db_per_step is not None:
+        ratios = [10 ** (db_per_step / 20 * (position - (STEPS - 1) / 2)) for position in (steps, moving)]
+        weights = [ratio / (1 + ratio) for ratio in ratios]
+        weights[0][0], weights[0][-1] = 0, 1
+    return [torch.lerp(first, last, weight) for weight in weights[0]], torch.lerp(first, last, weights[1])
 
 
 def latent_paths(
@@ -83,7 +93,8 @@ def measure(model: Any, pair: Sequence[Tensor], embeddings: Sequence[Embedding])
     loudest = max(largest_flux(end, rate) for end in ends)
     paths = {name: latent_paths(model, latents, *kind, time) for name, kind in KINDS.items()}
     figures: dict[str, list[float]] = {}
-    for name, (sounds, moving) in {**paths, "cross-fade": cross_fades(*ends)}.items():
+    fades = {name: cross_fades(*ends, db_per_step) for name, db_per_step in CROSS_FADES.items()}
+    for name, (sounds, moving) in {**paths, **fades}.items():
         distances = [path_figures(embedded(embedding, sounds, rate)) for embedding in embeddings]
         figures[name] = [value for values in distances for value in values] + [largest_flux(moving, rate) / loudest]
     return figures
@@ -108,20 +119,19 @@ def main(argv: Sequence[str]) -> None:
     rate, channels = model.sampling_rate, model.config.audio_channels
     waveforms = [convert_channels(resample(*read_audio(path), rate), channels) for path in files]
     embeddings = [embedding_of("log_mel", sampling_rate=rate), embedding_of("musicnn")]
-    rows: dict[str, list[list[float]]] = {name: [] for name in (*KINDS, "cross-fade")}
+    rows: dict[str, list[list[float]]] = {name: [] for name in (*KINDS, *CROSS_FADES)}
     pairs = list(combinations(waveforms, 2))[: arguments.max_pairs]
     for pair in pairs:
         time = min(*(waveform.shape[-1] for waveform in pair), round(arguments.seconds * rate))
         for name, values in measure(model, [waveform[:, :time] for waveform in pair], embeddings).items():
             rows[name].append(values)
     figures = ("largest step", "detour", "middle")
-    header = [f"{embedding.name}: {figure}" for embedding in embeddings for figure in figures] + ["click"]
+    header = [f"{embedding.name}: {figure}" for embedding in embeddings for figure in figures] + ["click", "at most"]
     cells = []
     for name, found in rows.items():
         columns = [list(column) for column in zip(*found, strict=True)]
-        cells.append(
-            [name, *(f"{statistics.mean(column):.2f} ({statistics.pstdev(column):.2f})" for column in columns)]
-        )
+        means = [f"{statistics.mean(column):.2f} ({statistics.pstdev(column):.2f})" for column in columns]
+        cells.append([name, *means, f"{max(columns[-1]):.2f}"])
     print(table([f"{len(pairs)} pairs of {len(files)} sounds", *header], cells))
 
 

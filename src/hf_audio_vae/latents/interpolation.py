@@ -104,9 +104,7 @@ def _linear(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
 
 
 def _spherical(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
-    first_norm, second_norm = (
-        linalg.vector_norm(x, dim=-2, keepdim=True) for x in (first, second)
-    )  # (..., 1, frames)
+    first_norm, second_norm = (linalg.vector_norm(latents, dim=-2, keepdim=True) for latents in (first, second))
     tiny = torch.finfo(first.dtype).tiny
     a, b = first / first_norm.clamp(min=tiny), second / second_norm.clamp(min=tiny)
     # Half the angle by its sine and cosine: an arccos of the product would lose half of the digits of small angles.
