@@ -4,10 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hf_audio_vae.cli import arithmetic
 from hf_audio_vae.cli.main import main
+from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.latents.interpolation import METHODS
 from hf_audio_vae.latents.morphing import ALIGNMENTS
+from hf_audio_vae.training.autoencoder.augmentation import AUGMENTATIONS
+from hf_audio_vae.training.autoencoder.options import LatentAugmentationOptions
 
 REPO = Path(__file__).parents[2]
 TEXT = (REPO / "docs/latents.md").read_text()
@@ -43,3 +48,31 @@ def test_the_commands_of_interpolation_run(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_every_method_and_alignment_has_a_row() -> None:
     rows = re.findall(r"^\| `(\w+)`", section("Interpolation"), flags=re.MULTILINE)
     assert rows == [*METHODS, *ALIGNMENTS]
+
+
+def test_the_python_of_arithmetic_runs() -> None:
+    (block,) = blocks("Arithmetic", "python")
+    names: dict = {}
+    exec(block, names)
+    assert names["louder"].abs().max() > 1
+
+
+def test_the_first_command_of_arithmetic_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Arithmetic", "sh")
+    command, *others = block.replace("\\\n", "").replace("outputs/", f"{tmp_path}/").splitlines()
+    assert main(command.split()[1:]) == 0
+    assert sorted(path.name for path in (tmp_path / "arithmetic").iterdir()) == [
+        "flute_C5+0.5.wav",
+        "flute_C5+1.wav",
+    ]
+    parser = Parser()
+    arithmetic.add_arguments(parser)
+    for other in others:
+        arithmetic.check(parser.parse_args(other.replace("velocity.", f"{tmp_path}/velocity.").split()[2:]))
+
+
+def test_the_section_of_the_recipe_is_valid() -> None:
+    (block,) = blocks("Linearity", "yaml")
+    options = LatentAugmentationOptions.model_validate(yaml.safe_load(block)["latent_augmentation"])
+    assert len(options.build(256).parts) == len(AUGMENTATIONS)

@@ -301,6 +301,7 @@ COMMANDS = (
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"
     ),
+    Fault("cli/arithmetic.py", "latents[chosen], latents[~chosen]", "latents[~chosen], latents[chosen]"),
     Fault("cli/statistics.py", "== HELD_OUT_PART - 1", "== 0"),
     Fault("comparison/doctor/model_checks.py", "right > count / 2", "right > 0", "cli/test_doctor.py"),
     Fault(
@@ -627,6 +628,11 @@ MODULES = (
 )
 
 EVALUATION = (
+    Fault(
+        "evaluation/linearity.py", "_error_db(answer, transformation.waveform(decoded))", "_error_db(answer, decoded)"
+    ),
+    Fault("evaluation/disentanglement.py", "(information[0] - information[1])", "information[0]"),
+    Fault("evaluation/disentanglement.py", "importance.sum(axis=0) / importance.sum()", "1 / importance.shape[1]"),
     Fault("evaluation/latents.py", "self.mean_variance >= ACTIVE_VARIANCE", "self.mean_variance > ACTIVE_VARIANCE"),
     Fault("evaluation/latents.py", "self.kl_nats / math.log(2)", "self.kl_nats"),
     Fault("evaluation/latents.py", "fourth + 6 * mixed", "fourth + 3 * mixed"),
@@ -759,6 +765,10 @@ TRAINING = (
 LATENT_FILES = (
     Fault("latents/moments.py", "(self._squares / self.frames).sqrt()", "(self._squares / (self.frames - 1)).sqrt()"),
     Fault("latents/moments.py", "(self.frames / total * frames)", "(frames / total)"),
+    Fault("latents/transformations.py", "torch.lerp(z[..., 1:], z[..., :-1]", "torch.lerp(z[..., :-1], z[..., 1:]"),
+    Fault("latents/transformations.py", "(self.hop_length - self.samples)", "self.samples"),
+    Fault("latents/attributes.py", "direction / direction.square().sum()", "direction / direction.norm()"),
+    Fault("latents/attributes.py", "rest = direction - basis @", "rest = direction + basis @"),
     Fault("latents/moments.py", "/ reference.std\n", "/ self.std\n"),
     Fault(
         "latents/interpolation.py",

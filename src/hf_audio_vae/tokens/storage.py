@@ -14,7 +14,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from hf_audio_vae.files import replacing
 from hf_audio_vae.files.fingerprints import config_fingerprint, values_fingerprint
 from hf_audio_vae.files.json_files import read_json
-from hf_audio_vae.files.location import check_no_checkpoint, check_revision, existing
+from hf_audio_vae.files.location import check_no_checkpoint, check_revision, existing, model_location
 from hf_audio_vae.tokens.code_tokens import CodeTokens
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE, ScoreTokenizer
 from hf_audio_vae.tokens.upsampling_tokens import UpsamplingTokens
@@ -123,6 +123,7 @@ def load_tokens(
 
 
 def _holds(name: str | Path, file: str, revision: str | None) -> bool:
+    name = model_location(str(name))
     if Path(name).is_dir():
         return (Path(name) / file).is_file()
     try:
