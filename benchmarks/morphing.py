@@ -40,7 +40,7 @@ CROSS_FADES = {"cross-fade": None, "cross-fade, even in dB": 9.0}  # dB per step
 FLUX_WINDOW, FLUX_HOP, FLUX_HZ = 1024, 256, 6000
 
 
-def cross_fades(first: Tensor, last: Tensor, db_per_step: float | None = None) -> tuple[list[Tensor], Tensor]:
+def cross_fades(first: Tensor, last: Tensor, *, db_per_step: float | None = None) -> tuple[list[Tensor], Tensor]:
     """Return the weighted sums of two waveforms, and one that moves from the first to the last.
 
     Weights are even, or between the ends, their ratio is even in dB.
@@ -93,7 +93,7 @@ def measure(model: Any, pair: Sequence[Tensor], embeddings: Sequence[Embedding])
     loudest = max(largest_flux(end, rate) for end in ends)
     paths = {name: latent_paths(model, latents, *kind, time) for name, kind in KINDS.items()}
     figures: dict[str, list[float]] = {}
-    fades = {name: cross_fades(*ends, db_per_step) for name, db_per_step in CROSS_FADES.items()}
+    fades = {name: cross_fades(*ends, db_per_step=db_per_step) for name, db_per_step in CROSS_FADES.items()}
     for name, (sounds, moving) in {**paths, **fades}.items():
         distances = [path_figures(embedded(embedding, sounds, rate)) for embedding in embeddings]
         figures[name] = [value for values in distances for value in values] + [largest_flux(moving, rate) / loudest]

@@ -48,7 +48,7 @@ def loop(latents: Tensor, frames: int, *, crossfade: int = CROSSFADE) -> Tensor:
         ValueError: There are no frames, or `crossfade` is negative.
 
     Example:
-        >>> loop(torch.tensor([[0.0, 3.0, 6.0, 9.0]]), 8, crossfade=1).tolist()
+        >>> loop(torch.tensor([[0.0, 3.0, 6.0, 9.0]]), 8, crossfade=1).round().tolist()
         [[0.0, 3.0, 6.0, 6.0, 3.0, 3.0, 6.0, 9.0]]
     """
     _check_frames(latents, frames)
