@@ -322,3 +322,21 @@ def test_a_destination_below_a_file_is_named(
     directions = ["--from", "oobleck", "--to", target]
     assert main(["convert", str(folders["oobleck"]), str(tmp_path / "file" / below), *directions]) == 2
     assert capsys.readouterr().err.endswith(f"cannot be written: {tmp_path / 'file'} is a file; name a folder\n")
+
+
+@pytest.mark.parametrize("option", [("--torch_dtype", "float16"), ("--variant", "fp16")])
+@pytest.mark.parametrize("source", ["stable-audio-tools", "dac", "encodec", "jukebox", "ltx2-audio", "mmaudio"])
+def test_an_option_that_a_format_does_not_read_is_refused(
+    source: str, option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(tmp_path / "theirs"), str(tmp_path / "ours"), "--from", source, "--to", "hf_audio_vae"]
+    assert main(["convert", *names, *option]) == 2
+    assert f"{option[0]} has no effect with --from {source}; leave it out." in capsys.readouterr().err
+
+
+def test_the_weights_are_written_in_the_dtype_that_is_asked_for(folders: dict[str, Path], tmp_path: Path) -> None:
+    for source, target in (("hf_audio_vae", "oobleck"), ("oobleck", "hf_audio_vae")):
+        options = ["--from", source, "--to", target, "--torch_dtype", "float16"]
+        assert main(["convert", str(folders[source]), str(tmp_path / target), *options]) == 0
+        (file,) = (tmp_path / target).glob("*.safetensors")
+        assert {value.dtype for value in load_file(file).values()} == {torch.float16}

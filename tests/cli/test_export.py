@@ -92,3 +92,12 @@ def test_a_missing_library_is_told_before_anything_is_written(
     assert main(["export", str(model_folder), "--output_dir", str(tmp_path / "out")]) == 2
     assert "export: needs onnxruntime; pip install 'hf-audio-vae[export]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_dtype_that_the_graphs_do_not_have_is_refused(
+    dtype: str, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(model_folder), "--torch_dtype", dtype, "--output_dir", str(tmp_path / "x")]) == 2
+    assert f"--torch_dtype is {dtype}, but graphs are in float32" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -107,6 +107,14 @@ def test_the_latents_of_sounds_are_described(folders: dict[str, str], capsys: py
     assert f"a language model without latents; inspect its codec, {folders['codec']}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [("--torch_dtype", "float16"), ("--variant", "fp16"), ("--subfolder", "vae")])
+def test_an_option_of_other_models_is_refused_by_inspect(
+    option: tuple[str, str], folders: dict[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["inspect", folders["vae"], "--dataset_name", str(DATA), *option]) == 2
+    assert f"{option[0]} has no effect with {folders['vae']}, a language model of codes" in capsys.readouterr().err
+
+
 def test_scores_are_written_and_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("miditok")
     tokenizer = ScoreTokenizer()

@@ -245,6 +245,27 @@ def test_an_adapter_of_another_kind_is_refused(saved: Path, values: dict[str, ob
         load_autoencoder(saved)
 
 
+def test_target_modules_that_are_not_those_of_the_weights_are_refused(saved: Path) -> None:
+    whole = (saved / CONFIG).read_text()
+    targets = json.loads(whole)["target_modules"]
+    edit(saved, target_modules=targets[1:])
+    with pytest.raises(ValueError, match=f"weights of {targets[0]}, which its `target_modules` leave out"):
+        LoraAdapter.from_pretrained(saved)
+    edit(saved, target_modules=[*targets, "encoder.other"])
+    with pytest.raises(ValueError, match="name encoder.other, which it has no weights of"):
+        LoraAdapter.from_pretrained(saved)
+    edit(saved, target_modules=targets, exclude_modules=targets[:1])
+    with pytest.raises(ValueError, match="leave out"):
+        LoraAdapter.from_pretrained(saved)
+    ends = sorted({name.rpartition(".")[2] for name in targets})
+    edit(saved, target_modules=ends, exclude_modules=None)  # as peft saves it again
+    assert set(LoraAdapter.from_pretrained(saved).names) == set(targets)
+    # An adapter of peft may name layers by their ends, by an expression, or that the model does not have.
+    for named in ([*ends, "q_proj"], r".*", "all-linear", None):
+        edit(saved, target_modules=named, auto_mapping=None)
+        assert set(LoraAdapter.from_pretrained(saved).names) == set(targets)
+
+
 def test_damaged_files_are_refused(saved: Path) -> None:
     tensors = load_file(saved / WEIGHTS)
     lacking = dict(list(tensors.items())[1:])

@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if arguments.source_format == arguments.target_format:
         raise ValueError(f"--from and --to are both {arguments.source_format}; copy the files instead.")
-    for option in ("config", "subfolder", "revision"):
+    for option in ("config", "subfolder", "revision", "variant", "torch_dtype"):
         if getattr(arguments, option) is not None and option not in source.options:
-            raise ValueError(f"--{option} has no meaning with --from {arguments.source_format}; leave it out.")
+            raise ValueError(f"--{option} has no effect with --from {arguments.source_format}; leave it out.")
     check_new_folder(destination)
     check_model_files(arguments.source, arguments.subfolder)
     model = source.read(arguments)
@@ -173,10 +173,14 @@ def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
 
 
 LOCATION = frozenset({"subfolder", "revision"})
+WEIGHTS = frozenset({"variant", "torch_dtype"})
 FORMATS = {
-    "hf_audio_vae": Format(read_own, lambda model, path: model.save_published(path), LOCATION),
+    "hf_audio_vae": Format(read_own, lambda model, path: model.save_published(path), LOCATION | WEIGHTS),
     "oobleck": Format(
-        read_oobleck, lambda model, path: to_oobleck(model).save_pretrained(path), LOCATION, family=WaveformVAE
+        read_oobleck,
+        lambda model, path: to_oobleck(model).save_pretrained(path),
+        LOCATION | WEIGHTS,
+        family=WaveformVAE,
     ),
     "ltx2-audio": Format(
         partial(read_diffusers, AutoencoderKLLTX2Audio, from_ltx2_audio),

@@ -1,10 +1,11 @@
 """Export a model's encoder and decoder to files that run without this package.
 
 MODEL is a folder or a Hub id. The files are encoder.onnx and decoder.onnx, or with --format torch encoder.pt2 and
-decoder.pt2, for `torch.export.load`. A hierarchy that decodes each level separately has decoder_0 and so on. The files
-accept any batch size, and any length of at least `min_frames`. Their metadata has `min_frames`, names and shapes of
-inputs and outputs, sampling rate, hop length, latent statistics, codebook sizes, and a fingerprint of the weights. In
-ONNX files each metadata value is JSON. Exported files are run, and deleted if their output differs from the model's.
+decoder.pt2, for `torch.export.load`. A hierarchy that decodes each level separately has decoder_0 and so on. The
+graphs are in float32. They accept any batch size, and any length of at least `min_frames`. Their metadata has
+`min_frames`, names and shapes of inputs and outputs, sampling rate, hop length, latent statistics, codebook sizes, and
+a fingerprint of the weights. In ONNX files each metadata value is JSON. Exported files are run, and deleted if their
+output differs from the model's.
 """
 
 import argparse
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    if arguments.torch_dtype not in (None, "float32"):
+        raise ValueError(
+            f"--torch_dtype is {arguments.torch_dtype}, but graphs are in float32, so that only weights would be "
+            f"rounded; leave it out, and convert the exported files."
+        )
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides a warning about missing torchvision
     model = load_model(arguments.model, arguments)
     files = export_model(

@@ -90,7 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:
-    """Load a TokenVAE and its codec; raises `ValueError` if the model has no latents."""
+    """Load a TokenVAE and its codec; raises `ValueError` if the model has no latents, or an option has no effect."""
+    for option in ("subfolder", "variant", "torch_dtype"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(
+                f"--{option} has no effect with {arguments.model}, a language model of codes; leave it out."
+            )
     prior = Prior.from_pretrained(arguments.model, revision=arguments.revision)
     if prior.score_tokenizer is not None:
         raise ValueError(

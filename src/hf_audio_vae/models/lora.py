@@ -29,8 +29,8 @@ PREFIX = "base_model.model."  # of the names of layers in the weights
 FACTORS = ("lora_A", "lora_B")
 # Options of peft that are read here, or that change only the training of an adapter.
 READ = frozenset(("peft_type", "r", "lora_alpha", "base_model_name_or_path", "revision", "auto_mapping"))
-OF_TRAINING = frozenset(("target_modules", "task_type", "peft_version", "inference_mode", "lora_dropout"))
-OF_TRAINING |= {"init_lora_weights", "exclude_modules", "layers_to_transform", "layers_pattern"}
+SELECTION = frozenset(("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"))
+OF_TRAINING = SELECTION | {"task_type", "peft_version", "inference_mode", "lora_dropout", "init_lora_weights"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ class LoraAdapter(nn.Module):
             raise OSError(f"{name} holds no {' and no '.join(missing)}; name the folder of an adapter.")
         try:
             config, tensors = _read_config(content), safetensors.torch.load(weights)
-            return cls(config, _read_updates(config, tensors))
+            updates = _read_updates(config, tensors)
+            _check_targets(json.loads(content), updates)
+            return cls(config, updates)
         except (SafetensorError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"the adapter {name} cannot be read: {on_one_line(error)}") from error
 
@@ -260,6 +262,34 @@ def _check_values(config: Any) -> None:
     for name, kind in kinds.items():
         if not isinstance(value := getattr(config, name), kind | None):
             raise ValueError(f"its `{name}` is {value!r}, no {'object' if kind is dict else 'text'}.")
+
+
+def _check_targets(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise `ValueError` if there are weights of layers that the configuration does not name.
+
+    An adapter of this package names each of its layers, so that the weights of none may be missing. Other adapters may
+    name layers that their model does not have.
+    """
+    targets = values.get("target_modules")
+    if not targets or targets == "all-linear":
+        return
+    names = set(names)
+    config = peft_library().LoraConfig(**{key: values[key] for key in SELECTION & values.keys()})
+    exists = peft_library().tuners.tuners_utils.check_target_module_exists
+    if others := {name for name in names if not exists(config, name)}:
+        raise ValueError(
+            f"it has weights of {first_names(sorted(others))}, which its `target_modules` leave out; use an intact "
+            f"copy."
+        )
+    recorded = (values.get("auto_mapping") or {}).get("base_weights")
+    if recorded is None or not isinstance(targets, list):
+        return
+    # peft shortens names to their ends when it saves an adapter again.
+    if missing := [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in names)]:
+        raise ValueError(
+            f"its `target_modules` name {first_names(sorted(missing))}, which it has no weights of; use an intact "
+            f"copy."
+        )
 
 
 def _read_updates(config: Any, tensors: Mapping[str, Tensor]) -> dict[str, LowRank]:

@@ -99,3 +99,30 @@ def test_ours_that_diffusers_cannot_express_are_refused(kind: str, changes: dict
     model: SpectrogramVAE = model_of(kind, **changes)
     with pytest.raises(ValueError, match=message):
         to_ltx2_audio(model)
+
+
+def with_front_end(**changes: Any) -> SpectrogramVAE:
+    """A model that diffusers can express, but for its front end."""
+    model = from_ltx2_audio(theirs())
+    return SpectrogramVAE(**{name: model.config[name] for name in SpectrogramVAE.argument_defaults()} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_frequency_hz": 4000.0}, "needs mel filters up to half the sampling rate"),
+        ({"min_frequency_hz": 50.0}, "needs mel filters up to half the sampling rate"),
+        ({"pad_mode": "reflect"}, "needs `pad_mode` 'constant'"),
+        ({"power_offset": 1e-9}, "needs `power_offset` 0"),
+    ],
+)
+def test_another_front_end_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_ltx2_audio(with_front_end(**changes))
+
+
+def test_a_window_that_is_left_out_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    to_ltx2_audio(with_front_end())
+    assert not caplog.records
+    to_ltx2_audio(with_front_end(window_length=512))
+    assert "`window_length` 512 is left out" in caplog.text

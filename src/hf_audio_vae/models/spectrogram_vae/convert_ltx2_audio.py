@@ -1,5 +1,6 @@
 """Convert diffusers' `AutoencoderKLLTX2Audio`, the audio autoencoder of LTX-2, to `SpectrogramVAE` and back."""
 
+import logging
 import re
 from typing import Any
 
@@ -8,6 +9,8 @@ from diffusers import AutoencoderKLLTX2Audio
 from torch import Tensor
 
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
+
+logger = logging.getLogger(__name__)
 
 WINDOW_LENGTH = 1024  # samples; the configuration of LTX-2 does not name it
 ENDS = {  # ours, theirs
@@ -89,10 +92,13 @@ def from_ltx2_audio(vae: AutoencoderKLLTX2Audio, *, window_length: int = WINDOW_
 def to_ltx2_audio(model: SpectrogramVAE) -> AutoencoderKLLTX2Audio:
     """Convert a model to diffusers' own class; see `from_ltx2_audio` for the differences.
 
+    The class has no front end. A window of other than 1024 samples is left out with a warning.
+
     Raises:
         ValueError: The configuration cannot be expressed, or the class has no room for the statistics of the latents.
     """
     config, widths = model.config, model.config.block_out_channels
+    whole_range = (0, model.sampling_rate / 2)
     strides = [2] * (len(widths) - 1)
     expressible = {
         "`front_end` 'mel'": config.front_end == "mel",
@@ -103,9 +109,17 @@ def to_ltx2_audio(model: SpectrogramVAE) -> AutoencoderKLLTX2Audio:
         "equal `causal` and `leading_frame`": config.causal == config.leading_frame,
         "as many latent statistics as the first width": config.latents_mean is None
         or len(config.latents_mean) == widths[0],
+        "mel filters up to half the sampling rate": model.layout.frequency_range_hz == whole_range,
+        "`pad_mode` 'constant'": config.pad_mode in (None, "constant"),
+        "`power_offset` 0": not config.power_offset,
     }
     if missing := [need for need, is_met in expressible.items() if not is_met]:
         raise ValueError(f"an AutoencoderKLLTX2Audio needs {', '.join(missing)}; this model cannot be written as one.")
+    if config.window_length != WINDOW_LENGTH:
+        logger.warning(
+            f"`window_length` {config.window_length} is left out: an AutoencoderKLLTX2Audio has none, and is read "
+            f"with {WINDOW_LENGTH}; give it to `from_ltx2_audio` again."
+        )
     vae = AutoencoderKLLTX2Audio(
         base_channels=widths[0],
         output_channels=config.audio_channels,
