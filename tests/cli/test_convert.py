@@ -134,9 +134,9 @@ def test_statistics_are_kept_where_there_is_a_place_for_them(
     ("source", "formats", "options", "message"),
     [
         ("oobleck", "oobleck oobleck", [], "--from and --to are both oobleck"),
-        ("oobleck", "oobleck hf_audio_vae", ["--config", "c.json"], "--config has no meaning with --from oobleck"),
-        ("stable-audio-tools", "stable-audio-tools oobleck", ["--subfolder", "vae"], "--subfolder has no meaning"),
-        ("stable-audio-tools", "stable-audio-tools oobleck", ["--revision", "main"], "--revision has no meaning"),
+        ("oobleck", "oobleck hf_audio_vae", ["--config", "c.json"], "--config has no effect with --from oobleck"),
+        ("stable-audio-tools", "stable-audio-tools oobleck", ["--subfolder", "vae"], "--subfolder has no effect"),
+        ("stable-audio-tools", "stable-audio-tools oobleck", ["--revision", "main"], "--revision has no effect"),
         ("/nowhere", "hf_audio_vae oobleck", [], "no model can be loaded from '/nowhere'"),
         ("/nowhere", "oobleck hf_audio_vae", [], "no model can be loaded from '/nowhere'"),
         (

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_audio_vae.data import CropBatch, StreamLoader
@@ -16,6 +17,7 @@ from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.losses import TargetRate
 from hf_audio_vae.training import loop
 from hf_audio_vae.training.loop import fit
+from hf_audio_vae.training.run import Run
 from tests.training.loops import RATE, TIMING, WEIGHTS, start
 
 
@@ -99,6 +101,24 @@ def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(folder: Path, tmp_path:
     with pytest.raises(ValueError, match="`max_train_steps` is 4, but the run to resume has 5 steps already; give"):
         fit(resumed, timing=replace(TIMING, max_train_steps=4), validate=lambda step: {})
     fit(resumed, timing=replace(TIMING, max_train_steps=5), validate=lambda step: {})  # is published again
+
+
+def test_a_resumed_run_says_that_its_schedule_has_changed(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def falling(steps: int) -> Run:
+        """A run whose learning rate falls to 0 in this number of steps."""
+        run = start(folder, tmp_path / "out")
+        prepared = run.learners["model"].lr_scheduler
+        prepared.scheduler = LambdaLR(prepared.scheduler.optimizer, lambda step: 1 - step / steps)
+        return run
+
+    fit(falling(4), timing=replace(TIMING, max_train_steps=4), validate=lambda step: {})
+    with caplog.at_level(logging.WARNING):
+        falling(4).resume(tmp_path / "out/checkpoint-4")
+        assert not caplog.messages
+        falling(8).resume(tmp_path / "out/checkpoint-4")
+    assert "`max_train_steps` or its options have changed: the learning rate goes from 0 to 0.0005" in caplog.text
 
 
 def test_the_progress_bar_of_a_resumed_run_starts_at_its_step(

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from hf_audio_vae.training.config import TrainingConfig
 
@@ -43,6 +45,15 @@ class Learner:
         schedule.base_lrs = [options["initial_lr"] for options in groups]
         schedule.last_epoch -= 1
         schedule.step()
+
+    def changed_rates(self) -> tuple[float, float] | None:
+        """Return the restored learning rate, and the one that the schedule has at this step; `None` if they agree."""
+        schedule = self.lr_scheduler.scheduler
+        if not isinstance(schedule, LambdaLR):
+            return None
+        base = schedule.base_lrs[0]
+        restored, planned = schedule.get_last_lr()[0], base * schedule.lr_lambdas[0](schedule.last_epoch)
+        return None if math.isclose(restored, planned, rel_tol=1e-6, abs_tol=1e-9 * base) else (restored, planned)
 
     def gradient_norms(self, total: Tensor, max_norm: float) -> dict[str, Tensor]:
         """Return the gradient norm of each part before clipping.

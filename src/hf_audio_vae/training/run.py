@@ -140,6 +140,12 @@ class Run:
         given = {name: learner.hyperparameters() for name, learner in self.learners.items()}
         pickled, scaler = is_pickled(checkpoint), self.accelerator.scaler
         (read_pickled_learners if pickled else read_learners)(checkpoint, self.learners, scaler)
+        for name, learner in self.learners.items():
+            if rates := learner.changed_rates():
+                logger.warning(
+                    f"the schedule of the {name} is not that of {checkpoint}, since `max_train_steps` or its options "
+                    f"have changed: the learning rate goes from {rates[0]:.3g} to {rates[1]:.3g}"
+                )
         if self.accept_changes:
             for name, learner in self.learners.items():
                 learner.set_hyperparameters(given[name])
