@@ -52,7 +52,8 @@ class Learner:
         if not isinstance(schedule, LambdaLR):
             return None
         base = schedule.base_lrs[0]
-        restored, planned = schedule.get_last_lr()[0], base * schedule.lr_lambdas[0](schedule.last_epoch)
+        restored = float(schedule.get_last_lr()[0])
+        planned = float(base * schedule.lr_lambdas[0](schedule.last_epoch))
         return None if math.isclose(restored, planned, rel_tol=1e-6, abs_tol=1e-9 * base) else (restored, planned)
 
     def gradient_norms(self, total: Tensor, max_norm: float) -> dict[str, Tensor]:
