@@ -58,11 +58,6 @@ def pairs_of(files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, P
     return pairs
 
 
-def nll(model: Any, latents: Tensor, note: Tensor) -> float:
-    """Return the mean negative log-likelihood of a note (1, time) in nats per sample, given latents."""
-    return float(model.decoder.wavenet.nll(model.decoder.frames(latents[None]), note[None]).mean())
-
-
 def picture(targets: np.ndarray, measured: np.ndarray) -> Figure:
     """Plot the measured pitch over the pitch of the note whose latents it has."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
@@ -103,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
         sound = model.decode(torch.cat(latents.unbind(), dim=-1)[None]).sample[0, 0]
         first, second = (named_pitch(path) for path in pair)
         likelihoods += [
-            (nll(model, own, note), nll(model, other, note))
+            tuple(float(model.nll(given[None], note[None]).mean()) for given in (own, other))
             for own, other, note in zip(latents, latents.flip(0), notes, strict=True)
         ]
         rows["first half"].append((first, pitch(sound[:half], rate)))

@@ -97,7 +97,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
 def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
     model = build_model(config)
-    config.check_terms(model.reconstruction_terms)
+    config.check_terms(model.reconstruction_terms, trains_on_waveforms=model.trains_on_waveforms)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     model.train().to(accelerator.device)

@@ -18,6 +18,7 @@ from tests.models.spectrogram_vae.test_modeling_spectrogram_vae import (
     TestSpectrogramVAE,
 )
 from tests.models.stft_vae.test_modeling_stft_vae import TestCausalSTFTVAE, TestSTFTVAE
+from tests.models.wave_vae.test_drafted_wave_vae import TestDraftedWaveVAE
 from tests.models.wave_vae.test_modeling_wave_vae import TestWaveVAE
 from tests.models.waveform_vae.test_modeling_waveform_vae import TestCausalWaveformVAE, TestWaveformVAE
 from tests.models.waveform_vqvae.test_modeling_waveform_vqvae import (
@@ -43,11 +44,13 @@ KINDS: list[Kind] = [
     TestClassicSpectrogramVAE,
     TestMagnitudePreservingVAE,
     TestWaveVAE,
+    TestDraftedWaveVAE,
 ]
 # Not by those names: pytest would collect their tests here, too.
 del TestWaveformVAE, TestCausalWaveformVAE, TestWaveformVQVAELikeDac, TestWaveformVQVAELikeEncodec
 del TestSTFTVAE, TestCausalSTFTVAE, TestMirroredWaveformVQVAE, TestFiniteScalarWaveformVQVAE
 del TestSpectrogramVAE, TestCausalSpectrogramVAE, TestClassicSpectrogramVAE, TestMagnitudePreservingVAE, TestWaveVAE
+del TestDraftedWaveVAE
 
 every_kind = pytest.mark.parametrize("kind", [kind() for kind in KINDS], ids=lambda kind: type(kind).__name__[4:])
 

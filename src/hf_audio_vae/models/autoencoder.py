@@ -42,8 +42,8 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     ``forward(waveform, generator=)`` returns an output with these attributes:
 
     - `sample` (`torch.Tensor` of shape `(batch, audio_channels, time)`): The reconstruction.
-    - `reconstructions` (`tuple[torch.Tensor, ...]`): Predictions that training compares with the waveform; none if the
-      family has `reconstruction_terms`.
+    - `reconstructions` (`tuple[torch.Tensor, ...]`): Predictions that training compares with the waveform if the
+      model `trains_on_waveforms`.
     - `losses` (`dict[str, torch.Tensor]`): The regularisers by name, scalars.
     - `regularisers` (`dict[str, torch.Tensor]`): `losses` for training; `"kl"` has one value per latent channel.
     - `latent_dist` (`DiagonalGaussian`) if the model has a posterior, or `audio_codes` if it has codebooks.
@@ -128,8 +128,13 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
 
     @property
     def reconstruction_terms(self) -> tuple[str, ...]:
-        """Names of the terms of `losses` that the family trains on instead of losses of waveforms; empty for most."""
+        """Names of the terms of `losses` that the model trains on as reconstruction losses; empty for most families."""
         return ()
+
+    @property
+    def trains_on_waveforms(self) -> bool:
+        """Whether training compares `reconstructions` with the waveform; with `reconstruction_terms`, most do not."""
+        return not self.reconstruction_terms
 
     @property
     def decodes_whole_signals(self) -> bool:

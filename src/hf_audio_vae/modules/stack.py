@@ -6,7 +6,8 @@ exported. A layer that reads inputs of other time steps than its output's has an
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -63,6 +64,31 @@ class Stack(nn.Module, ABC):
         return span_through(self.layers(), start, stop)
 
 
+class Sum(nn.Module):
+    """The sum of sequences of layers that read the same input; (batch, channels, time) -> (batch, channels', time').
+
+    Args:
+        terms (`Sequence[torch.nn.Module]`): The layers of each term, in call order.
+    """
+
+    def __init__(self, *terms: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(nn.ModuleList(layers) for layers in terms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return reduce(torch.add, (reduce(_call, layers, x) for layers in self.layers_by_term()))
+
+    def layers_by_term(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Return the layers of each term."""
+        terms: Any = self.terms
+        return tuple(map(tuple, terms))
+
+    def input_span(self, start: int, stop: int) -> tuple[int, int]:
+        """Range of inputs that the outputs [start, stop) of any term read."""
+        spans = [span_through(layers, start, stop) for layers in self.layers_by_term()]
+        return min(first for first, _ in spans), max(last for _, last in spans)
+
+
 class CheckpointedStack(Stack):
     """A stack that recomputes its inner stacks in the backward pass if gradient checkpointing is enabled."""
 
@@ -97,3 +123,8 @@ class Residual(nn.Module, ABC):
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Range of inputs that the outputs [start, stop) read."""
         return span_through(self.branch(), start, stop)
+
+
+def _call(x: Tensor, layer: nn.Module) -> Tensor:
+    output: Tensor = layer(x)
+    return output

@@ -10,8 +10,9 @@ from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet, Gate
 from hf_audio_vae.modules.convnext import ChannelNorm
 from hf_audio_vae.modules.dilated import StridedConv1d
 from hf_audio_vae.modules.short_time import STFT
+from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder
 from hf_audio_vae.modules.spectrogram import FrameClock
-from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack, Sum
 
 INITIAL_STD = -2.25  # before softplus, which gives 0.1
 LEAST_POWER = 1e-8  # of an orthonormal transform; quieter bins count as silence
@@ -139,15 +140,19 @@ class WaveNetDecoder(Stack):
 
     Args:
         frames (`FrameNetwork`): Layers at the frame rate.
-        wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames.
+        wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames, or what the draft lacks of them.
+        draft (`ShortTimeDecoder`, *optional*): Computes a waveform that the generated one is added to.
     """
 
     frames: FrameNetwork
     wavenet: AutoregressiveWaveNet
 
-    def __init__(self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet) -> None:
+    def __init__(
+        self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet, draft: ShortTimeDecoder | None = None
+    ) -> None:
         super().__init__()
-        self.frames, self.wavenet = frames, wavenet
+        self.frames, self.wavenet, self.draft = frames, wavenet, draft
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return self.frames, self.wavenet
+        generated = (self.frames, self.wavenet)
+        return generated if self.draft is None else (Sum((self.draft,), generated), nn.Hardtanh())

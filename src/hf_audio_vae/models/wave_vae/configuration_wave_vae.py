@@ -1,10 +1,12 @@
 import math
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from hf_audio_vae.models.inputs import check_product, check_size_lists, check_sizes
 from hf_audio_vae.models.normalization import check_statistics
+from hf_audio_vae.models.short_time import ShortTimeStages
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 
 
@@ -30,6 +32,9 @@ class WaveVAEConfig(PreTrainedConfig):
         num_components (`int`): Components of the mixture, or classes; 2 or more.
         past_dropout (`float`): Share of the frames in training, in [0, 1), whose samples are hidden from the
             predictions of later samples. These depend on the latents then.
+        stft_options (`dict`, *optional*): The encoder of `STFTVAE`, whose latents carry the phase, and its decoder,
+            which computes a draft of the waveform. The autoregressive WaveNet then generates the difference from the
+            draft. These are its `hidden_sizes`, `num_blocks`, `magnitude_exponent`, `kernel_size` and `expansion`.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
             `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.
@@ -59,6 +64,7 @@ class WaveVAEConfig(PreTrainedConfig):
     distribution: str = "logistic_mixture"
     num_components: int = 10
     past_dropout: float = 0.0
+    stft_options: dict[str, object] | None = None
     latents_mean: list[float] | tuple[float, ...] | None = None
     latents_std: list[float] | tuple[float, ...] | None = None
 
@@ -81,7 +87,28 @@ class WaveVAEConfig(PreTrainedConfig):
             raise ValueError(f"`layers_per_stack` is {self.layers_per_stack}; use at most {MOST_LAYERS_PER_STACK}.")
         if not 0 <= self.past_dropout < 1:
             raise ValueError(f"`past_dropout` is {self.past_dropout}; use a share in [0, 1).")
+        if self.short_time_stages is not None and self.distribution == "mu_law":
+            raise ValueError(
+                '`distribution` is "mu_law", but `stft_options` are given: the difference from a draft has no mu-law '
+                'classes; use "logistic_mixture".'
+            )
         check_statistics(self.latents_mean, self.latents_std, self.latent_channels)
+
+    @property
+    def short_time_stages(self) -> ShortTimeStages | None:
+        """Encoder and draft on STFT frames, if `stft_options` are given."""
+        if self.stft_options is None:
+            return None
+        options: dict[str, Any] = self.stft_options
+        fixed: dict[str, Any] = {
+            "audio_channels": self.audio_channels,
+            "window_length": self.window_length,
+            "causal": False,
+        }
+        try:
+            return ShortTimeStages(tuple(self.downsampling_ratios), **fixed, **options)
+        except TypeError as error:
+            raise ValueError(f"`stft_options` are {options}: {str(error).rstrip('.')}.") from error
 
     @property
     def hop_length(self) -> int:

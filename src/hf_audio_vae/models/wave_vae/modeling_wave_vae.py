@@ -39,6 +39,10 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     all samples at once with the negative log-likelihood, the term `"nll"` of `losses` in nats per sample, and draws
     one sample after another to decode.
 
+    With `stft_options`, the decoder also has a draft: a waveform that it computes from the latents. The WaveNet then
+    models the difference of a waveform from its draft. Their densities are equal, so `"nll"` remains the negative
+    log-likelihood of the waveform. In training, `sample` is the draft, for losses of waveforms.
+
     Args:
         config (`WaveVAEConfig`): Layers of the model.
 
@@ -63,7 +67,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     input_modalities = "audio"
     supports_gradient_checkpointing = True
     descriptive_arguments: ClassVar[frozenset[str]] = frozenset(("latents_mean", "latents_std", "past_dropout"))
-    _no_split_modules = ["GatedStage", "GatedUnit", "AutoregressiveWaveNet"]
+    _no_split_modules = ["GatedStage", "GatedUnit", "AutoregressiveWaveNet", "ShortTimeStage", "ConvNeXtBlock"]
 
     def __init__(self, config: WaveVAEConfig) -> None:
         super().__init__(config)
@@ -76,18 +80,13 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
             config.hop_length,
             DISTRIBUTIONS[config.distribution](config.num_components),
         )
-        self.encoder = WaveNetEncoder(
-            config.audio_channels,
-            config.hidden_size,
-            tuple(config.downsampling_ratios),
-            tuple(config.unit_dilations),
-            config.latent_channels,
-            config.window_length,
-        )
+        stages = config.short_time_stages
+        self.encoder = _wavenet_encoder(config) if stages is None else stages.encoder(2 * config.latent_channels)
         frames = FrameNetwork(
             config.latent_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length
         )
-        self.decoder = WaveNetDecoder(frames, wavenet)
+        draft = None if stages is None else stages.decoder(config.latent_channels)
+        self.decoder = WaveNetDecoder(frames, wavenet, draft)
         self.coder = self.new_coder()
         self.post_init()
 
@@ -105,6 +104,11 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     def reconstruction_terms(self) -> tuple[str, ...]:
         """Names of the terms of `losses` that the model trains on: `"nll"`, in nats per sample."""
         return ("nll",)
+
+    @property
+    def trains_on_waveforms(self) -> bool:
+        """Whether the reconstruction in training is a waveform: a draft."""
+        return self.decoder.draft is not None
 
     @property
     def decodes_whole_signals(self) -> bool:
@@ -194,31 +198,74 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         wavenet: FrameGenerator = decoder.wavenet
         if decoder is self.decoder and compiled_kernels_are_allowed():
             wavenet = compiled_wavenet(decoder.wavenet) or wavenet
-        frames = self._frames(latents)
+        frames, draft = self._frames(latents), self._draft(latents)
         options = {"total": frames.shape[-1] * self.hop_length, "unit": "sample", "unit_scale": True}
+        drafts = iter(() if draft is None else draft.split(self.hop_length, dim=-1))
         with tqdm(**{**options, **self._progress_bar}) as bar:
 
-            def put(samples: Tensor) -> None:
+            def put(generated: Tensor) -> None:
                 bar.update(self.hop_length)
                 if streamer is not None:
-                    streamer(samples)
+                    streamer(_sum(next(drafts, None), generated))
 
-            return wavenet.generate(frames, noise, temperature, put=put).to(frames.dtype)
+            generated = wavenet.generate(frames, noise, temperature, put=put).to(frames.dtype)
+        return _sum(draft, generated)
 
-    def _frames(self, latents: Tensor) -> Tensor:
-        """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
-        return self._run(partial(self.coder.decode, Coding(self.decoder.frames, self.hop_length)), latents)
+    def nll(self, latents: Tensor, waveform: Tensor) -> Tensor:
+        """Return the negative log-likelihood of a waveform given latents, in nats of each sample.
 
-    def _decode(self, latents: Tensor) -> Tensor:
-        return self._generate(latents)
+        Args:
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents.
+            waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Samples, at most `frames * hop_length`.
 
-    def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        Returns:
+            `torch.Tensor` of shape `(batch, audio_channels, time)`: Float32.
+        """
+        return self._nll(latents, waveform, self._draft(latents))
+
+    def _nll(self, latents: Tensor, waveform: Tensor, draft: Tensor | None) -> Tensor:
         frames = self._frames(latents)
         dropped = None
         if self.training and self.config.past_dropout:
             shape = (frames.shape[0], 1, frames.shape[2])
             dropped = torch.rand(shape, device=frames.device) < self.config.past_dropout
-        nll = self.decoder.wavenet.nll(frames, waveform.to(frames.dtype), dropped=dropped).mean()
+        generated = waveform.to(frames.dtype)
+        if draft is not None:
+            generated = generated - draft[..., : waveform.shape[-1]]
+        return self.decoder.wavenet.nll(frames, generated, dropped=dropped)
+
+    def _frames(self, latents: Tensor) -> Tensor:
+        """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
+        return self._run(partial(self.coder.decode, Coding(self.decoder.frames, self.hop_length)), latents)
+
+    def _draft(self, latents: Tensor) -> Tensor | None:
+        """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), if there is a draft."""
+        if self.decoder.draft is None:
+            return None
+        return self._run(partial(self.coder.decode, Coding(self.decoder.draft, self.hop_length)), latents)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self._generate(latents)
+
+    def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        draft = self._draft(latents)
+        nll = self._nll(latents, waveform, draft).mean()
         trains = self.training and torch.is_grad_enabled()  # generation has no part in it
-        sample = None if trains else self._decode(latents)[..., : waveform.shape[-1]]
-        return sample, {"nll": nll}
+        sample = draft if trains else self._decode(latents)
+        return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll}
+
+
+def _wavenet_encoder(config: WaveVAEConfig) -> WaveNetEncoder:
+    return WaveNetEncoder(
+        config.audio_channels,
+        config.hidden_size,
+        tuple(config.downsampling_ratios),
+        tuple(config.unit_dilations),
+        config.latent_channels,
+        config.window_length,
+    )
+
+
+def _sum(draft: Tensor | None, generated: Tensor) -> Tensor:
+    """Return the samples of a draft and of what the WaveNet generated."""
+    return generated if draft is None else (draft + generated).clamp(-1, 1)

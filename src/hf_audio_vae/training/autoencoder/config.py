@@ -110,22 +110,25 @@ class AutoencoderTrainingConfig(TrainingConfig):
             raise ValueError("fp16 supports one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
 
-    def check_terms(self, reconstruction_terms: Collection[str]) -> None:
+    def check_terms(self, reconstruction_terms: Collection[str], *, trains_on_waveforms: bool) -> None:
         """Raise `ValueError` unless the losses are those that a model trains on.
 
         Args:
-            reconstruction_terms (`Collection[str]`): The model's own reconstruction terms; empty if it trains on
-                losses of waveforms.
+            reconstruction_terms (`Collection[str]`): The model's own reconstruction terms.
+            trains_on_waveforms (`bool`): The model trains on losses of waveforms, too, or on these only.
         """
         if not reconstruction_terms:
             if not self._loss_names():
                 raise ValueError("`losses` is empty; give at least one reconstruction loss")
             return
-        sections = {"losses": self._loss_names(), "adversarial": self.adversarial, "balancer": self.balancer}
+        # Own terms have parameters behind no waveform, and in a discriminator's warm-up a model may generate samples.
+        sections = {"adversarial": self.adversarial, "balancer": self.balancer}
+        sections |= {} if trains_on_waveforms else {"losses": self._loss_names()}
         if given := sorted(name for name, value in sections.items() if value):
+            on_waveforms = "by losses alone" if trains_on_waveforms else "not"
             raise ValueError(
-                f"the model trains on its own terms {sorted(reconstruction_terms)} and not on waveforms; leave out "
-                f"{', '.join(f'`{name}`' for name in given)}."
+                f"the model trains on its own terms {sorted(reconstruction_terms)} and {on_waveforms} on waveforms; "
+                f"leave out {', '.join(f'`{name}`' for name in given)}."
             )
         if missing := sorted(set(reconstruction_terms) - self.weights.keys()):
             raise ValueError(f"the model's own terms {missing} have no entry in `weights`; give each a weight.")

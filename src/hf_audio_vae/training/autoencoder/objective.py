@@ -86,7 +86,7 @@ class AutoencoderObjective:
 
     Args:
         model (`torch.nn.Module`): Autoencoder prepared by accelerate.
-        losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses; none if the model has its own.
+        losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses; none if the model does not train on waveforms.
         weights (`Mapping[str, float | Schedule | KLControl]`): Weight of each term by name: reconstruction losses, the
             model's regularisers and, with an adversary, `"adversarial"` and `"feature_matching"`.
         adversary (`Adversary`, *optional*): Discriminator to train against.

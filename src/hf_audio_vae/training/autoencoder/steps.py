@@ -23,7 +23,7 @@ class Reconstruction:
 
     Args:
         waveform (`torch.Tensor` of shape `(batch, audio_channels, time)`): Output of the model; of a hierarchy, the
-            items of all its reconstructions in sequence; no items for a model that has its own reconstruction terms.
+            items of all its reconstructions in sequence; no items for a model that does not train on waveforms.
         target (`torch.Tensor`, same shape): Input of each output item, transformed like its latents.
         distances (`dict[str, torch.Tensor]`): Reconstruction losses and the model's own reconstruction terms,
             unweighted scalars.
@@ -50,7 +50,8 @@ def reconstruction_step(
 
     Args:
         model (`torch.nn.Module`): Autoencoder, possibly wrapped; its output has `reconstructions` and
-            `regularisers`. If it has `reconstruction_terms`, these are the distances, and `losses` are not computed.
+            `regularisers`. Its `reconstruction_terms` are distances, too. `losses` are not computed unless it
+            `trains_on_waveforms`.
         batch (`CropBatch`): Crops on the model's device.
         losses (`Mapping[str, torch.nn.Module]`): Reconstruction losses, (estimate, target) -> scalar.
         augmentation (`LatentAugmentation`, *optional*): Transforms latents and targets.
@@ -63,15 +64,16 @@ def reconstruction_step(
     changed = {} if augmentation is None else {"transformation": transformation}  # codecs have no such argument
     output = model(batch.waveform, generator=generators, **changed)
     regularisers = dict(output.regularisers)
-    own = {name: regularisers.pop(name) for name in extract_model_from_parallel(model).reconstruction_terms}
-    if own:
+    unwrapped = extract_model_from_parallel(model)
+    own = {name: regularisers.pop(name) for name in unwrapped.reconstruction_terms}
+    if not unwrapped.trains_on_waveforms:
         nothing = batch.waveform[:0]
         return Reconstruction(nothing, nothing, own, regularisers)
     predictions = torch.cat(output.reconstructions)
     target = transformation.waveform(batch.waveform).repeat(len(output.reconstructions), 1, 1)
     estimate, original = Spectra(predictions), Spectra(target)
     distances = {name: loss(estimate, original) for name, loss in losses.items()}
-    return Reconstruction(predictions, target, distances, regularisers)
+    return Reconstruction(predictions, target, own | distances, regularisers)
 
 
 @dataclass(frozen=True)
