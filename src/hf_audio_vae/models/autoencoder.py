@@ -128,7 +128,7 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
 
     @property
     def reconstruction_terms(self) -> tuple[str, ...]:
-        """Names of the terms of `losses` that the model trains on as reconstruction losses; empty for most families."""
+        """Names of the terms of `losses` that the model trains on as reconstruction losses; most have none."""
         return ()
 
     @property

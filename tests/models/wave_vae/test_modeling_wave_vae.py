@@ -33,6 +33,7 @@ class TestWaveVAE(AutoencoderContract):
         "distribution": "logistic_mixture",
         "num_components": 3,
         "past_dropout": 0.5,
+        "nll_share": 0.5,
         "stft_options": None,
         "latents_mean": (0.5, -1.0, 2.0),
         "latents_std": (1.0, 2.0, 0.5),
@@ -52,11 +53,12 @@ class TestWaveVAE(AutoencoderContract):
         "distribution": "mu_law",
         "num_components": 4,
         "past_dropout": 0.0,
+        "nll_share": 1.0,
         "stft_options": {"hidden_sizes": [5, 6], "num_blocks": [1, 1]},
         "latents_mean": (1.0, 2.0, 3.0),
         "latents_std": (1.0, 2.0, 3.0),
     }
-    training_only = ("past_dropout",)
+    training_only = ("past_dropout", "nll_share")
     distributions: tuple[str, ...] = tuple(DISTRIBUTIONS)
     changes_with = {"latent_channels": {"latents_mean": None, "latents_std": None}}
 
@@ -84,6 +86,18 @@ class TestWaveVAE(AutoencoderContract):
         assert self.nll(model, 0) != self.nll(model, 1)
         model.config.past_dropout = 0.0
         assert self.nll(model, 0) == self.nll(model, 1) == self.nll(model.eval())
+
+    def test_the_likelihood_of_a_share_of_the_items_trains(self):
+        model = self.tiny_model(past_dropout=0.0)
+        x = self.waveform(5 * model.hop_length, batch=4)
+        means = [model(part).losses["nll"] for part in (x, x[:2], x[:1])]
+        model.train()
+        for share, expected in zip((1.0, 0.5, 0.1), means, strict=True):
+            model.config.nll_share = share
+            torch.testing.assert_close(model(x).losses["nll"], expected)
+        for wrong in (0, 1.5):
+            with pytest.raises(ValueError, match=f"`nll_share` is {wrong}; use a share in"):
+                self.tiny_model(nll_share=wrong)
 
     def test_the_term_is_the_mean_likelihood_given_the_latents(self):
         model = self.tiny_model(torch.float64)

@@ -32,6 +32,8 @@ class WaveVAEConfig(PreTrainedConfig):
         num_components (`int`): Components of the mixture, or classes; 2 or more.
         past_dropout (`float`): Share of the frames in training, in [0, 1), whose samples are hidden from the
             predictions of later samples. These depend on the latents then.
+        nll_share (`float`): Share of the items of a batch in training, in (0, 1], whose likelihood is computed, one or
+            more. The WaveNet takes most of the time of a step, and a draft learns from all items.
         stft_options (`dict`, *optional*): The encoder of `STFTVAE`, whose latents carry the phase, and its decoder,
             which computes a draft of the waveform. The autoregressive WaveNet then generates the difference from the
             draft. These are its `hidden_sizes`, `num_blocks`, `magnitude_exponent`, `kernel_size` and `expansion`.
@@ -64,6 +66,7 @@ class WaveVAEConfig(PreTrainedConfig):
     distribution: str = "logistic_mixture"
     num_components: int = 10
     past_dropout: float = 0.0
+    nll_share: float | int = 1.0
     stft_options: dict[str, object] | None = None
     latents_mean: list[float] | tuple[float, ...] | None = None
     latents_std: list[float] | tuple[float, ...] | None = None
@@ -87,6 +90,8 @@ class WaveVAEConfig(PreTrainedConfig):
             raise ValueError(f"`layers_per_stack` is {self.layers_per_stack}; use at most {MOST_LAYERS_PER_STACK}.")
         if not 0 <= self.past_dropout < 1:
             raise ValueError(f"`past_dropout` is {self.past_dropout}; use a share in [0, 1).")
+        if not 0 < self.nll_share <= 1:
+            raise ValueError(f"`nll_share` is {self.nll_share}; use a share in (0, 1].")
         if self.short_time_stages is not None and self.distribution == "mu_law":
             raise ValueError(
                 '`distribution` is "mu_law", but `stft_options` are given: the difference from a draft has no mu-law '

@@ -66,7 +66,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     main_input_name = "sample"
     input_modalities = "audio"
     supports_gradient_checkpointing = True
-    descriptive_arguments: ClassVar[frozenset[str]] = frozenset(("latents_mean", "latents_std", "past_dropout"))
+    descriptive_arguments: ClassVar[frozenset[str]] = frozenset(("latents_mean", "latents_std", "past_dropout", "nll_share"))
     _no_split_modules = ["GatedStage", "GatedUnit", "AutoregressiveWaveNet", "ShortTimeStage", "ConvNeXtBlock"]
 
     def __init__(self, config: WaveVAEConfig) -> None:
@@ -249,8 +249,9 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
     def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         draft = self._draft(latents)
-        nll = self._nll(latents, waveform, draft).mean()
         trains = self.training and torch.is_grad_enabled()  # generation has no part in it
+        count = max(round(self.config.nll_share * len(latents)), 1) if trains else len(latents)
+        nll = self._nll(latents[:count], waveform[:count], None if draft is None else draft[:count]).mean()
         sample = draft if trains else self._decode(latents)
         return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll}
 
