@@ -66,7 +66,9 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     main_input_name = "sample"
     input_modalities = "audio"
     supports_gradient_checkpointing = True
-    descriptive_arguments: ClassVar[frozenset[str]] = frozenset(("latents_mean", "latents_std", "past_dropout", "nll_share"))
+    descriptive_arguments: ClassVar[frozenset[str]] = frozenset(
+        ("latents_mean", "latents_std", "past_dropout", "nll_share")
+    )
     _no_split_modules = ["GatedStage", "GatedUnit", "AutoregressiveWaveNet", "ShortTimeStage", "ConvNeXtBlock"]
 
     def __init__(self, config: WaveVAEConfig) -> None:

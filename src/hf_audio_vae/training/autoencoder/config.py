@@ -121,14 +121,14 @@ class AutoencoderTrainingConfig(TrainingConfig):
             if not self._loss_names():
                 raise ValueError("`losses` is empty; give at least one reconstruction loss")
             return
-        # Own terms have parameters behind no waveform, and in a discriminator's warm-up a model may generate samples.
+        # The gradient of own terms passes around the waveform, and discriminators see what `forward` generates.
         sections = {"adversarial": self.adversarial, "balancer": self.balancer}
         sections |= {} if trains_on_waveforms else {"losses": self._loss_names()}
         if given := sorted(name for name, value in sections.items() if value):
-            on_waveforms = "by losses alone" if trains_on_waveforms else "not"
+            rest = " beside losses of waveforms" if trains_on_waveforms else ", not on waveforms"
             raise ValueError(
-                f"the model trains on its own terms {sorted(reconstruction_terms)} and {on_waveforms} on waveforms; "
-                f"leave out {', '.join(f'`{name}`' for name in given)}."
+                f"the model trains on its own terms {sorted(reconstruction_terms)}{rest}; leave out "
+                f"{', '.join(f'`{name}`' for name in given)}."
             )
         if missing := sorted(set(reconstruction_terms) - self.weights.keys()):
             raise ValueError(f"the model's own terms {missing} have no entry in `weights`; give each a weight.")
