@@ -140,19 +140,51 @@ class WaveNetDecoder(Stack):
 
     Args:
         frames (`FrameNetwork`): Layers at the frame rate.
-        wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames, or what the draft lacks of them.
-        draft (`ShortTimeDecoder`, *optional*): Computes a waveform that the generated one is added to.
+        wavenet (`AutoregressiveWaveNet`): Generates the samples of their frames.
     """
 
     frames: FrameNetwork
     wavenet: AutoregressiveWaveNet
+    draft: ShortTimeDecoder | None
 
-    def __init__(
-        self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet, draft: ShortTimeDecoder | None = None
-    ) -> None:
+    def __init__(self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet) -> None:
         super().__init__()
-        self.frames, self.wavenet, self.draft = frames, wavenet, draft
+        self.frames, self.wavenet, self.draft = frames, wavenet, None
+
+    def frame_layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers from latents to the frames that condition the WaveNet."""
+        return (self.frames,)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        generated = (self.frames, self.wavenet)
-        return generated if self.draft is None else (Sum((self.draft,), generated), nn.Hardtanh())
+        return *self.frame_layers(), self.wavenet
+
+
+class DraftedDecoder(WaveNetDecoder):
+    """Adds what a WaveNet generates to a draft; (batch, latent_channels, frames) -> as `WaveNetDecoder`.
+
+    The spectrum of the draft conditions the WaveNet. It has the level and the colour of the sound, which latents with
+    phases show only through products of them.
+
+    Args:
+        frames (`FrameNetwork`): Layers at the frame rate, which read `spectrum_channels`.
+        wavenet (`AutoregressiveWaveNet`): Generates the difference from the draft.
+        draft (`ShortTimeDecoder`): Computes a waveform.
+        window_length (`int`): Samples per window of the spectrum of the draft.
+    """
+
+    draft: ShortTimeDecoder
+
+    def __init__(
+        self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet, draft: ShortTimeDecoder, window_length: int
+    ) -> None:
+        super().__init__(frames, wavenet)
+        self.draft = draft
+        self.stft = STFT(window_length, wavenet.hop_length, 1.0)
+        self.magnitude, self.limit = LogMagnitude(), nn.Hardtanh()
+
+    def frame_layers(self) -> tuple[nn.Module, ...]:
+        """As `WaveNetDecoder`; the draft is one of them."""
+        return self.draft, self.stft, self.magnitude, self.frames
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return Sum((self.draft,), (*self.frame_layers(), self.wavenet)), self.limit

@@ -36,7 +36,8 @@ class WaveVAEConfig(PreTrainedConfig):
             more. The WaveNet takes most of the time of a step, and a draft learns from all items.
         stft_options (`dict`, *optional*): The encoder of `STFTVAE`, whose latents carry the phase, and its decoder,
             which computes a draft of the waveform. The autoregressive WaveNet then generates the difference from the
-            draft. These are its `hidden_sizes`, `num_blocks`, `magnitude_exponent`, `kernel_size` and `expansion`.
+            draft, conditioned on the spectrum of the draft. These are its `hidden_sizes`, `num_blocks`,
+            `magnitude_exponent`, `kernel_size` and `expansion`.
         latents_mean (`tuple[float, ...]`, *optional*): Mean of each latent channel over the data, for
             `normalize_latents`; measured by `hf-audio-vae statistics`.
         latents_std (`tuple[float, ...]`, *optional*): Standard deviation of each, measured likewise.

@@ -23,8 +23,8 @@ from hf_audio_vae.modules.autoregressive import AutoregressiveWaveNet
 from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
-from hf_audio_vae.modules.wavenet import FrameNetwork, WaveNetDecoder, WaveNetEncoder
-from hf_audio_vae.runtime.coders import Coding
+from hf_audio_vae.modules.wavenet import DraftedDecoder, FrameNetwork, WaveNetDecoder, WaveNetEncoder
+from hf_audio_vae.runtime.coders import Coding, LayerRange
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 from hf_audio_vae.runtime.snake_cpu import compiled_kernels_are_allowed
 
@@ -40,8 +40,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
     one sample after another to decode.
 
     With `stft_options`, the decoder also has a draft: a waveform that it computes from the latents. The WaveNet then
-    models the difference of a waveform from its draft. Their densities are equal, so `"nll"` remains the negative
-    log-likelihood of the waveform. In training, `sample` is the draft, for losses of waveforms.
+    models the difference of a waveform from its draft, given the spectrum of the draft. Their densities are equal, so
+    `"nll"` remains the negative log-likelihood of the waveform. In training, `sample` is the draft.
 
     Args:
         config (`WaveVAEConfig`): Layers of the model.
@@ -73,22 +73,15 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
     def __init__(self, config: WaveVAEConfig) -> None:
         super().__init__(config)
-        wavenet = AutoregressiveWaveNet(
-            config.audio_channels,
-            config.hidden_size,
-            config.residual_channels,
-            config.skip_channels,
-            config.dilations,
-            config.hop_length,
-            DISTRIBUTIONS[config.distribution](config.num_components),
-        )
         stages = config.short_time_stages
         self.encoder = _wavenet_encoder(config) if stages is None else stages.encoder(2 * config.latent_channels)
-        frames = FrameNetwork(
-            config.latent_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length
-        )
-        draft = None if stages is None else stages.decoder(config.latent_channels)
-        self.decoder = WaveNetDecoder(frames, wavenet, draft)
+        if stages is None:
+            self.decoder = WaveNetDecoder(_frame_network(config, config.latent_channels), _wavenet(config))
+        else:
+            window = max(config.window_length, 2 * config.hop_length)
+            frames = _frame_network(config, config.audio_channels * (window // 2 + 1))
+            draft = stages.decoder(config.latent_channels)
+            self.decoder = DraftedDecoder(frames, _wavenet(config), draft, window)
         self.coder = self.new_coder()
         self.post_init()
 
@@ -238,7 +231,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
     def _frames(self, latents: Tensor) -> Tensor:
         """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
-        return self._run(partial(self.coder.decode, Coding(self.decoder.frames, self.hop_length)), latents)
+        network = LayerRange(self.decoder.frame_layers())
+        return self._run(partial(self.coder.decode, Coding(network, self.hop_length)), latents)
 
     def _draft(self, latents: Tensor) -> Tensor | None:
         """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), if there is a draft."""
@@ -256,6 +250,22 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         nll = self._nll(latents[:count], waveform[:count], None if draft is None else draft[:count]).mean()
         sample = draft if trains else self._decode(latents)
         return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll}
+
+
+def _wavenet(config: WaveVAEConfig) -> AutoregressiveWaveNet:
+    return AutoregressiveWaveNet(
+        config.audio_channels,
+        config.hidden_size,
+        config.residual_channels,
+        config.skip_channels,
+        config.dilations,
+        config.hop_length,
+        DISTRIBUTIONS[config.distribution](config.num_components),
+    )
+
+
+def _frame_network(config: WaveVAEConfig, in_channels: int) -> FrameNetwork:
+    return FrameNetwork(in_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length)
 
 
 def _wavenet_encoder(config: WaveVAEConfig) -> WaveNetEncoder:
