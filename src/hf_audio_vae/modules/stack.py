@@ -6,7 +6,7 @@ exported. A layer that reads inputs of other time steps than its output's has an
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, Protocol
 
@@ -64,28 +64,30 @@ class Stack(nn.Module, ABC):
         return span_through(self.layers(), start, stop)
 
 
-class Sum(nn.Module):
-    """The sum of sequences of layers that read the same input; (batch, channels, time) -> (batch, channels', time').
+class Sequence(Stack):
+    """Layers in call order."""
 
-    Args:
-        terms (`Sequence[torch.nn.Module]`): The layers of each term, in call order.
-    """
-
-    def __init__(self, *terms: Sequence[nn.Module]) -> None:
+    def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
-        self.terms = nn.ModuleList(nn.ModuleList(layers) for layers in terms)
+        self.sequence = nn.ModuleList(layers)
+
+    def layers(self) -> Iterable[nn.Module]:
+        return self.sequence
+
+
+class Sum(nn.Module):
+    """The sum of networks that read the same input; (batch, channels, time) -> (batch, channels', time')."""
+
+    def __init__(self, *terms: nn.Module) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
 
     def forward(self, x: Tensor) -> Tensor:
-        return reduce(torch.add, (reduce(_call, layers, x) for layers in self.layers_by_term()))
-
-    def layers_by_term(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """Return the layers of each term."""
-        terms: Any = self.terms
-        return tuple(map(tuple, terms))
+        return reduce(torch.add, (term(x) for term in self.terms))
 
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Range of inputs that the outputs [start, stop) of any term read."""
-        spans = [span_through(layers, start, stop) for layers in self.layers_by_term()]
+        spans = [span_through((term,), start, stop) for term in self.terms]
         return min(first for first, _ in spans), max(last for _, last in spans)
 
 
@@ -123,8 +125,3 @@ class Residual(nn.Module, ABC):
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Range of inputs that the outputs [start, stop) read."""
         return span_through(self.branch(), start, stop)
-
-
-def _call(x: Tensor, layer: nn.Module) -> Tensor:
-    output: Tensor = layer(x)
-    return output

@@ -12,7 +12,7 @@ from hf_audio_vae.modules.dilated import StridedConv1d
 from hf_audio_vae.modules.short_time import STFT
 from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder
 from hf_audio_vae.modules.spectrogram import FrameClock
-from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack, Sum
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Sequence, Stack, Sum
 
 INITIAL_STD = -2.25  # before softplus, which gives 0.1
 LEAST_POWER = 1e-8  # of an orthonormal transform; quieter bins count as silence
@@ -151,12 +151,13 @@ class WaveNetDecoder(Stack):
         super().__init__()
         self.frames, self.wavenet, self.draft = frames, wavenet, None
 
-    def frame_layers(self) -> tuple[nn.Module, ...]:
-        """Return the layers from latents to the frames that condition the WaveNet."""
-        return (self.frames,)
+    @property
+    def conditioning(self) -> Stack:
+        """The layers from latents to the frames that condition the WaveNet."""
+        return self.frames
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return *self.frame_layers(), self.wavenet
+        return self.conditioning, self.wavenet
 
 
 class DraftedDecoder(WaveNetDecoder):
@@ -182,9 +183,10 @@ class DraftedDecoder(WaveNetDecoder):
         self.stft = STFT(window_length, wavenet.hop_length, 1.0)
         self.magnitude, self.limit = LogMagnitude(), nn.Hardtanh()
 
-    def frame_layers(self) -> tuple[nn.Module, ...]:
-        """As `WaveNetDecoder`; the draft is one of them."""
-        return self.draft, self.stft, self.magnitude, self.frames
+    @property
+    def conditioning(self) -> Stack:
+        """The draft, its spectrum, and the layers at the frame rate."""
+        return Sequence(self.draft, self.stft, self.magnitude, self.frames)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return Sum((self.draft,), (*self.frame_layers(), self.wavenet)), self.limit
+        return Sum(self.draft, Sequence(self.conditioning, self.wavenet)), self.limit

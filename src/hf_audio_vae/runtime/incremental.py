@@ -87,7 +87,7 @@ def _(layer: Residual) -> Stream:
 
 @stream_of.register
 def _(layer: Sum) -> Stream:
-    return SumStream(*(chain_of(*layers) for layers in layer.layers_by_term()))
+    return SumStream(*map(stream_of, layer.terms))
 
 
 @stream_of.register

@@ -32,8 +32,9 @@ class WaveVAEConfig(PreTrainedConfig):
         num_components (`int`): Components of the mixture, or classes; 2 or more.
         past_dropout (`float`): Share of the frames in training, in [0, 1), whose samples are hidden from the
             predictions of later samples. These depend on the latents then.
-        nll_share (`float`): Share of the items of a batch in training, in (0, 1], whose likelihood is computed, one or
-            more. The WaveNet takes most of the time of a step, and a draft learns from all items.
+        nll_share (`float`): Share of the frames of a crop in training, in (0, 1], whose likelihood is computed:
+            consecutive ones from a random start. The WaveNet takes most of the time of a step, and a draft learns from
+            all frames.
         stft_options (`dict`, *optional*): The encoder of `STFTVAE`, whose latents carry the phase, and its decoder,
             which computes a draft of the waveform. The autoregressive WaveNet then generates the difference from the
             draft, conditioned on the spectrum of the draft. These are its `hidden_sizes`, `num_blocks`,

@@ -24,7 +24,7 @@ from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.modules.wavenet import DraftedDecoder, FrameNetwork, WaveNetDecoder, WaveNetEncoder
-from hf_audio_vae.runtime.coders import Coding, LayerRange
+from hf_audio_vae.runtime.coders import Coding
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 from hf_audio_vae.runtime.snake_cpu import compiled_kernels_are_allowed
 
@@ -216,23 +216,23 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         Returns:
             `torch.Tensor` of shape `(batch, audio_channels, time)`: Float32.
         """
-        return self._nll(latents, waveform, self._draft(latents))
+        return self._nll(self._frames(latents), self._generated(waveform, self._draft(latents)))
 
-    def _nll(self, latents: Tensor, waveform: Tensor, draft: Tensor | None) -> Tensor:
-        frames = self._frames(latents)
+    def _nll(self, frames: Tensor, generated: Tensor) -> Tensor:
         dropped = None
         if self.training and self.config.past_dropout:
             shape = (frames.shape[0], 1, frames.shape[2])
             dropped = torch.rand(shape, device=frames.device) < self.config.past_dropout
-        generated = waveform.to(frames.dtype)
-        if draft is not None:
-            generated = generated - draft[..., : waveform.shape[-1]]
         return self.decoder.wavenet.nll(frames, generated, dropped=dropped)
+
+    def _generated(self, waveform: Tensor, draft: Tensor | None) -> Tensor:
+        """Return the part of a waveform that the WaveNet generates."""
+        waveform = waveform.to(self.dtype)
+        return waveform if draft is None else waveform - draft[..., : waveform.shape[-1]]
 
     def _frames(self, latents: Tensor) -> Tensor:
         """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
-        network = LayerRange(self.decoder.frame_layers())
-        return self._run(partial(self.coder.decode, Coding(network, self.hop_length)), latents)
+        return self._run(partial(self.coder.decode, Coding(self.decoder.conditioning, self.hop_length)), latents)
 
     def _draft(self, latents: Tensor) -> Tensor | None:
         """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), if there is a draft."""
@@ -244,12 +244,21 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         return self._generate(latents)
 
     def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        draft = self._draft(latents)
+        frames, draft = self._frames(latents), self._draft(latents)
+        generated = self._generated(waveform, draft)
         trains = self.training and torch.is_grad_enabled()  # generation has no part in it
-        count = max(round(self.config.nll_share * len(latents)), 1) if trains else len(latents)
-        nll = self._nll(latents[:count], waveform[:count], None if draft is None else draft[:count]).mean()
+        if trains and self.config.nll_share < 1:
+            frames, generated = self._random_part(frames, generated)
+        nll = self._nll(frames, generated).mean()
         sample = draft if trains else self._decode(latents)
         return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll}
+
+    def _random_part(self, frames: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `nll_share` of the frames and their samples, from a random start that all items share."""
+        count = max(round(self.config.nll_share * frames.shape[-1]), 1)
+        start = int(torch.randint(frames.shape[-1] - count + 1, ()))
+        stop = start + count
+        return frames[..., start:stop], waveform[..., start * self.hop_length : stop * self.hop_length]
 
 
 def _wavenet(config: WaveVAEConfig) -> AutoregressiveWaveNet:
