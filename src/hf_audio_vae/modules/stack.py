@@ -7,7 +7,6 @@ exported. A layer that reads inputs of other time steps than its output's has an
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -62,33 +61,6 @@ class Stack(nn.Module, ABC):
     def input_span(self, start: int, stop: int) -> tuple[int, int]:
         """Range of inputs that the outputs [start, stop) read; for an RNN, the same time steps."""
         return span_through(self.layers(), start, stop)
-
-
-class Sequence(Stack):
-    """Layers in call order."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.sequence = nn.ModuleList(layers)
-
-    def layers(self) -> Iterable[nn.Module]:
-        return self.sequence
-
-
-class Sum(nn.Module):
-    """The sum of networks that read the same input; (batch, channels, time) -> (batch, channels', time')."""
-
-    def __init__(self, *terms: nn.Module) -> None:
-        super().__init__()
-        self.terms = nn.ModuleList(terms)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return reduce(torch.add, (term(x) for term in self.terms))
-
-    def input_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Range of inputs that the outputs [start, stop) of any term read."""
-        spans = [span_through((term,), start, stop) for term in self.terms]
-        return min(first for first, _ in spans), max(last for _, last in spans)
 
 
 class CheckpointedStack(Stack):

@@ -12,7 +12,7 @@ from hf_audio_vae.modules.dilated import StridedConv1d
 from hf_audio_vae.modules.short_time import STFT
 from hf_audio_vae.modules.short_time_networks import ShortTimeDecoder
 from hf_audio_vae.modules.spectrogram import FrameClock
-from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Sequence, Stack, Sum
+from hf_audio_vae.modules.stack import CheckpointedStack, Residual, Stack
 
 INITIAL_STD = -2.25  # before softplus, which gives 0.1
 LEAST_POWER = 1e-8  # of an orthonormal transform; quieter bins count as silence
@@ -115,24 +115,22 @@ class WaveNetEncoder(CheckpointedStack):
 
 
 class FrameNetwork(CheckpointedStack):
-    """(batch, in_channels, frames) -> (batch, channels, frames); later layers count in samples.
+    """(batch, in_channels, frames) -> (batch, channels, frames).
 
     Args:
-        in_channels (`int`): Channels of the latents.
+        in_channels (`int`): Channels of the latents, or of a spectrum.
         channels (`int`): Channels of all layers.
         dilations (`tuple[int, ...]`): Dilations of the units.
-        hop_length (`int`): Samples per frame.
     """
 
-    def __init__(self, in_channels: int, channels: int, dilations: tuple[int, ...], hop_length: int) -> None:
+    def __init__(self, in_channels: int, channels: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.conv_in = StridedConv1d(in_channels, channels, 3)
         self.units = nn.ModuleList(GatedUnit(channels, dilation) for dilation in dilations)
         self.norm = ChannelNorm(channels)  # large latents would saturate the gates of the WaveNet
-        self.clock = FrameClock(hop_length)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv_in, *self.units, self.norm, self.clock)
+        return (self.conv_in, *self.units, self.norm)
 
 
 class WaveNetDecoder(Stack):
@@ -150,27 +148,28 @@ class WaveNetDecoder(Stack):
     def __init__(self, frames: FrameNetwork, wavenet: AutoregressiveWaveNet) -> None:
         super().__init__()
         self.frames, self.wavenet, self.draft = frames, wavenet, None
+        self.clock = FrameClock(wavenet.hop_length)
 
     @property
-    def conditioning(self) -> Stack:
-        """The layers from latents to the frames that condition the WaveNet."""
-        return self.frames
+    def conditioning(self) -> tuple[nn.Module, ...]:
+        """Layers to the frames that condition the WaveNet: from latents, or from a draft if there is one."""
+        return (self.frames,)
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return self.conditioning, self.wavenet
+        return *self.conditioning, self.clock, self.wavenet
 
 
 class DraftedDecoder(WaveNetDecoder):
-    """Adds what a WaveNet generates to a draft; (batch, latent_channels, frames) -> as `WaveNetDecoder`.
+    """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length): a draft, then its correction.
 
-    The spectrum of the draft conditions the WaveNet. It has the level and the colour of the sound, which latents with
-    phases show only through products of them.
+    The spectrum of the draft conditions the WaveNet. It shows the level and the colour of the sound, which are
+    products of latents that carry phases.
 
     Args:
-        frames (`FrameNetwork`): Layers at the frame rate, which read `spectrum_channels`.
+        frames (`FrameNetwork`): Layers at the frame rate, from the spectrum of the draft.
         wavenet (`AutoregressiveWaveNet`): Generates the difference from the draft.
         draft (`ShortTimeDecoder`): Computes a waveform.
-        window_length (`int`): Samples per window of the spectrum of the draft.
+        window_length (`int`): Samples per window of the spectrum.
     """
 
     draft: ShortTimeDecoder
@@ -184,9 +183,20 @@ class DraftedDecoder(WaveNetDecoder):
         self.magnitude, self.limit = LogMagnitude(), nn.Hardtanh()
 
     @property
-    def conditioning(self) -> Stack:
-        """The draft, its spectrum, and the layers at the frame rate."""
-        return Sequence(self.draft, self.stft, self.magnitude, self.frames)
+    def conditioning(self) -> tuple[nn.Module, ...]:
+        """As `WaveNetDecoder`."""
+        return self.stft, self.magnitude, self.frames
 
     def layers(self) -> tuple[nn.Module, ...]:
-        return Sum(self.draft, Sequence(self.conditioning, self.wavenet)), self.limit
+        return self.draft, Correction(*self.conditioning, self.clock, self.wavenet), self.limit
+
+
+class Correction(Residual):
+    """Adds what layers make of a draft to the draft; (batch, audio_channels, time) -> same."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.correction, self.shortcut = nn.ModuleList(layers), nn.Identity()
+
+    def branch(self) -> tuple[nn.Module, ...]:
+        return tuple(self.correction)

@@ -57,7 +57,8 @@ class Coding:
     def __call__(self, x: Frames) -> Any:
         """Run the network and the functions around it; `ValueError` if only the input is on the meta device."""
         inputs = [x] if isinstance(x, Tensor) else x
-        device = next((parameter.device for parameter in self.network.parameters()), torch.device("meta"))
+        layers = layers_of(self.network) or (self.network,)
+        device = next((weight.device for layer in layers for weight in layer.parameters()), torch.device("meta"))
         if device.type != "meta" and any(values.device.type == "meta" for values in inputs):
             raise ValueError(f"the input is on the device meta, which holds no values; use one on {device}.")
         return self.after(self.network(self.before(x)))

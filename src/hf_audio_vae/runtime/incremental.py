@@ -38,7 +38,7 @@ from hf_audio_vae.modules.spectrogram import (
     UnflattenBins,
 )
 from hf_audio_vae.modules.spectrogram_networks import SegmentDecoder, SegmentEncoder
-from hf_audio_vae.modules.stack import Residual, Sum, layers_of
+from hf_audio_vae.modules.stack import Residual, layers_of
 from hf_audio_vae.modules.wavenet import LogMagnitude
 from hf_audio_vae.runtime.streams import (
     Chain,
@@ -50,7 +50,6 @@ from hf_audio_vae.runtime.streams import (
     Pointwise,
     ResidualStream,
     Stream,
-    SumStream,
     UpsamplingStream,
     copied,
 )
@@ -83,11 +82,6 @@ def stream_of(layer: nn.Module) -> Stream:
 @stream_of.register
 def _(layer: Residual) -> Stream:
     return ResidualStream(chain_of(*layer.branch()), stream_of(layer.shortcut))
-
-
-@stream_of.register
-def _(layer: Sum) -> Stream:
-    return SumStream(*map(stream_of, layer.terms))
 
 
 @stream_of.register

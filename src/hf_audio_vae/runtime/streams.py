@@ -3,7 +3,6 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -230,27 +229,6 @@ class ResidualStream(Stream):
         else:
             self.kept = None
         return self.shortcut.push(x, last) + y
-
-
-class SumStream(Stream):
-    """Keeps the outputs of each term that another term has not determined yet."""
-
-    def __init__(self, *terms: Stream) -> None:
-        self.terms = terms
-        self.reset()
-
-    def reset(self) -> None:
-        self.kept: list[Tensor] | None = None
-        for term in self.terms:
-            term.reset()
-
-    def push(self, x: Tensor, last: bool = False) -> Tensor:
-        outputs = [term.push(x, last) for term in self.terms]
-        if self.kept is not None:
-            outputs = [torch.cat(parts, dim=-1) for parts in zip(self.kept, outputs, strict=True)]
-        count = min(y.shape[-1] for y in outputs)
-        self.kept = [y[..., count:].clone() for y in outputs]
-        return reduce(torch.add, (y[..., :count] for y in outputs))
 
 
 class LSTMStream(Stream):

@@ -91,8 +91,9 @@ class TestWaveVAE(AutoencoderContract):
     def test_the_likelihood_of_a_random_part_trains(self):
         model = self.tiny_model(past_dropout=0.0)
         hop, x = model.hop_length, self.waveform(5 * model.hop_length - 1)
-        frames = model._frames(model.encode(x).latent_dist.mode())
-        generated = model._generated(x, model._draft(model.encode(x).latent_dist.mode()))
+        z = model.encode(x).latent_dist.mode()
+        draft = model._draft(z)
+        frames, generated = model._frames(z, draft), model._generated(x, draft)
         wavenet = model.decoder.wavenet
         model.train()
         for share, count in ((1.0, 5), (0.4, 2), (0.01, 1)):

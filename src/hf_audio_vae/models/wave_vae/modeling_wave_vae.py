@@ -24,7 +24,7 @@ from hf_audio_vae.modules.finite import check_output
 from hf_audio_vae.modules.frame_generation import FrameGenerator, UniformNoise
 from hf_audio_vae.modules.sample_distributions import DISTRIBUTIONS
 from hf_audio_vae.modules.wavenet import DraftedDecoder, FrameNetwork, WaveNetDecoder, WaveNetEncoder
-from hf_audio_vae.runtime.coders import Coding
+from hf_audio_vae.runtime.coders import Coding, LayerRange
 from hf_audio_vae.runtime.fused.wavenet import compiled_wavenet
 from hf_audio_vae.runtime.snake_cpu import compiled_kernels_are_allowed
 
@@ -193,7 +193,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         wavenet: FrameGenerator = decoder.wavenet
         if decoder is self.decoder and compiled_kernels_are_allowed():
             wavenet = compiled_wavenet(decoder.wavenet) or wavenet
-        frames, draft = self._frames(latents), self._draft(latents)
+        draft = self._draft(latents)
+        frames = self._frames(latents, draft)
         options = {"total": frames.shape[-1] * self.hop_length, "unit": "sample", "unit_scale": True}
         drafts = iter(() if draft is None else draft.split(self.hop_length, dim=-1))
         with tqdm(**{**options, **self._progress_bar}) as bar:
@@ -216,7 +217,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         Returns:
             `torch.Tensor` of shape `(batch, audio_channels, time)`: Float32.
         """
-        return self._nll(self._frames(latents), self._generated(waveform, self._draft(latents)))
+        draft = self._draft(latents)
+        return self._nll(self._frames(latents, draft), self._generated(waveform, draft))
 
     def _nll(self, frames: Tensor, generated: Tensor) -> Tensor:
         dropped = None
@@ -230,9 +232,14 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         waveform = waveform.to(self.dtype)
         return waveform if draft is None else waveform - draft[..., : waveform.shape[-1]]
 
-    def _frames(self, latents: Tensor) -> Tensor:
-        """(batch, latent_channels, frames) -> (batch, hidden_size, frames)."""
-        return self._run(partial(self.coder.decode, Coding(self.decoder.conditioning, self.hop_length)), latents)
+    def _frames(self, latents: Tensor, draft: Tensor | None) -> Tensor:
+        """Return the frames that condition the WaveNet, (batch, hidden_size, frames)."""
+        decoder, hop_length = self.decoder, self.hop_length
+        if draft is not None:
+            analysis = Coding(LayerRange(decoder.conditioning), hop_length)
+            return self._run(partial(self.coder.encode, analysis), draft)
+        synthesis = Coding(LayerRange((*decoder.conditioning, decoder.clock)), hop_length)
+        return self._run(partial(self.coder.decode, synthesis), latents)
 
     def _draft(self, latents: Tensor) -> Tensor | None:
         """(batch, latent_channels, frames) -> (batch, audio_channels, frames * hop_length), if there is a draft."""
@@ -244,8 +251,8 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         return self._generate(latents)
 
     def _reconstruct(self, latents: Tensor, waveform: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        frames, draft = self._frames(latents), self._draft(latents)
-        generated = self._generated(waveform, draft)
+        draft = self._draft(latents)
+        frames, generated = self._frames(latents, draft), self._generated(waveform, draft)
         trains = self.training and torch.is_grad_enabled()  # generation has no part in it
         if trains and self.config.nll_share < 1:
             frames, generated = self._random_part(frames, generated)
@@ -274,7 +281,7 @@ def _wavenet(config: WaveVAEConfig) -> AutoregressiveWaveNet:
 
 
 def _frame_network(config: WaveVAEConfig, in_channels: int) -> FrameNetwork:
-    return FrameNetwork(in_channels, config.hidden_size, tuple(config.unit_dilations), config.hop_length)
+    return FrameNetwork(in_channels, config.hidden_size, tuple(config.unit_dilations))
 
 
 def _wavenet_encoder(config: WaveVAEConfig) -> WaveNetEncoder:
