@@ -59,7 +59,7 @@ class WaveNetLayer(nn.Module):
 class ParameterConv1d(nn.Conv1d):
     """(batch, in_channels, time) -> (batch, audio_channels * num_parameters, time).
 
-    It starts with the first guess of the distribution.
+    It starts with the first guess of the distribution, and multiplies its outputs by the distribution's gains.
 
     Args:
         in_channels (`int`): Channels of the input.
@@ -77,6 +77,23 @@ class ParameterConv1d(nn.Conv1d):
         super().reset_parameters()
         if self.distribution.write_first_guess(cast(Tensor, self.bias)):
             self.weight.mul_(FIRST_GAIN)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.conv1d(input, *self.with_gains())
+
+    def with_gains(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the convolution without factors."""
+        bias = cast(Tensor, self.bias)
+        gains = self.distribution.gains(bias.detach())
+        gains = gains.repeat(self.out_channels // len(gains))
+        return self.weight * gains[:, None, None], bias * gains
+
+    @torch.no_grad()
+    def folded(self) -> nn.Conv1d:
+        """Return the convolution without factors."""
+        conv = nn.Conv1d(self.in_channels, self.out_channels, 1, device="meta")
+        conv.weight, conv.bias = map(nn.Parameter, self.with_gains())
+        return conv
 
 
 class AutoregressiveWaveNet(FrameGenerator):
@@ -275,7 +292,9 @@ class CachedState(GenerationState):
         self._past_weights, self._weights = past, present.unbind()
         self._residual_weights = (weights.residuals[:-1] / 2).unbind()
         self._skip = weights.skips.flatten(0, 1) / 2, weights.skip_bias
-        self._in, self._hidden, self._out = (_affine(conv) for conv in (net.conv_in, net.hidden, net.conv_out))
+        self._in, self._hidden, self._out = (
+            _affine(conv) for conv in (net.conv_in, net.hidden, net.conv_out.folded())
+        )
 
         self._dilations = torch.tensor(net.dilations, device=halved.device)
         self._layers = torch.arange(count, device=halved.device)

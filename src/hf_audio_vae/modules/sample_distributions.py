@@ -36,6 +36,10 @@ class SampleDistribution(ABC):
         """
         return False
 
+    def gains(self, like: Tensor) -> Tensor:
+        """Return the factor of a network's outputs that makes each parameter of them, (num_parameters,)."""
+        return like.new_ones(self.num_parameters)
+
     @abstractmethod
     def network_input(self, x: Tensor) -> Tensor:
         """Return the function of past samples that the network reads, in [-1, 1]; same shape."""
@@ -119,6 +123,16 @@ class LogisticMixture(SampleDistribution):
         parameters[:, :2] = 0
         parameters[:, 2] = torch.linspace(*FIRST_LOG_SCALES, self.num_components, device=bias.device)
         return True
+
+    def gains(self, like: Tensor) -> Tensor:
+        """As `SampleDistribution`: a network predicts a mean in units of the first scale of its component.
+
+        The gradient of a mean is up to 1 / scale, 1000 times that of the other parameters. In layers that predict all,
+        it would leave no trace of theirs.
+        """
+        gains = like.new_ones(3, self.num_components)
+        gains[1] = torch.linspace(*FIRST_LOG_SCALES, self.num_components).exp()
+        return gains.flatten()
 
     def network_input(self, x: Tensor) -> Tensor:
         return x

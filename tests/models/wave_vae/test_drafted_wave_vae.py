@@ -11,7 +11,7 @@ from hf_audio_vae.modules.frame_generation import UniformNoise
 from tests.models.probes import seeded
 from tests.models.wave_vae import test_modeling_wave_vae as plain
 
-OPTIONS = {"hidden_sizes": [6, 8], "num_blocks": [1, 2], "kernel_size": 3, "magnitude_exponent": 0.5, "expansion": 2.0}
+OPTIONS = {"hidden_sizes": [6, 8], "num_blocks": [3, 2], "kernel_size": 3, "magnitude_exponent": 0.5, "expansion": 2.0}
 
 
 class TestDraftedWaveVAE(plain.TestWaveVAE):

@@ -39,7 +39,7 @@ class CompiledWaveNet(FrameGenerator):
         outputs = kernels.panels(torch.cat([skip, residual], dim=-1))  # (layers, panels, ...)
         layers = torch.cat([panels.flatten(1) for panels in (past, present, outputs)], dim=1)
         self.layer_weights = self._packed(layers)
-        heads = [(net.hidden, self.skip_channels), (net.conv_out, _in_vectors(parameters, kernels.width))]
+        heads = [(net.hidden, self.skip_channels), (net.conv_out.folded(), _in_vectors(parameters, kernels.width))]
         panels = [kernels.panels(_grown(matrix_of(conv), self.skip_channels, size)).flatten() for conv, size in heads]
         self.heads = self._packed(torch.cat(panels))
         self.biases = torch.cat(
