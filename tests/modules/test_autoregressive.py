@@ -128,6 +128,31 @@ def test_a_prediction_reads_the_samples_before_and_no_others(distribution: str):
     assert (int(read[0]), int(read[-1])) == (time - net.receptive_field, time - 1)
 
 
+@torch.no_grad()
+def test_means_are_predicted_in_units_of_the_first_scales():
+    net, frames = new_net("logistic_mixture", audio_channels=2), frames_of(2)
+    past = torch.rand(1, 2, 2 * HOP, dtype=torch.float64) - 0.5
+    before = net.distribution.split(net.predict(frames, past), 2)
+    net.conv_out.bias += 1
+    logits, means, scales = (net.distribution.split(net.predict(frames, past), 2) - before).chunk(3, dim=2)
+    units = torch.linspace(-3, -7, 16).exp().double()[None, None, :, None]
+    torch.testing.assert_close(means, units.expand_as(means))
+    for others in (logits, scales):
+        torch.testing.assert_close(others, torch.ones_like(others))
+
+
+def test_quiet_sound_changes_a_new_network_as_much_as_loud_sound():
+    torch.manual_seed(0)
+    net = AutoregressiveWaveNet(1, 3, 6, 10, (1, 2, 4, 8), HOP, DISTRIBUTIONS["logistic_mixture"](5))
+    frames, sound = torch.randn(1, 3, 40), torch.randn(1, 1, 40 * HOP)
+    norms = []
+    for level in (0.1, 0.001):
+        net.zero_grad()
+        net.nll(frames, level * sound).mean().backward()
+        norms.append(net.hidden.weight.grad.norm().item())
+    assert max(norms) < 10 * min(norms)  # the gradient of a mean alone is 100 times as large
+
+
 def test_hidden_frames_change_no_prediction():
     net, frames = new_net(), frames_of(3)
     waveform = torch.rand(1, 1, 3 * HOP, dtype=torch.float64) - 0.5
