@@ -1,6 +1,7 @@
 """Pitch of notes whose latents change to those of another note halfway, by the pitch tracker of librosa.
 
-Also prints the likelihood of notes given their own latents and given those of another note.
+Also prints the pitch of the draft, if the model has one, and the likelihood of notes given their own latents and given
+those of another note.
 
 pip install librosa
 python benchmarks/pitch_swap.py --model outputs/wavevae-16khz --notes outputs/notes/held_out
@@ -58,6 +59,34 @@ def pairs_of(files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, P
     return pairs
 
 
+def swap(
+    model: Any, notes: Sequence[Tensor], temperature: float
+) -> tuple[dict[str, Tensor], list[tuple[float, float]]]:
+    """Generate a note whose latents change halfway.
+
+    Args:
+        model (`WaveVAE`): Model.
+        notes (`Sequence[torch.Tensor]`): Two notes (1, time), of equal length.
+        temperature (`float`): Factor of the spread of drawn samples.
+
+    Returns:
+        Sounds (time,) by name; the mean negative log-likelihood of each note in nats per sample, given its own latents
+        and those of the other note.
+    """
+    half = notes[0].shape[-1]
+    latents = [model.encode(note[None]).latent_dist.mode() for note in notes]
+    swapped = torch.cat(latents, dim=-1)
+    sound = model.generate(swapped, temperature=temperature)[0, 0]
+    sounds = {"first half": sound[:half], "after the change": sound[half:]}
+    if (draft := model.draft(swapped)) is not None:
+        sounds["draft after the change"] = draft[0, 0, half:]
+    likelihoods = [
+        (float(model.nll(own, note[None]).mean()), float(model.nll(other, note[None]).mean()))
+        for own, other, note in zip(latents, latents[::-1], notes, strict=True)
+    ]
+    return sounds | {"note itself": notes[1][0]}, likelihoods
+
+
 def picture(targets: np.ndarray, measured: np.ndarray) -> Figure:
     """Plot the measured pitch over the pitch of the note whose latents it has."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
@@ -77,6 +106,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--notes", type=input_folder, required=True, help="folder of notes that were not trained on")
     parser.add_argument("--pairs", type=count, default=50)
     parser.add_argument("--seconds", type=amount, default=0.5, help="length of each of the two notes")
+    parser.add_argument("--temperature", type=amount, default=1.0, help="factor of the spread of drawn samples")
     parser.add_argument("--seed", type=whole, default=0)
     parser.add_argument("--output_dir", type=output_path, help="folder for the sounds and the picture")
     arguments = parser.parse_args(argv)
@@ -87,25 +117,21 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"{arguments.model} is a {type(loaded).__name__}; name a WaveVAE.")
     model: Any = loaded.eval()
     model.fuse()
-    rate, frames = model.sampling_rate, round(arguments.seconds * model.sampling_rate / model.hop_length)
-    half = frames * model.hop_length
+    rate = model.sampling_rate
+    half = round(arguments.seconds * rate / model.hop_length) * model.hop_length
     pairs = pairs_of(sorted(arguments.notes.rglob("*.flac")), arguments.pairs, arguments.seed)
     likelihoods: list[tuple[float, float]] = []  # given the latents of the note, and of the other one
-    rows: dict[str, list[tuple[float, float]]] = {"first half": [], "after the change": [], "note itself": []}
+    rows: dict[str, list[tuple[float, float]]] = {}
     for index, pair in enumerate(pairs):
         notes = [resample(*read_audio(path), rate)[:, :half] for path in pair]
-        latents = torch.stack([model.encode(note[None]).latent_dist.mode()[0, :, :frames] for note in notes])
-        sound = model.decode(torch.cat(latents.unbind(), dim=-1)[None]).sample[0, 0]
+        sounds, own_and_other = swap(model, notes, arguments.temperature)
+        likelihoods += own_and_other
         first, second = (named_pitch(path) for path in pair)
-        likelihoods += [
-            tuple(float(model.nll(given[None], note[None]).mean()) for given in (own, other))
-            for own, other, note in zip(latents, latents.flip(0), notes, strict=True)
-        ]
-        rows["first half"].append((first, pitch(sound[:half], rate)))
-        rows["after the change"].append((second, pitch(sound[half:], rate)))
-        rows["note itself"].append((second, pitch(notes[1][0], rate)))
+        for name, sound in sounds.items():
+            rows.setdefault(name, []).append((first if name == "first half" else second, pitch(sound, rate)))
         if arguments.output_dir is not None:
             arguments.output_dir.mkdir(parents=True, exist_ok=True)
+            sound = torch.cat([sounds["first half"], sounds["after the change"]])
             write_audio(arguments.output_dir / f"{index:02d}-{pair[0].stem}-to-{pair[1].stem}.wav", sound[None], rate)
     cells = []
     for name, found in rows.items():

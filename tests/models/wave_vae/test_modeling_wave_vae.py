@@ -92,7 +92,7 @@ class TestWaveVAE(AutoencoderContract):
         model = self.tiny_model(past_dropout=0.0)
         hop, x = model.hop_length, self.waveform(5 * model.hop_length - 1)
         z = model.encode(x).latent_dist.mode()
-        draft = model._draft(z)
+        draft = model.draft(z)
         frames, generated = model._frames(z, draft), model._generated(x, draft)
         wavenet = model.decoder.wavenet
         model.train()

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from hf_audio_vae.models.graph_parts import GraphPart
-from hf_audio_vae.models.inputs import check_latents
+from hf_audio_vae.models.inputs import check_latents, check_waveform
 from hf_audio_vae.models.transformers_autoencoder import TransformersAutoencoderMixin
 from hf_audio_vae.models.variational import VariationalAutoencoderMixin
 from hf_audio_vae.models.variational_outputs import VAEDecoderOutput
@@ -207,6 +207,7 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
             generated = wavenet.generate(frames, noise, temperature, put=put).to(frames.dtype)
         return _sum(draft, generated)
 
+    @apply_forward_hook
     def nll(self, latents: Tensor, waveform: Tensor) -> Tensor:
         """Return the negative log-likelihood of a waveform given latents, in nats of each sample.
 
@@ -216,9 +217,30 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
 
         Returns:
             `torch.Tensor` of shape `(batch, audio_channels, time)`: Float32.
+
+        Raises:
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
         """
+        check_latents(latents, self.latent_channels)
+        check_waveform(waveform, self.config.audio_channels)
         draft = self._draft(latents)
         return self._nll(self._frames(latents, draft), self._generated(waveform, draft))
+
+    @apply_forward_hook
+    def draft(self, latents: Tensor) -> Tensor | None:
+        """Compute the draft of a waveform, which takes far less time than its samples.
+
+        Args:
+            latents (`torch.Tensor` of shape `(batch, latent_channels, frames)`): Latents.
+
+        Returns:
+            `torch.Tensor` of shape `(batch, audio_channels, frames * hop_length)`, or `None` without `stft_options`.
+
+        Raises:
+            ValueError: Wrong rank, channel count or dtype; empty, NaN or infinite.
+        """
+        check_latents(latents, self.latent_channels)
+        return self._draft(latents)
 
     def _nll(self, frames: Tensor, generated: Tensor) -> Tensor:
         dropped = None
