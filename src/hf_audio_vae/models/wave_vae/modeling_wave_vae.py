@@ -276,18 +276,21 @@ class WaveVAE(VariationalAutoencoderMixin, TransformersAutoencoderMixin, PreTrai
         draft = self._draft(latents)
         frames, generated = self._frames(latents, draft), self._generated(waveform, draft)
         trains = self.training and torch.is_grad_enabled()  # generation has no part in it
-        if trains and self.config.nll_share < 1:
-            frames, generated = self._random_part(frames, generated)
-        nll = self._nll(frames, generated).mean()
+        nll = self._nll_of_part(frames, generated) if trains else self._nll(frames, generated)
         sample = draft if trains else self._decode(latents)
-        return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll}
+        return None if sample is None else sample[..., : waveform.shape[-1]], {"nll": nll.mean()}
 
-    def _random_part(self, frames: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `nll_share` of the frames and their samples, from a random start that all items share."""
+    def _nll_of_part(self, frames: Tensor, generated: Tensor) -> Tensor:
+        """Return the likelihoods of `nll_share` of the frames, from a random start that all items share.
+
+        The WaveNet reads the samples before them: zeros instead would teach it that loud sound follows silence.
+        """
         count = max(round(self.config.nll_share * frames.shape[-1]), 1)
-        start = int(torch.randint(frames.shape[-1] - count + 1, ()))
-        stop = start + count
-        return frames[..., start:stop], waveform[..., start * self.hop_length : stop * self.hop_length]
+        before = min(-(-self.decoder.wavenet.receptive_field // self.hop_length), frames.shape[-1] - count)
+        first = int(torch.randint(frames.shape[-1] - count - before + 1, ()))
+        stop = first + before + count
+        part = generated[..., first * self.hop_length : stop * self.hop_length]
+        return self._nll(frames[..., first:stop], part)[..., before * self.hop_length :]
 
 
 def _wavenet(config: WaveVAEConfig) -> AutoregressiveWaveNet:
