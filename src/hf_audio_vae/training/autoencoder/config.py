@@ -122,7 +122,7 @@ class AutoencoderTrainingConfig(TrainingConfig):
                 raise ValueError("`losses` is empty; give at least one reconstruction loss")
             return
         # The gradient of own terms passes around the waveform, and discriminators see what `forward` generates.
-        sections = {"adversarial": self.adversarial, "balancer": self.balancer}
+        sections: dict[str, object] = {"adversarial": self.adversarial, "balancer": self.balancer}
         sections |= {} if trains_on_waveforms else {"losses": self._loss_names()}
         if given := sorted(name for name, value in sections.items() if value):
             rest = " beside losses of waveforms" if trains_on_waveforms else ", not on waveforms"
