@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from hf_audio_vae import WaveformVAE, WaveformVQVAE
 from hf_audio_vae.audio import read_audio, write_audio
-from hf_audio_vae.cli import statistics
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.latents import ChannelMoments, LatentPrior
 from hf_audio_vae.latents.prior import PRIOR_FILE
@@ -122,7 +122,7 @@ def test_a_class_of_another_package_gets_the_file_only(
 def test_without_scikit_learn_there_is_no_mixture_and_a_line_says_so(
     fresh: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(statistics, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
     assert main(["statistics", fresh, "--dataset_name", data]) == 0
     assert "no mixture is fitted: scikit-learn is missing" in capsys.readouterr().err
     assert main(["sample", fresh, "--prior", "mixture", "--output_dir", str(tmp_path / "out")]) == 2

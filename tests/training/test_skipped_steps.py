@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import soundfile
 import torch
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import io
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.losses import HingeLoss, TargetRate
 from hf_audio_vae.training.autoencoder.objective import Adversary
@@ -21,8 +23,9 @@ from tests.training.loops import RATE, TIMING, WEIGHTS, finite, overflow, start
 
 
 def test_a_loss_that_is_not_finite_skips_the_step_and_names_the_items(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(io, "HIGHEST_PEAK", math.inf)
     overflow(folder / "3.wav")
     run = start(folder, tmp_path / "out")
     with caplog.at_level(logging.WARNING):

@@ -9,7 +9,6 @@ in the config are replaced only with --overwrite, as a denoiser may depend on th
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -134,10 +133,10 @@ class Measured:
         plain = LatentPrior.of(self.moments, info)
         if not self._held_out:
             print(f"fewer than {HELD_OUT_PART} items: none is held out, so distances have no scale", file=sys.stderr)
-        mixture = None
-        if find_spec("sklearn"):
+        try:
             mixture = fitted(self._reservoir.frames, COMPONENTS)
-        else:
+        except ModuleNotFoundError:
+            mixture = None
             print("no mixture is fitted: scikit-learn is missing (extra `latents`)", file=sys.stderr)
         distances = quantiles_of([plain.distance(mean) for mean in self._held_out])
         return LatentPrior.of(self.moments, info, distances=distances, mixture=mixture)

@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import soundfile
 import torch
 
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.audio import convert_channels, read_audio, resample
+from hf_audio_vae.audio import convert_channels, io, read_audio, resample
 from hf_audio_vae.data import load_audio_stream, read_record
 from hf_audio_vae.files import exclusive
 from hf_audio_vae.training.encoding.dataset import encode_dataset, tally
@@ -169,8 +170,9 @@ def test_an_item_that_cannot_be_decoded_is_left_out_and_named(sounds: Path, tmp_
 
 
 def test_what_the_model_makes_nothing_finite_of_is_left_out_of_rows_and_statistics(
-    sounds: Path, tmp_path: Path
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(io, "HIGHEST_PEAK", math.inf)
     samples = np.full(RATE // 10, 3e38, dtype=np.float32)  # finite, but not after a layer
     soundfile.write(sounds / "2.wav", samples, RATE, "FLOAT")
     rows = encoded_by(tmp_path / "out", load_audio_stream(str(sounds)))
@@ -178,6 +180,12 @@ def test_what_the_model_makes_nothing_finite_of_is_left_out_of_rows_and_statisti
     assert len(rows) == total.items == 6
     assert "NaN or infinite" in next(iter(total.skipped.values()))
     assert bool(total.moments.std.isfinite().all())
+
+
+def test_a_peak_that_no_sound_has_is_left_out_and_named(sounds: Path, tmp_path: Path) -> None:
+    soundfile.write(sounds / "2.wav", np.full(RATE // 10, 1e30, dtype=np.float32), RATE, "FLOAT")
+    encoded_by(tmp_path / "out", load_audio_stream(str(sounds)))
+    assert "its peak is 1.0e+30" in next(iter(tally(tmp_path / "out").skipped.values()))
 
 
 def test_a_file_that_cannot_be_written_is_no_bad_item(
