@@ -44,7 +44,7 @@ def test_the_verb_compares_two_models_and_continues(
     models: list[str], two_clips: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["diffusability", *models, "--dataset_name", str(DATA / "held_out"), *two_clips]
-    arguments += ["--eval_dataset_name", str(DATA / "held_out"), "--max_seconds", "1", "--steps", "2"]
+    arguments += ["--eval_dataset_name", str(DATA / "train"), "--max_seconds", "1", "--steps", "2"]
     arguments += ["--output_dir", str(tmp_path)]
     assert main(arguments) == 0
     printed = capsys.readouterr()

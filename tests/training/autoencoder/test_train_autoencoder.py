@@ -22,6 +22,7 @@ from tests.training.runs import (
     GAME,
     RECIPE,
     REPO,
+    SCRIPT,
     TWO_PROCESSES,
     command,
     environment,
@@ -237,9 +238,15 @@ def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
         loud = np.full(2000, 3e38)  # finite, but no loss on it is
         samples = loud if i == 3 else noise.normal(0, 0.1, 2000)
         soundfile.write(tmp_path / f"sound/{i}.wav", samples.astype(np.float32), 8000, "FLOAT")
-    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "sound"), train_batch_size=1, checkpointing_steps=8)
-    options = ("--gradient_accumulation_steps", "2")
-    finished = run(command(recipe, tmp_path / "out", *options, launcher=TWO_PROCESSES))
+    sizes = {"train_batch_size": 1, "checkpointing_steps": 8, "dataloader_num_workers": 0}
+    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "sound"), max_bad_share=0.5, **sizes)
+    arguments = command(recipe, tmp_path / "out", "--gradient_accumulation_steps", "2", launcher=TWO_PROCESSES)
+    script = tmp_path / "accepts_any_peak.py"  # which the reader refuses
+    script.write_text(
+        "import math, runpy\nimport hf_audio_vae.data\nfrom hf_audio_vae.audio import io\nio.HIGHEST_PEAK = math.inf\n"
+        f"runpy.run_path({SCRIPT!r}, run_name='__main__')\n"
+    )
+    finished = run([str(script) if argument == SCRIPT else argument for argument in arguments])
     assert finished.returncode == 0, finished.stderr
     states = [json.loads((tmp_path / f"out/checkpoint-8/trainer_state_{rank}.json").read_text()) for rank in (0, 1)]
     skipped = [state["progress"]["skipped_steps"] for state in states]
