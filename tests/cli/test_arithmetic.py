@@ -122,6 +122,7 @@ def test_a_direction_of_another_model_is_refused(
         (["FILE", "--add", "a"], "--add and --subtract belong together"),
         (["FILE", "--dataset_name", "."], "--dataset_name and --label_column belong together"),
         (["FILE", "--vector", "v", "--label", "x"], "--label has no effect"),
+        (["FILE", "--vector", "v", "--audio_column", "x"], "--audio_column has no effect without --dataset_name"),
         (["--vector", "v"], "there is nothing to do"),
         (["FILE", "--vector", "v", "--strength", "nan"], "different finite numbers"),
         (["FILE", "--vector", "v", "--strength", "1", "1.0"], "different finite numbers"),

@@ -92,6 +92,9 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{first} and --{second} belong together; give both.")
     if arguments.label is not None and arguments.label_column is None:
         raise ValueError("--label has no effect without --label_column; leave it out.")
+    for name in ("dataset_config_name", "dataset_revision", "data_files", "audio_column"):
+        if getattr(arguments, name) is not None and arguments.dataset_name is None:
+            raise ValueError(f"--{name} has no effect without --dataset_name; leave it out.")
     if not arguments.files and arguments.save_vector is None:
         raise ValueError("there is nothing to do; name a FILE to change, or --save_vector.")
     if not all(map(math.isfinite, arguments.strength)) or len(set(arguments.strength)) < len(arguments.strength):

@@ -27,8 +27,14 @@ from hf_audio_vae.cli.sound import (
 )
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.files.location import model_location
-from hf_audio_vae.latents import AutoregressiveGaussian, FrameMoments, FrameReservoir, LatentPrior, PriorInfo
-from hf_audio_vae.latents import fit_mixture as fitted
+from hf_audio_vae.latents import (
+    AutoregressiveGaussian,
+    FrameMoments,
+    FrameReservoir,
+    LatentPrior,
+    PriorInfo,
+    fit_mixture,
+)
 from hf_audio_vae.latents.prior import PRIOR_FILE, quantiles_of
 from hf_audio_vae.models import VariationalAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -134,7 +140,7 @@ class Measured:
         if not self._held_out:
             print(f"fewer than {HELD_OUT_PART} items: none is held out, so distances have no scale", file=sys.stderr)
         try:
-            mixture = fitted(self._reservoir.frames, COMPONENTS)
+            mixture = fit_mixture(self._reservoir.frames, COMPONENTS)
         except ModuleNotFoundError:
             mixture = None
             print("no mixture is fitted: scikit-learn is missing (extra `latents`)", file=sys.stderr)

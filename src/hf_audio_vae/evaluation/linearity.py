@@ -13,7 +13,6 @@ from hf_audio_vae.latents.transformations import Gain, Mix, Shift, Transformatio
 
 SECONDS = 4.0  # of a clip that are measured
 QUIET, LOUD = 10 ** (-12 / 20), 10 ** (6 / 20)
-Encoded = tuple[Tensor, Tensor]  # waveform and latents of a batch of clips
 
 
 class Autoencoder(Protocol):
