@@ -97,6 +97,12 @@ def test_options_without_effect_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_arithmetic_needs_a_vae_of_sound(folders: dict[str, str], capsys: pytest.CaptureFixture) -> None:
+    sources = ["--add", str(DRUM), "--subtract", str(PIANO)]
+    assert main(["arithmetic", str(DRUM), *sources, "--model", folders["vae"]]) == 2
+    assert "is a language model of codes; name a VAE of sound with --model" in capsys.readouterr().err
+
+
 def test_the_latents_of_sounds_are_described(folders: dict[str, str], capsys: pytest.CaptureFixture) -> None:
     data = ["--dataset_name", str(DATA), "--max_seconds", "0.3"]
     assert main(["inspect", folders["vae"], *data]) == 0

@@ -29,6 +29,7 @@ from hf_audio_vae.data import clip_starts
 from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.tokens.storage import holds_tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     check(arguments)
+    if holds_tokens(arguments.model, revision=arguments.revision):
+        raise ValueError(f"{arguments.model} is a language model of codes; name a VAE of sound with --model.")
     targets = _targets(arguments)
     model = load_coder(arguments.model, arguments)
     if model.codebook_sizes:
