@@ -36,6 +36,14 @@ def test_the_distance_is_1_for_the_data_and_grows_with_the_square_of_the_scale()
     assert prior().distance(point) == pytest.approx(9 / 2, abs=0.2)  # of one frame: |3|² / 2 channels
 
 
+def test_a_move_along_an_axis_of_the_prior_is_in_deviations_of_the_data() -> None:
+    axes = prior().principal_axes
+    torch.testing.assert_close(axes.variances.sum(), prior().std.square().sum())
+    torch.testing.assert_close(axes.directions @ prior().covariances[0] @ axes.directions.T, axes.variances.diag())
+    moved = axes.move(prior().mean[:, None], 0, 2.0)
+    assert float(axes.measure(moved)[0, 0]) == pytest.approx(2)
+
+
 def test_percentiles_of_clips_that_were_not_measured_are_uniform() -> None:
     fitted = prior()
     calibrated = prior(distances=quantiles_of([fitted.distance(clip(20, seed)) for seed in range(1000, 3000)]))

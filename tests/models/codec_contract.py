@@ -89,6 +89,18 @@ class CodecContract(SavedContract, InputsContract, SharingContract, PropertiesCo
             assert all(reconstruction.shape == x.shape for reconstruction in output.reconstructions)
 
     @torch.no_grad()
+    def test_the_latents_of_codes_are_what_the_decoder_reads(self):
+        model = self.tiny_model()
+        codes = self.codes(model, 5, batch=2)
+        latents = model.latents_of_codes(codes)
+        assert [(len(level), level.shape[-1]) for level in latents] == [
+            (len(level), level.shape[-1]) for level in levels_of(codes)
+        ]
+        read = model.decodings()[0].before([codes[0]] if model.codes_by_level else codes)
+        assert torch.equal(latents[0], read[0] if model.codes_by_level else read)
+        assert all(level.std() > 0 for level in latents)
+
+    @torch.no_grad()
     def test_encode_pads_with_zeros_on_the_right(self):
         model = self.tiny_model()
         x = self.waveform(7 * model.hop_length)

@@ -81,6 +81,10 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
         assert model.sampling_rate == model.config.sampling_rate == self.config["sampling_rate"]
         assert model.frame_rate == model.sampling_rate / model.hop_length
 
+    def test_there_are_no_codes_and_no_latents_of_codes(self):
+        model = self.tiny_model()
+        assert model.codebook_sizes == () and model.latents_of_codes(None) == ()
+
     # Lengths
 
     @torch.no_grad()

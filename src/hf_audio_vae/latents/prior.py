@@ -13,6 +13,7 @@ from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.latents.autoregression import AutoregressiveGaussian
 from hf_audio_vae.latents.checked_files import load_tensors, save_tensors
 from hf_audio_vae.latents.frame_moments import FrameMoments
+from hf_audio_vae.latents.principal_axes import PrincipalAxes
 from hf_audio_vae.latents.samplers import (
     CorrelatedGaussian,
     GaussianMixture,
@@ -105,6 +106,11 @@ class LatentPrior:
     def std(self) -> Tensor:
         """Standard deviation of each channel, (latent_channels,)."""
         return self.covariances[0].diagonal().sqrt()
+
+    @property
+    def principal_axes(self) -> PrincipalAxes:
+        """Principal axes of the frames, those of the covariance; `move` walks along one of them."""
+        return PrincipalAxes.of_covariance(self.mean, self.covariances[0])
 
     def sampler(self, name: str) -> LatentSampler:
         """Return a distribution by its name in `PRIORS`.

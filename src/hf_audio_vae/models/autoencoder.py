@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
@@ -158,6 +158,14 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
     def codes_need_scales(self) -> bool:
         """Whether codes lack the loudness, so that `decode` needs scales."""
         return False
+
+    def latents_of_codes(self, codes: Any) -> tuple[Tensor, ...]:
+        """Return the quantized latents of codes, (batch, channels, frames) per level; none if the model has no codes.
+
+        Args:
+            codes: `audio_codes`, as `encode` returns them.
+        """
+        return ()
 
     @abstractmethod
     def encodings(self) -> tuple[Coding, ...]:

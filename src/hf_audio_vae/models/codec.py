@@ -53,6 +53,10 @@ class CodecMixin(AudioAutoencoderMixin):
         """From codes to waveforms."""
         return (Coding(self.decoder, self.hop_length, before=self.quantizer.decode),)
 
+    def latents_of_codes(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """Return what the quantizer decodes, one tensor (batch, channels, frames)."""
+        return (self.quantizer.decode(codes),)
+
     @property
     def algorithmic_latency(self) -> AlgorithmicLatency:
         """Samples until the codes and the reconstruction of a sample are determined, from the layers' spans.

@@ -136,6 +136,10 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type:
         joint = self.config.joint_decoding
         return tuple(self._decoding(range(level + 1) if joint else (level,)) for level in range(self.num_levels))
 
+    def latents_of_codes(self, codes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return what the quantizer of each level decodes, (batch, channels, frames), finest level first."""
+        return tuple(dequantize(codes, self.quantizers))
+
     @property
     def algorithmic_latency(self) -> AlgorithmicLatency:
         """Samples until the finest code of a sample and its reconstruction from it are determined.
