@@ -110,7 +110,7 @@ def test_the_latents_of_sounds_are_described(folders: dict[str, str], capsys: py
     assert "active channels" in printed
     assert "12 items, 3.6 s, 96 frames" in printed  # four windows of 80 ms, of two latents each
     assert main(["inspect", folders["plain"], *data]) == 2
-    assert f"a language model without latents; inspect its codec, {folders['codec']}" in capsys.readouterr().err
+    assert f"a language model without latents; name its codec, {folders['codec']}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [("--torch_dtype", "float16"), ("--variant", "fp16"), ("--subfolder", "vae")])

@@ -7,14 +7,13 @@ has the direction added once, FILE-1.wav subtracted. By labels of numbers, 1 is 
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from datasets import ClassLabel
 from torch import Tensor
 
-from hf_audio_vae.cli.clips import check_items, open_dataset
+from hf_audio_vae.cli.clips import check_items, labelled_clips, open_dataset
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import encode_sound, write_decoded
 from hf_audio_vae.cli.outputs import check_writable, new_files, printable
@@ -25,7 +24,6 @@ from hf_audio_vae.cli.sound import (
     load_coder,
     process_files,
 )
-from hf_audio_vae.data import clip_starts
 from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -163,34 +161,13 @@ def direction_of_labels(latents: Tensor, labels: Sequence[object], arguments: ar
 def labelled_means(arguments: argparse.Namespace, model: AutoencoderModel) -> tuple[Tensor, list[object], int]:
     """Encode a data set; return `mean_latents` of the clips that have a label, their labels, and the exit code."""
     means, labels, skipped = list[Tensor](), list[object](), dict[str, str]()
-    stream = open_dataset(arguments, keep_columns=True)
-    classes = (stream.features or {}).get(arguments.label_column)
-    for example in stream:
-        for _, clip in _clips(example, arguments, model, skipped):
-            label = example[arguments.label_column]
-            if label is not None and label == label:  # not NaN
-                means.append(mean_latents(model.encode(clip[None].to(model.device)).latent_dist.mode())[0].cpu())
-                labels.append(classes.int2str(label) if isinstance(classes, ClassLabel) else label)
+    for clip in labelled_clips(open_dataset(arguments, keep_columns=True), model, arguments, skipped):
+        if clip.label is not None:
+            latents = model.encode(clip.waveform[None].to(model.device)).latent_dist.mode()
+            means.append(mean_latents(latents)[0].cpu())
+            labels.append(clip.label)
     code = check_items(arguments, len(means), skipped)
     return torch.stack(means), labels, code
-
-
-def _clips(
-    example: Mapping[str, object], arguments: argparse.Namespace, model: AutoencoderModel, skipped: dict[str, str]
-) -> list[tuple[str, Tensor]]:
-    if arguments.label_column not in example:
-        columns = ", ".join(sorted(example))
-        raise ValueError(
-            f"{arguments.dataset_name} has no column {arguments.label_column!r} for --label_column; it has {columns}."
-        )
-    found = clip_starts(
-        [example],
-        sampling_rate=model.sampling_rate,
-        audio_channels=model.config.audio_channels,
-        max_seconds=arguments.max_seconds,
-        skipped=skipped,
-    )
-    return list(found)
 
 
 def _means(model: AutoencoderModel, clips: Sequence[Path]) -> Tensor:

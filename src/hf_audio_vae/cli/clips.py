@@ -2,12 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import datasets
 from torch import Tensor
 
 from hf_audio_vae.data import clip_starts, load_audio_stream
+from hf_audio_vae.data.clips import item_name
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.pipelines import CodeLatents
 
@@ -26,6 +29,65 @@ def read_clips(
         max_seconds=arguments.max_seconds,
         skipped=skipped,
     )
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """The start of an item.
+
+    Args:
+        path (`str`): Path of the item, or another name in logs.
+        name (`str`): Name without folders and ending.
+        label (`object`): Value of --label_column, a name for that of a class; `None` if the item has none.
+        waveform (`torch.Tensor` of shape `(audio_channels, time)`): At the rate of the model.
+    """
+
+    path: str
+    name: str
+    label: object
+    waveform: Tensor
+
+
+def labelled_clips(
+    stream: Iterable[Mapping[str, Any]],
+    model: AutoencoderModel | CodeLatents,
+    arguments: argparse.Namespace,
+    skipped: dict[str, str],
+) -> Iterator[LabelledClip]:
+    """Yield the start of each item of a stream with its label.
+
+    Args:
+        stream (`Iterable`): Rows with `audio`, such as of `open_dataset`.
+        model (`AutoencoderModel`): Its rate and channels are those of the clips.
+        arguments (`argparse.Namespace`): `label_column` (`None` for no labels) and `max_seconds`.
+        skipped (`dict[str, str]`): Gets the items that cannot be read, with the reasons.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    column = arguments.label_column
+    classes = (getattr(stream, "features", None) or {}).get(column)
+    for example in stream:
+        label = None if column is None else _label(example, column)
+        found = clip_starts(
+            [example],
+            sampling_rate=model.sampling_rate,
+            audio_channels=model.config.audio_channels,
+            max_seconds=arguments.max_seconds,
+            skipped=skipped,
+        )
+        for name, clip in found:
+            named = classes.int2str(label) if isinstance(classes, datasets.ClassLabel) and label is not None else label
+            yield LabelledClip(item_name(example["audio"]), name, named, clip)
+
+
+def _label(example: Mapping[str, Any], column: str) -> object:
+    """Return the label of an item, `None` for NaN; raises `ValueError` if there is no such column."""
+    if column not in example:
+        columns = ", ".join(sorted(example))
+        raise ValueError(f"the data has no column {column!r} for --label_column; it has {columns}.")
+    label = example[column]
+    return label if label == label else None
 
 
 def open_dataset(

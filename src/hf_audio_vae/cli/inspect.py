@@ -104,7 +104,7 @@ def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:
         )
     if not prior.has_latents:
         raise ValueError(
-            f"{arguments.model} is a {type(prior.model).__name__}, a language model without latents; inspect its "
+            f"{arguments.model} is a {type(prior.model).__name__}, a language model without latents; name its "
             f"codec, {prior.info.model}."
         )
     autoencoder = autoencoder_of(arguments, prior.info)

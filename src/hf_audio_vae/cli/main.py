@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "describe a model's latents or codes on a data set",
     "arithmetic": "change an attribute of sounds by adding a direction to their latents",
     "morph": "interpolate between sounds: a path of sounds, or one sound that moves from one to another",
+    "map": "draw a map of a data set: a point for each clip, with sound and nearest neighbours",
     "statistics": "measure the latents of a model on a data set, for normalisation and for samples",
     "sample": "decode samples of the measured latents of a model",
     "doctor": "check a model, and whether files suit it",
@@ -39,6 +40,7 @@ EXTRAS = {
     "pyloudnorm": "metrics",
     "pystoi": "metrics",
     "sklearn": "latents",
+    "umap": "umap",
 }
 
 
