@@ -1,5 +1,6 @@
 """Sound from a TokenVAE and its codec, by the command line."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -110,6 +111,18 @@ def test_the_latents_of_sounds_are_described(folders: dict[str, str], capsys: py
     assert "active channels" in printed
     assert "12 items, 3.6 s, 96 frames" in printed  # four windows of 80 ms, of two latents each
     assert main(["inspect", folders["plain"], *data]) == 2
+    assert f"a language model without latents; name its codec, {folders['codec']}" in capsys.readouterr().err
+
+
+def test_a_map_shows_the_latents_of_codes(
+    folders: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["map", str(DATA), "--max_seconds", "0.3", "--output_dir", str(tmp_path)]
+    assert main([*arguments, "--model", folders["vae"]]) == 0
+    points = json.loads((tmp_path / "map.json").read_text())["points"]
+    assert len(points) == 12
+    assert len({tuple(point["coordinates"]) for point in points}) > 2  # random weights tell some of them apart
+    assert main([*arguments, "--model", folders["plain"], "--overwrite"]) == 2
     assert f"a language model without latents; name its codec, {folders['codec']}" in capsys.readouterr().err
 
 
