@@ -217,6 +217,7 @@ def test_a_file_whose_name_is_code_is_harmless(model: str, tmp_path: Path) -> No
     assert {one["name"] for one in page.json("map-data")["classes"]} == {"data", "<"}
 
 
+@pytest.mark.slow
 def test_umap_is_reproducible(model: str, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("umap")
     options = [data, "--model", model, "--projection", "umap", "--preview_seconds", 0]

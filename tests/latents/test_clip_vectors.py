@@ -27,14 +27,16 @@ def test_every_dimension_counts_equally_whatever_its_scale() -> None:
     scaled = standardized(vectors)
     torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(4).double(), atol=1e-12, rtol=0)
     torch.testing.assert_close(scaled.std(dim=0, correction=0), torch.ones(4).double())
-    # Rounding of 1e3 + 1e-3 x in float64: 1e3 * 2^-52 / 1e-3.
-    other = standardized(vectors * torch.tensor([1e-3, 1.0, 7.0, 1e6]) + torch.tensor([1e3, 0.0, -2.0, 0.0]))
+    # Rounding of 10 + 1e-3 x in float64: 10 * 2^-52 / 1e-3.
+    scales, offsets = torch.tensor([[1e-3, 1.0, 7.0, 1e6], [10.0, 0.0, -2.0, 0.0]], dtype=torch.float64)
+    other = standardized(vectors * scales + offsets)
     torch.testing.assert_close(other, scaled, atol=1e-8, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6 / 3])
 def test_a_constant_dimension_tells_no_clips_apart(value: float) -> None:
-    vectors = torch.cat([torch.full((7, 1), value), torch.randn(7, 1, generator=RANDOM)], dim=1)
+    rounding = torch.tensor([0.0, 1e-7, -1e-7, 0.0, 1e-7, 0.0, 0.0]) * value  # of float32
+    vectors = torch.stack([value + rounding.double(), torch.randn(7, generator=RANDOM).double()], dim=1)
     assert standardized(vectors)[:, 0].tolist() == [0.0] * 7
     assert standardized(vectors)[:, 1].abs().max() > 1
 

@@ -9,6 +9,7 @@ import yaml
 from hf_audio_vae.cli import arithmetic
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.cli.parser import Parser
+from hf_audio_vae.latents import PROJECTIONS
 from hf_audio_vae.latents.interpolation import METHODS
 from hf_audio_vae.latents.morphing import ALIGNMENTS
 from hf_audio_vae.training.autoencoder.augmentation import AUGMENTATIONS
@@ -70,6 +71,31 @@ def test_the_first_command_of_arithmetic_runs(monkeypatch: pytest.MonkeyPatch, t
     arithmetic.add_arguments(parser)
     for other in others:
         arithmetic.check(parser.parse_args(other.replace("velocity.", f"{tmp_path}/velocity.").split()[2:]))
+
+
+def test_the_command_of_maps_runs_and_prints_the_shares_of_the_guide(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Maps", "sh")
+    assert main(block.replace("outputs/", f"{tmp_path}/").split()[1:]) == 0
+    (shares,) = re.findall(r"for ([\d.]+)% of the sounds, by chance for ([\d.]+)%", capsys.readouterr().out)
+    assert re.findall(r"these are ([\d.]+) %, and ([\d.]+) % would be due to chance", section("Maps")) == [shares]
+    assert {path.name for path in (tmp_path / "map").iterdir()} == {"map.html", "map.json", "map.png"}
+
+
+def test_the_python_of_maps_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Maps", "python")
+    names: dict = {}
+    exec(block, names)
+    assert names["points"].shape == (4, 2) and names["sound"].isfinite().all()
+    measured = names["axes"].measure(names["moved"]) - names["axes"].measure(names["clips"][0])
+    assert float(measured[0, 0]) == pytest.approx(-2, abs=1e-4)
+
+
+def test_every_projection_has_a_row() -> None:
+    assert re.findall(r"^\| `(\w+)`", section("Maps"), flags=re.MULTILINE) == list(PROJECTIONS)
 
 
 def test_the_section_of_the_recipe_is_valid() -> None:

@@ -22,7 +22,7 @@ def test_the_plane_of_pca_has_the_first_two_axes_and_their_shares() -> None:
     assert projection.labels == (f"axis 1, {first} of the variance", f"axis 2, {second} of the variance")
 
 
-@pytest.mark.parametrize("name", list(PROJECTIONS))
+@pytest.mark.parametrize("name", ["pca", pytest.param("umap", marks=pytest.mark.slow)])
 def test_groups_that_are_far_apart_stay_apart_and_a_second_call_gives_the_same(name: str) -> None:
     if name == "umap":
         pytest.importorskip("umap")
@@ -35,6 +35,7 @@ def test_groups_that_are_far_apart_stay_apart_and_a_second_call_gives_the_same(n
     assert torch.equal(PROJECTIONS[name](groups()).coordinates, projection.coordinates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 5, 17])
 def test_umap_lays_out_few_clips(count: int) -> None:
     pytest.importorskip("umap")

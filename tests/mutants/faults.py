@@ -1117,6 +1117,28 @@ GENERATION = (
     ),
 )
 
+MAPS = (
+    Fault("latents/clip_vectors.py", "values.std(dim=-1, correction=0)", "values.std(dim=-1)"),
+    Fault("latents/clip_vectors.py", "std <= CONSTANT * values.abs().amax(dim=0)", "std == 0"),
+    Fault("latents/principal_axes.py", "singular.square() / len(values)", "singular / len(values)"),
+    Fault("latents/principal_axes.py", "vectors.T.flip(0)", "vectors.flip(0)"),
+    Fault("latents/principal_axes.py", "(1 - TIE) * magnitudes", "magnitudes"),
+    Fault("latents/principal_axes.py", "self.variances[axis].sqrt() *", "self.variances[axis] *"),
+    Fault("latents/neighbours.py", "distances[own - start, own]", "distances[own - start, own - start]"),
+    Fault("latents/neighbours.py", "sort(dim=1, stable=True)", "sort(dim=1, descending=True)"),
+    Fault("latents/neighbours.py", "donot_use_mm_for_euclid_dist", "use_mm_for_euclid_dist"),
+    Fault("latents/projections.py", "axes.project(vectors)[:, :2]", "axes.project(vectors)[:, 1:3]"),
+    Fault("evaluation/sound_maps/sound_map.py", "scaled = standardized(vectors)", "scaled = vectors.double()"),
+    Fault("evaluation/sound_maps/sound_map.py", "count * (count - 1)", "count * count"),
+    Fault("evaluation/sound_maps/previews.py", "if kept < waveform.shape[-1]:", "if True:"),
+    Fault("evaluation/sound_maps/previews.py", "if rate >= sampling_rate", "if rate > sampling_rate"),
+    Fault("evaluation/sound_maps/page.py", ".translate(UNSAFE)", ""),
+    Fault("evaluation/sound_maps/page.py", "html.escape(title)", "title"),
+    Fault("evaluation/sound_maps/figure.py", "text.set_parse_math(False)", "text.set_parse_math(True)"),
+    Fault("cli/map.py", "if len(set(folders)) < 2:", "if len(set(folders)) < 3:"),
+    Fault("cli/map.py", "if self._size > MAX_PAGE_BYTES:", "if False:"),
+)
+
 FAULTS = (
     *LOSSES,
     *PIPELINES,
@@ -1134,4 +1156,5 @@ FAULTS = (
     *DISCRIMINATORS,
     *FILES,
     *GENERATION,
+    *MAPS,
 )

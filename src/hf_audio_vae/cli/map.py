@@ -184,7 +184,8 @@ class Previews:
 
 def vector_of(model: AutoencoderModel | CodeLatents, clip: LabelledClip) -> Tensor:
     """Return the vector of a clip, (dimensions,): that of the posterior's mode, or of each level of codes."""
-    output = model.encode(clip.waveform[None].to(model.device))
+    output: Any = model.encode(clip.waveform[None].to(model.device))
+    levels: tuple[Tensor, ...]
     if isinstance(model, CodeLatents) or not model.codebook_sizes:
         levels = (output.latent_dist.mode(),)
     else:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-CONSTANT = 1e-9  # deviation of a constant dimension, relative to its largest value: rounding
+CONSTANT = 1e-6  # deviation of a constant dimension, relative to its largest value: rounding in float32
 
 
 def clip_vector(latents: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ def test_each_point_is_drawn_in_the_group_of_its_class() -> None:
 
 
 def test_names_are_no_formulas_and_an_underscore_hides_none() -> None:
-    figure = map_figure(line_map(("_a", "$x_1$", r"$\frac", "b", "b")), r"$\frac")
+    figure = map_figure(line_map(("_a", "$x_1$", r"$\nowhere$", "b", "b")), r"$\nowhere$")
     figure_pixels(figure)
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"_a", "$x_1$", r"$\frac", "b"}
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"_a", "$x_1$", r"$\nowhere$", "b"}
 
 
 def test_many_classes_leave_room_for_the_points() -> None:

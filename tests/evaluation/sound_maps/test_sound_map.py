@@ -21,11 +21,8 @@ def test_points_on_a_line_stay_on_a_line_in_units_of_their_deviation() -> None:
     torch.testing.assert_close(coordinates[:, 1], torch.zeros(5).double(), atol=1e-12, rtol=0)
     assert sound_map.projection.shares == pytest.approx((1, 0))
     assert sound_map.neighbours.indices.tolist() == [[1, 2], [0, 2], [1, 0], [4, 2], [3, 2]]
-    torch.testing.assert_close(sound_map.neighbours.distances[:, 0], expected.new_tensor([1, 1, 2, 2, 2]) * _unit())
-
-
-def _unit() -> float:
-    return float(2**0.5 / torch.tensor(POSITIONS).double().std(correction=0))
+    unit = 2**0.5 / positions.std(correction=0)
+    torch.testing.assert_close(sound_map.neighbours.distances[:, 0], unit * positions.new_tensor([1, 1, 2, 2, 2]))
 
 
 def test_numbers_are_those_of_the_map_and_survive_json() -> None:

@@ -49,6 +49,16 @@ def test_codes_and_audio_equal_those_of_the_original(name: str) -> None:
     assert not torch.equal(codes[0], codes[1])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_the_latents_of_codes_are_what_the_decoder_reads(name: str) -> None:
+    model = peer(name)
+    codes = model.encode(waveform(model, int(facts(name).kept_frames[-1] * model.hop_length), seed=4)).audio_codes
+    (latents,) = model.latents_of_codes(codes)
+    assert latents.shape[-1] == codes.shape[-1] and latents.std() > 0
+    assert torch.equal(latents, model.decodings()[0].before(codes))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_model_has_its_rates_and_codebooks(name: str) -> None:
     with torch.device("meta"):

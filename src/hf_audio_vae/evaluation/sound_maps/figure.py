@@ -33,10 +33,11 @@ def map_figure(sound_map: SoundMap, title: str = "") -> "Figure":
     handles = []
     for number, label in enumerate(labels):
         members = np.array([clip.label == label for clip in sound_map.clips])
-        style = style_of(number, label)
+        style, (x, y) = style_of(number, label), coordinates[members].T
         handles.append(
             axes.scatter(
-                *coordinates[members].T,
+                x,
+                y,
                 s=36 if len(coordinates) < 500 else 12,
                 color=style.color,
                 marker=MARKERS[style.shape],
