@@ -17,11 +17,8 @@ from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    UnusableFileError,
     add_file_arguments,
     add_model_arguments,
-    check_finite,
-    errors_with_path,
     load_coder,
     process_files,
 )
@@ -39,6 +36,7 @@ from hf_audio_vae.latents.storage import (
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.models.sound_files import UnusableFileError, check_finite, errors_with_path
 from hf_audio_vae.runtime.chunking import Frames
 
 

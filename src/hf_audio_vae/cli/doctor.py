@@ -18,11 +18,9 @@ from hf_audio_vae.audio.resampling import check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
 from hf_audio_vae.cli.sound import (
-    UnusableFileError,
     add_location_arguments,
     check_model_files,
     check_seconds,
-    errors_with_path,
     prepare_coder,
 )
 from hf_audio_vae.comparison.doctor import (
@@ -40,6 +38,7 @@ from hf_audio_vae.files.location import DEFAULT_MODEL, model_location
 from hf_audio_vae.latents import LatentPrior
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.lora import is_adapter
+from hf_audio_vae.models.sound_files import UnusableFileError, errors_with_path
 from hf_audio_vae.tokens.storage import holds_tokens
 
 

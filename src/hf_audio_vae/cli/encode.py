@@ -15,11 +15,8 @@ from torch import Tensor
 
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    Sound,
-    UnusableFileError,
     add_file_arguments,
     add_model_arguments,
-    check_finite,
     load_coder,
     open_sound,
     process_files,
@@ -28,6 +25,7 @@ from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_codes, save
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.models.sound_files import Sound, UnusableFileError, check_finite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

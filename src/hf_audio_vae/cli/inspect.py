@@ -22,7 +22,6 @@ from hf_audio_vae.cli.outputs import check_writable, new_files
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_location_arguments,
-    check_finite,
     check_seconds,
     load_coder,
 )
@@ -30,6 +29,7 @@ from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import replacing
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.sound_files import check_finite
 from hf_audio_vae.pipelines import CodeLatents, Prior
 from hf_audio_vae.tokens.storage import holds_tokens
 

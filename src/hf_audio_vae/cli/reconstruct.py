@@ -17,10 +17,8 @@ from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    Sound,
     add_file_arguments,
     add_model_arguments,
-    check_finite,
     load_coder,
     open_sound,
     process_files,
@@ -30,6 +28,7 @@ from hf_audio_vae.evaluation.plots import Read, reconstruction_figure_in_blocks
 from hf_audio_vae.evaluation.reports import METRICS, table
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import reconstruct_blocks
+from hf_audio_vae.models.sound_files import Sound, check_finite
 
 ENDINGS = (".original.wav", ".reconstruction.wav", ".png")
 READ_BLOCK = 1 << 18  # samples

@@ -4,27 +4,20 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hf_audio_vae.audio import AudioDecodeError, convert_channels, open_audio
-from hf_audio_vae.audio.downmix import noticing_cancellation
-from hf_audio_vae.audio.io import AudioReader, check_peak
-from hf_audio_vae.audio.resampling import ResampledReader, check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.files.pretrained import DTYPES
 from hf_audio_vae.files.weights import check_finite_weights
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder, sound_files
 from hf_audio_vae.models.blocks import encoding_needs_whole_signal, needs_whole_signal
-
-
-class UnusableFileError(ValueError):
-    """One of several files cannot be used; the others can."""
+from hf_audio_vae.models.sound_files import Sound, UnusableFileError
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
@@ -156,81 +149,13 @@ def check_seconds(max_seconds: float) -> None:
         raise ValueError(f"--max_seconds is {max_seconds}; give a number of seconds above 0, such as 30.")
 
 
-def check_finite(name: str | Path, *values: Tensor) -> None:
-    """Check the output of a model; raises `UnusableFileError`."""
-    if not all(bool(torch.isfinite(value).all()) for value in values):
-        raise UnusableFileError(f"{name}: the model's output is NaN or infinite; check the weights of the model.")
-
-
-class Sound:
-    """A file at the sampling rate and with the channels of a model.
-
-    Attributes:
-        num_samples (`int`): Samples per channel.
-        peak (`float`): Largest magnitude read so far.
-    """
-
-    def __init__(self, path: Path, reader: AudioReader, model: AutoencoderModel) -> None:
-        self._path, rate = path, model.sampling_rate
-        self._reader = ResampledReader(reader, sampling_rate=rate, audio_channels=model.config.audio_channels)
-        # As the resampler rounds.
-        self.num_samples = (2 * reader.num_samples * rate + reader.sampling_rate) // (2 * reader.sampling_rate)
-        self.peak = 0.0
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Return these samples, (audio_channels, stop - start); raises `UnusableFileError`."""
-        with errors_with_path(self._path):
-            waveform = self._reader.read(start, stop)
-        if waveform.shape[-1] < stop - start:
-            missing = stop - start - waveform.shape[-1]
-            raise UnusableFileError(
-                f"{self._path} is incomplete: it ends {missing} samples early; use an intact copy."
-            )
-        if not bool(torch.isfinite(waveform).all()):
-            raise UnusableFileError(f"{self._path} has NaN or infinite samples; repair it, or leave it out.")
-        self.peak = max(self.peak, float(waveform.abs().max()))
-        with errors_with_path(self._path):
-            check_peak(self.peak)
-        return waveform
-
-
 @contextmanager
 def open_sound(model: AutoencoderModel, path: Path) -> Iterator[Sound]:
-    """Open a file for a model; print conversions, and a peak beyond full scale, on stderr.
-
-    Raises:
-        UnusableFileError: The file cannot be opened or decoded, is incomplete, or its channels cannot be converted.
-    """
-    rate, channels, name = model.sampling_rate, model.config.audio_channels, printable(path.name)
-    with ExitStack() as stack:
-        with errors_with_path(path):
-            reader = stack.enter_context(open_audio(path, thorough=True))
-            convert_channels(torch.zeros(reader.audio_channels, 1), channels)
-            check_rates(reader.sampling_rate, rate)
-        reader = stack.enter_context(noticing_cancellation(reader, channels, lambda: name))
-        sound = Sound(path, reader, model)
-        if sound.num_samples < 1:
-            raise UnusableFileError(f"{path} is shorter than one sample at the model's rate, {rate} Hz.")
-        if reader.audio_channels != channels:
-            method = "mean" if channels == 1 else "copied to each"
-            print(f"{name}: {reader.audio_channels} channels -> {channels} ({method})", file=sys.stderr)
-        if reader.sampling_rate != rate:
-            print(f"{name}: {reader.sampling_rate} Hz -> {rate} Hz", file=sys.stderr)
+    """Open a file for a model; print conversions, and a peak beyond full scale, on stderr; see `sound_files`."""
+    with sound_files.open_sound(
+        model, path, name=printable(path.name), notice=lambda line: print(line, file=sys.stderr)
+    ) as sound:
         yield sound
-        if sound.peak > 1:
-            print(f"{name}: the peak is {sound.peak:.2f}, beyond full scale; it is not clipped", file=sys.stderr)
-
-
-@contextmanager
-def errors_with_path(path: Path) -> Iterator[None]:
-    """Turn errors about the content of a file into `UnusableFileError` with its name."""
-    try:
-        yield
-    except AudioDecodeError as error:
-        raise UnusableFileError(f"{path}: {error}") from error
-    except (ValueError, OSError) as error:
-        message = str(error)
-        raise UnusableFileError(message if str(path) in message else f"{path}: {message}") from error
 
 
 def read_for(model: AutoencoderModel, path: Path) -> Tensor:

@@ -21,7 +21,6 @@ from hf_audio_vae.cli.priors import check_has_latents, with_latents
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_location_arguments,
-    check_finite,
     check_seconds,
     load_coder,
 )
@@ -40,6 +39,7 @@ from hf_audio_vae.models import VariationalAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.normalization import check_statistics, write_statistics
 from hf_audio_vae.models.registry import keeps_statistics
+from hf_audio_vae.models.sound_files import check_finite
 
 HELD_OUT_PART = 10  # each tenth item is held out
 COMPONENTS, MIXTURE_FRAMES = 32, 50_000

@@ -20,7 +20,6 @@ from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     add_file_arguments,
     add_model_arguments,
-    check_finite,
     load_model,
     open_sound,
     process_files,
@@ -28,6 +27,7 @@ from hf_audio_vae.cli.sound import (
 )
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.sound_files import check_finite
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import Streaming
 
