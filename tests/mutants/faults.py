@@ -435,20 +435,20 @@ COMMANDS = (
     ),
     Fault(
         "cli/code_sounds.py",
-        ".float().cpu(), rate",
-        ".float().cpu(), 44100",
+        "return audios, autoencoder.sampling_rate",
+        "return audios, 44100",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
-        "cli/code_sounds.py",
+        "pipelines/code_sounds.py",
         "frames = math.ceil(",
         "frames = math.floor(",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
-        "cli/code_sounds.py",
-        "audios[..., : round(seconds * rate)]",
-        "audios",
+        "pipelines/code_sounds.py",
+        "audio_values[..., :time]",
+        "audio_values",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines.code_latents import CodeLatents, encode_codes, latents_between
-from hf_audio_vae.pipelines.token_generation import Prior, Sampling, generate_codes, generate_hierarchy
+from hf_audio_vae.pipelines.code_sounds import generate_sounds, length_of
+from hf_audio_vae.pipelines.token_generation import Prior, Sampling
 from hf_audio_vae.tokens import CodesInfo
 
 
@@ -28,6 +28,33 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
     Raises:
         ValueError: The models do not match, their autoencoder is missing or differs, or the sounds are not finite.
     """
+    sampling = sampling_of(arguments)
+    priors, autoencoder = priors_of(arguments)
+    info = priors[0].info
+    seconds = length_of(priors, arguments.audio_end_in_s)
+    units_of("audio_end_in_s", seconds, autoencoder.sampling_rate)  # before files are read
+
+    def read_codes(path: Path) -> Tensor:
+        return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(autoencoder.device))
+
+    latents = given_latents(arguments, priors[0], read_codes)
+    frames = None if info.levels else math.ceil(round(seconds * info.frame_rates[0], 6))  # a hierarchy has several
+    with frames_bar(frames) as progress:
+        audios = generate_sounds(
+            priors,
+            autoencoder,
+            seconds,
+            batch_size=arguments.num_waveforms,
+            latents=latents,
+            sampling=sampling,
+            generator=torch.Generator().manual_seed(arguments.seed),
+            progress=progress,
+        )
+    return audios, autoencoder.sampling_rate
+
+
+def priors_of(arguments: argparse.Namespace) -> tuple[list[Prior], AutoencoderModel]:
+    """Load the language models and the autoencoder of the arguments, on its device; raises `ValueError`."""
     priors = [Prior.from_pretrained(name) for name in (arguments.model, *(arguments.upsampler or ()))]
     info = priors[0].info
     if arguments.upsampler and not info.levels:
@@ -38,40 +65,11 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
             f"{arguments.model} generates the codes of level {info.levels[0]} alone; name the language models of the "
             f"finer levels, from coarse to fine: --upsampler {finer}."
         )
-    sampling = sampling_of(arguments)
     autoencoder = autoencoder_of(arguments, info)
-    device = autoencoder.device
     for prior in priors:
         prior.check_autoencoder(autoencoder)
-        nn.Module.to(prior.model, device)
-    seconds = arguments.audio_end_in_s or info.segment_units / info.frame_rates[0]
-    units_of("audio_end_in_s", seconds, autoencoder.sampling_rate)
-    frames = math.ceil(round(seconds * info.frame_rates[0], 6))
-
-    def read_codes(path: Path) -> Tensor:
-        return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(device))
-
-    options: dict[str, Any] = {
-        "batch_size": arguments.num_waveforms,
-        "latents": given_latents(arguments, priors[0], read_codes),
-        "sampling": sampling,
-        "generator": torch.Generator().manual_seed(arguments.seed),
-    }
-    if info.levels:
-        with frames_bar(None) as progress:  # of all levels
-            codes = generate_hierarchy(priors, frames, progress=progress, **options)
-        levels = tuple(level.to(device) for level in codes)
-        has_all_levels = len(levels) == autoencoder.num_levels
-        decoded = autoencoder.decode(levels) if has_all_levels else autoencoder.decode(levels[0], level=0)
-        audios = decoded.audio_values
-    else:
-        with frames_bar(frames) as progress:
-            sequence = generate_codes(priors[0], frames, progress=progress, **options)
-        audios = autoencoder.decode(sequence.to(device)).audio_values
-    if not bool(audios.isfinite().all()):
-        raise ValueError("the generated sounds are NaN or infinite; check the weights of the models.")
-    rate = autoencoder.sampling_rate
-    return audios[..., : round(seconds * rate)].float().cpu(), rate
+        nn.Module.to(prior.model, autoencoder.device)
+    return priors, autoencoder
 
 
 @contextmanager
