@@ -24,6 +24,7 @@ COMMANDS = {
     "statistics": "measure the latents of a model on a data set, for normalisation and for samples",
     "sample": "decode samples of the measured latents of a model",
     "doctor": "check a model, and whether files suit it",
+    "studio": "open a browser app: reconstruct, compare blindly, morph, sample, generate, inpaint",
     "generate": "generate sound with a latent diffusion pipeline or a language model of codes",
     "convert": "convert a model to or from another library's format",
     "merge": "merge an adapter (LoRA) into its model",
@@ -32,6 +33,7 @@ COMMANDS = {
 # Extra of this package that installs a library, by library.
 EXTRAS = {
     "datasets": "eval",
+    "gradio": "studio",
     "matplotlib": "eval",
     "onnx": "export",
     "onnxruntime": "export",

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -58,16 +58,18 @@ def reconstruction_figure_in_blocks(
         return original(start, stop) - reconstruction(start, stop)
 
     signals = {"original": original, "reconstruction": reconstruction, "residual": residual}
-    levels = {name: (spectrogram_columns(read, time), time) for name, read in signals.items()}
-    return _spectrograms(levels, sampling_rate, title)
+    levels = {name: _Levels(spectrogram_columns(read, time), time, sampling_rate) for name, read in signals.items()}
+    return _spectrograms(levels, title)
 
 
-def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, title: str = "") -> "Figure":
+def spectrogram_figure(
+    waveforms: Mapping[str, Tensor], sampling_rate: int | Mapping[str, int], title: str = ""
+) -> "Figure":
     """Draw the spectrograms of several waveforms, one below the other, with a common scale.
 
     Args:
         waveforms (`Mapping[str, torch.Tensor]`): Waveforms (audio_channels, time) by name; channels are averaged.
-        sampling_rate (`int`): Sampling rate in Hz.
+        sampling_rate (`int` or `Mapping[str, int]`): Sampling rate in Hz, of all or of each.
         title (`str`): Title of the figure.
 
     Returns:
@@ -77,9 +79,12 @@ def spectrogram_figure(waveforms: Mapping[str, Tensor], sampling_rate: int, titl
     def reader_of(waveform: Tensor) -> Read:
         return lambda start, stop: waveform[:, start:stop].detach().float().cpu()
 
-    times = {name: waveform.shape[-1] for name, waveform in waveforms.items()}
-    levels = {name: (spectrogram_columns(reader_of(x), times[name]), times[name]) for name, x in waveforms.items()}
-    return _spectrograms(levels, sampling_rate, title)
+    rates = sampling_rate if isinstance(sampling_rate, Mapping) else dict.fromkeys(waveforms, sampling_rate)
+    levels = {
+        name: _Levels(spectrogram_columns(reader_of(x), x.shape[-1]), x.shape[-1], rates[name])
+        for name, x in waveforms.items()
+    }
+    return _spectrograms(levels, title)
 
 
 def spectrogram_columns(read: Read, time: int, max_columns: int = MAX_COLUMNS) -> Tensor:
@@ -108,19 +113,29 @@ def _mean_level(levels: Tensor) -> Tensor:
     return levels[:, 0] if levels.shape[1] == 1 else 10 * (10 ** (levels / 10)).mean(dim=1).log10()
 
 
-def _spectrograms(levels: Mapping[str, tuple[Tensor, int]], sampling_rate: int, title: str) -> "Figure":
-    """Draw levels in dB, (bins, columns), of signals of a length in samples, one below the other."""
+class _Levels(NamedTuple):
+    """Levels in dB, (bins, columns), of a signal of `time` samples."""
+
+    levels: Tensor
+    time: int
+    sampling_rate: int
+
+
+def _spectrograms(signals: Mapping[str, _Levels], title: str) -> "Figure":
+    """Draw signals one below the other."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 1 + 2 * len(levels)), layout="constrained")
-    panels = figure.subplots(len(levels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for panel, (name, (level, time)) in zip(panels, levels.items(), strict=True):
-        extent = (0.0, time / sampling_rate, 0.0, sampling_rate / 2000)
+    figure = Figure(figsize=(9, 1 + 2 * len(signals)), layout="constrained")
+    panels = figure.subplots(len(signals), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, (name, (levels, time, rate)) in zip(panels, signals.items(), strict=True):
+        extent = (0.0, time / rate, 0.0, rate / 2000)
         image = panel.imshow(
-            level.numpy(), origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
+            levels.numpy(), origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma"
         )
         panel.set_ylabel(f"{name}\nkHz", parse_math=False)
-    panels[-1].set_xlabel("seconds")
+    seconds = max(signal.time / signal.sampling_rate for signal in signals.values())
+    top = max(signal.sampling_rate for signal in signals.values()) / 2000
+    panels[-1].set(xlim=(0, seconds), ylim=(0, top), xlabel="seconds")
     figure.colorbar(image, ax=panels, label="dB full scale")
     figure.suptitle(title, parse_math=False)  # a file name may have dollar signs
     return figure
