@@ -138,6 +138,7 @@ def test_the_blind_test_counts_right_answers(page: "sync_api.Page") -> None:
     open_tab(page, "Blind test")
     page.locator("#blind-start").click()
     addresses = [sound_of(page, f"blind-{name}")[0] for name in "ab"]
+    assert not page.locator("#blind-a #waveform").is_visible()  # eyes would find X
     a, b = map(samples_at, addresses)
     assert a != b
     x, right = "", 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from hf_audio_vae.studio.components import menu, run_on, sound_input, sound_output
+from hf_audio_vae.studio.components import blind_output, menu, run_on, sound_input
 from hf_audio_vae.studio.workshop import EXAMPLES, Workshop, reconstruct
 
 ORIGINAL = "original"
@@ -60,7 +60,7 @@ def tab(workshop: Workshop) -> None:
         second = menu("B", systems[1:], "blind-b-system")
     start = gr.Button("Start a test", variant="primary", elem_id="blind-start")
     with gr.Row():
-        players = [sound_output(name, f"blind-{name.lower()}") for name in "ABX"]
+        players = [blind_output(name, f"blind-{name.lower()}") for name in "ABX"]
     with gr.Row():
         answers = [gr.Button(f"X is {name}", elem_id=f"blind-x-is-{name.lower()}") for name in "AB"]
     verdict = gr.Markdown(elem_id="blind-verdict")

@@ -21,6 +21,12 @@ def sound_output(label: str, elem_id: str, value: str | None = None) -> gr.Audio
     return gr.Audio(value, label=label, elem_id=elem_id, interactive=False, type="filepath", buttons=["download"])
 
 
+def blind_output(label: str, elem_id: str) -> gr.Audio:
+    """Return a player of a result that does not draw the waveform."""
+    options = gr.WaveformOptions(show_recording_waveform=False)
+    return gr.Audio(label=label, elem_id=elem_id, interactive=False, type="filepath", waveform_options=options)
+
+
 def menu(label: str, names: Iterable[str], elem_id: str) -> gr.Dropdown:
     """Return a menu whose first entry is chosen."""
     choices = list(names)

@@ -14,7 +14,7 @@ from hf_audio_vae.studio.components import menu, run_on, sound_input, sound_outp
 from hf_audio_vae.studio.generate import MISSING, class_menu, condition, run
 from hf_audio_vae.studio.workshop import EXAMPLES, Workshop
 
-HEIGHT, MAX_WIDTH = 320, 900  # pixels of the picture
+HEIGHT, WIDTH = 320, 900  # pixels of the picture
 WINDOW, HOP = 1024, 256
 HELP = """
 Show the spectrogram, paint over it, and generate the painted part. The pipeline generates the painted time ranges; of
@@ -41,7 +41,7 @@ def tab(workshop: Workshop) -> None:
         sources=(),
         transforms=(),
         layers=False,
-        canvas_size=(MAX_WIDTH, HEIGHT),
+        canvas_size=(WIDTH, HEIGHT),
         brush=gr.Brush(default_size=40, colors=["#00ffff"], default_color="#00ffff"),
     )
     button = gr.Button("Generate the painted part", variant="primary", elem_id="inpaint-button")
@@ -65,12 +65,12 @@ def tab(workshop: Workshop) -> None:
 
 
 def picture(waveform: Tensor) -> np.ndarray:
-    """Return the spectrogram of a waveform (audio_channels, time) without axes, uint8 (height, width, 3).
+    """Return the spectrogram of a waveform (audio_channels, time) without axes, uint8 (HEIGHT, WIDTH, 3).
 
     Time is horizontal, and frequency grows upwards from 0 to half the sampling rate.
     """
     levels = spectrogram_columns(lambda start, stop: waveform[:, start:stop], waveform.shape[-1])
-    values = F.interpolate(levels.flip(0)[None, None], (HEIGHT, min(MAX_WIDTH, levels.shape[1] * 4)), mode="nearest")
+    values = F.interpolate(levels.flip(0)[None, None], (HEIGHT, WIDTH), mode="nearest")
     colours = matplotlib.colormaps["magma"](((values[0, 0] - FLOOR_DB) / -FLOOR_DB).clamp(0, 1).numpy())
     return (colours[..., :3] * 255).round().astype(np.uint8)
 
