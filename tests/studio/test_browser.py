@@ -1,9 +1,9 @@
 """The studio in a real browser: uploads, clicks, players with the right duration, and what the server gives away."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -14,15 +14,11 @@ import pytest
 from hf_audio_vae.audio import read_audio, write_audio
 from hf_audio_vae.studio import build_app
 from hf_audio_vae.studio.workshop import Workshop
+from tests.browsers import chromium, needs_browser
 from tests.cli.files import noise
 from tests.studio.parts import HELD_OUT, RATE, SECONDS, workshop
 
-sync_api = pytest.importorskip("playwright.sync_api")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="needs chromium (Debian package `chromium`)"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 WAIT = 60_000  # milliseconds
 
 
@@ -44,15 +40,13 @@ def app(studio: Workshop) -> Iterator[gr.Blocks]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+def browser() -> Iterator[Any]:
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
-def page(app: gr.Blocks, browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
+def page(app: gr.Blocks, browser: Any) -> Iterator[Any]:
     found = browser.new_page(viewport={"width": 1200, "height": 1000})
     found.set_default_timeout(WAIT)
     found.goto(app.local_url)
@@ -60,11 +54,11 @@ def page(app: gr.Blocks, browser: "sync_api.Browser") -> Iterator["sync_api.Page
     found.close()
 
 
-def open_tab(page: "sync_api.Page", name: str) -> None:
+def open_tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def upload(page: "sync_api.Page", elem_id: str, path: Path) -> None:
+def upload(page: Any, elem_id: str, path: Path) -> None:
     """Replace the sound of a player."""
     player = page.locator(f"#{elem_id}")
     if (clear := player.get_by_label("Clear")).count():
@@ -72,7 +66,7 @@ def upload(page: "sync_api.Page", elem_id: str, path: Path) -> None:
     player.locator("input[type=file]").set_input_files(path)
 
 
-def sound_of(page: "sync_api.Page", elem_id: str, *, other_than: str = "") -> tuple[str, float]:
+def sound_of(page: Any, elem_id: str, *, other_than: str = "") -> tuple[str, float]:
     """Wait for a sound in a player; return its address and the seconds that the browser finds in it."""
     link = f"#{elem_id} a[data-testid=download-link]"
     address = page.wait_for_function(
@@ -90,9 +84,7 @@ def sound_of(page: "sync_api.Page", elem_id: str, *, other_than: str = "") -> tu
     return address, seconds
 
 
-def test_the_studio_opens_with_something_to_hear_and_asks_no_other_host(
-    app: gr.Blocks, browser: "sync_api.Browser"
-) -> None:
+def test_the_studio_opens_with_something_to_hear_and_asks_no_other_host(app: gr.Blocks, browser: Any) -> None:
     page, hosts = browser.new_page(), set[str]()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     page.goto(app.local_url)
@@ -103,7 +95,7 @@ def test_the_studio_opens_with_something_to_hear_and_asks_no_other_host(
     page.close()
 
 
-def test_an_uploaded_sound_goes_through_both_models(page: "sync_api.Page") -> None:
+def test_an_uploaded_sound_goes_through_both_models(page: Any) -> None:
     before = [sound_of(page, f"reconstruct-result-{index}")[0] for index in range(2)]
     upload(page, "reconstruct-sound", HELD_OUT / "speech_en_0890.flac")
     sound_of(page, "reconstruct-sound")
@@ -114,7 +106,7 @@ def test_an_uploaded_sound_goes_through_both_models(page: "sync_api.Page") -> No
     assert "codec" in page.locator("#reconstruct-metrics").inner_text()
 
 
-def test_a_bad_upload_gives_a_message_and_the_app_lives_on(page: "sync_api.Page", tmp_path: Path) -> None:
+def test_a_bad_upload_gives_a_message_and_the_app_lives_on(page: Any, tmp_path: Path) -> None:
     before, _ = sound_of(page, "reconstruct-result-0")
     (tmp_path / "text.wav").write_text("not a sound")
     write_audio(tmp_path / "long.wav", noise(7 * 8000), 8000)
@@ -134,7 +126,7 @@ def test_a_bad_upload_gives_a_message_and_the_app_lives_on(page: "sync_api.Page"
     assert sound_of(page, "reconstruct-result-0", other_than=before)[1] == pytest.approx(0.72, abs=0.01)
 
 
-def test_the_blind_test_counts_right_answers(page: "sync_api.Page") -> None:
+def test_the_blind_test_counts_right_answers(page: Any) -> None:
     open_tab(page, "Blind test")
     page.locator("#blind-start").click()
     addresses = [sound_of(page, f"blind-{name}")[0] for name in "ab"]
@@ -158,7 +150,7 @@ def samples_at(address: str) -> bytes:
     return waveform.numpy().tobytes()
 
 
-def test_a_morph_lies_between_its_ends(page: "sync_api.Page") -> None:
+def test_a_morph_lies_between_its_ends(page: Any) -> None:
     open_tab(page, "Morph")
     page.locator("#morph-button").click()
     first, seconds = sound_of(page, "morph-result")
@@ -177,7 +169,7 @@ def test_a_morph_lies_between_its_ends(page: "sync_api.Page") -> None:
         ("Generate", "codes-button", "codes-result", 0.5),
     ],
 )
-def test_every_tab_makes_a_sound(page: "sync_api.Page", tab: str, button: str, result: str, seconds: float) -> None:
+def test_every_tab_makes_a_sound(page: Any, tab: str, button: str, result: str, seconds: float) -> None:
     open_tab(page, tab)
     if button == "codes-button":
         page.locator("#codes-seconds input[type=number]").fill("0.5")
@@ -185,7 +177,7 @@ def test_every_tab_makes_a_sound(page: "sync_api.Page", tab: str, button: str, r
     assert sound_of(page, result)[1] == pytest.approx(seconds, abs=0.02)
 
 
-def test_painting_replaces_that_part_of_the_sound(page: "sync_api.Page", studio: Workshop) -> None:
+def test_painting_replaces_that_part_of_the_sound(page: Any, studio: Workshop) -> None:
     open_tab(page, "Inpaint")
     page.locator("#inpaint-button").click()
     page.get_by_test_id("toast-body").filter(has_text="nothing is painted").wait_for()

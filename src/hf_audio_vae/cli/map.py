@@ -25,7 +25,6 @@ from hf_audio_vae.cli.outputs import new_files, printable
 from hf_audio_vae.cli.sound import (
     add_dataset_arguments,
     add_model_arguments,
-    check_finite,
     check_seconds,
     load_coder,
 )
@@ -34,6 +33,7 @@ from hf_audio_vae.evaluation.sound_maps import MappedClip, SoundMap, map_figure,
 from hf_audio_vae.files import replacing
 from hf_audio_vae.latents import PROJECTIONS, clip_vector
 from hf_audio_vae.models import AutoencoderModel
+from hf_audio_vae.models.sound_files import check_finite
 from hf_audio_vae.pipelines import CodeLatents
 from hf_audio_vae.tokens.storage import holds_tokens
 
