@@ -11,7 +11,7 @@ from accelerate.logging import get_logger
 
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
-from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder
+from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder, with_training_arguments
 from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
@@ -39,6 +39,8 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
                 f"the result is a {type(model).__name__}, which {model.published_class.__name__} cannot express"
             )
             model.published_format = None
+        if config.pretrained_arguments:
+            model = with_training_arguments(model, config.pretrained_arguments)
         if config.decoder_only_from_step != 0:  # the latents will change
             model.reset_statistics()
         return model

@@ -1,11 +1,19 @@
 import importlib
+import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import hf_audio_vae
-from hf_audio_vae.models import FAMILIES, VariationalAutoencoderMixin, model_arguments, new_autoencoder
+from hf_audio_vae.models import (
+    FAMILIES,
+    VariationalAutoencoderMixin,
+    model_arguments,
+    new_autoencoder,
+    with_training_arguments,
+)
 from tests.models.codec_contract import CodecContract
 from tests.models.contract import AutoencoderContract
 
@@ -110,3 +118,20 @@ def test_whole_numbers_are_taken_for_fractions():
     assert (model.config.quantizer_dropout, model.config.ema_decay) == (1, 0)
     with pytest.raises(ValueError, match="`restart_share` is 0; it has to be between 0 and 1, or `None`"):
         new_autoencoder("WaveformVQVAE", sizes | {"restart_share": 0})
+
+
+def test_arguments_of_the_training_alone_can_be_changed() -> None:
+    torch.manual_seed(0)
+    tiny = {"downsampling_ratios": (2, 2), "encoder_hidden_size": 4, "decoder_hidden_size": 8, "hidden_size": 4}
+    codec = new_autoencoder("WaveformVQVAE", tiny | {"quantizer_dropout": 0.5, "num_codebooks": 2}).eval()
+    changed = with_training_arguments(codec, {"quantizer_dropout": 0.0}).eval()
+    waveform = torch.randn(1, 1, 64)
+    assert torch.equal(changed(waveform).sample, codec(waveform).sample)
+    assert changed.config.quantizer_dropout == 0.0
+    assert codec.config.quantizer_dropout == 0.5
+    for model, wrong, message in (
+        (codec, {"hidden_size": 8}, "['hidden_size'] of a WaveformVQVAE cannot be changed after its training; only"),
+        (new_autoencoder("WaveformVAE", {}), {"latents_mean": (0.0,) * 64}, "none of its arguments can"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            with_training_arguments(model, wrong)

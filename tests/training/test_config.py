@@ -247,6 +247,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, arguments: list[str], message: s
             "`--model.causal` .*`pretrained_model.*can be changed",
         ),
         (["--pretrained_model_name_or_path", "x", "--family", "WaveformVAE"], "`--family` has no effect with"),
+        (["--pretrained_arguments.a", "1"], "has no effect without `pretrained_model_name_or_path`; use `model`"),
         (["--pretrained_subfolder", "ema"], "`--pretrained_subfolder` has no effect without `pretrained_model_name"),
         (
             ["--adversarial.pretrained_model_name_or_path", "x", "--adversarial.discriminators.multi_period", "{}"],

@@ -14,6 +14,7 @@ from hf_audio_vae.models.registry import (
     new_autoencoder,
     saved_class,
     saved_config,
+    with_training_arguments,
 )
 from hf_audio_vae.models.spectrogram_vae.modeling_mel_vae import MelVAE
 from hf_audio_vae.models.spectrogram_vae.modeling_spectrogram_vae import SpectrogramVAE
@@ -53,6 +54,7 @@ __all__ = [
     "load_vae",
     "model_arguments",
     "new_autoencoder",
+    "with_training_arguments",
     "saved_class",
     "saved_config",
 ]

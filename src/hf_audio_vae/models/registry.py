@@ -69,6 +69,28 @@ def model_arguments(model: AutoencoderModel) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in model.arguments().items()}
 
 
+def with_training_arguments(model: AutoencoderModel, arguments: Mapping[str, object]) -> AutoencoderModel:
+    """Return a model with other arguments of its training; its weights, and what it computes, stay.
+
+    Args:
+        model (`AutoencoderModel`): Model of a family.
+        arguments (`Mapping[str, object]`): Such as `quantizer_dropout` of a codec, or `past_dropout` of a `WaveVAE`.
+
+    Raises:
+        ValueError: An argument changes more than the training, or a value is out of range.
+    """
+    allowed = sorted(model.descriptive_arguments - VariationalAutoencoderMixin.descriptive_arguments)
+    if wrong := sorted(arguments.keys() - set(allowed)):
+        raise ValueError(
+            f"{wrong} of a {model.family_name()} cannot be changed after its training; "
+            f"{f'only {allowed} can' if allowed else 'none of its arguments can'}."
+        )
+    changed = new_autoencoder(model.family_name(), model.arguments() | dict(arguments))
+    changed.load_state_dict(model.state_dict())
+    changed.published_format = model.published_format
+    return changed
+
+
 def load_autoencoder(
     pretrained_model_name_or_path: str | Path,
     *,

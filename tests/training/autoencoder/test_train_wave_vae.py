@@ -105,3 +105,8 @@ def test_the_likelihood_rises_and_the_published_model_generates(tmp_path: Path) 
     with torch.no_grad():
         sample = model.decode(torch.zeros(1, 2, 10)).sample
     assert len(sample.unique()) > 1
+    tuned = ["--pretrained_model_name_or_path", str(tmp_path / "model"), "--pretrained_arguments.past_dropout", "0"]
+    options = ["--config", str(tmp_path / "recipe.yaml"), "--output_dir", str(tmp_path / "tuned"), *tuned]
+    ran = run_here(SCRIPT, [*options, "--max_train_steps", "1"])
+    assert ran.returncode == 0, ran.stderr
+    assert load_autoencoder(tmp_path / "tuned").config.past_dropout == 0

@@ -26,6 +26,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
     pretrained_model_name_or_path: str | None = Field(None, description="fine-tune this model instead of a new one")
     pretrained_subfolder: str | None = Field(None, description="subfolder of the model, `vae` in a pipeline")
     pretrained_revision: str | None = None
+    pretrained_arguments: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of that model that concern its training alone, to change"
+    )
 
     lora: LoraOptions | None = Field(None, description="train low-rank updates instead of the weights")
 
@@ -147,6 +150,8 @@ class AutoencoderTrainingConfig(TrainingConfig):
     def ineffective_options(self) -> dict[str, str]:
         """Return options that have no effect in this recipe, each with the reason."""
         reasons = super().ineffective_options() | replaced_by_pretrained(self, "family", "model")
+        if self.pretrained_model_name_or_path is None:
+            reasons["pretrained_arguments"] = "without `pretrained_model_name_or_path`; use `model`"
         if self.adversarial:
             replaced = replaced_by_pretrained(self.adversarial, "discriminators", prefix="adversarial.")
             reasons |= {f"adversarial.{name}": reason for name, reason in replaced.items()}
