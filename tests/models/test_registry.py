@@ -135,3 +135,10 @@ def test_arguments_of_the_training_alone_can_be_changed() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             with_training_arguments(model, wrong)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whole_numbers_are_accepted_where_a_number_is_due(family: str) -> None:
+    defaults = FAMILIES[family].argument_defaults()
+    whole = {name: int(value) for name, value in defaults.items() if isinstance(value, float) and value == int(value)}
+    new_autoencoder(family, whole)

@@ -67,11 +67,11 @@ class WaveVAEConfig(PreTrainedConfig):
     layers_per_stack: int = 10
     distribution: str = "logistic_mixture"
     num_components: int = 10
-    past_dropout: float = 0.0
+    past_dropout: float | int = 0.0
     nll_share: float | int = 1.0
     stft_options: dict[str, object] | None = None
-    latents_mean: list[float] | tuple[float, ...] | None = None
-    latents_std: list[float] | tuple[float, ...] | None = None
+    latents_mean: list[float | int] | tuple[float | int, ...] | None = None
+    latents_std: list[float | int] | tuple[float | int, ...] | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         """Convert JSON's lists to tuples, then check values beyond their types."""
