@@ -1,5 +1,6 @@
 """Files played through a model block by block."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from hf_audio_vae import HierarchicalVQVAE, HierarchicalVQVAEConfig, WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.audio import read_audio
 from hf_audio_vae.cli.main import main
-from hf_audio_vae.cli.stream import Played, figures
+from hf_audio_vae.cli.stream import Played, figures, thread_counts, use_fastest
 
 SPEECH = Path(__file__).parents[2] / "data/held_out/speech_en_0890.flac"  # 16 kHz, mono, 5.3 s
 TINY = {"sampling_rate": 16000, "encoder_hidden_size": 4, "decoder_hidden_size": 8, "downsampling_ratios": (4, 5)}
@@ -114,3 +115,36 @@ def test_what_cannot_be_streamed_is_one_line(
     WaveformVQVAE(WaveformVQVAEConfig(**TINY, **CODES, **changes)).save_pretrained(tmp_path)
     assert main(["stream", str(SPEECH), "--model", str(tmp_path), "--output_dir", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_fastest_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(6)
+    candidates = thread_counts(None, torch.device("cpu"))
+    assert candidates == [1, 2, 4, 6]
+    for fastest in candidates:
+        use_fastest(candidates, lambda fastest=fastest: abs(torch.get_num_threads() - fastest))
+        assert torch.get_num_threads() == fastest
+    torch.set_num_threads(6)
+    assert thread_counts(3, torch.device("cpu")) == [3]
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    assert thread_counts(None, torch.device("cpu")) == [6]
+    with pytest.raises(ValueError, match="--threads is 0; give 1 to 1024"):
+        thread_counts(0, torch.device("cpu"))
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_number_of_threads_is_told(
+    model: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["stream", str(sounds / "1.wav"), "--model", model, "--output_dir", str(tmp_path / "out")]
+    assert main([*command, "--threads", "2"]) == 0
+    assert "threads: 2, device: cpu" in capsys.readouterr().out

@@ -1,13 +1,14 @@
 """Encode and decode files block by block like live sound, and report whether the model runs in real time.
 
 For each FILE, writes NAME.stream.wav and prints the algorithmic latency of the model, the computing time per block and
-the delay, which is the smallest output latency without gaps in the playback. One thread is often the fastest
-(OMP_NUM_THREADS=1). For a hierarchy, a single level is streamed.
+the delay, which is the smallest output latency without gaps in the playback. The number of threads is the fastest of a
+trial with the first blocks, unless --threads or OMP_NUM_THREADS names it. For a hierarchy, a single level is streamed.
 """
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -43,6 +44,7 @@ COLUMNS = (
     "keeps up",
 )
 WARM_UP_BLOCKS = 20
+MAX_THREADS = 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file_arguments(parser, "streamed")
     add_model_arguments(parser)
     parser.add_argument("--block_seconds", type=float, default=0.02, help="seconds of sound per block")
+    parser.add_argument("--threads", type=int, help="threads of the CPU; default the fastest number")
     parser.add_argument("--level", type=int, help="level of a hierarchy; default: the finest, if the model decodes it")
 
 
@@ -61,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     to_best_device(model)
     streaming = streaming_of(model, arguments.level)
     rows: list[list[str | float]] = []
+    candidates = thread_counts(arguments.threads, model.device)
 
     def process(path: Path) -> None:
         with open_sound(model, path) as sound, outputs.writing(path) as (target,):
@@ -69,8 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
                 return sound.read(start, stop)[None].to(model.device)
 
             time, played = sound.num_samples, Played([], [])
-            for _ in play(streaming, read, min(time, WARM_UP_BLOCKS * block), block, Played([], [])):
-                pass
+
+            def warm_up() -> float:
+                first = Played([], [])
+                for _ in play(streaming, read, min(time, WARM_UP_BLOCKS * block), block, first):
+                    pass
+                return sum(first.seconds)
+
+            if not rows:
+                use_fastest(candidates, warm_up)
+            warm_up()
             blocks = play(streaming, read, time, block, played)
             write_audio_blocks(target, _checked(path, blocks, time), time, model.sampling_rate)
         numbers = figures(played, time, block, model.sampling_rate)
@@ -83,6 +95,27 @@ def run(arguments: argparse.Namespace) -> int:
         if rows:
             print(table(COLUMNS, rows))
             print_conditions(streaming, model, arguments)
+
+
+def thread_counts(given: int | None, device: torch.device) -> list[int]:
+    """Return the numbers of threads to try: the given one, else powers of two up to that of torch."""
+    most = torch.get_num_threads()
+    if given is not None:
+        if not 1 <= given <= MAX_THREADS:
+            raise ValueError(f"--threads is {given}; give 1 to {MAX_THREADS}.")
+        return [given]
+    if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return [most]
+    return [count for count in (2**power for power in range(most.bit_length())) if count < most] + [most]
+
+
+def use_fastest(candidates: Sequence[int], trial: Callable[[], float]) -> None:
+    """Set torch's number of threads to the one with which a trial takes the fewest seconds."""
+    seconds = {}
+    for count in candidates:
+        torch.set_num_threads(count)
+        seconds[count] = min(trial(), trial()) if len(candidates) > 1 else 0.0  # the first has no kernels yet
+    torch.set_num_threads(min(seconds, key=lambda count: seconds[count]))
 
 
 def print_conditions(
