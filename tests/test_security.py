@@ -25,6 +25,7 @@ FETCH = {"urllib.request", "http.client", "requests", "httpx", "aiohttp", "ftpli
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 # Files that import a module by a name, which is in their own source.
 IMPORTERS = {
+    "__init__.py",
     "registration.py",
     "cli/main.py",
     "models/exporting.py",

@@ -1,48 +1,19 @@
 """Audio autoencoders for the Hugging Face ecosystem."""
 
-import hf_audio_vae.interpreter  # noqa: F401  # before any other import
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# isort: split
-from diffusers import ModelMixin  # diffusers looks for the base class of a pipeline's component here
+from hf_audio_vae.interpreter import check_interpreter, runs_the_command
 
-from hf_audio_vae.models import (
-    STFTVAE,
-    HierarchicalVQVAE,
-    HierarchicalVQVAEConfig,
-    LatentConditioner,
-    MelVAE,
-    SpectrogramVAE,
-    TokenVAE,
-    TokenVAEConfig,
-    WaveformVAE,
-    WaveformVQVAE,
-    WaveformVQVAEConfig,
-    WaveformVQVAEFeatureExtractor,
-    WaveVAE,
-    WaveVAEConfig,
-)
-from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
-from hf_audio_vae.registration import register
-from hf_audio_vae.version import __version__
+check_interpreter()
+if TYPE_CHECKING or not runs_the_command():
+    from hf_audio_vae.public import *  # noqa: F403
+    from hf_audio_vae.public import __all__ as __all__
+else:
 
-register()
-
-__all__ = [
-    "STFTVAE",
-    "AudioLatentDiffusionPipeline",
-    "HierarchicalVQVAE",
-    "WaveVAE",
-    "WaveVAEConfig",
-    "HierarchicalVQVAEConfig",
-    "LatentConditioner",
-    "MelVAE",
-    "ModelMixin",
-    "SpectrogramVAE",
-    "TokenVAE",
-    "TokenVAEConfig",
-    "WaveformVAE",
-    "WaveformVQVAE",
-    "WaveformVQVAEConfig",
-    "WaveformVQVAEFeatureExtractor",
-    "__version__",
-]
+    def __getattr__(name: str) -> Any:
+        """Import the public names when one is used: the command answers `--help` without torch."""
+        public = import_module("hf_audio_vae.public")
+        if name not in public.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(public, name)

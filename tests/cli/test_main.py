@@ -1,5 +1,6 @@
 """The command line, on a small random model and real sound."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import soundfile
 import torch
 from safetensors import safe_open
 
+import hf_audio_vae
 from hf_audio_vae import WaveformVAE
 from hf_audio_vae.audio import read_audio, resample
 from hf_audio_vae.cli.main import main
@@ -196,3 +198,43 @@ def test_a_file_in_the_place_of_the_output_folder_is_named(
     assert main([model_folder if argument == "MODEL" else argument for argument in arguments] + output) == 2
     assert capsys.readouterr().err.endswith(f"cannot be written: {tmp_path / 'file'} is a file; name a folder\n")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+HEAVY = ("torch", "numpy", "diffusers", "transformers", "datasets", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["--version"], 0), (["reconstrct"], 2), ([], 2), (["--hlep"], 2)]
+)
+def test_help_and_wrong_usage_import_no_heavy_library(arguments: list[str], code: int) -> None:
+    program = f"""
+import sys
+sys.argv = ["/usr/bin/hf-audio-vae", *{arguments}]
+from hf_audio_vae.cli.main import main
+try:
+    main()
+finally:
+    print("imported:", sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == code
+    assert "imported: []" in ran.stderr.splitlines()
+
+
+def test_the_package_runs_as_a_module_and_tells_its_version() -> None:
+    ran = subprocess.run([sys.executable, "-m", "hf_audio_vae", "--version"], capture_output=True, text=True)
+    assert ran.stdout == f"hf-audio-vae {hf_audio_vae.__version__}\n"
+
+
+def test_the_command_has_the_public_names_when_they_are_used() -> None:
+    program = """
+import sys
+sys.argv = ["hf-audio-vae"]
+import hf_audio_vae
+assert "torch" not in sys.modules
+assert hf_audio_vae.WaveformVAE.__name__ == "WaveformVAE"
+from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
+assert "hf_audio_vae" in LOADABLE_CLASSES
+assert not hasattr(hf_audio_vae, "no_such_name")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.parser import Parser
+from hf_audio_vae.version import __version__
 
 COMMANDS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
@@ -72,6 +73,7 @@ def run_command(argv: Sequence[str] | None) -> int:
     """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = Parser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
+    parser.add_argument("--version", action="version", version=f"hf-audio-vae {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     parsers = {name: verbs.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
     name = next((argument for argument in argv if argument in COMMANDS), None)
@@ -79,6 +81,7 @@ def run_command(argv: Sequence[str] | None) -> int:
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2
     try:
+        importlib.import_module("hf_audio_vae.public")  # registers the classes
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
         parsers[name].description = verb.__doc__
         verb.add_arguments(parsers[name])

@@ -195,7 +195,7 @@ def _collect(name: str, modules: dict[str, _Module]) -> None:
 
 def _check_names(modules: Iterable[_Module]) -> None:
     """Raise `ValueError` unless each name means the same in all modules. Equal assignments are allowed."""
-    meanings = dict.fromkeys(dir(builtins), "a builtin")
+    meanings = dict.fromkeys(set(dir(builtins)) - {"_"}, "a builtin")  # an interactive Python has the last value there
     assignments: set[str] = set()
     for module in modules:
         repeated = {name for name, source in module.assignments().items() if source in assignments}
