@@ -9,6 +9,7 @@ import torch
 from hf_audio_vae import WaveformVAE, WaveformVQVAE, WaveformVQVAEConfig
 from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli import diffusability
+from hf_audio_vae.cli.arguments.diffusability import add_arguments
 from hf_audio_vae.cli.comparing import names_in_tables
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.cli.parser import Parser
@@ -76,7 +77,7 @@ def test_the_verb_compares_two_models_and_continues(
 
 def test_without_held_out_data_each_fifth_clip_is_held_out(models: list[str]) -> None:
     parser = Parser()
-    diffusability.add_arguments(parser)
+    add_arguments(parser)
     arguments = parser.parse_args([*models, "--dataset_name", str(DATA / "train"), "--max_seconds", "0.1"])
     clips = diffusability.Clips(arguments)
     train, held_out = ([name for name, _ in part(RATE, 1)] for part in (clips.train, clips.held_out))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from hf_audio_vae.cli import arithmetic
+from hf_audio_vae.cli.arguments.arithmetic import add_arguments
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.latents import PROJECTIONS
@@ -68,7 +69,7 @@ def test_the_first_command_of_arithmetic_runs(monkeypatch: pytest.MonkeyPatch, t
         "flute_C5+1.wav",
     ]
     parser = Parser()
-    arithmetic.add_arguments(parser)
+    add_arguments(parser)
     for other in others:
         arithmetic.check(parser.parse_args(other.replace("velocity.", f"{tmp_path}/velocity.").split()[2:]))
 

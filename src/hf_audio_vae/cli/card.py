@@ -1,10 +1,4 @@
-"""Write the card of an autoencoder with its use, properties, figures and samples of sound.
-
-Writes README.md into the folder of the model, or into --output_dir. With --results, the figures are those of
-`evaluate --output_dir`. Without it, they are those of the last validation, if the folder has them. With --files, the
-card has players of these sounds and of their reconstructions, which are written to samples/. Parts that are not given
-are kept from an earlier card of this package. Other files are not replaced.
-"""
+"""The `card` command."""
 
 import argparse
 import os
@@ -24,7 +18,10 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_audio_vae.cli.outputs import MAX_NAME, check_writable, fitting, printable
 from hf_audio_vae.cli.reconstruct import ENDINGS, reconstruct
-from hf_audio_vae.cli.sound import add_location_arguments, load_coder, open_sound
+from hf_audio_vae.cli.sound import (
+    load_coder,
+    open_sound,
+)
 from hf_audio_vae.comparison.measured import figures_of_results
 from hf_audio_vae.evaluation.card_metadata import LOCAL_DATA, Origin, eval_results_file, hub_id, origin_of, read_card
 from hf_audio_vae.evaluation.cards import Figures, Sample, figures_of_run, model_card, model_summary
@@ -39,19 +36,6 @@ RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 RECIPE_KEYS = {"validation_dataset_name", "validation_seconds", "max_validation_samples"}  # that a card names
 KEPT_ROWS = ("training steps", "encoder")  # properties that only the training knows
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", help="folder, or Hub id with --output_dir")
-    add_location_arguments(parser)
-    parser.add_argument("--results", type=Path, metavar="results.json", help="file of figures, written by evaluate")
-    parser.add_argument("--files", nargs="+", type=Path, metavar="CLIP", default=[], help="sounds for samples/")
-    parser.add_argument("--license", help="identifier of the Hub, such as apache-2.0")
-    parser.add_argument("--datasets", nargs="+", help="Hub ids of the training data")
-    parser.add_argument("--base_model", help="Hub id of the model that was fine-tuned")
-    parser.add_argument("--hub_model_id", help="Hub id of the model, for the title and the examples")
-    parser.add_argument("--output_dir", type=Path, help="folder for the card; default the folder of the model")
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from hf_audio_vae.cli.clips import open_dataset
 from hf_audio_vae.data import clip_starts
 from hf_audio_vae.files import listing_checksum
 
-EMBEDDINGS = ("log_mel", "musicnn")  # of distances by default
 CLIP_OPTIONS = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
 
 

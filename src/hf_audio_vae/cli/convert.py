@@ -1,12 +1,4 @@
-"""Convert a model between this package's format and those of other libraries, with equal weights.
-
-SRC is a folder or a Hub id. It may also be a checkpoint of stable-audio-tools (a file next to `model_config.json`, or
-the folder of both), of the descript-audio-codec package (dac), of the encodec package (with the published file name),
-or of Jukebox. `oobleck`, `ltx2-audio` and `mmaudio` are classes of diffusers: AutoencoderOobleck,
-AutoencoderKLLTX2Audio and MMAudioVAE. DST is a folder, or a file with the suffix of the library: `.safetensors` or
-`.ckpt` (stable-audio-tools), `.pth` (dac), `.th` (encodec); jukebox always writes a file. Models that the target
-format cannot express are refused. Weights are written in float32.
-"""
+"""The `convert` command."""
 
 import argparse
 from collections.abc import Callable, Set
@@ -19,7 +11,10 @@ import torch
 from diffusers import AutoencoderKLLTX2Audio, MMAudioVAE
 
 from hf_audio_vae.cli.outputs import check_new_folder
-from hf_audio_vae.cli.sound import add_location_arguments, check_model_files, load_model
+from hf_audio_vae.cli.sound import (
+    check_model_files,
+    load_model,
+)
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (
@@ -59,18 +54,6 @@ class Format:
     write: Callable[[Any, Path], None]
     options: Set[str] = frozenset()
     family: type[AutoencoderModel] | None = None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("source", metavar="SRC", help="folder, Hub id or checkpoint file")
-    parser.add_argument("destination", metavar="DST", type=Path, help="folder or checkpoint file to write")
-    parser.add_argument("--from", dest="source_format", choices=FORMATS, required=True, help="format of SRC")
-    parser.add_argument("--to", dest="target_format", choices=FORMATS, required=True, help="format of DST")
-    parser.add_argument(
-        "--config", type=Path, help="configuration of stable-audio-tools; default: the one next to the checkpoint"
-    )
-    add_location_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,8 +1,4 @@
-"""Decode latents or codes written by `encode` to sound files.
-
-The model is the one named in the file, unless --model is given. Its weights and its configuration
-must be those that encoded the file.
-"""
+"""The `decode` command."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +13,6 @@ from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    add_file_arguments,
-    add_model_arguments,
     load_coder,
     process_files,
 )
@@ -38,12 +32,6 @@ from hf_audio_vae.models.blocks import decode_blocks
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.sound_files import UnusableFileError, check_finite, errors_with_path
 from hf_audio_vae.runtime.chunking import Frames
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    add_file_arguments(parser, "decoded")
-    add_model_arguments(parser, default=None)
 
 
 @torch.no_grad()

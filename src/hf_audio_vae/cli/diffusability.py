@@ -1,10 +1,4 @@
-"""Measure how well a small diffusion model learns the latents of models, and compare the models.
-
-A denoiser of fixed size is trained on the latents of each model, with equal steps, seconds of sound and seeds. Prints
-its gain over a linear predictor on held-out clips, and the distances of generated sounds and of reconstructions from
-held-out sounds. Figures of the denoiser and of generated sounds are means over seeds with intervals. With
---output_dir, it also writes the figures as JSON and Markdown; repeat the command to continue after an interruption.
-"""
+"""The `diffusability` command."""
 
 import argparse
 import copy
@@ -13,23 +7,27 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from hf_audio_vae.cli.arguments.diffusability import LEAST_SEEDS
+from hf_audio_vae.cli.arguments.evaluate import DEFAULT_EMBEDDINGS
 from hf_audio_vae.cli.clips import check_items
 from hf_audio_vae.cli.comparing import (
-    EMBEDDINGS,
     check_models,
     check_output_outside_data,
     dataset_identity,
     indexed_clips,
     names_in_tables,
 )
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
+from hf_audio_vae.cli.sound import (
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.comparison.diffusability import (
     Budget,
     Diffusability,
@@ -44,25 +42,7 @@ from hf_audio_vae.evaluation.embeddings import embedding_of
 from hf_audio_vae.files import exclusive, replacing
 from hf_audio_vae.version import __version__
 
-BUDGET = Budget()
 HELD_OUT_PART = 5  # without held-out data, each fifth item of the data set is held out
-LEAST_SEEDS = 3
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("--model", action="append", required=True, help="folder or Hub id; repeat this to compare")
-    add_location_arguments(parser)
-    add_dataset_arguments(parser)
-    parser.add_argument(
-        "--eval_dataset_name",
-        help="held-out data set with the same split and column; default each fifth item of --dataset_name",
-    )
-    parser.add_argument("--seeds", type=int, default=LEAST_SEEDS, help="number of denoisers for each model, 3 or more")
-    parser.add_argument("--steps", type=int, default=BUDGET.steps, help="training steps of each denoiser")
-    parser.add_argument(
-        "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
-    )
 
 
 class Clips:
@@ -110,7 +90,7 @@ def held_out_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command. Return 1 if some items cannot be read."""
     _check(arguments)
-    budget = replace(BUDGET, steps=arguments.steps)
+    budget = Budget(steps=arguments.steps)
     systems = _systems(arguments)
     check_systems(systems)
     clips = Clips(arguments)
@@ -164,7 +144,7 @@ def _systems(arguments: argparse.Namespace) -> list[ModelSystem]:
 
 def _references(clips: Clips, budget: Budget, rate: int, channels: int) -> References:
     held_out = HeldOut.of(clips.held_out(rate, channels), rate, budget)
-    return References(held_out, [embedding_of(name, sampling_rate=rate) for name in EMBEDDINGS])
+    return References(held_out, [embedding_of(name, sampling_rate=rate) for name in DEFAULT_EMBEDDINGS])
 
 
 def _described(arguments: argparse.Namespace) -> dict[str, Any]:

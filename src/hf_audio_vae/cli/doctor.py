@@ -1,10 +1,4 @@
-"""Check a model, and whether files suit it.
-
-Prints one page: the class and sizes of the model, then a line per check, `ok`, `warning` or `error`, with what to do.
-Checks weights, whether encoder and decoder belong together, and the statistics of the latents. With FILEs, also the
-conversions that they need, clipping and silence, used channels or codes, the scale of their latents against the
-statistics, and how far they are from the sound that `statistics` measured. The exit code is 1 if there is an error.
-"""
+"""The `doctor` command."""
 
 import argparse
 from collections.abc import Iterator
@@ -18,7 +12,6 @@ from hf_audio_vae.audio.resampling import check_rates
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
 from hf_audio_vae.cli.sound import (
-    add_location_arguments,
     check_model_files,
     check_seconds,
     prepare_coder,
@@ -34,22 +27,12 @@ from hf_audio_vae.comparison.doctor import (
     exit_code,
     page,
 )
-from hf_audio_vae.files.location import DEFAULT_MODEL, model_location
+from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents import LatentPrior
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.lora import is_adapter
 from hf_audio_vae.models.sound_files import UnusableFileError, errors_with_path
 from hf_audio_vae.tokens.storage import holds_tokens
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", help=f"folder or Hub id, such as {DEFAULT_MODEL}")
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
-    add_location_arguments(parser)
-    parser.add_argument(
-        "--max_seconds", type=float, default=60.0, help="maximum length used of each file, from its start"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,10 +1,4 @@
-"""Encode files to latents or codes, one .safetensors file each, with the metadata that decoding needs.
-
-A file has the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes` of shape (num_codebooks,
-frames), integers of 16 or 32 bits. For a hierarchy, each level has its own tensor: `codes_0`, `codes_1` and so on. The
-metadata has the model, its fingerprint (of weights and configuration), and the sampling rate, channels and length of
-the waveform.
-"""
+"""The `encode` command."""
 
 import argparse
 from pathlib import Path
@@ -15,8 +9,6 @@ from torch import Tensor
 
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    add_file_arguments,
-    add_model_arguments,
     load_coder,
     open_sound,
     process_files,
@@ -26,12 +18,6 @@ from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.sound_files import Sound, UnusableFileError, check_finite
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    add_file_arguments(parser, "latents")
-    add_model_arguments(parser)
 
 
 @torch.no_grad()

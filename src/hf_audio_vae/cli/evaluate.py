@@ -1,9 +1,4 @@
-"""Measure models on a data set, and compare them with each other and with Opus, MP3 and Vorbis.
-
-Prints a table of all figures. For several systems, it also prints the differences that hold: those whose 95 % interval
-excludes 0. With `--output_dir`, it also writes every figure of every item as JSON, the tables as Markdown, and a
-picture of quality over bitrate; repeat the command to continue after an interruption.
-"""
+"""The `evaluate` command."""
 
 import argparse
 import json
@@ -20,14 +15,16 @@ from torch import Tensor
 
 from hf_audio_vae.cli.clips import check_items
 from hf_audio_vae.cli.comparing import (
-    EMBEDDINGS,
     check_models,
     check_output_outside_data,
     dataset_identity,
     indexed_clips,
     names_in_tables,
 )
-from hf_audio_vae.cli.sound import add_dataset_arguments, add_location_arguments, check_seconds, load_coder
+from hf_audio_vae.cli.sound import (
+    check_seconds,
+    load_coder,
+)
 from hf_audio_vae.comparison.items import Item
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
@@ -36,7 +33,6 @@ from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_part
 from hf_audio_vae.comparison.speed import speeds
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
 from hf_audio_vae.evaluation.card_metadata import without_folders
-from hf_audio_vae.evaluation.embeddings import EMBEDDINGS as ALL_EMBEDDINGS
 from hf_audio_vae.evaluation.embeddings import embedding_of
 from hf_audio_vae.evaluation.registry import (
     RECONSTRUCTION_METRICS,
@@ -50,39 +46,6 @@ from hf_audio_vae.version import __version__
 
 ANCHORS_RATE, ANCHORS_CHANNELS = 48000, 2  # of a comparison without models
 SPEED_SECONDS = 10.0  # of the clip that speed is measured on
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "--model",
-        action="append",
-        help="folder, Hub id, or an anchor such as opus@64, mp3@128 or vorbis@96 (kbit/s of all channels); repeat "
-        f"this to compare. Default {DEFAULT_MODEL}, a model of this package",
-    )
-    add_location_arguments(parser)
-    add_dataset_arguments(parser)
-    parser.add_argument(
-        "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of the models"
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        default=[],
-        help="additional metrics, which need an extra package: "
-        + ", ".join(name for name in RECONSTRUCTION_METRICS if name not in SIGNAL_METRICS),
-    )
-    parser.add_argument(
-        "--embeddings",
-        nargs="*",
-        default=list(EMBEDDINGS),
-        help=f"embeddings for the distances between all originals and all reconstructions, of "
-        f"{', '.join(ALL_EMBEDDINGS)}; default {' '.join(EMBEDDINGS)}",
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
-    )
-    parser.add_argument("--num_processes", type=int, default=1, help="processes that share the items")
 
 
 @dataclass(frozen=True)

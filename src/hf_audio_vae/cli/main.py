@@ -1,4 +1,4 @@
-"""The commands of `hf-audio-vae`: one file per command, each with `add_arguments` and `run`."""
+"""The commands of `hf-audio-vae`: one file for what a command accepts, and one for what it does."""
 
 import importlib
 import io
@@ -81,11 +81,13 @@ def run_command(argv: Sequence[str] | None) -> int:
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2
     try:
+        accepted = importlib.import_module(f"hf_audio_vae.cli.arguments.{name}")
+        parsers[name].description = accepted.__doc__
+        accepted.add_arguments(parsers[name])
+        arguments = parser.parse_args(argv)
         importlib.import_module("hf_audio_vae.public")  # registers the classes
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
-        parsers[name].description = verb.__doc__
-        verb.add_arguments(parsers[name])
-        return verb.run(parser.parse_args(argv)) or 0
+        return verb.run(arguments) or 0
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:

@@ -1,23 +1,13 @@
-"""Merge an adapter (LoRA) into the model that it was trained on, and write the whole model.
-
-ADAPTER is a folder or a Hub id. The result has the class, the configuration and the names of weights of the original
-model, so that the library of that model loads it.
-"""
+"""The `merge` command."""
 
 import argparse
-from pathlib import Path
 
 from hf_audio_vae.cli.outputs import check_new_folder
-from hf_audio_vae.cli.sound import add_model_arguments, check_model_files
+from hf_audio_vae.cli.sound import (
+    check_model_files,
+)
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import BaseLocation, LoraAdapter, load_merged
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("adapter", metavar="ADAPTER", help="folder or Hub id of the adapter")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; new or empty")
-    add_model_arguments(parser, default=None)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,8 +1,4 @@
-"""Encode and decode files: sound, spectrograms and a table of metrics.
-
-For each FILE, writes NAME.original.wav and NAME.reconstruction.wav at the model's rate and channels, and NAME.png with
-the spectrograms of both and of the residual.
-"""
+"""The `reconstruct` command."""
 
 import argparse
 import time
@@ -17,8 +13,6 @@ from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
-    add_file_arguments,
-    add_model_arguments,
     load_coder,
     open_sound,
     process_files,
@@ -32,12 +26,6 @@ from hf_audio_vae.models.sound_files import Sound, check_finite
 
 ENDINGS = (".original.wav", ".reconstruction.wav", ".png")
 READ_BLOCK = 1 << 18  # samples
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    add_file_arguments(parser, "reconstructions")
-    add_model_arguments(parser)
 
 
 @torch.no_grad()

@@ -1,15 +1,8 @@
-"""Decode samples of the measured latents of a model.
-
-The prior is what `statistics` measured: `autoregressive` is a Gaussian process with the covariances of neighbouring
-frames, `gaussian` and `mixture` have independent frames, and so has `standard`, N(0, I) in the normalised space of
-the model. None of them is a trained generator: they show what a model decodes from noise of the right statistics.
-Writes a .wav file per sound.
-"""
+"""The `sample` command."""
 
 import argparse
 import math
 import sys
-from pathlib import Path
 
 import torch
 
@@ -18,34 +11,15 @@ from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import write_decoded
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
 from hf_audio_vae.cli.priors import check_has_latents, stored_prior, with_latents
-from hf_audio_vae.cli.sound import add_location_arguments, load_coder
-from hf_audio_vae.files.location import DEFAULT_MODEL
+from hf_audio_vae.cli.sound import (
+    load_coder,
+)
 from hf_audio_vae.latents import LatentPrior, LatentSampler, StandardNormal
 from hf_audio_vae.latents.prior import PRIORS
 from hf_audio_vae.models import VariationalAutoencoderMixin
 
 MAX_SECONDS, MAX_SOUNDS = 7200, 1000
 OUTPUTS = rf"\d{{2,}}-({'|'.join(PRIORS)})\.wav"  # names of the files of this command
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "model", metavar="MODEL", nargs="?", default=DEFAULT_MODEL, help=f"folder or Hub id; default {DEFAULT_MODEL}"
-    )
-    add_location_arguments(parser)
-    parser.add_argument("--num_waveforms", type=int, default=4, help="number of sounds")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a sound")
-    parser.add_argument("--prior", choices=PRIORS, default="autoregressive", help="distribution of the latents")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="factor of the deviations from the mean of the latents"
-    )
-    parser.add_argument(
-        "--truncation", type=float, help="largest norm of the noise of a frame, 1 for the typical one; default none"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=Path("samples"))
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files in the output folder")
 
 
 @torch.no_grad()

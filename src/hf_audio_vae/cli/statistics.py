@@ -1,10 +1,4 @@
-"""Measure the latents of a model on a data set, for normalisation and for samples.
-
-Encodes the start of each item. Writes mean and standard deviation of each channel into the config of the model, where
-training and pipelines read them, and latent_prior.safetensors into its folder, with which `sample` draws latents and
-`doctor` compares the latents of a file. Every tenth item is not measured but calibrates that comparison. Statistics
-in the config are replaced only with --overwrite, as a denoiser may depend on them; so is the file.
-"""
+"""The `statistics` command."""
 
 import argparse
 import sys
@@ -19,8 +13,6 @@ from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.outputs import check_writable, printable
 from hf_audio_vae.cli.priors import check_has_latents, with_latents
 from hf_audio_vae.cli.sound import (
-    add_dataset_arguments,
-    add_location_arguments,
     check_seconds,
     load_coder,
 )
@@ -43,14 +35,6 @@ from hf_audio_vae.models.sound_files import check_finite
 
 HELD_OUT_PART = 10  # each tenth item is held out
 COMPONENTS, MIXTURE_FRAMES = 32, 50_000
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", help="folder of the model")
-    add_location_arguments(parser)
-    add_dataset_arguments(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing statistics")
 
 
 @torch.no_grad()

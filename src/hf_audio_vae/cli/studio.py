@@ -1,8 +1,4 @@
-"""Open a browser app for models: reconstruct, compare blindly, morph, sample, generate, inpaint.
-
-The app listens on this machine only, unless --server_name says otherwise. It serves the sounds that it makes, and
-deletes them when it ends. Without arguments, it has the model of this package and sounds to begin with.
-"""
+"""The `studio` command."""
 
 import argparse
 import math
@@ -15,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from hf_audio_vae.cli.arguments.studio import PORT
 from hf_audio_vae.cli.code_sounds import priors_of
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
 from hf_audio_vae.cli.sound import check_seconds, load_coder
-from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.latents import AttributeVector
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 
@@ -27,28 +23,8 @@ if TYPE_CHECKING:
     from hf_audio_vae.studio import Workshop
 
 NameT = TypeVar("NameT", str, Path)
-PORT, MAX_PORT = 7860, 65535
+MAX_PORT = 65535
 LOCATION = argparse.Namespace(subfolder=None, revision=None, variant=None, torch_dtype=None)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        default=[DEFAULT_MODEL],
-        help=f"folder or Hub id; default {DEFAULT_MODEL}",
-    )
-    parser.add_argument("--pipeline", nargs="+", default=[], help="pipelines that generate sound")
-    parser.add_argument("--language_model", nargs="+", default=[], help="language models of codes")
-    parser.add_argument(
-        "--vector", nargs="+", type=Path, default=[], help="files that `arithmetic --save_vector` wrote"
-    )
-    parser.add_argument("--max_seconds", type=float, default=30.0, help="longest sound that is accepted or generated")
-    parser.add_argument("--max_megabytes", type=float, default=50.0, help="largest file that is accepted")
-    parser.add_argument("--server_name", default="127.0.0.1", help="address; 0.0.0.0 for all networks of this machine")
-    parser.add_argument("--server_port", type=int, help=f"port; default the first free one from {PORT}")
 
 
 def run(arguments: argparse.Namespace) -> None:

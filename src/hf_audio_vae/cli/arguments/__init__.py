@@ -1,0 +1,1 @@
+"""What each command accepts: its help, without the libraries that it needs."""
