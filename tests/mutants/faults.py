@@ -664,8 +664,8 @@ EVALUATION = (
     Fault("evaluation/cards.py", "16 * samples / model.bits_per_second", "samples / model.bits_per_second"),
     Fault(
         "evaluation/plots.py",
-        "0.0, sampling_rate / 2000)",
-        "0.0, sampling_rate / 1000)",
+        "0.0, rate / 2000)",
+        "0.0, rate / 1000)",
         "evaluation/test_plots.py::test_the_axes_are_seconds_and_kilohertz",
     ),
 )

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from hf_audio_vae.evaluation.embeddings import embedding_of
 from hf_audio_vae.files import exclusive, replacing
 from hf_audio_vae.version import __version__
 
+BUDGET = Budget()
 HELD_OUT_PART = 5  # without held-out data, each fifth item of the data set is held out
 
 
@@ -90,7 +91,7 @@ def held_out_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command. Return 1 if some items cannot be read."""
     _check(arguments)
-    budget = Budget(steps=arguments.steps)
+    budget = replace(BUDGET, steps=arguments.steps)
     systems = _systems(arguments)
     check_systems(systems)
     clips = Clips(arguments)
