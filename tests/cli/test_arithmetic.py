@@ -124,6 +124,8 @@ def test_a_direction_of_another_model_is_refused(
         (["FILE", "--vector", "v", "--label", "x"], "--label has no effect"),
         (["FILE", "--vector", "v", "--audio_column", "x"], "--audio_column has no effect without --dataset_name"),
         (["--vector", "v"], "there is nothing to do"),
+        (["--vector", "v", "--save_vector", "w", "--strength", "2"], "--strength has no effect without a FILE"),
+        (["FILE", "--add", "FILE", "--subtract", "FILE"], "the direction of loud1 - loud1 is zero"),
         (["FILE", "--vector", "v", "--strength", "nan"], "different finite numbers"),
         (["FILE", "--vector", "v", "--strength", "1", "1.0"], "different finite numbers"),
         (["--dataset_name", "DATA", "--label_column", "kind", "--save_vector", "V"], "holds names; give one of them"),
@@ -144,5 +146,62 @@ def test_arguments_that_do_not_fit_are_refused(
 ) -> None:
     values = {"FILE": clips["loud1"], "DATA": clips["loud1"].parent, "V": tmp_path / "v.safetensors"}
     given = [values.get(option, option) for option in options]
-    assert run(model, *given, "--output_dir", tmp_path / "out") == 2
+    folder = ["--output_dir", tmp_path / "out"] if "FILE" in options else []
+    assert run(model, *given, *folder) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_files_whose_names_become_the_same_are_refused(
+    model: STFTVAE, clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    named = [tmp_path / name for name in ("take\n1.wav", "take-1.wav")]  # control characters are replaced by "-"
+    for path in named:
+        path.write_bytes(clips["loud1"].read_bytes())
+    sources = ["--add", clips["loud1"], "--subtract", clips["quiet2"]]
+    assert run(model, *named, *sources, "--output_dir", tmp_path / "out") == 2
+    assert "two outputs would be " in capsys.readouterr().err
+    assert run(model, named[0], *sources, "--strength", "1", "1.000001", "--output_dir", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2, "strengths that differ have names that differ"
+
+
+def test_a_direction_replaces_none_of_its_inputs(
+    model: STFTVAE, clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    loud, quiet = (tmp_path / f"{name}.wav" for name in ("loud", "quiet"))
+    loud.write_bytes(clips["loud1"].read_bytes())
+    quiet.write_bytes(clips["quiet2"].read_bytes())
+    for path in (loud, quiet):
+        before = path.read_bytes()
+        saved = ["--save_vector", path, "--overwrite"]
+        assert run(model, "--add", loud, "--subtract", quiet, *saved) == 2
+        assert "is an input and would be replaced" in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "message"),
+    [
+        (["1", "", "3", ""], 0, "2 items have no label and are left out"),
+        (["", "", "", ""], 2, "--label_column label has no labels"),
+        (["1", "2", "inf", "4"], 2, "has infinite numbers"),
+    ],
+)
+def test_labels_that_are_missing_are_counted_and_infinite_ones_refused(
+    labels: list[str],
+    code: int,
+    message: str,
+    model: STFTVAE,
+    clips: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lines = ["file_name,label"]
+    for (name, path), label in zip(clips.items(), labels, strict=False):
+        (data / f"{name}.wav").write_bytes(path.read_bytes())
+        lines.append(f"{name}.wav,{label}")
+    (data / "metadata.csv").write_text("\n".join(lines) + "\n")
+    options = ["--dataset_name", data, "--label_column", "label", "--save_vector", tmp_path / "v.safetensors"]
+    assert run(model, *options) == code
     assert message in capsys.readouterr().err

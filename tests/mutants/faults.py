@@ -297,6 +297,14 @@ DATA = (
 )
 
 COMMANDS = (
+    Fault("cli/outputs.py", "targets.count(target) > 1", "targets.count(target) > 2", "cli/test_arithmetic.py"),
+    Fault(
+        "cli/outputs.py",
+        "if path.resolve() in {source.resolve() for source in inputs}:",
+        "if path in inputs[:1]:",
+        "cli/test_arithmetic.py",
+    ),
+    Fault("cli/arithmetic.py", "unlabelled += 1", "unlabelled += 0"),
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"

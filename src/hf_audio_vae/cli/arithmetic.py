@@ -2,16 +2,18 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hf_audio_vae.cli.arguments.arithmetic import OUTPUT_DIR
 from hf_audio_vae.cli.clips import check_items, labelled_clips, open_dataset
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import encode_sound, write_decoded
-from hf_audio_vae.cli.outputs import check_writable, new_files, printable
+from hf_audio_vae.cli.outputs import check_new_file, new_files, printable
 from hf_audio_vae.cli.sound import (
     check_seconds,
     load_coder,
@@ -20,6 +22,7 @@ from hf_audio_vae.cli.sound import (
 from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.models.sound_files import check_finite
 from hf_audio_vae.tokens.storage import holds_tokens
 
 
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     def process(path: Path) -> None:
         sound = encode_sound(model, path)
         num_samples = sound.latents.shape[-1] * model.hop_length - sound.padding
-        for strength in arguments.strength:
+        for strength in strengths_of(arguments):
             target = targets[path, strength]
             decoding_time.announce(target.stem, num_samples)
             write_decoded(target, model, vector.apply(sound.latents, strength), num_samples)
@@ -72,25 +75,36 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{name} has no effect without --dataset_name; leave it out.")
     if not arguments.files and arguments.save_vector is None:
         raise ValueError("there is nothing to do; name a FILE to change, or --save_vector.")
-    if not all(map(math.isfinite, arguments.strength)) or len(set(arguments.strength)) < len(arguments.strength):
-        raise ValueError(f"--strength is {arguments.strength}; give different finite numbers.")
+    for name in ("strength", "output_dir"):
+        if getattr(arguments, name) is not None and not arguments.files:
+            raise ValueError(f"--{name} has no effect without a FILE to change; name one, or leave it out.")
+    strengths = strengths_of(arguments)
+    if not all(map(math.isfinite, strengths)) or len(set(strengths)) < len(strengths):
+        raise ValueError(f"--strength is {strengths}; give different finite numbers.")
     check_seconds(arguments.max_seconds)
-    if arguments.save_vector is not None:
-        check_writable(arguments.save_vector.parent, "the folder of --save_vector,")
-        if arguments.save_vector.exists() and not arguments.overwrite:
-            raise ValueError(f"{arguments.save_vector} exists; name another file, or give --overwrite.")
+    if (file := arguments.save_vector) is not None:
+        check_new_file(file, "--save_vector", overwrite=arguments.overwrite, inputs=_inputs(arguments))
+
+
+def strengths_of(arguments: argparse.Namespace) -> list[float]:
+    """Return the strengths, by default 1."""
+    return arguments.strength or [1.0]
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Path]:
+    """Return all files that the command reads, without the data set."""
+    vectors = [*arguments.orthogonal_to, *filter(None, [arguments.vector])]
+    return [*arguments.files, *(arguments.add or ()), *(arguments.subtract or ()), *vectors]
 
 
 def _targets(arguments: argparse.Namespace) -> dict[tuple[Path, float], Path]:
     """Return the output file of each input and strength."""
     if not arguments.files:
         return {}
-    keys = [(path, strength) for path in arguments.files for strength in arguments.strength]
-    names = [f"{path.stem}{strength:+g}.wav" for path, strength in keys]
-    if len(set(names)) < len(names):
-        raise ValueError("two of the files have the same name; give them in separate calls with another --output_dir.")
-    inputs = [*arguments.files, *(arguments.add or ()), *(arguments.subtract or ())]
-    files = new_files(arguments.output_dir, names, overwrite=arguments.overwrite, inputs=inputs)
+    keys = [(path, strength) for path in arguments.files for strength in strengths_of(arguments)]
+    names = [f"{path.stem}{strength:+.15g}.wav" for path, strength in keys]
+    folder = arguments.output_dir or OUTPUT_DIR
+    files = new_files(folder, names, overwrite=arguments.overwrite, inputs=_inputs(arguments))
     return dict(zip(keys, files, strict=True))
 
 
@@ -106,6 +120,8 @@ def attribute_of(arguments: argparse.Namespace, model: AutoencoderModel) -> tupl
         latents, labels, code = labelled_means(arguments, model)
         direction = direction_of_labels(latents, labels, arguments)
         name = arguments.label_column if arguments.label is None else arguments.label
+    if not bool(direction.any()):
+        raise ValueError(f"the direction of {name} is zero, since both sides have the same latents; give other clips.")
     return AttributeVector(name, direction.float(), model_fingerprint(model)), code
 
 
@@ -121,6 +137,8 @@ def direction_of_labels(latents: Tensor, labels: Sequence[object], arguments: ar
         numbers = [label for label in labels if isinstance(label, int | float) and not isinstance(label, bool)]
         if len(numbers) < len(labels):
             raise ValueError(f"--label_column {arguments.label_column} holds names; give one of them by --label.")
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"--label_column {arguments.label_column} has infinite numbers; correct or remove them.")
         return regression(latents, torch.tensor(numbers, dtype=torch.float64)[:, None])[0]
     chosen = torch.tensor([str(label) == arguments.label for label in labels])
     if not bool(chosen.any()) or bool(chosen.all()):
@@ -134,13 +152,20 @@ def direction_of_labels(latents: Tensor, labels: Sequence[object], arguments: ar
 
 def labelled_means(arguments: argparse.Namespace, model: AutoencoderModel) -> tuple[Tensor, list[object], int]:
     """Encode a data set; return `mean_latents` of the clips that have a label, their labels, and the exit code."""
-    means, labels, skipped = list[Tensor](), list[object](), dict[str, str]()
+    means, labels, skipped, unlabelled = list[Tensor](), list[object](), dict[str, str](), 0
     for clip in labelled_clips(open_dataset(arguments, keep_columns=True), model, arguments, skipped):
-        if clip.label is not None:
-            latents = model.encode(clip.waveform[None].to(model.device)).latent_dist.mode()
-            means.append(mean_latents(latents)[0].cpu())
-            labels.append(clip.label)
-    code = check_items(arguments, len(means), skipped)
+        if clip.label is None:
+            unlabelled += 1
+            continue
+        mode = model.encode(clip.waveform[None].to(model.device)).latent_dist.mode()
+        check_finite(clip.name, mode)
+        means.append(mean_latents(mode)[0].cpu())
+        labels.append(clip.label)
+    code = check_items(arguments, len(means) + unlabelled, skipped)
+    if not means:
+        raise ValueError(f"--label_column {arguments.label_column} has no labels; name another column.")
+    if unlabelled:
+        print(f"{unlabelled} items have no {arguments.label_column} and are left out", file=sys.stderr)
     return torch.stack(means), labels, code
 
 

@@ -69,6 +69,8 @@ def labelled_clips(
     classes = (getattr(stream, "features", None) or {}).get(column)
     for example in stream:
         label = None if column is None else _label(example, column)
+        if isinstance(classes, datasets.ClassLabel):
+            label = None if label in (None, -1) else classes.int2str(label)
         found = clip_starts(
             [example],
             sampling_rate=model.sampling_rate,
@@ -77,8 +79,7 @@ def labelled_clips(
             skipped=skipped,
         )
         for name, clip in found:
-            named = classes.int2str(label) if isinstance(classes, datasets.ClassLabel) and label is not None else label
-            yield LabelledClip(item_name(example["audio"]), name, named, clip)
+            yield LabelledClip(item_name(example["audio"]), name, label, clip)
 
 
 def _label(example: Mapping[str, Any], column: str) -> object:

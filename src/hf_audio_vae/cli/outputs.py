@@ -89,15 +89,17 @@ def new_files(folder: Path, names: Sequence[str], *, overwrite: bool, inputs: Se
         inputs (`Sequence[Path]`): Input files.
 
     Raises:
-        ValueError: A file exists.
+        ValueError: A file exists, or two names are the same after the replacement.
         OSError: The folder cannot be created or written.
     """
     check_writable(folder)
-    targets = []
+    targets = list[Path]()
     for name in names:
         stem, dot, ending = "".join(c if c.isprintable() and c not in "/\\" else "-" for c in name).rpartition(".")
         targets.append(folder / f"{fitting(stem, MAX_NAME - len(dot + ending))}{dot}{ending}")
     sources = {path.resolve() for path in inputs}
+    if same := [target for target in targets if targets.count(target) > 1]:
+        raise ValueError(f"two outputs would be {same[0]}; rename an input, or give the inputs in separate calls.")
     for target in targets:
         _check_no_input(target, sources)
         if os.path.lexists(target) and not overwrite:
@@ -140,6 +142,26 @@ def check_writable(folder: Path, option: str = "--output_dir") -> None:
         check_folder_writable(folder)
     except OSError as error:
         raise OSError(f"{option} {folder} cannot be written: {error.strerror or error}") from error
+
+
+def check_new_file(path: Path, option: str, *, overwrite: bool, inputs: Sequence[Path]) -> None:
+    """Check the file that an option names for a command to write.
+
+    Args:
+        path (`Path`): File to write. Its folder is made if it is missing.
+        option (`str`): Name of the option.
+        overwrite (`bool`): Replace an existing file that is not an input.
+        inputs (`Sequence[Path]`): Input files.
+
+    Raises:
+        ValueError: The file exists, or is an input.
+        OSError: The folder cannot be created or written.
+    """
+    if path.resolve() in {source.resolve() for source in inputs}:
+        raise ValueError(f"{option} {path} is an input and would be replaced; name another file.")
+    check_writable(path.parent, f"the folder of {option},")
+    if os.path.lexists(path) and not overwrite:
+        raise ValueError(f"{path} exists; name another file, or give --overwrite.")
 
 
 def _check_no_input(target: Path, sources: Collection[Path]) -> None:

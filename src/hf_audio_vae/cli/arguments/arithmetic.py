@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_model_arguments
 
+OUTPUT_DIR = Path("arithmetic")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orthogonal_to", nargs="+", type=Path, default=[], metavar="VECTOR", help="directions to leave alone"
     )
-    parser.add_argument("--strength", nargs="+", type=float, default=[1.0], help="how often to add it; default 1")
+    parser.add_argument("--strength", nargs="+", type=float, help="how often to add it; default 1")
     parser.add_argument("--save_vector", type=Path, metavar="VECTOR", help="write the direction to this file")
-    parser.add_argument("--output_dir", type=Path, default=Path("arithmetic"))
+    parser.add_argument("--output_dir", type=Path, help=f"folder for the sounds; default {OUTPUT_DIR}")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
