@@ -102,3 +102,16 @@ def test_a_write_that_does_not_fit_is_an_os_error_and_leaves_nothing(tmp_path: P
         ):
             write(hidden)
         assert not list(tmp_path.iterdir())
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for target in (pipe, link):
+        message = rf"{target.name} cannot be written: it is a device, a pipe or a socket"
+        with pytest.raises(OSError, match=message), replacing(target) as hidden:
+            hidden.write_text("new")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2

@@ -24,7 +24,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a hidden path in the folder of `path`, with its extension; rename it to `path` when the block ends.
 
     If the block fails, the hidden file is deleted, and an older file of that name stays. A symbolic link is replaced,
-    not followed. The umask decides the mode of the file.
+    not followed. A device, a pipe or a socket is not replaced: root could remove `/dev/null`. The umask decides the
+    mode of the file.
 
     Args:
         path (`str` or `Path`): File to write, or to replace.
@@ -33,11 +34,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         `Path`: File for the block to write.
 
     Raises:
-        OSError: The folder does not exist or cannot be written, or the disk is full.
+        OSError: The folder does not exist or cannot be written, the disk is full, or `path` leads to a device, a pipe
+            or a socket.
     """
     path = Path(path)
     hidden = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     with as_write_error(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is a device, a pipe or a socket; name a file")
         try:
             with open(hidden, "xb") as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o777
