@@ -262,3 +262,10 @@ def test_a_title_is_literal():
     figure = reconstruction_figure_in_blocks(*read, original.shape[-1], sampling_rate, r"$\frac{1}$ of $x")
     figure_pixels(figure)
     assert figure.get_suptitle() == r"$\frac{1}$ of $x"
+
+
+def test_the_titles_of_latents_and_codes_are_literal():
+    for statistics, draw in ((latents(4), latents_figure), (codes(2), codes_figure)):
+        figure = draw(statistics, "$^$ of x")
+        figure_pixels(figure)
+        assert figure.get_suptitle() == "$^$ of x"

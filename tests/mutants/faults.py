@@ -297,6 +297,16 @@ DATA = (
 )
 
 COMMANDS = (
+    Fault("comparison/picture.py", "if is_anchor(system) else", 'if "@" in system else'),
+    Fault("comparison/picture.py", "text.set_parse_math(False)", "text.set_parse_math(True)"),
+    Fault(
+        "evaluation/embeddings/log_mel.py",
+        ".any(dim=1).all()",
+        ".any(dim=1).any()",
+        "evaluation/embeddings/test_embeddings.py",
+    ),
+    Fault("files/writing.py", "(path.is_file() or path.is_dir())", "path.exists()"),
+    Fault("tokens/storage.py", "if Path(name).exists():", "if Path(name).is_dir():", "tokens/test_tokens.py"),
     Fault("cli/outputs.py", "targets.count(target) > 1", "targets.count(target) > 2", "cli/test_arithmetic.py"),
     Fault(
         "cli/outputs.py",

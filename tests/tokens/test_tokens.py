@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hf_audio_vae.files import pretrained
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, load_tokens, save_tokens, storage
 from hf_audio_vae.tokens.code_tokens import BLANK, BOS, EOS, PAD, Order
 
@@ -249,3 +250,19 @@ def test_a_model_of_the_package_is_not_looked_for_on_the_hub(monkeypatch: pytest
     assert not storage.holds_tokens("stft-vae-24khz")
     with pytest.raises(ValueError, match="stft-vae-24khz has no code_tokens.json"):
         storage.load_tokens("stft-vae-24khz")
+
+
+def test_a_file_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds/a.wav").write_bytes(b"RIFF")
+
+    def reached(*arguments: object, **options: object) -> None:
+        pytest.fail("the Hub was asked for a file")
+
+    for module in (storage, pretrained):
+        monkeypatch.setattr(module, "hf_hub_download", reached)
+    assert not storage.holds_tokens("sounds/a.wav"), "which looks like an id of the Hub"
+    assert pretrained.file_path("sounds/a.wav", "config.json") is None
+    with pytest.raises(ValueError, match="is not a language model"):
+        load_tokens("sounds/a.wav")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hf_audio_vae.comparison.results import Results
+from hf_audio_vae.comparison.systems import is_anchor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
         results (`Results`): Results of several systems.
         panels (`dict[str, str]`): Label of each metric or distance to draw, by its name.
     """
+    from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -35,8 +37,11 @@ def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
+    handles = [handle for handle in figure.axes[0].containers if isinstance(handle, ErrorbarContainer)]
+    labels = [str(handle.get_label()) for handle in handles]  # matplotlib itself leaves out those that begin with "_"
+    legend = figure.legend(handles, labels, loc="outside right upper", fontsize="small")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may have dollar signs
     return figure
 
 
@@ -45,19 +50,19 @@ def _draw(axes: "Axes", results: Results, name: str) -> None:
     curves: dict[str, list[str]] = {}  # systems by their curve
     for system in results.names:
         if name in columns[system] and results.rate(system) is not None:
-            curves.setdefault(system.partition("@")[0] if "@" in system else system, []).append(system)
+            curves.setdefault(system.partition("@")[0] if is_anchor(system) else system, []).append(system)
     for curve, systems in curves.items():
         rates = {system: (results.rate(system) or 0.0) / 1000 for system in systems}
         ordered = sorted(systems, key=rates.__getitem__)
         values = [columns[system][name] for system in ordered]
-        is_anchor = "@" in ordered[0]
+        anchor = is_anchor(ordered[0])
         axes.errorbar(
             [rates[system] for system in ordered],
             values,
             yerr=_bars(results, ordered, name),
-            marker="." if is_anchor else "o",
-            linestyle="-" if is_anchor else "none",
-            color={"opus": "0.3", "mp3": "0.6", "vorbis": "0.75"}.get(curve) if is_anchor else None,
+            marker="." if anchor else "o",
+            linestyle="-" if anchor else "none",
+            color={"opus": "0.3", "mp3": "0.6", "vorbis": "0.75"}.get(curve) if anchor else None,
             capsize=2,
             label=curve,
         )

@@ -184,7 +184,7 @@ def latents_figure(statistics: LatentStatistics, title: str = "") -> "Figure":
         _label_indices(panel, order.tolist())
     kurtosis.set_xlabel("latent channel")
     _draw_spectrum(spectrum, statistics)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -228,7 +228,7 @@ def codes_figure(statistics: CodeStatistics, title: str = "") -> "Figure":
         _label_indices(panel, list(range(len(sizes))))
     bits.set_xlabel("codebook")
     _draw_frequencies(frequencies, statistics)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 

@@ -304,7 +304,7 @@ def _shards(name: str, index: Path, location: Mapping[str, Any]) -> list[Path]:
 
 def _file(name: str, file_name: str, location: Mapping[str, Any]) -> Path | None:
     """Return the path of a file in a folder or, downloaded, of a Hub model."""
-    if Path(name).is_dir():
+    if Path(name).exists():  # also a file: no id of the Hub
         path = Path(name) / file_name
         return path if path.is_file() else None
     try:

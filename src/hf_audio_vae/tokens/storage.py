@@ -124,7 +124,7 @@ def load_tokens(
 
 def _holds(name: str | Path, file: str, revision: str | None) -> bool:
     name = model_location(str(name))
-    if Path(name).is_dir():
+    if Path(name).exists():  # also a file: no id of the Hub
         return (Path(name) / file).is_file()
     try:
         hf_hub_download(str(name), file, revision=revision)
@@ -136,7 +136,7 @@ def _holds(name: str | Path, file: str, revision: str | None) -> bool:
 def _file(name: str | Path, file: str, revision: str | None) -> Path:
     """Return the path of a file of a folder, or of a repository on the Hub; there may be no such file."""
     name = model_location(str(name))
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         with existing(name), contextlib.suppress(RemoteEntryNotFoundError):
             return Path(hf_hub_download(str(name), file, revision=revision))
     return Path(name) / file

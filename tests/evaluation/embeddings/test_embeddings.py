@@ -120,3 +120,11 @@ def test_faults_are_named() -> None:
         embedding_of("musicnn", model="x")
     with pytest.raises(ValueError, match=r"shape \(1, 0\)"):
         embed(embedding_of("musicnn"), torch.zeros(1, 0), 16000)
+
+
+@pytest.mark.parametrize("sampling_rate", [1, 40, 66, 1000])
+def test_a_rate_at_which_bands_are_empty_is_refused(sampling_rate: int) -> None:
+    with pytest.raises(ValueError, match=f"{sampling_rate} Hz, at which some of the 64 bands of log_mel are empty"):
+        LogMelEmbedding(sampling_rate)
+    lowest = LogMelEmbedding(2000)
+    assert bool(lowest(torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))).isfinite().all())

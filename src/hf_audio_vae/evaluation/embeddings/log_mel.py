@@ -26,6 +26,9 @@ class LogMelEmbedding:
     Args:
         sampling_rate (`int`): Rate of the clips in Hz.
 
+    Raises:
+        ValueError: The rate is so low that a band has no bin of the spectrum.
+
     Example:
         >>> embedding = LogMelEmbedding(sampling_rate=44100)
         >>> embedding(torch.randn(2, 5 * 44100)).shape  # (segments, means and standard deviations)
@@ -36,7 +39,12 @@ class LogMelEmbedding:
 
     def __init__(self, sampling_rate: int) -> None:
         self.sampling_rate = sampling_rate
-        self._window_length = 2 ** round(math.log2(WINDOW_SECONDS * sampling_rate))
+        self._window_length = 2 ** max(2, round(math.log2(WINDOW_SECONDS * sampling_rate)))
+        if not bool(mel_filters(N_MELS, self._window_length, sampling_rate).any(dim=1).all()):
+            raise ValueError(
+                f"`sampling_rate` is {sampling_rate} Hz, at which some of the {N_MELS} bands of {self.name} are "
+                f"empty; give 2000 or more, or leave out this embedding."
+            )
         self._segment_frames = round(SEGMENT_SECONDS * sampling_rate / (self._window_length // 4))
 
     def __call__(self, waveform: Tensor) -> Tensor:
