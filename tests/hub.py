@@ -118,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     repo[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                elif entry["key"] == "deletedFile":
+                    del repo[entry["value"]["path"]]
             self.answer({"commitUrl": f"{self.server.endpoint}/{repo_id}/commit/{COMMIT}", "commitOid": COMMIT})
         else:
             self.answer({"error": f"no such call: {self.path}"}, 404)

@@ -689,6 +689,13 @@ EVALUATION = (
 )
 
 TRAINING = (
+    Fault(
+        "training/publishing.py",
+        "allow_patterns=published, delete_patterns=published",
+        "allow_patterns=published",
+        "training/test_publishing.py",
+    ),
+    Fault("training/config.py", "validate_repo_id(str(value))", "str(value)", "training/test_publishing.py"),
     Fault("training/ema.py", "decay = min(self.decay", "decay = max(self.decay"),
     Fault(
         "training/loop.py",

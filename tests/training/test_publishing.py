@@ -36,6 +36,34 @@ def test_the_recipe_of_a_fine_tuned_model_names_the_family_of_that_model(tmp_pat
     assert {name: written["model"][name] for name in arguments} == arguments
 
 
+def test_a_push_removes_the_files_of_an_earlier_model(tmp_path: Path) -> None:
+    folder = tmp_path / "my-vae"
+    config = parse_config(
+        AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", str(folder)]
+    )
+    write_model(WaveformVAE.from_config(config.model), config, HISTORY, folder, "someone/my-vae")
+    new = {"README.md", "config.json", "diffusion_pytorch_model.safetensors", "metrics.json", "recipe.yaml"}
+    earlier = [
+        "diffusion_pytorch_model.safetensors.index.json",  # loaders read it before the new weights
+        "diffusion_pytorch_model-00001-of-00002.safetensors",
+        "adapter_config.json",
+        "discriminator/config.json",
+    ]
+    others = {".gitattributes", "samples/a.wav", "latent_prior.safetensors"}
+    with mock_hub() as hub:
+        hub.files["someone/my-vae"] = dict.fromkeys([*earlier, *others, "config.json"], b"earlier")
+        push_folder(folder, "someone/my-vae", HfApi(endpoint=hub.endpoint, token="hf_mock"), MODEL_FILES)
+        assert set(hub.files["someone/my-vae"]) == new | others
+        assert hub.files["someone/my-vae"]["config.json"] == (folder / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "../x", "ü"])
+def test_a_name_that_is_no_repository_is_refused_before_the_training(name: str, tmp_path: Path) -> None:
+    options = ["--config", str(write_recipe(tmp_path)), "--output_dir", str(tmp_path), "--hub_model_id", name]
+    with pytest.raises(ValueError, match="hub_model_id"):
+        parse_config(AutoencoderTrainingConfig, options)
+
+
 @pytest.mark.slow
 def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_path: Path) -> None:
     folder = tmp_path / "my-vae"

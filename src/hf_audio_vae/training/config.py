@@ -8,6 +8,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -30,6 +32,16 @@ def _known_schedule(value: object) -> object:
     if value not in SCHEDULES:
         reason = "needs `step_rules`, which no option gives" if value == "piecewise_constant" else "is unknown"
         raise ValueError(f"{value} {reason}; use one of {', '.join(SCHEDULES)}")
+    return value
+
+
+def _repository_name(value: object) -> object:
+    """Reject what is no name of a repository; it is also the title of the card."""
+    if value is not None:
+        try:
+            validate_repo_id(str(value))
+        except HFValidationError as error:
+            raise ValueError(f"{value} is no id of the Hub; give `owner/name`") from error
     return value
 
 
@@ -88,7 +100,7 @@ class TrainingConfig(Section):
     )
     license: Changeable[str | None] = Field(None, description="license of the model for its card, as apache-2.0")
     push_to_hub: Changeable[bool] = False
-    hub_model_id: Changeable[str | None] = None
+    hub_model_id: Changeable[Annotated[str | None, BeforeValidator(_repository_name)]] = None
     hub_private_repo: Changeable[bool] = Field(False, description="make a new repository private")
 
     def lasting(self) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def publish(
         try:
             push_folder(config.output_dir, title, HfApi(), files)
         except (OSError, HTTPError, ValueError) as error:
-            command = f'hf upload {title} {config.output_dir} . --exclude "*checkpoint-*" --exclude "logs/*"'
+            kept = '--exclude "*checkpoint-*" --exclude "logs/*"'
+            command = f'hf upload {title} {config.output_dir} . {kept} --delete "*.safetensors*"'
             raise PushError(
                 f"{config.output_dir} holds the model but could not be pushed ({_one_line(error)}); push it with "
                 f"`{command}`."
@@ -107,7 +108,10 @@ def publish(
 
 
 def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) -> None:
-    """Upload the published files of a folder, without checkpoints and logs.
+    """Upload the published files of a folder, without checkpoints and logs, and remove earlier ones.
+
+    An earlier model in the repository may have other files, such as shards, an adapter or discriminators. Beside the
+    new weights, loaders would take the index of its shards. These files stay in the history of the repository.
 
     Args:
         folder (`Path`): The run's folder.
@@ -115,7 +119,8 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
         api (`HfApi`): Client.
         files (`Sequence[str]`): Patterns of files in addition to recipe, metrics and card.
     """
-    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=[*files, *RUN_FILES])
+    published = [*files, *RUN_FILES]
+    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=published, delete_patterns=published)
 
 
 def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
