@@ -199,3 +199,11 @@ def test_too_few_held_out_clips_are_no_scale(held_out: int, copy: Path, capsys: 
     assert code == 0
     assert {level for level, _, _ in findings} == {"ok"}
     assert any(f"{held_out} held-out clips are no scale" in text for _, _, text in findings)
+
+
+def test_a_rate_that_is_too_low_for_mel_bands_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        WaveformVAE(4, (4, 5), (1, 2), 4, 2, 1, 1000).save_pretrained(tmp_path)
+    assert main(["doctor", str(tmp_path)]) == 0
+    assert "not checked at 1000 Hz" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Quality over bitrate: models as points, codecs of files as curves."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_audio_vae.comparison.results import Results
 from hf_audio_vae.comparison.systems import is_anchor
@@ -37,7 +37,7 @@ def rate_quality_figure(results: Results, panels: dict[str, str]) -> "Figure":
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
-    handles = [handle for handle in figure.axes[0].containers if isinstance(handle, ErrorbarContainer)]
+    handles: list[Any] = [handle for handle in figure.axes[0].containers if isinstance(handle, ErrorbarContainer)]
     labels = [str(handle.get_label()) for handle in handles]  # matplotlib itself leaves out those that begin with "_"
     legend = figure.legend(handles, labels, loc="outside right upper", fontsize="small")
     for text in legend.get_texts():
