@@ -1,7 +1,7 @@
 """Names of the files that verbs write, and files that are there already."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -29,10 +29,11 @@ def test_two_inputs_of_one_name_are_refused_before_any_work(
 
 
 def test_outputs_of_names_that_end_alike_do_not_meet(tmp_path: Path) -> None:
-    inputs = [tmp_path / "a.wav", tmp_path / "a.original.wav"]
+    paths = [tmp_path / "a.wav", tmp_path / "a.original.wav"]
+    inputs = {path: PurePath(path.name) for path in paths}
     endings = (".original.wav", ".reconstruction.wav", ".png")
     outputs = Outputs(inputs, tmp_path / "out", endings, overwrite=False)
-    assert outputs[inputs[0]] != outputs[inputs[1]]
+    assert outputs[paths[0]] != outputs[paths[1]]
     with pytest.raises(ValueError, match="is an input and would be replaced"):
         Outputs(inputs, tmp_path, endings, overwrite=True)
 

@@ -102,7 +102,7 @@ def test_a_card_has_the_figures_that_evaluate_printed(
         (["reconstruct", "nowhere.wav", "--model", "MODEL"], "nowhere.wav"),
         (["reconstruct", __file__, "--model", "MODEL"], "cannot be decoded"),
         (["reconstruct", SPEECH, "--model", "/nowhere"], "no model can be loaded from '/nowhere'"),
-        (["reconstruct", SPEECH, SPEECH.replace("held_out", "held_out/."), "--model", "MODEL"], "have the same name"),
+        (["reconstruct", SPEECH, SPEECH.replace("held_out", "held_out/."), "--model", "MODEL"], "is named twice"),
         (["decode", SPEECH], "not a readable safetensors file"),
         (["decode", "MODEL/diffusion_pytorch_model.safetensors"], "has format 'pt'"),
         (["evaluate", "--model", "MODEL", "--dataset_name", "/nowhere"], "/nowhere"),

@@ -470,6 +470,30 @@ COMMANDS = (
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(
+        "cli/inputs.py",
+        "files.setdefault(path / inside, PurePath(inside))",
+        "files.setdefault(path / inside, PurePath(path.name))",
+        "cli/test_folders.py::test_folders_are_coded_and_decoded_under_their_paths",
+    ),
+    Fault(
+        "cli/inputs.py",
+        "output_dir.resolve().is_relative_to(folder.resolve())",
+        "output_dir.resolve() == folder.resolve()",
+        "cli/test_folders.py::test_a_folder_without_inputs_and_results_among_the_inputs_are_refused",
+    ),
+    Fault(
+        "cli/stream.py",
+        "torch.set_num_threads(min(seconds",
+        "torch.set_num_threads(max(seconds",
+        "cli/test_stream.py::test_the_fastest_number_of_threads_is_used",
+    ),
+    Fault(
+        "models/registry.py",
+        "changed.load_state_dict(model.state_dict())",
+        "model.state_dict()",
+        "models/test_registry.py::test_arguments_of_the_training_alone_can_be_changed",
+    ),
+    Fault(
         "cli/convert.py",
         "model.parameters()) / 1e6",
         "model.parameters()) / 1e3",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.inputs import latent_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     load_coder,
@@ -37,7 +38,8 @@ from hf_audio_vae.runtime.chunking import Frames
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    outputs = Outputs(arguments.files, arguments.output_dir, [".wav"], overwrite=arguments.overwrite)
+    files = latent_files(arguments.files, arguments.output_dir)
+    outputs = Outputs(files, arguments.output_dir, [".wav"], overwrite=arguments.overwrite)
     infos: dict[Path, LatentsInfo] = {}
 
     def read_info(path: Path) -> None:
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UnusableFileError(f"{path} claims to hold {length}; encode the file again.")
         infos[path] = info
 
-    code = process_files("decode", arguments.files, read_info)
+    code = process_files("decode", list(files), read_info)
     if not infos:
         return code
     name = use_recorded_model(arguments, list(infos.values()))

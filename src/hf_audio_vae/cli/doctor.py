@@ -9,6 +9,7 @@ import torch
 
 from hf_audio_vae.audio import open_audio
 from hf_audio_vae.audio.resampling import check_rates
+from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
 from hf_audio_vae.cli.sound import (
@@ -89,14 +90,15 @@ def checks(arguments: argparse.Namespace, model: AutoencoderModel) -> Iterator[F
         yield check_prior(prior, problem)
         yield check_statistics(printable(arguments.model), model, prior)
     sounds = SoundChecks(model, prior)
-    for path in arguments.files:
-        yield from file_findings(path, sounds, model, arguments.max_seconds)
+    for path, name in sound_files(arguments.files).items():
+        yield from file_findings(path, printable(name), sounds, model, arguments.max_seconds)
     yield from sounds.together()
 
 
-def file_findings(path: Path, sounds: SoundChecks, model: AutoencoderModel, max_seconds: float) -> Iterator[Finding]:
+def file_findings(
+    path: Path, name: str, sounds: SoundChecks, model: AutoencoderModel, max_seconds: float
+) -> Iterator[Finding]:
     """Yield the findings on a file."""
-    name = printable(path.name)
     try:
         with errors_with_path(path), open_audio(path, thorough=True) as reader:
             rate = reader.sampling_rate

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     load_coder,
@@ -23,7 +24,8 @@ from hf_audio_vae.models.sound_files import Sound, UnusableFileError, check_fini
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    outputs = Outputs(arguments.files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
+    files = sound_files(arguments.files, arguments.output_dir)
+    outputs = Outputs(files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments, decodes=False)
     fingerprint = model_fingerprint(model)
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             content = encode_file(target, model, path, sound, info)
         print(f"{printable(outputs[path])}: {content}")
 
-    return process_files("encode", arguments.files, process)
+    return process_files("encode", list(files), process)
 
 
 def encode_file(target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo) -> str:

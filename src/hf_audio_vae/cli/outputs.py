@@ -4,9 +4,9 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hf_audio_vae.files import as_write_error, check_folder_writable, check_no_file, replacing
 
@@ -22,7 +22,7 @@ class Outputs:
     output folder records this.
 
     Args:
-        inputs (`Sequence[Path]`): Input files.
+        inputs (`Mapping[Path, PurePath]`): Input files with their names, which may have folders; see `sound_files`.
         folder (`Path`): Output folder; created if missing, and checked for write access.
         endings (`Sequence[str]`): What follows the stem of an input in the names of its outputs.
         overwrite (`bool`): Replace existing files that are not inputs.
@@ -32,10 +32,12 @@ class Outputs:
         OSError: The folder cannot be created or written.
     """
 
-    def __init__(self, inputs: Sequence[Path], folder: Path, endings: Sequence[str], *, overwrite: bool) -> None:
+    def __init__(
+        self, inputs: Mapping[Path, PurePath], folder: Path, endings: Sequence[str], *, overwrite: bool
+    ) -> None:
         self._folder = folder
         room = MAX_NAME - max(map(len, endings))
-        self.stems = {path: fitting(path.stem, room) for path in inputs}
+        self.stems = {path: _in_folder(name, fitting(name.stem, room)) for path, name in inputs.items()}
         self._targets = {path: [folder / f"{stem}{end}" for end in endings] for path, stem in self.stems.items()}
         owners: dict[Path, Path] = {}
         for path in inputs:
@@ -46,11 +48,16 @@ class Outputs:
                         f"give them in separate calls with another --output_dir, or rename one."
                     )
                 owners[target] = path
-        check_writable(folder)
+        for subfolder in {target.parent for target in owners} | {folder}:
+            check_writable(subfolder)
         sources, recorded = {path.resolve() for path in inputs}, _recorded(folder)
         for target, path in owners.items():
             _check_no_input(target, sources)
-            if os.path.lexists(target) and not overwrite and recorded.get(target.name) != _state(target, path):
+            if (
+                os.path.lexists(target)
+                and not overwrite
+                and recorded.get(self._recorded_name(target)) != _state(target, path)
+            ):
                 raise ValueError(
                     f"{target} exists and was not made from {path}; name another --output_dir, or give --overwrite."
                 )
@@ -61,14 +68,22 @@ class Outputs:
         targets = self._targets[path]
         with ExitStack() as stack:
             yield [stack.enter_context(replacing(target)) for target in targets]
-        lines = "".join(json.dumps({target.name: _state(target, path)}) + "\n" for target in targets)
+        lines = "".join(json.dumps({self._recorded_name(target): _state(target, path)}) + "\n" for target in targets)
         record = os.open(self._folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with open(record, "w") as file:
             file.write(lines)
 
+    def _recorded_name(self, target: Path) -> str:
+        return str(target.relative_to(self._folder))
+
     def __getitem__(self, path: Path) -> Path:
         """The first output of an input."""
         return self._targets[path][0]
+
+
+def _in_folder(name: PurePath, stem: str) -> str:
+    """Return a stem after the folders of a name; a stem may be a dot."""
+    return "/".join((*name.parts[:-1], stem))
 
 
 def check_new_folder(path: Path) -> None:

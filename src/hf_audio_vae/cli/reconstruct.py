@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_audio_vae.audio import open_audio
 from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
+from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     load_coder,
@@ -31,7 +32,8 @@ READ_BLOCK = 1 << 18  # samples
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    outputs = Outputs(arguments.files, arguments.output_dir, ENDINGS, overwrite=arguments.overwrite)
+    files = sound_files(arguments.files, arguments.output_dir)
+    outputs = Outputs(files, arguments.output_dir, ENDINGS, overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments)
     decoding_time, rows = DecodingTime(model), list[list[str | float]]()
 
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             rows.append([name, *reconstruct(model, path, sound, original, reconstruction, picture, name)])
 
     try:
-        code = process_files("reconstruct", arguments.files, process)
+        code = process_files("reconstruct", list(files), process)
     finally:
         if rows:
             names = ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hf_audio_vae.audio.io import write_audio_blocks
+from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import (
     load_model,
@@ -42,7 +43,8 @@ MAX_THREADS = 1024
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    outputs = Outputs(arguments.files, arguments.output_dir, [".stream.wav"], overwrite=arguments.overwrite)
+    files = sound_files(arguments.files, arguments.output_dir)
+    outputs = Outputs(files, arguments.output_dir, [".stream.wav"], overwrite=arguments.overwrite)
     model = load_model(arguments.model, arguments)
     block = samples_of(arguments.block_seconds, model.sampling_rate)
     to_best_device(model)
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append([name, 1e3 * streaming.latency.seconds, *numbers, "yes" if numbers[-1] > 1 else "no"])
 
     try:
-        return process_files("stream", arguments.files, process)
+        return process_files("stream", list(files), process)
     finally:
         if rows:
             print(table(COLUMNS, rows))

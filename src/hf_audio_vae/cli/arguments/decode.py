@@ -11,5 +11,5 @@ from hf_audio_vae.cli.arguments.shared import add_file_arguments, add_model_argu
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_file_arguments(parser, "decoded")
+    add_file_arguments(parser, "decoded", "files of `encode`, or folders of them")
     add_model_arguments(parser, default=None)

@@ -16,7 +16,7 @@ from hf_audio_vae.files.location import DEFAULT_MODEL
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help=f"folder or Hub id, such as {DEFAULT_MODEL}")
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="sounds, or folders of sounds")
     add_location_arguments(parser)
     parser.add_argument(
         "--max_seconds", type=float, default=60.0, help="maximum length used of each file, from its start"

@@ -8,9 +8,11 @@ from hf_audio_vae.files.location import DEFAULT_MODEL
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
-def add_file_arguments(parser: argparse.ArgumentParser, output_dir: str) -> None:
+def add_file_arguments(
+    parser: argparse.ArgumentParser, output_dir: str, kind: str = "sounds, or folders of sounds"
+) -> None:
     """Declare the input files and the output folder of a command."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=kind)
     parser.add_argument("--output_dir", type=Path, default=Path(output_dir))
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files in the output folder that were made from other inputs"
