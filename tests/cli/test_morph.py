@@ -211,6 +211,27 @@ def test_codes_are_refused_with_what_works(
     assert len(written(tmp_path / "out")) == 9
 
 
+@pytest.mark.parametrize(("num_files", "options"), [(3, ["--num_waveforms", "2"]), (10, [])])
+def test_a_path_that_would_leave_sounds_out_is_refused(
+    num_files: int,
+    options: list[str],
+    model: str,
+    files: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chosen = [files[index % 3] for index in range(num_files)]
+    command = ["morph", *chosen, "--model", model, "--output_dir", str(tmp_path / "out")]
+    assert main([*command, *options]) == 2
+    assert (
+        f"for a path through {num_files} sounds, some of which would be left out; give {num_files} or more"
+        in (errors(capsys)[0])
+    )
+    assert main([*command, "--num_waveforms", str(num_files)]) == 0
+    assert len(written(tmp_path / "out")) == num_files
+    assert main([*command, "--moving"]) == 0, "the number is that of a path"
+
+
 def test_files_are_not_replaced_unasked_and_those_of_a_longer_path_are_named(
     model: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"interpolate with a TokenVAE of the codes: hf-audio-vae generate TOKENVAE --init_audio {first} "
             f"--interpolate_to {last}"
         )
-    steps = NUM_WAVEFORMS if arguments.num_waveforms is None else arguments.num_waveforms
+    steps = steps_of(arguments)
     ends = f"{arguments.files[0].stem}-to-{arguments.files[-1].stem}.wav"
     targets = new_files(
         arguments.output_dir,
@@ -68,12 +68,22 @@ def check(arguments: argparse.Namespace) -> None:
             f"--num_waveforms is {arguments.num_waveforms}; give 2 to {MAX_SOUNDS}, the number of sounds with both "
             f"ends."
         )
+    if not arguments.moving and (steps := steps_of(arguments)) < (least := len(arguments.files)):
+        raise ValueError(
+            f"--num_waveforms is {steps}, for a path through {least} sounds, some of which would be left out; give "
+            f"{least} or more."
+        )
     if holds_tokens(model_location(arguments.model), revision=arguments.revision):
         first, last = arguments.files[0], arguments.files[-1]
         raise ValueError(
             f"{arguments.model} is a language model of codes; if it is a TokenVAE, interpolate with: hf-audio-vae "
             f"generate {arguments.model} --init_audio {first} --interpolate_to {last} --num_waveforms {NUM_WAVEFORMS}"
         )
+
+
+def steps_of(arguments: argparse.Namespace) -> int:
+    """Return the number of sounds on the path."""
+    return NUM_WAVEFORMS if arguments.num_waveforms is None else arguments.num_waveforms
 
 
 def path_of(

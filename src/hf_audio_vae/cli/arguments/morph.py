@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="two sounds or more")
     add_model_arguments(parser)
     parser.add_argument(
-        "--num_waveforms", type=int, help=f"sounds on the path, with both ends; default {NUM_WAVEFORMS}"
+        "--num_waveforms", type=int, help=f"sounds on the path, at least as many as FILEs; default {NUM_WAVEFORMS}"
     )
     parser.add_argument("--moving", action="store_true", help="write one sound that moves from the first to the last")
     parser.add_argument("--align", choices=ALIGNMENTS, default="stretch", help="what is done with the lengths")
