@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,6 +161,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--sampling_rate is {arguments.sampling_rate}; give a rate in Hz, such as 44100.")
     if arguments.num_processes < 1:
         raise ValueError(f"--num_processes is {arguments.num_processes}; give 1 or more.")
+    if arguments.num_processes > (cpus := os.cpu_count() or 1):
+        raise ValueError(
+            f"--num_processes is {arguments.num_processes}, and this machine has {cpus} CPUs; give at most {cpus}. "
+            f"Each process has models of its own in memory."
+        )
 
 
 def _systems(arguments: argparse.Namespace) -> list[System]:

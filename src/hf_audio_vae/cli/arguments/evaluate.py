@@ -45,4 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output_dir", type=Path, help="folder for the results; an interrupted command continues from it"
     )
-    parser.add_argument("--num_processes", type=int, default=1, help="processes that share the items")
+    parser.add_argument(
+        "--num_processes", type=int, default=1, help="processes that share the items, at most one for each CPU"
+    )
