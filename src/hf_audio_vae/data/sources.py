@@ -16,6 +16,7 @@ import yaml
 from huggingface_hub.repocard import metadata_load
 
 from hf_audio_vae.data.audio_columns import EncodedAudio
+from hf_audio_vae.data.caching import cache_is_named
 from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.folders import (
     SPLIT_OF_WORD,
@@ -50,6 +51,7 @@ class DataSet:
     description: Callable[[], str]
 
 
+@cache_is_named()
 def open_data_set(
     name: str,
     *,
@@ -97,6 +99,7 @@ def open_data_set(
     return _files_of_kind(name, files, kind, split, named=bool(data_files))
 
 
+@cache_is_named()
 def open_tables(name: str, *, split: str, revision: str | None, **options: object) -> datasets.IterableDataset:
     """Stream the rows of parquet files in a folder or on the Hub, with further options of the parquet builder."""
     root = Path(name).expanduser()
