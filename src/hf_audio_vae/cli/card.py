@@ -23,7 +23,15 @@ from hf_audio_vae.cli.sound import (
     open_sound,
 )
 from hf_audio_vae.comparison.measured import figures_of_results
-from hf_audio_vae.evaluation.card_metadata import LOCAL_DATA, Origin, eval_results_file, hub_id, origin_of, read_card
+from hf_audio_vae.evaluation.card_metadata import (
+    EVAL_RESULTS,
+    LOCAL_DATA,
+    Origin,
+    eval_results_file,
+    hub_id,
+    origin_of,
+    read_card,
+)
 from hf_audio_vae.evaluation.cards import Figures, Sample, figures_of_run, model_card, model_summary
 from hf_audio_vae.files import filling
 from hf_audio_vae.files.json_files import read_json
@@ -31,7 +39,7 @@ from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.models.lora import ADAPTER_CONFIG
 
-CARD, SAMPLES, EVAL_RESULTS = "README.md", "samples", ".eval_results"
+CARD, SAMPLES = "README.md", "samples"
 RECIPE, METRICS = "recipe.yaml", "metrics.json"  # of a training
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 RECIPE_KEYS = {"validation_dataset_name", "validation_seconds", "max_validation_samples"}  # that a card names

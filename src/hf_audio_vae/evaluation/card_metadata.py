@@ -16,6 +16,7 @@ PACKAGE, PEFT = "hf_audio_vae", "peft"
 CARD_TAG = "hf-audio-vae"  # of the cards of all versions
 CARD_START = b"---\n"
 AUTOENCODER_TASK, GENERATOR_TASK = "audio-to-audio", "text-to-audio"  # tasks of the Hub
+EVAL_RESULTS = ".eval_results"  # folder of figures that the Hub shows with a model
 LOCAL_DATA = "audiofolder"  # type of data that is not on the Hub, as transformers' cards name `imagefolder`
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

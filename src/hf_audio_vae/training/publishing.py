@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError
 
-from hf_audio_vae.evaluation.card_metadata import Measured, Origin, hub_id, without_folders
+from hf_audio_vae.evaluation.card_metadata import EVAL_RESULTS, Measured, Origin, hub_id, without_folders
 from hf_audio_vae.evaluation.cards import material_of_run
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import filling
@@ -98,8 +98,9 @@ def publish(
         try:
             push_folder(config.output_dir, title, HfApi(), files)
         except (OSError, HTTPError, ValueError) as error:
-            kept = '--exclude "*checkpoint-*" --exclude "logs/*"'
-            command = f'hf upload {title} {config.output_dir} . {kept} --delete "*.safetensors*"'
+            kept = f'--exclude "*checkpoint-*" --exclude "logs/*" --exclude "{EVAL_RESULTS}/*"'
+            removed = f'--delete "*.safetensors*" --delete "{EVAL_RESULTS}/*"'
+            command = f"hf upload {title} {config.output_dir} . {kept} {removed}"
             raise PushError(
                 f"{config.output_dir} holds the model but could not be pushed ({_one_line(error)}); push it with "
                 f"`{command}`."
@@ -111,7 +112,8 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
     """Upload the published files of a folder, without checkpoints and logs, and remove earlier ones.
 
     An earlier model in the repository may have other files, such as shards, an adapter or discriminators. Beside the
-    new weights, loaders would take the index of its shards. These files stay in the history of the repository.
+    new weights, loaders would take the index of its shards. The Hub shows the figures in `.eval_results` with the
+    model, and they are those of the earlier weights. These files stay in the history of the repository.
 
     Args:
         folder (`Path`): The run's folder.
@@ -120,7 +122,8 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
         files (`Sequence[str]`): Patterns of files in addition to recipe, metrics and card.
     """
     published = [*files, *RUN_FILES]
-    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=published, delete_patterns=published)
+    removed = [*published, f"{EVAL_RESULTS}/*"]
+    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=published, delete_patterns=removed)
 
 
 def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
