@@ -315,6 +315,18 @@ COMMANDS = (
         "cli/test_arithmetic.py",
     ),
     Fault("cli/arithmetic.py", "unlabelled += 1", "unlabelled += 0"),
+    Fault("cli/morph.py", ") < (least := len(arguments.files))", ") < (least := 2)"),
+    Fault("cli/evaluate.py", "> (cpus := os.cpu_count() or 1)", "> 10 * (cpus := 10**6)"),
+    Fault("data/caching.py", "if error.filename is not None:", "if error.filename is None:"),
+    Fault("models/denoising.py", "if token != unknown", "if token == token", "models/test_denoising.py"),
+    Fault("models/denoising.py", "if unknown in ids and not any(", "if not any(", "models/test_denoising.py"),
+    Fault(
+        "training/latent_diffusion/prompts.py",
+        "self._has_warned or warn_of_unknown_texts(",
+        "warn_of_unknown_texts(",
+        "models/test_denoising.py",
+    ),
+    Fault("training/publishing.py", '[*published, f"{EVAL_RESULTS}/*"]', "published"),
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"

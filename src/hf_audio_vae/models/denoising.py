@@ -1,6 +1,8 @@
 """Calls of denoisers of diffusers and text encoders of transformers, shared by training and pipelines."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import torch
 from diffusers import StableAudioDiTModel
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 MAX_PROMPT_TOKENS = 128
 
 logger = logging.get_logger(__name__)
+
+_WARNED: WeakSet["PreTrainedTokenizerBase"] = WeakSet()  # tokenizers that a warning names a text of
 
 
 def denoise(
@@ -70,6 +74,7 @@ def encode_prompts(
     Returns:
         States (batch, tokens, width) and a bool mask (batch, tokens), with no valid token for a blank text.
     """
+    _warn_of_unknown_texts(tokenizer, prompts)
     limit = min(tokenizer.model_max_length, MAX_PROMPT_TOKENS)
     tokens = tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
     if tokens["input_ids"].shape[1] == limit:
@@ -79,3 +84,33 @@ def encode_prompts(
     input_ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
     has_text = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=device)
     return text_encoder(input_ids, attention_mask=mask)[0], mask.bool() & has_text[:, None]
+
+
+def unknown_texts(tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str]) -> list[str]:
+    """Return the texts of which a tokenizer knows no letter or digit, such as Cyrillic ones for T5.
+
+    Texts of one length then have equal tokens, up to punctuation.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of a text encoder.
+        prompts (`Sequence[str]`): Texts.
+    """
+    unknown = tokenizer.unk_token_id
+    if unknown is None:  # one of bytes
+        return []
+    found = []
+    for prompt, ids in zip(prompts, tokenizer(list(prompts), add_special_tokens=False).input_ids, strict=True):
+        known = tokenizer.decode([token for token in ids if token != unknown])
+        if unknown in ids and not any(character.isalnum() for character in known):
+            found.append(prompt)
+    return found
+
+
+def _warn_of_unknown_texts(tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str]) -> None:
+    """Warn of the first text that a tokenizer does not know; once for each tokenizer, for training."""
+    if tokenizer not in _WARNED and (texts := unknown_texts(tokenizer, prompts)):
+        _WARNED.add(tokenizer)
+        logger.warning(
+            f"the tokenizer of the text encoder knows no letter of {texts[0]!r}: it becomes {tokenizer.unk_token} "
+            "only, like any other text in such letters; translate it, or use a model with another text encoder."
+        )
