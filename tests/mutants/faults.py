@@ -320,12 +320,7 @@ COMMANDS = (
     Fault("data/caching.py", "if error.filename is not None:", "if error.filename is None:"),
     Fault("models/denoising.py", "if token != unknown", "if token == token", "models/test_denoising.py"),
     Fault("models/denoising.py", "if unknown in ids and not any(", "if not any(", "models/test_denoising.py"),
-    Fault(
-        "training/latent_diffusion/prompts.py",
-        "self._has_warned or warn_of_unknown_texts(",
-        "warn_of_unknown_texts(",
-        "models/test_denoising.py",
-    ),
+    Fault("models/denoising.py", "if tokenizer not in _WARNED and (", "if (", "models/test_denoising.py"),
     Fault("training/publishing.py", '[*published, f"{EVAL_RESULTS}/*"]', "published"),
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
     Fault(
@@ -730,6 +725,12 @@ TRAINING = (
         "allow_patterns=published, delete_patterns=published",
         "allow_patterns=published",
         "training/test_publishing.py",
+    ),
+    Fault(
+        "training/autoencoder/config.py",
+        "self.train_batch_size == 1:",
+        "self.train_batch_size == 0:",
+        "training/test_config.py::test_a_mixture_needs_two_items",
     ),
     Fault("training/config.py", "validate_repo_id(str(value))", "str(value)", "training/test_publishing.py"),
     Fault("training/ema.py", "decay = min(self.decay", "decay = max(self.decay"),

@@ -283,6 +283,14 @@ def test_a_stage_that_the_run_does_not_reach_is_refused(tmp_path: Path, argument
     parse(recipe, options[0], str(int(options[1]) - 1))
 
 
+def test_a_mixture_needs_two_items(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, latent_augmentation={"mix": {}, "gain": {}})
+    with pytest.raises(ValueError, match="`train_batch_size` is 1, so that each item would be added to itself"):
+        parse(recipe, "--train_batch_size", "1")
+    parse(recipe, "--train_batch_size", "2")
+    parse(recipe, "--train_batch_size", "1", "--latent_augmentation.mix", "null")
+
+
 def test_a_recipe_file_may_have_options_that_the_command_line_overrides(tmp_path: Path) -> None:
     config = parse(
         write_recipe(tmp_path, lr_warmup_steps=3, lr_scheduler="constant"), "--pretrained_model_name_or_path=x"

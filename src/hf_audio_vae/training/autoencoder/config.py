@@ -102,6 +102,15 @@ class AutoencoderTrainingConfig(TrainingConfig):
             )
 
     @model_validator(mode="after")
+    def _mixes_two_items(self) -> Self:
+        if self.latent_augmentation and self.latent_augmentation.mix is not None and self.train_batch_size == 1:
+            raise ValueError(
+                "`latent_augmentation.mix` adds the next item of the batch, and `train_batch_size` is 1, so that each "
+                "item would be added to itself; give 2 or more, or leave out `mix`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _adapts_pretrained(self) -> Self:
         if self.lora and self.pretrained_model_name_or_path is None:
             raise ValueError("`lora` adapts a pretrained model; give `pretrained_model_name_or_path`")
