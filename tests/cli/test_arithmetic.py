@@ -1,6 +1,7 @@
 """The verb `arithmetic`: directions of attributes, added to the latents of sounds."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,23 @@ def test_labels_that_are_missing_are_counted_and_infinite_ones_refused(
     options = ["--dataset_name", data, "--label_column", "label", "--save_vector", tmp_path / "v.safetensors"]
     assert run(model, *options) == code
     assert message in capsys.readouterr().err
+
+
+def test_an_empty_label_is_a_missing_one(
+    model: STFTVAE, clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    directions = []
+    for folder, labels in (("all", ["drum", "voice", "", "drum"]), ("labelled", ["drum", "voice", None, "drum"])):
+        data = tmp_path / folder
+        data.mkdir()
+        rows = []
+        for (name, path), label in zip(clips.items(), labels, strict=False):
+            (data / f"{name}.wav").write_bytes(path.read_bytes())
+            rows.append(json.dumps({"file_name": f"{name}.wav", "kind": label}))
+        (data / "metadata.jsonl").write_text("\n".join(rows))
+        vector = tmp_path / f"{folder}.safetensors"
+        options = ["--label_column", "kind", "--label", "drum", "--save_vector", vector]
+        assert run(model, "--dataset_name", data, *options) == 0
+        assert "1 items have no kind and are left out" in capsys.readouterr().err
+        directions.append(AttributeVector.load(vector).direction)
+    assert torch.equal(*directions)

@@ -98,6 +98,22 @@ def test_the_map_is_that_of_the_vectors_of_the_clips(
     assert f"map.html: {size:.1f} MiB, with sound" in printed
 
 
+def test_whole_numbers_are_the_same_classes_in_columns_with_and_without_gaps(
+    model: str, data: Path, tmp_path: Path
+) -> None:
+    folders = []
+    for name, takes in (("whole", [1, 2]), ("with gaps", [1.0, None]), ("texts", ["1", ""])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, path in enumerate(sorted(data.rglob("*.wav"))[:2]):
+            (folder / f"{number}.wav").write_bytes(path.read_bytes())
+        rows = [json.dumps({"file_name": f"{number}.wav", "take": take}) for number, take in enumerate(takes)]
+        (folder / "metadata.jsonl").write_text("\n".join(rows))
+        folders.append(folder)
+    assert run(*folders, "--label_column", "take", "--model", model, "--output_dir", tmp_path / "out") == 0
+    assert [point["label"] for point in result(tmp_path / "out")["points"]] == ["1", "2", "1", None, "1", None]
+
+
 def test_the_page_has_the_same_points_and_the_start_of_each_sound(model: str, data: Path, tmp_path: Path) -> None:
     assert run(data, "--model", model, "--preview_seconds", 0.25, "--output_dir", tmp_path) == 0
     page = Page((tmp_path / "map.html").read_text())

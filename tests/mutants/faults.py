@@ -315,6 +315,13 @@ COMMANDS = (
         "cli/test_arithmetic.py",
     ),
     Fault("cli/arithmetic.py", "unlabelled += 1", "unlabelled += 0"),
+    Fault(
+        "cli/clips.py",
+        'label != label or label == "" else',
+        "label != label else",
+        "cli/test_arithmetic.py::test_an_empty_label_is_a_missing_one",
+    ),
+    Fault("cli/map.py", "label = class_name(clip.label)", "label = clip.label and str(clip.label)"),
     Fault("cli/morph.py", ") < (least := len(arguments.files))", ") < (least := 2)"),
     Fault("cli/evaluate.py", "> (cpus := os.cpu_count() or 1)", "> 10 * (cpus := 10**6)"),
     Fault("data/caching.py", "if error.filename is not None:", "if error.filename is None:"),

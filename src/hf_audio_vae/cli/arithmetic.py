@@ -19,6 +19,7 @@ from hf_audio_vae.cli.sound import (
     load_coder,
     process_files,
 )
+from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -140,9 +141,10 @@ def direction_of_labels(latents: Tensor, labels: Sequence[object], arguments: ar
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"--label_column {arguments.label_column} has infinite numbers; correct or remove them.")
         return regression(latents, torch.tensor(numbers, dtype=torch.float64)[:, None])[0]
-    chosen = torch.tensor([str(label) == arguments.label for label in labels])
+    names = [class_name(label) for label in labels]
+    chosen = torch.tensor([name == arguments.label for name in names])
     if not bool(chosen.any()) or bool(chosen.all()):
-        found = ", ".join(sorted({printable(label) for label in labels})[:8])
+        found = ", ".join(sorted({printable(name) for name in names})[:8])
         raise ValueError(
             f"--label {arguments.label!r} divides no clips of --label_column {arguments.label_column}, which holds "
             f"{found}; give one of several."

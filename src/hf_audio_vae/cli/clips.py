@@ -83,12 +83,12 @@ def labelled_clips(
 
 
 def _label(example: Mapping[str, Any], column: str) -> object:
-    """Return the label of an item, `None` for NaN; raises `ValueError` if there is no such column."""
+    """Return the label of an item, `None` for NaN or an empty text; raises `ValueError` if the column is missing."""
     if column not in example:
         columns = ", ".join(sorted(example))
         raise ValueError(f"the data has no column {column!r} for --label_column; it has {columns}.")
     label = example[column]
-    return label if label == label else None
+    return None if label != label or label == "" else label
 
 
 def open_dataset(

@@ -21,6 +21,7 @@ from hf_audio_vae.cli.sound import (
     load_coder,
 )
 from hf_audio_vae.data.clips import as_utf8
+from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.evaluation.sound_maps import MappedClip, SoundMap, map_figure, map_page, mp3_preview
 from hf_audio_vae.files import replacing
 from hf_audio_vae.latents import PROJECTIONS, clip_vector
@@ -123,8 +124,8 @@ def encoded(
             for clip in labelled_clips(stream, model, arguments, skipped):
                 vectors.append(vector_of(model, clip))
                 seconds = clip.waveform.shape[-1] / model.sampling_rate
-                label = None if clip.label is None else as_utf8(str(clip.label))
-                clips.append(MappedClip(clip.path, clip.name, label, seconds))
+                label = class_name(clip.label)
+                clips.append(MappedClip(clip.path, clip.name, label and as_utf8(label), seconds))
                 if arguments.preview_seconds:
                     previews.add(clip.waveform, model.sampling_rate)
                 bar.update(seconds)
