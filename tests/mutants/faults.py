@@ -323,7 +323,7 @@ COMMANDS = (
     ),
     Fault("cli/map.py", "label = class_name(clip.label)", "label = clip.label and str(clip.label)"),
     Fault("cli/morph.py", ") < (least := len(arguments.files))", ") < (least := 2)"),
-    Fault("cli/evaluate.py", "> (cpus := os.cpu_count() or 1)", "> 10 * (cpus := 10**6)"),
+    Fault("cli/evaluate.py", "> (cpus := os.cpu_count() or 1)", "> 1 + (cpus := os.cpu_count() or 1)"),
     Fault("data/caching.py", "if error.filename is not None:", "if error.filename is None:"),
     Fault("models/denoising.py", "if token != unknown", "if token == token", "models/test_denoising.py"),
     Fault("models/denoising.py", "if unknown in ids and not any(", "if not any(", "models/test_denoising.py"),
