@@ -110,7 +110,7 @@ def test_a_bad_upload_gives_a_message_and_the_app_lives_on(page: Any, tmp_path: 
     before, _ = sound_of(page, "reconstruct-result-0")
     (tmp_path / "text.wav").write_text("not a sound")
     write_audio(tmp_path / "long.wav", noise(7 * 8000), 8000)
-    for name, message in (("text.wav", "text.wav"), ("long.wav", "the sound has 7.0 s; use one of at most 6 s")):
+    for name, message in (("text.wav", "text.wav"), ("long.wav", "the sound has 7.00 s; use one of at most 6 s")):
         upload(page, "reconstruct-sound", tmp_path / name)
         page.wait_for_timeout(500)
         page.locator("#reconstruct-button").click()

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.studio.blind_test import Trial
-from hf_audio_vae.studio.inpaint import HEIGHT, blend, painted, painted_seconds, picture
+from hf_audio_vae.studio.inpaint import HEIGHT, blend, painted, painted_seconds, part_of, picture
 
 RATE = 16000
 
@@ -38,10 +38,10 @@ def test_x_is_drawn_evenly_and_anew() -> None:
     assert 140 < sum(a != b for a, b in zip(drawn, drawn[1:], strict=False)) < 260
 
 
-def layers_of(shape: tuple[int, int], rows: slice, columns: slice) -> dict[str, list[np.ndarray]]:
+def layers_of(shape: tuple[int, int], rows: slice, columns: slice) -> list[np.ndarray]:
     layer = np.zeros((*shape, 4), dtype=np.uint8)
     layer[rows, columns, 3] = 255
-    return {"layers": [layer]}
+    return [layer]
 
 
 def test_a_painted_rectangle_is_the_time_and_the_frequency_below_it() -> None:
@@ -68,9 +68,38 @@ def test_parts_that_touch_the_ends_stay_within_the_sound() -> None:
 
 
 def test_nothing_painted_is_an_error() -> None:
-    for painting in (None, {"layers": []}, layers_of((HEIGHT, 100), slice(0, 0), slice(0, 0))):
+    for painting in ([], layers_of((HEIGHT, 100), slice(0, 0), slice(0, 0))):
         with pytest.raises(ValueError, match="nothing is painted"):
             painted(painting, frames=10)
+
+
+def test_a_thin_line_and_layers_of_other_sizes_count() -> None:
+    line = layers_of((320, 900), slice(0, 320), slice(451, 452))
+    columns = painted(line, frames=63).any(dim=0).nonzero()[:, 0]
+    assert len(columns) in (1, 2)
+    assert int(columns[0]) in (31, 32)
+    whole = layers_of((1, 1), slice(0, 1), slice(0, 1))
+    assert bool(painted([*line, *whole], frames=63).all())
+
+
+def test_a_pipeline_gets_the_part_around_the_painting() -> None:
+    assert part_of([(1.0, 1.5)], 1.9, 2.0) == ([(1.0, 1.5)], (0.0, 1.9))
+    ranges, (start, length) = part_of([(3.0, 3.2), (3.5, 4.0)], 6.0, 2.0)
+    assert (start, length) == (2.5, 2.0)
+    assert np.allclose(ranges, [(0.5, 0.7), (1.0, 1.5)])
+    assert part_of([(5.5, 6.0)], 6.0, 2.0) == ([(1.5, 2.0)], (4.0, 2.0))
+    assert part_of([(0.0, 0.25)], 6.0, 2.0) == ([(0.0, 0.25)], (0.0, 2.0))
+    with pytest.raises(ValueError, match=r"the painted part has 2\.50 s, and the pipeline generates at most 2 s"):
+        part_of([(1.0, 1.5), (3.0, 3.5)], 6.0, 2.0)
+
+
+@pytest.mark.parametrize("time", [1, 100, 511, 512, 700])
+def test_a_sound_shorter_than_a_window_is_blended(time: int) -> None:
+    old, new = tone(500)[:, :time], tone(4000)[:, :time]
+    mask = torch.ones(513, 1 + time // 256, dtype=torch.bool)
+    assert (blend(old, new, mask) - new).abs().max() < 1e-5
+    assert (blend(old, new, ~mask) - old).abs().max() < 1e-5
+    assert picture(old).shape == (HEIGHT, 900, 3)
 
 
 def test_the_picture_has_low_frequencies_below_and_time_to_the_right() -> None:

@@ -37,7 +37,7 @@ def test_what_is_no_usable_sound_is_one_line_without_the_folder(studio: Workshop
     for path, message in (
         (None, "there is no sound yet; upload or record one"),
         (text, "song.wav"),
-        (tmp_path / "long.wav", r"the sound has 3\.0 s; use one of at most 2 s"),
+        (tmp_path / "long.wav", r"the sound has 3\.01 s; use one of at most 2 s"),
     ):
         for read in (lambda name: studio.read(name, model), studio.read_original):
             with pytest.raises(ValueError, match=message) as error:
@@ -67,3 +67,8 @@ def test_an_attribute_of_another_model_is_refused(studio: Workshop) -> None:
         replace(studio, vectors={"other": other})
     with pytest.raises(ValueError, match="`models` is empty"):
         replace(studio, models={})
+
+
+def test_a_model_named_like_the_original_is_refused(studio: Workshop) -> None:
+    with pytest.raises(ValueError, match="a model is named 'original'"):
+        replace(studio, models={"original": studio.models[DEFAULT_MODEL]})

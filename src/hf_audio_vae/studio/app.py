@@ -11,6 +11,7 @@ from hf_audio_vae.version import __version__
 
 TITLE = "hf-audio-vae studio"
 KEPT_SECONDS = 24 * 3600  # a day; older sounds are deleted
+MOST_WAITING = 32  # calls; later ones are refused
 TABS: dict[str, Callable[[Workshop], None]] = {
     "Reconstruct": reconstruct.tab,
     "Blind test": blind_test.tab,
@@ -45,4 +46,5 @@ def build_app(workshop: Workshop) -> gr.Blocks:
                     gr.Markdown("The models of this studio encode to codes; this tab needs a model with latents.")
                 else:
                     tab(workshop)
-    return app
+    # Without the queue, callers of the API would run models side by side.
+    return app.queue(max_size=MOST_WAITING, api_open=False)

@@ -21,7 +21,9 @@ def tab(workshop: Workshop) -> None:
     sound = sound_input("sound", "arithmetic-sound", str(EXAMPLES / "loop_breakbeat.flac"))
     with gr.Row():
         vector = menu("attribute", workshop.vectors, "arithmetic-vector")
-        strength = gr.Number(1.0, label="strength: how often it is added", elem_id="arithmetic-strength")
+        strength = gr.Number(
+            1.0, minimum=-1000, maximum=1000, label="strength: how often it is added", elem_id="arithmetic-strength"
+        )
     button = gr.Button("Add", variant="primary", elem_id="arithmetic-button")
     result = sound_output("result", "arithmetic-result")
 

@@ -22,7 +22,9 @@ def tab(workshop: Workshop) -> None:
     sound = sound_input("sound", "axes-sound", str(EXAMPLES / "loop_breakbeat.flac"))
     with gr.Row():
         model = menu("model", workshop.priors, "axes-model")
-        axis = gr.Slider(1, MOST_AXES, 1, step=1, label="axis, by its share of the variance", elem_id="axes-axis")
+        axis = gr.Slider(
+            1, MOST_AXES, 1, step=1, precision=0, label="axis, by its share of the variance", elem_id="axes-axis"
+        )
         amount = gr.Slider(-4, 4, 2, step=0.1, label="standard deviations", elem_id="axes-amount")
     button = gr.Button("Move", variant="primary", elem_id="axes-button")
     result = sound_output("result", "axes-result")
@@ -30,7 +32,7 @@ def tab(workshop: Workshop) -> None:
 
     def move(path: str | None, name: str, number: int, deviations: float) -> tuple[str, str]:
         vae, axes = workshop.latent_models[name], workshop.priors[name].principal_axes
-        index = min(int(number), len(axes.variances)) - 1
+        index = min(number, len(axes.variances)) - 1
         waveform = workshop.read(path, vae)
         latents = axes.move(encode(vae, waveform), index, deviations)
         line = f"Axis {index + 1} has {float(axes.shares[index]):.1%} of the variance."

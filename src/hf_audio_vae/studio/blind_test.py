@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import gradio as gr
 
 from hf_audio_vae.studio.components import blind_output, menu, run_on, sound_input
-from hf_audio_vae.studio.workshop import EXAMPLES, Workshop, reconstruct
+from hf_audio_vae.studio.workshop import EXAMPLES, ORIGINAL, Workshop, reconstruct
 
-ORIGINAL = "original"
 HELP = """
 X is A or B, drawn at random before each answer. Someone who hears no difference is right half of the time. With 12
 right answers of 16, guessing is improbable (p = 0.04).
@@ -101,4 +100,7 @@ def sound_of(workshop: Workshop, path: str | None, system: str) -> str:
 
 def copied(workshop: Workshop, path: str) -> str:
     """Copy a sound, since the address of X may not be that of A or B."""
-    return str(shutil.copyfile(path, workshop.new_file()))
+    try:
+        return str(shutil.copyfile(path, workshop.new_file()))
+    except FileNotFoundError as error:
+        raise ValueError("the sounds of this test were deleted after a day; start a new test.") from error

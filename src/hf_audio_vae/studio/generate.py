@@ -6,7 +6,15 @@ import gradio as gr
 import torch
 
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline, Sampling, generate_sounds
-from hf_audio_vae.studio.components import menu, run_on, sound_input, sound_output
+from hf_audio_vae.studio.components import (
+    menu,
+    run_on,
+    seconds_input,
+    seed_input,
+    sound_input,
+    sound_output,
+    steps_input,
+)
 from hf_audio_vae.studio.workshop import Workshop
 
 MISSING = """
@@ -16,7 +24,6 @@ This studio has no generator. Train one (`make generate`, `make tokens`), and st
     hf-audio-vae studio --language_model LANGUAGE_MODEL
 """
 NO_CLASS = "(no class)"
-MOST_STEPS = 200
 
 
 def tab(workshop: Workshop) -> None:
@@ -47,9 +54,9 @@ def _pipelines(workshop: Workshop) -> None:
         label = class_menu(workshop, "generate-class")
         prompt = gr.Textbox(label="text, for a pipeline that accepts one", elem_id="generate-prompt")
     with gr.Row():
-        steps = gr.Slider(1, MOST_STEPS, 50, step=1, label="denoising steps", elem_id="generate-steps")
+        steps = steps_input("generate-steps")
         scale = gr.Slider(1, 10, 4, label="guidance scale, with a class or a text", elem_id="generate-scale")
-        seed = gr.Number(0, precision=0, minimum=0, label="seed", elem_id="generate-seed")
+        seed = seed_input("generate-seed")
     with gr.Accordion("start from a sound", open=False):
         start = sound_input("sound to vary", "generate-sound")
         strength = gr.Slider(0.05, 1, 0.7, label="strength of the change", elem_id="generate-strength")
@@ -60,9 +67,12 @@ def _pipelines(workshop: Workshop) -> None:
         chosen: str, label: str, prompt: str, steps: int, scale: float, seed: int, path: str | None, strength: float
     ) -> str:
         pipeline = workshop.pipelines[chosen]
-        options: dict[str, Any] = {} if path is None else {"strength": strength}
-        if path is not None:
-            options["init_audio"] = workshop.read(path, pipeline.vae)
+        options: dict[str, Any]
+        if path is None:
+            options = {"audio_end_in_s": min(pipeline.max_seconds, workshop.max_seconds)}
+        else:
+            sound = workshop.read(path, pipeline.vae, max_seconds=pipeline.max_seconds)
+            options = {"init_audio": sound, "strength": strength}
         generated = run(pipeline, steps, seed, scale, **condition(prompt, label), **options)
         return workshop.write(generated, pipeline.sampling_rate)
 
@@ -71,18 +81,18 @@ def _pipelines(workshop: Workshop) -> None:
 
 def run(pipeline: AudioLatentDiffusionPipeline, steps: int, seed: int, scale: float, **options: Any) -> torch.Tensor:
     """Generate one sound, (audio_channels, time)."""
-    generator = torch.Generator().manual_seed(int(seed))
-    options |= {"num_inference_steps": int(steps), "guidance_scale": float(scale), "generator": generator}
+    generator = torch.Generator().manual_seed(seed)
+    options |= {"num_inference_steps": steps, "guidance_scale": scale, "generator": generator}
     return pipeline(**options, return_dict=False)[0][0]
 
 
 def _language_models(workshop: Workshop) -> None:
     with gr.Row():
         name = menu("language model", workshop.code_generators, "codes-model")
-        seconds = gr.Slider(0.5, workshop.max_seconds, 4.0, label="seconds", elem_id="codes-seconds")
+        seconds = seconds_input(workshop.max_seconds, "codes-seconds")
         temperature = gr.Slider(0.1, 2, 1.0, label="temperature", elem_id="codes-temperature")
         top_k = gr.Number(0, precision=0, minimum=0, label="top k, 0 for all codes", elem_id="codes-top-k")
-        seed = gr.Number(0, precision=0, minimum=0, label="seed", elem_id="codes-seed")
+        seed = seed_input("codes-seed")
     button = gr.Button("Generate codes", variant="primary", elem_id="codes-button")
     result = sound_output("generated", "codes-result")
 
@@ -91,9 +101,9 @@ def _language_models(workshop: Workshop) -> None:
         sounds = generate_sounds(
             found.priors,
             found.autoencoder,
-            min(length, workshop.max_seconds),
-            sampling=Sampling(temperature=temperature, top_k=int(top_k)),
-            generator=torch.Generator().manual_seed(int(seed)),
+            length,
+            sampling=Sampling(temperature=temperature, top_k=top_k),
+            generator=torch.Generator().manual_seed(seed),
         )
         return workshop.write(sounds[0], found.autoencoder.sampling_rate)
 

@@ -12,7 +12,7 @@ from hf_audio_vae.evaluation.plots import spectrogram_figure
 from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.studio.components import run_on, sound_input, sound_output
-from hf_audio_vae.studio.workshop import EXAMPLES, Workshop, reconstruct
+from hf_audio_vae.studio.workshop import EXAMPLES, ORIGINAL, Workshop, reconstruct
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,10 @@ def tab(workshop: Workshop) -> None:
         rows = [[name, *result.metrics()] for name, result in results.items()]
         return [*(paths.get(name) for name in names), rows, spectrograms_of(results)]
 
-    *paths, rows, figure = compare(example, names)
+    try:
+        *paths, rows, figure = compare(example, names)
+    except ValueError:  # the example is longer than the sounds of this studio; the button says so, too
+        paths, rows, figure = [None for _ in names], None, None
     sound = sound_input("sound", "reconstruct-sound", example)
     gr.Examples([[str(path)] for path in sorted(EXAMPLES.glob("*.flac"))], [sound], label="examples")
     chosen = gr.CheckboxGroup(names, value=names, label="models", elem_id="reconstruct-models")
@@ -70,6 +73,6 @@ class Result:
 def spectrograms_of(results: Mapping[str, Result]) -> "Figure":
     """Draw the sound, as the model with the highest rate reads it, above all reconstructions."""
     finest = max(results.values(), key=lambda result: result.rate)
-    waveforms = {"sound": finest.sound} | {name: result.output for name, result in results.items()}
-    rates = {"sound": finest.rate} | {name: result.rate for name, result in results.items()}
+    waveforms = {ORIGINAL: finest.sound} | {name: result.output for name, result in results.items()}
+    rates = {ORIGINAL: finest.rate} | {name: result.rate for name, result in results.items()}
     return spectrogram_figure(waveforms, rates)

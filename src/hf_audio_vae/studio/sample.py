@@ -5,7 +5,7 @@ import torch
 
 from hf_audio_vae.audio.framing import frame_count, units_of
 from hf_audio_vae.latents.prior import PRIORS
-from hf_audio_vae.studio.components import menu, run_on, sound_output
+from hf_audio_vae.studio.components import menu, run_on, seconds_input, seed_input, sound_output
 from hf_audio_vae.studio.workshop import Workshop, decode
 
 HELP = """
@@ -27,16 +27,16 @@ def tab(workshop: Workshop) -> None:
         model = menu("model", workshop.priors, "sample-model")
         kind = menu("distribution", sorted(PRIORS, key=lambda name: name != "autoregressive"), "sample-prior")
     with gr.Row():
-        seconds = gr.Slider(0.5, workshop.max_seconds, 4.0, label="seconds", elem_id="sample-seconds")
+        seconds = seconds_input(workshop.max_seconds, "sample-seconds")
         temperature = gr.Slider(0, 1.5, 1.0, label="temperature", elem_id="sample-temperature")
-        seed = gr.Number(0, precision=0, minimum=0, label="seed", elem_id="sample-seed")
+        seed = seed_input("sample-seed")
     button = gr.Button("Sample", variant="primary", elem_id="sample-button")
     result = sound_output("sample", "sample-result")
 
     def sample(name: str, prior: str, length: float, factor: float, number: int) -> str:
         vae = workshop.latent_models[name]
-        time = units_of("seconds", min(length, workshop.max_seconds), vae.sampling_rate)
-        generator = torch.Generator().manual_seed(int(number))
+        time = units_of("seconds", length, vae.sampling_rate)
+        generator = torch.Generator().manual_seed(number)
         frames = frame_count(time, vae.hop_length)
         latents = workshop.priors[name].sampler(prior).sample(frames, generator=generator, temperature=factor)
         return workshop.write(decode(vae, latents[0], time), vae.sampling_rate)

@@ -1,5 +1,6 @@
 """What the tabs of the studio share: loaded models, and sounds that come from a browser and go there."""
 
+import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.latents import AttributeVector, LatentPrior
 from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
 from hf_audio_vae.models.fingerprint import model_fingerprint
-from hf_audio_vae.models.sound_files import UnusableFileError, check_finite, errors_with_path, open_sound
+from hf_audio_vae.models.sound_files import UnusableFileError, errors_with_path, open_sound
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline, Prior
 
 EXAMPLES = Path(__file__).parent / "sounds"
+ORIGINAL = "original"  # name of a sound that went through no model
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Workshop:
         code_generators (`Mapping[str, CodeGenerator]`): Language models of codes by name.
 
     Raises:
-        ValueError: There is no model, or a vector belongs to none of the models.
+        ValueError: There is no model, one is named like the sound before the models, or a vector belongs to none.
     """
 
     models: Mapping[str, AutoencoderModel]
@@ -57,6 +59,8 @@ class Workshop:
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("`models` is empty; give at least one autoencoder.")
+        if ORIGINAL in self.models:
+            raise ValueError(f"a model is named {ORIGINAL!r}, like the sound before the models; rename its folder.")
         for name in self.vectors:
             self.model_of_vector(name)
 
@@ -74,20 +78,25 @@ class Workshop:
                 return model
         raise ValueError(f"the vector {name} belongs to none of the models {', '.join(self.models)}; add its model.")
 
-    def read(self, path: str | None, model: AutoencoderModel) -> Tensor:
+    def read(self, path: str | None, model: AutoencoderModel, *, max_seconds: float = math.inf) -> Tensor:
         """Read a sound of the browser at the rate and with the channels of a model, (audio_channels, time).
+
+        Args:
+            path (`str`, *optional*): File.
+            model (`AutoencoderModel`): The model.
+            max_seconds (`float`): Longest sound for this use, if that is less than `max_seconds` of the studio.
 
         Raises:
             ValueError: There is no sound, it is too long, or it cannot be decoded.
         """
         with errors_with_name(path) as file, open_sound(model, file, name="sound", notice=lambda line: None) as sound:
-            self._check_seconds(sound.num_samples / model.sampling_rate)
+            self._check_seconds(sound.num_samples / model.sampling_rate, min(max_seconds, self.max_seconds))
             return sound.read(0, sound.num_samples)
 
     def read_original(self, path: str | None) -> tuple[Tensor, int]:
         """Read a sound of the browser as it is: (audio_channels, time) and its rate in Hz; raises as `read`."""
         with errors_with_name(path) as file, errors_with_path(file), open_audio(file, thorough=True) as reader:
-            self._check_seconds(reader.num_samples / reader.sampling_rate)
+            self._check_seconds(reader.num_samples / reader.sampling_rate, self.max_seconds)
             return reader.read(0, reader.num_samples), reader.sampling_rate
 
     def new_file(self) -> Path:
@@ -96,14 +105,16 @@ class Workshop:
 
     def write(self, waveform: Tensor, sampling_rate: int) -> str:
         """Write a sound (audio_channels, time) for the browser; return its path."""
-        check_finite("the model", waveform)
+        if not bool(waveform.isfinite().all()):
+            raise ValueError("the result is NaN or infinite; use other settings, or check the weights of the model.")
         path = self.new_file()
         write_audio(path, waveform.float().cpu(), sampling_rate)
         return str(path)
 
-    def _check_seconds(self, seconds: float) -> None:
-        if seconds > self.max_seconds:
-            raise ValueError(f"the sound has {seconds:.1f} s; use one of at most {self.max_seconds:g} s.")
+    @staticmethod
+    def _check_seconds(seconds: float, most: float) -> None:
+        if seconds > most:
+            raise ValueError(f"the sound has {seconds:.2f} s; use one of at most {most:g} s.")
 
 
 @contextmanager
