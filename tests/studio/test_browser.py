@@ -144,6 +144,37 @@ def test_the_blind_test_counts_right_answers(page: Any) -> None:
         page.locator("#blind-verdict").get_by_text(f"{right} of {answers} right").wait_for()
 
 
+def test_two_visitors_have_their_own_blind_tests(app: gr.Blocks, browser: Any) -> None:
+    pages = [browser.new_page(viewport={"width": 400, "height": 800}) for _ in range(2)]  # as wide as a phone
+    for page in pages:
+        page.set_default_timeout(WAIT)
+        page.goto(app.local_url)
+        open_tab(page, "Blind test")
+        page.locator("#blind-start").click()
+        sound_of(page, "blind-x")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for page, answers in zip(pages, (2, 1), strict=True):
+        for answer in range(1, answers + 1):
+            page.locator("#blind-x-is-a").click()
+            page.locator("#blind-verdict").get_by_text(f"of {answer} right").wait_for()
+        page.close()
+
+
+def test_an_empty_seed_and_names_with_markup_are_messages_of_text(page: Any, tmp_path: Path) -> None:
+    open_tab(page, "Sample")
+    page.locator("#sample-seed input").fill("")
+    page.locator("#sample-button").click()
+    page.get_by_test_id("toast-body").filter(has_text="seed is empty; give a whole number").wait_for()
+    open_tab(page, "Reconstruct")
+    path = tmp_path / "<img src=x onerror='window.harmed = true'>.wav"
+    path.write_text("not a sound")
+    upload(page, "reconstruct-sound", path)
+    page.wait_for_timeout(500)
+    page.locator("#reconstruct-button").click()
+    page.get_by_test_id("toast-body").filter(has_text="cannot be decoded").wait_for()
+    assert page.evaluate("window.harmed") is None
+
+
 def samples_at(address: str) -> bytes:
     with urlopen(address) as response:
         waveform, _ = read_audio(response.read())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hf_audio_vae.studio.components import seed_input
 from hf_audio_vae.studio.inputs import MAX_LAYERS, checked, message_of, number
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -35,6 +36,8 @@ def test_numbers_within_bounds_are_given_with_their_type() -> None:
         checked(gr.Slider(1, 200, precision=0, label="steps"), 1.5)
     with pytest.raises(ValueError, match=r"top k is -1; give a whole number of 0 or more\."):
         number("top k", -1, 0, None, whole=True)
+    with pytest.raises(ValueError, match="seed is empty; give a whole number from 0 to 4294967295"):
+        checked(seed_input("seed"), None)
     for value in (NAN, INFINITY):
         with pytest.raises(ValueError, match=r"give a number\."):
             number("amount", value, None, None, whole=False)

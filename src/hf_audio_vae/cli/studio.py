@@ -1,13 +1,16 @@
 """The `studio` command."""
 
 import argparse
+import errno
 import math
+import os
 import signal
+import socket
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,21 +22,26 @@ from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.latents import AttributeVector
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 
-if TYPE_CHECKING:
-    from hf_audio_vae.studio import Workshop
-
 NameT = TypeVar("NameT", str, Path)
 MAX_PORT = 65535
+ADDRESSES = "give 127.0.0.1, or 0.0.0.0 for all networks of this machine"
 LOCATION = argparse.Namespace(subfolder=None, revision=None, variant=None, torch_dtype=None)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check(arguments)
-    from hf_audio_vae.studio import build_app  # Gradio takes seconds to import, and the arguments may be wrong
+    check_address(arguments.server_name, arguments.server_port)
+    from hf_audio_vae.studio import (
+        Workshop,
+        build_app,
+    )  # Gradio takes seconds to import, and the arguments may be wrong
 
+    parts, ended = parts_of(arguments), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before there is a folder, which is deleted at the end
+        signal.signal(number, lambda *_: ended.set())
     with tempfile.TemporaryDirectory(prefix="hf-audio-vae-studio-") as folder:  # only this user may read it
-        app = build_app(workshop_of(arguments, Path(folder)))
+        app = build_app(Workshop(folder=Path(folder), max_seconds=arguments.max_seconds, **parts))
         app.launch(
             server_name=arguments.server_name,
             server_port=arguments.server_port,
@@ -45,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
             quiet=True,
         )
         print(f"the studio is at {app.local_url} until Ctrl-C", flush=True)
-        wait_for_the_end()
+        ended.wait()
         app.close(verbose=False)
 
 
@@ -62,13 +70,27 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{twice[0]} is named twice; name it once.")
 
 
-def workshop_of(arguments: argparse.Namespace, folder: Path) -> "Workshop":
-    """Load all models of the arguments.
+def check_address(server_name: str, server_port: int | None) -> None:
+    """Raise `ValueError` unless the app can listen there; Gradio would try 100 ports for a minute."""
+    try:
+        family, *_, address = socket.getaddrinfo(server_name, server_port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            if os.name != "nt":  # where it would share the port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ValueError(f"--server_name {server_name!r} is no address; {ADDRESSES}.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ValueError(f"--server_name {server_name!r} is no address of this machine; {ADDRESSES}.") from error
+        raise ValueError(
+            f"--server_port {server_port} cannot be used: {error.strerror}; give another one, or leave it out."
+        ) from error
 
-    Raises:
-        ValueError: A model cannot be loaded, or a vector belongs to none of the models.
-    """
-    from hf_audio_vae.studio import CodeGenerator, Workshop
+
+def parts_of(arguments: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
+    """Load all models of the arguments, as arguments of `Workshop`; raises `ValueError` if one cannot be loaded."""
+    from hf_audio_vae.studio import CodeGenerator
 
     models = {shown: load_coder(name, LOCATION) for shown, name in shown_names(arguments.models).items()}
     priors = {
@@ -76,18 +98,16 @@ def workshop_of(arguments: argparse.Namespace, folder: Path) -> "Workshop":
         for shown, name in shown_names(arguments.models).items()
         if not models[shown].codebook_sizes
     }
-    return Workshop(
-        models,
-        folder,
-        max_seconds=arguments.max_seconds,
-        priors={name: prior for name, prior in priors.items() if prior is not None},
-        vectors={shown: AttributeVector.load(path) for shown, path in shown_names(arguments.vector).items()},
-        pipelines={shown: pipeline_of(name) for shown, name in shown_names(arguments.pipeline).items()},
-        code_generators={
+    return {
+        "models": models,
+        "priors": {name: prior for name, prior in priors.items() if prior is not None},
+        "vectors": {shown: AttributeVector.load(path) for shown, path in shown_names(arguments.vector).items()},
+        "pipelines": {shown: pipeline_of(name) for shown, name in shown_names(arguments.pipeline).items()},
+        "code_generators": {
             shown: CodeGenerator(*priors_of(argparse.Namespace(model=name, upsampler=None, autoencoder=None)))
             for shown, name in shown_names(arguments.language_model).items()
         },
-    )
+    }
 
 
 def shown_names(names: Sequence[NameT]) -> dict[str, NameT]:
@@ -105,11 +125,3 @@ def pipeline_of(name: str) -> AudioLatentDiffusionPipeline:
     pipeline.vae.enable_tiling()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def wait_for_the_end() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()

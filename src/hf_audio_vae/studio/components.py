@@ -16,37 +16,27 @@ MAX_SEED = 2**32 - 1
 TITLE = "This does not work"
 
 
-class SoundInput(gr.Audio):
-    """Player that accepts a file. Of a caller that names an address instead, the base would fetch it."""
+def uploads_only(component: Any) -> Any:
+    """Return a component that refuses an address in the place of a file, which Gradio would fetch.
 
-    is_template = True  # the page draws it as its base
+    It is no subclass: for each subclass of a component, Gradio writes a file beside its source.
+    """
+    move = component.async_move_resource_to_block_cache
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload in the folder of the app."""
-        return await super().async_move_resource_to_block_cache(no_address(url_or_file_path))
+    async def move_file(path: str | Path | None) -> str | None:
+        if path is not None and is_http_url_like(str(path)):
+            raise quiet_error(ValueError("the studio fetches no addresses; upload the file."))
+        return await move(path)
 
-
-class PaintingInput(gr.ImageEditor):
-    """Editor that accepts files, and no addresses."""
-
-    is_template = True
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload in the folder of the app."""
-        return await super().async_move_resource_to_block_cache(no_address(url_or_file_path))
-
-
-def no_address(path: str | Path | None) -> str | Path | None:
-    """Return a path; raise `gradio.Error` for an address."""
-    if path is not None and is_http_url_like(str(path)):
-        raise quiet_error(ValueError("the studio fetches no addresses; upload the file."))
-    return path
+    component.async_move_resource_to_block_cache = move_file
+    return component
 
 
 def sound_input(label: str, elem_id: str, value: str | None = None) -> gr.Audio:
     """Return a player that accepts a file or a recording."""
-    return SoundInput(
-        value, label=label, elem_id=elem_id, sources=["upload", "microphone"], type="filepath", buttons=["download"]
+    sources = ["upload", "microphone"]
+    return uploads_only(
+        gr.Audio(value, label=label, elem_id=elem_id, sources=sources, type="filepath", buttons=["download"])
     )
 
 

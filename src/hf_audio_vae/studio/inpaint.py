@@ -13,13 +13,13 @@ from torch import Tensor
 from hf_audio_vae.evaluation.plots import FLOOR_DB, spectrogram_columns
 from hf_audio_vae.pipelines.time_ranges import TimeRange
 from hf_audio_vae.studio.components import (
-    PaintingInput,
     menu,
     run_on,
     seed_input,
     sound_input,
     sound_output,
     steps_input,
+    uploads_only,
 )
 from hf_audio_vae.studio.generate import MISSING, class_menu, condition, run
 from hf_audio_vae.studio.workshop import EXAMPLES, Workshop
@@ -45,14 +45,16 @@ def tab(workshop: Workshop) -> None:
         label = class_menu(workshop, "inpaint-class")
         steps, seed = steps_input("inpaint-steps"), seed_input("inpaint-seed")
     show = gr.Button("Show the spectrogram", elem_id="inpaint-show")
-    editor = PaintingInput(
-        label="frequency over time",
-        elem_id="inpaint-editor",
-        sources=(),
-        transforms=(),
-        layers=False,
-        canvas_size=(WIDTH, HEIGHT),
-        brush=gr.Brush(default_size=40, colors=["#00ffff"], default_color="#00ffff"),
+    editor = uploads_only(
+        gr.ImageEditor(
+            label="frequency over time",
+            elem_id="inpaint-editor",
+            sources=(),
+            transforms=(),
+            layers=False,
+            canvas_size=(WIDTH, HEIGHT),
+            brush=gr.Brush(default_size=40, colors=["#00ffff"], default_color="#00ffff"),
+        )
     )
     button = gr.Button("Generate the painted part", variant="primary", elem_id="inpaint-button")
     result = sound_output("result", "inpaint-result")

@@ -95,8 +95,8 @@ def layer_of(file: str | io.BytesIO) -> np.ndarray:
 
 
 def shown(value: object) -> str:
-    """Return a short text of any value."""
-    return reprlib.repr(value)
+    """Return a short text of any value; the page gives `None` for an empty field."""
+    return "empty" if value is None else reprlib.repr(value)
 
 
 def message_of(error: Exception) -> str:
