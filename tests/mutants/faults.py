@@ -1208,6 +1208,33 @@ MAPS = (
     Fault("cli/map.py", "if self._size > MAX_PAGE_BYTES:", "if False:"),
 )
 
+STUDIO = (
+    Fault("studio/inputs.py", "low <= value <= high and", "low <= value and"),
+    Fault("studio/inputs.py", " and not isinstance(value, bool)", ""),
+    Fault("studio/inputs.py", "if image.width * image.height > MAX_LAYER_PIXELS:", "if False:"),
+    Fault("studio/inputs.py", "if len(files) > MAX_LAYERS:", "if False:"),
+    Fault("studio/inputs.py", "Path(error.filename).name", "error.filename"),
+    Fault("studio/inputs.py", "html.escape(message, quote=False)", "message"),
+    Fault("studio/components.py", "print_exception=False", "print_exception=True", "studio/test_app.py"),
+    Fault(
+        "studio/components.py",
+        "if path is not None and is_http_url_like",
+        "if False and is_http_url_like",
+        "studio/test_app.py",
+    ),
+    Fault("studio/app.py", "api_open=False", "api_open=True"),
+    Fault("studio/inpaint.py", "layer[::-1, :, 3]", "layer[:, :, 3]", "studio/test_tabs.py"),
+    Fault("studio/inpaint.py", "(start - 0.5) * HOP", "start * HOP", "studio/test_tabs.py"),
+    Fault("studio/inpaint.py", "(first + last - length) / 2", "first", "studio/test_tabs.py"),
+    Fault(
+        "studio/blind_test.py",
+        "range(self.right, self.answers + 1)",
+        "range(self.right + 1, self.answers + 1)",
+        "studio/test_tabs.py",
+    ),
+    Fault("studio/workshop.py", "if seconds > most:", "if seconds >= 2 * most:"),
+)
+
 FAULTS = (
     *LOSSES,
     *PIPELINES,
@@ -1226,4 +1253,5 @@ FAULTS = (
     *FILES,
     *GENERATION,
     *MAPS,
+    *STUDIO,
 )
