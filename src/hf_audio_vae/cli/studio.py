@@ -32,10 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check(arguments)
     check_address(arguments.server_name, arguments.server_port)
-    from hf_audio_vae.studio import (
-        Workshop,
-        build_app,
-    )  # Gradio takes seconds to import, and the arguments may be wrong
+    # Gradio takes seconds to import, and the arguments may be wrong.
+    from hf_audio_vae.studio import Workshop, build_app
 
     parts, ended = parts_of(arguments), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # before there is a folder, which is deleted at the end

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import torch
@@ -34,7 +34,7 @@ def uploads_only(component: Any) -> Any:
 
 def sound_input(label: str, elem_id: str, value: str | None = None) -> gr.Audio:
     """Return a player that accepts a file or a recording."""
-    sources = ["upload", "microphone"]
+    sources: list[Literal["upload", "microphone"]] = ["upload", "microphone"]
     return uploads_only(
         gr.Audio(value, label=label, elem_id=elem_id, sources=sources, type="filepath", buttons=["download"])
     )

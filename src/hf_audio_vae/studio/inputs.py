@@ -29,14 +29,15 @@ def checked(component: Any, value: Any) -> Any:
     Raises:
         ValueError: The page cannot give this value.
     """
+    label = str(component.label)
     match component:
         case gr.Slider() | gr.Number():
-            return number(component.label, value, component.minimum, component.maximum, whole=component.precision == 0)
+            return number(label, value, component.minimum, component.maximum, whole=component.precision == 0)
         case gr.CheckboxGroup():
             names = value if isinstance(value, list) else [value]
-            return [choice(component.label, name, [key for _, key in component.choices]) for name in names]
+            return [choice(label, name, keys_of(component)) for name in names]
         case gr.Dropdown():
-            return choice(component.label, value, [key for _, key in component.choices])
+            return choice(label, value, keys_of(component))
         case gr.Textbox():
             return "" if value is None else str(value)
         case gr.Audio():
@@ -46,7 +47,12 @@ def checked(component: Any, value: Any) -> Any:
     return value
 
 
-def number(label: str, value: object, low: float | None, high: float | None, *, whole: bool) -> float | int:
+def keys_of(component: gr.CheckboxGroup | gr.Dropdown) -> list[str]:
+    """Return the values of a menu, without the texts that it shows for them."""
+    return [str(key) for _, key in component.choices or ()]
+
+
+def number(label: str, value: Any, low: float | None, high: float | None, *, whole: bool) -> float | int:
     """Return a number within bounds, an `int` if it must be whole; raise `ValueError` for anything else."""
     low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
