@@ -729,7 +729,7 @@ EVALUATION = (
 TRAINING = (
     Fault(
         "training/publishing.py",
-        "allow_patterns=published, delete_patterns=published",
+        "allow_patterns=published, delete_patterns=removed",
         "allow_patterns=published",
         "training/test_publishing.py",
     ),
