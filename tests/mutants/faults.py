@@ -1227,7 +1227,7 @@ STUDIO = (
     Fault("studio/inpaint.py", "(start - 0.5) * HOP", "start * HOP", "studio/test_tabs.py"),
     Fault("studio/inpaint.py", "(first + last - length) / 2", "first", "studio/test_tabs.py"),
     Fault(
-        "studio/blind_test.py",
+        "studio/abx.py",
         "range(self.right, self.answers + 1)",
         "range(self.right + 1, self.answers + 1)",
         "studio/test_tabs.py",

@@ -26,9 +26,9 @@ def vae() -> WaveformVAE:
     return with_random_parameters(model)
 
 
-def transformer(kind: type = StableAudioDiTModel) -> StableAudioDiTModel:
+def transformer(kind: type = StableAudioDiTModel, *, frames: int = FRAMES) -> StableAudioDiTModel:
     model = kind(
-        sample_size=FRAMES,
+        sample_size=frames,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         num_layers=2,
@@ -49,6 +49,7 @@ def latent_diffusion(
     class_names: tuple[str, ...] = (),
     text: bool = False,
     denoiser: StableAudioDiTModel | None = None,
+    autoencoder: WaveformVAE | None = None,
 ) -> AudioLatentDiffusionPipeline:
     """A pipeline of any conditioning; without progress bars."""
     with torch.random.fork_rng():
@@ -56,7 +57,7 @@ def latent_diffusion(
         text_config = T5Config(vocab_size=len(WORDS), d_model=12, d_kv=4, d_ff=WIDTH, num_layers=1, num_heads=2)
         pieces = ["▁" + word if word.isalpha() else word for word in WORDS]
         pipeline = AudioLatentDiffusionPipeline(
-            vae(),
+            autoencoder or vae(),
             denoiser or transformer(),
             scheduler or FlowMatchEulerDiscreteScheduler(),
             with_random_parameters(LatentConditioner(WIDTH, class_names, 12 if text else None)),

@@ -3,48 +3,30 @@
 from pathlib import Path
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, StableAudioDiTModel
 
-from hf_audio_vae import AudioLatentDiffusionPipeline, LatentConditioner, WaveformVAE
+from hf_audio_vae import AudioLatentDiffusionPipeline, WaveformVAE
 from hf_audio_vae.files.location import DEFAULT_MODEL, PRETRAINED
 from hf_audio_vae.latents import AttributeVector, LatentPrior
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines import Prior
 from hf_audio_vae.studio.workshop import CodeGenerator, Workshop
-from tests.pipelines.parts import WIDTH, with_random_parameters
+from tests.pipelines.latent_parts import CHANNELS, latent_diffusion, transformer
+from tests.pipelines.parts import with_random_parameters
 
 RATE, HOP, SECONDS = 8000, 200, 2
-CHANNELS, FRAMES = 2, RATE // HOP * SECONDS
 SAVED = Path(__file__).parents[1] / "saved"
 HELD_OUT = Path(__file__).parents[2] / "data/held_out"
 
 
 def pipeline() -> AudioLatentDiffusionPipeline:
     """Latent diffusion of two seconds at 8 kHz, with random weights."""
+    statistics = {"latents_mean": (0.5, -0.25), "latents_std": (0.5, 2.0)}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        statistics = {"latents_mean": (0.5, -0.25), "latents_std": (0.5, 2.0)}
         vae = with_random_parameters(WaveformVAE(4, (10, 20), (1, 2), 4, CHANNELS, 1, RATE, **statistics))
-        transformer = StableAudioDiTModel(
-            sample_size=FRAMES,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            num_layers=1,
-            attention_head_dim=8,
-            num_attention_heads=2,
-            num_key_value_attention_heads=1,
-            cross_attention_dim=WIDTH,
-            cross_attention_input_dim=WIDTH,
-            time_proj_dim=8,
-            global_states_input_dim=WIDTH,
-        )
-        conditioner = with_random_parameters(LatentConditioner(WIDTH, ("drum", "voice"), None))
-        found = AudioLatentDiffusionPipeline(
-            vae, with_random_parameters(transformer), FlowMatchEulerDiscreteScheduler(), conditioner, None, None
-        )
-    found.set_progress_bar_config(disable=True)
-    return found
+        denoiser = transformer(frames=RATE // HOP * SECONDS)
+    return latent_diffusion(class_names=("drum", "voice"), denoiser=denoiser, autoencoder=vae)
 
 
 def workshop(folder: Path, **options: float) -> Workshop:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from hf_audio_vae.evaluation.plots import spectrogram_figure
-from hf_audio_vae.studio.blind_test import Trial
+from hf_audio_vae.studio.abx import Trial
 from hf_audio_vae.studio.inpaint import HEIGHT, blend, painted, painted_seconds, part_of, picture
 
 RATE = 16000

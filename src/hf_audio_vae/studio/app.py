@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from hf_audio_vae.studio import arithmetic, axes, blind_test, generate, inpaint, morph, reconstruct, sample
+from hf_audio_vae.studio import abx, arithmetic, axes, generate, inpaint, morph, reconstruct, sample
 from hf_audio_vae.studio.workshop import Workshop
 from hf_audio_vae.version import __version__
 
@@ -14,7 +14,7 @@ KEPT_SECONDS = 24 * 3600  # a day; older sounds are deleted
 MOST_WAITING = 32  # calls; later ones are refused
 TABS: dict[str, Callable[[Workshop], None]] = {
     "Reconstruct": reconstruct.tab,
-    "Blind test": blind_test.tab,
+    "Blind test": abx.tab,
     "Morph": morph.tab,
     "Principal axes": axes.tab,
     "Arithmetic": arithmetic.tab,
