@@ -67,6 +67,12 @@ def test_parts_that_touch_the_ends_stay_within_the_sound() -> None:
     assert len(ranges) == 2
 
 
+def test_a_painted_frame_is_the_hop_around_its_centre() -> None:
+    mask = torch.zeros(513, 63, dtype=torch.bool)
+    mask[5, 10] = True
+    assert painted_seconds(mask, RATE, RATE) == [(9.5 * 256 / RATE, 10.5 * 256 / RATE)]
+
+
 def test_nothing_painted_is_an_error() -> None:
     for painting in ([], layers_of((HEIGHT, 100), slice(0, 0), slice(0, 0))):
         with pytest.raises(ValueError, match="nothing is painted"):
