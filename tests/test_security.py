@@ -22,6 +22,7 @@ SCRIPTS = [*(REPO / "training").glob("*.py")]
 FILES = sorted([*PACKAGE.rglob("*.py"), *SCRIPTS])
 RUN_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy"}
 FETCH = {"urllib.request", "http.client", "requests", "httpx", "aiohttp", "ftplib", "socket"}
+LISTENERS = {"cli/studio.py": {"socket"}}  # asks whether its own address is free
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 # Files that import a module by a name, which is in their own source.
 IMPORTERS = {
@@ -59,7 +60,8 @@ def test_no_file_runs_what_it_reads(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
     assert not {name.partition(".")[0] for name in imported} & RUN_CODE or of_package(path) in READS_PICKLES
-    assert not imported & FETCH, "only Hugging Face's libraries fetch, and only what the user names"
+    fetching = imported & FETCH - LISTENERS.get(of_package(path), set())
+    assert not fetching, "only Hugging Face's libraries fetch, and only what the user names"
     for name, options in calls(path):
         last = name.rpartition(".")[2]
         assert name not in BUILTINS, name
