@@ -62,7 +62,10 @@ def test_a_file_is_reconstructed_and_decoded_from_its_latents_or_codes(
 def test_a_data_set_is_measured(
     verb: tuple[str, ...], folder: Path, speech: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*verb, str(folder), "--dataset_name", str(speech.parent), *SECONDS]) == 0
+    command = [*verb, str(folder), "--dataset_name", str(speech.parent), *SECONDS]
+    if verb[0] == "evaluate" and load_autoencoder(folder).sampling_rate < 2000:  # too low for the embedding log_mel
+        command += ["--embeddings", "musicnn"]
+    assert main(command) == 0
     printed = capsys.readouterr().out
     assert "inf" not in printed.split() and "nan" not in printed.split()
     assert "active channels" in printed or "entropy" in printed
