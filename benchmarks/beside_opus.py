@@ -15,9 +15,7 @@ from command_line import Parser, amount, count, main_or_exit
 
 from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_model_arguments
 from hf_audio_vae.cli.clips import check_items, read_clips
-from hf_audio_vae.cli.sound import (
-    load_coder,
-)
+from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.evaluation.health import health_of
 from hf_audio_vae.evaluation.lossy import opus
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure

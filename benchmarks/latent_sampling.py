@@ -19,9 +19,7 @@ from hf_audio_vae.audio.framing import frame_count, units_of
 from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_model_arguments
 from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.priors import stored_prior, with_latents
-from hf_audio_vae.cli.sound import (
-    load_coder,
-)
+from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.evaluation.embeddings import Embedding, embed, embedding_of
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.evaluation.set_distances import KERNEL_SCALE, median_distance, squared_mmd

@@ -473,8 +473,8 @@ COMMANDS = (
     ),
     Fault(
         "pipelines/code_sounds.py",
-        "frames = math.ceil(",
-        "frames = math.floor(",
+        "return math.ceil(round(seconds",
+        "return math.floor(round(seconds",
         "cli/test_figures.py::test_sounds_of_codes_have_the_rate_and_the_length_that_is_printed",
     ),
     Fault(

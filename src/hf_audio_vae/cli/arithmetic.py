@@ -14,11 +14,7 @@ from hf_audio_vae.cli.clips import check_items, labelled_clips, open_dataset
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import encode_sound, write_decoded
 from hf_audio_vae.cli.outputs import check_new_file, new_files, printable
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-    process_files,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder, process_files
 from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.latents.attributes import AttributeVector, difference_of_means, mean_latents, regression
 from hf_audio_vae.models import AutoencoderModel

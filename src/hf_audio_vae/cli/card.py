@@ -18,10 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_audio_vae.cli.outputs import MAX_NAME, check_writable, fitting, printable
 from hf_audio_vae.cli.reconstruct import ENDINGS, reconstruct
-from hf_audio_vae.cli.sound import (
-    load_coder,
-    open_sound,
-)
+from hf_audio_vae.cli.sound import load_coder, open_sound
 from hf_audio_vae.comparison.measured import figures_of_results
 from hf_audio_vae.evaluation.card_metadata import (
     EVAL_RESULTS,

@@ -1,7 +1,6 @@
 """The `generate` command for language models of codes."""
 
 import argparse
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines.code_latents import CodeLatents, encode_codes, latents_between
-from hf_audio_vae.pipelines.code_sounds import generate_sounds, length_of
+from hf_audio_vae.pipelines.code_sounds import frames_of, generate_sounds, length_of
 from hf_audio_vae.pipelines.token_generation import Prior, Sampling
 from hf_audio_vae.tokens import CodesInfo
 
@@ -38,7 +37,7 @@ def sounds_of_codes(arguments: argparse.Namespace) -> tuple[Tensor, int]:
         return CodeLatents(priors[0], autoencoder).codes_of(read_for(autoencoder, path)[None].to(autoencoder.device))
 
     latents = given_latents(arguments, priors[0], read_codes)
-    frames = None if info.levels else math.ceil(round(seconds * info.frame_rates[0], 6))  # a hierarchy has several
+    frames = None if info.levels else frames_of(priors, seconds)  # a hierarchy has several
     with frames_bar(frames) as progress:
         audios = generate_sounds(
             priors,

@@ -11,10 +11,7 @@ import torch
 from diffusers import AutoencoderKLLTX2Audio, MMAudioVAE
 
 from hf_audio_vae.cli.outputs import check_new_folder
-from hf_audio_vae.cli.sound import (
-    check_model_files,
-    load_model,
-)
+from hf_audio_vae.cli.sound import check_model_files, load_model
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import (

@@ -13,10 +13,7 @@ from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.inputs import latent_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import (
-    load_coder,
-    process_files,
-)
+from hf_audio_vae.cli.sound import load_coder, process_files
 from hf_audio_vae.files import check_regular_file
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.pretrained import DTYPES

@@ -24,10 +24,7 @@ from hf_audio_vae.cli.comparing import (
     indexed_clips,
     names_in_tables,
 )
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.comparison.diffusability import (
     Budget,
     Diffusability,

@@ -12,11 +12,7 @@ from hf_audio_vae.audio.resampling import check_rates
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
-from hf_audio_vae.cli.sound import (
-    check_model_files,
-    check_seconds,
-    prepare_coder,
-)
+from hf_audio_vae.cli.sound import check_model_files, check_seconds, prepare_coder
 from hf_audio_vae.comparison.doctor import (
     Finding,
     SoundChecks,

@@ -9,11 +9,7 @@ from torch import Tensor
 
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import (
-    load_coder,
-    open_sound,
-    process_files,
-)
+from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
 from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal

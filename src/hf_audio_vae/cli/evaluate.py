@@ -22,10 +22,7 @@ from hf_audio_vae.cli.comparing import (
     indexed_clips,
     names_in_tables,
 )
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.comparison.items import Item
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown

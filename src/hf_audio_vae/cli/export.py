@@ -4,9 +4,7 @@ import argparse
 import logging
 import sys
 
-from hf_audio_vae.cli.sound import (
-    load_model,
-)
+from hf_audio_vae.cli.sound import load_model
 from hf_audio_vae.models.exporting import export_model
 from hf_audio_vae.models.graph_files import ONNX, TORCH
 

@@ -36,11 +36,11 @@ def sound_files(given: Sequence[Path], output_dir: Path | None = None) -> dict[P
 
 
 def latent_files(given: Sequence[Path], output_dir: Path) -> dict[Path, PurePath]:
-    """Return the files of arguments as `sound_files`, and all .safetensors files of folders."""
+    """Return the files of arguments as `sound_files`, and all .safetensors files of folders that are not hidden."""
     _check(given, output_dir)
     files: dict[Path, PurePath] = {}
     for path in given:
-        inside = sorted(path.rglob("*.safetensors")) if path.is_dir() else []
+        inside = sorted(path.rglob("[!.]*.safetensors")) if path.is_dir() else []
         for file in inside or [path]:
             files.setdefault(file, file.relative_to(path if inside else path.parent))
     return files

@@ -12,10 +12,7 @@ from torch import nn
 from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.code_sounds import autoencoder_of
 from hf_audio_vae.cli.outputs import check_writable, new_files
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import replacing

@@ -9,9 +9,7 @@ from torch import Tensor
 from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.encode import encoded
 from hf_audio_vae.cli.outputs import printable
-from hf_audio_vae.cli.sound import (
-    open_sound,
-)
+from hf_audio_vae.cli.sound import open_sound
 from hf_audio_vae.files import replacing
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import decode_blocks

@@ -16,10 +16,7 @@ from hf_audio_vae.cli.clips import LabelledClip, check_items, labelled_clips, op
 from hf_audio_vae.cli.comparing import check_output_outside_data, names_in_tables
 from hf_audio_vae.cli.inspect import load_latent_coder
 from hf_audio_vae.cli.outputs import new_files, printable
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.data.clips import as_utf8
 from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.evaluation.sound_maps import MappedClip, SoundMap, map_figure, map_page, mp3_preview

@@ -3,9 +3,7 @@
 import argparse
 
 from hf_audio_vae.cli.outputs import check_new_folder
-from hf_audio_vae.cli.sound import (
-    check_model_files,
-)
+from hf_audio_vae.cli.sound import check_model_files
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import BaseLocation, LoraAdapter, load_merged
 

@@ -12,9 +12,7 @@ from hf_audio_vae.cli.arguments.morph import NUM_WAVEFORMS
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import EncodedSound, encode_sound, write_decoded
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
-from hf_audio_vae.cli.sound import (
-    load_coder,
-)
+from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents.morphing import ALIGNMENTS, Alignment, morphs, moving_morph
 from hf_audio_vae.tokens.storage import holds_tokens

@@ -13,11 +13,7 @@ from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import (
-    load_coder,
-    open_sound,
-    process_files,
-)
+from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
 from hf_audio_vae.evaluation.metrics import reconstruction_metrics_in_blocks
 from hf_audio_vae.evaluation.plots import Read, reconstruction_figure_in_blocks
 from hf_audio_vae.evaluation.reports import METRICS, table

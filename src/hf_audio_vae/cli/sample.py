@@ -11,9 +11,7 @@ from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.latent_sounds import write_decoded
 from hf_audio_vae.cli.outputs import new_files, older_files, printable
 from hf_audio_vae.cli.priors import check_has_latents, stored_prior, with_latents
-from hf_audio_vae.cli.sound import (
-    load_coder,
-)
+from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.latents import LatentPrior, LatentSampler, StandardNormal
 from hf_audio_vae.latents.prior import PRIORS
 from hf_audio_vae.models import VariationalAutoencoderMixin

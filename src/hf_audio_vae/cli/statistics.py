@@ -12,10 +12,7 @@ from tqdm.auto import tqdm
 from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.outputs import check_writable, printable
 from hf_audio_vae.cli.priors import check_has_latents, with_latents
-from hf_audio_vae.cli.sound import (
-    check_seconds,
-    load_coder,
-)
+from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents import (

@@ -14,12 +14,7 @@ from torch import Tensor
 from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import (
-    load_model,
-    open_sound,
-    process_files,
-    to_best_device,
-)
+from hf_audio_vae.cli.sound import load_model, open_sound, process_files, to_best_device
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.sound_files import check_finite

@@ -45,7 +45,7 @@ def generate_sounds(
     info = priors[0].info
     seconds = length_of(priors, seconds)
     time = units_of("audio_end_in_s", seconds, autoencoder.sampling_rate)
-    frames = math.ceil(round(seconds * info.frame_rates[0], 6))
+    frames = frames_of(priors, seconds)
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "latents": latents,
@@ -68,3 +68,8 @@ def length_of(priors: Sequence[Prior], seconds: float | None) -> float:
     """Return the length of a sound in seconds: the given one, or that of the training crops."""
     info = priors[0].info
     return seconds or info.segment_units / info.frame_rates[0]
+
+
+def frames_of(priors: Sequence[Prior], seconds: float) -> int:
+    """Return the frames of codes of the first language model that a sound of this length needs."""
+    return math.ceil(round(seconds * priors[0].info.frame_rates[0], 6))
