@@ -26,7 +26,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 env: $(VENV)/.installed  ## Make the environment
 
-$(VENV)/.installed: setup.cfg constraints.txt
+$(VENV)/.installed: setup.cfg setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,dev]"
 	touch $@

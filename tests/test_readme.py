@@ -22,7 +22,7 @@ SHORT_GENERATOR = f"{SHORT} --num_validation_sounds 1 --validation_inference_ste
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy in which the README's paths mean something else than the developer's files."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Makefile", "constraints.txt", "data", "setup.cfg", "training"):
+    for name in ("Makefile", "constraints.txt", "data", "setup.cfg", "setup.py", "training"):
         source = REPO / name
         shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
     return folder
@@ -37,7 +37,7 @@ def shortened(line: str) -> str:
         make = f"make -o env -o {sys.prefix}/.installed {line.split()[1]} VENV={sys.prefix}"
         options = {"DEMO": SHORT_DEMO, "GENERATOR": SHORT_GENERATOR, "CODEC": SHORT_DEMO, "PRIOR": SHORT_PRIOR}
         return " ".join([make, *(f'{name}_OPTIONS="{value}"' for name, value in options.items())])
-    if line.startswith(("accelerate launch", "ACCELERATE_USE_CPU")):
+    if line.startswith(("accelerate launch", "ACCELERATE_USE_CPU", "hf-audio-vae train ")):
         stages = "--adversarial.start_step 1 " if "oobleck-small" in line else ""  # within the two steps
         return f"{line} {stages}{SHORT_DEMO} --mixed_precision no --dataloader_num_workers 0"
     return line

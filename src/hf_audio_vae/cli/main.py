@@ -8,8 +8,16 @@ from collections.abc import Sequence
 
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.parser import Parser
+from hf_audio_vae.cli.training_scripts import run_script
 from hf_audio_vae.version import __version__
 
+TRAINING = {
+    "train": "train or fine-tune an autoencoder on a folder of sound, by a recipe",
+    "encode-dataset": "encode a data set to latents or codes, for the next three commands",
+    "train-diffusion": "train latent diffusion on latents",
+    "train-prior": "train a language model on codes",
+    "train-token-vae": "train a transformer VAE on codes or scores",
+}
 COMMANDS = {
     "reconstruct": "encode and decode files: sound, spectrograms and a table of distances",
     "encode": "encode files to latents or codes",
@@ -36,6 +44,10 @@ EXTRAS = {
     "datasets": "eval",
     "gradio": "studio",
     "matplotlib": "eval",
+    "pydantic": "train",
+    "tensorboard": "train",
+    "tqdm": "train",
+    "yaml": "train",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
@@ -72,15 +84,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(argv: Sequence[str] | None) -> int:
     """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = Parser(prog="hf-audio-vae", description="Use a trained audio autoencoder.")
+    parser = Parser(prog="hf-audio-vae", description="Train, measure and use audio autoencoders.")
     parser.add_argument("--version", action="version", version=f"hf-audio-vae {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in COMMANDS.items()}
-    name = next((argument for argument in argv if argument in COMMANDS), None)
+    summaries = {**COMMANDS, **TRAINING}
+    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in summaries.items()}
+    name = next((argument for argument in argv if argument in summaries), None)
     if name is None:
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2
     try:
+        if name in TRAINING:
+            run_script(parsers[name], name, argv[argv.index(name) + 1 :])
+            return 0
         accepted = importlib.import_module(f"hf_audio_vae.cli.arguments.{name}")
         parsers[name].description = accepted.__doc__
         accepted.add_arguments(parsers[name])

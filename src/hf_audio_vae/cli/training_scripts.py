@@ -1,0 +1,117 @@
+"""The training scripts as commands: a folder and the name of a recipe, then the options of the script."""
+
+import importlib.util
+import re
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
+
+SCRIPTS = {
+    "train": "train_autoencoder",
+    "encode-dataset": "encode_latents",
+    "train-diffusion": "train_latent_diffusion",
+    "train-prior": "train_token_prior",
+    "train-token-vae": "train_token_vae",
+}
+USAGE = """FOLDER, or the Hub id of a data set, comes first and is the `--dataset_name`. NAME is a recipe of this list,
+or a YAML file. All options of the recipe can be overridden: `hf-audio-vae {verb} --recipe NAME --help` lists them.
+"""
+
+
+def scripts_folder() -> Path:
+    """Return the folder of the scripts: inside an installed package, or `training` of a clone."""
+    installed = Path(__file__).parents[1] / "training/scripts"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "training"
+
+
+def recipes(verb: str) -> dict[str, str]:
+    """Return what each recipe of a command is for, on which machine, how long it takes, and what it has reached.
+
+    This is the first paragraph of the recipe, after the name of its command.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(scripts_folder().glob("recipes/*.yaml")):
+        lines = path.read_text().splitlines()
+        end = next(number for number, line in enumerate(lines) if line.strip("# ") == "")
+        command, _, summary = " ".join(line.lstrip("# ") for line in lines[:end]).partition(": ")
+        if command == verb:
+            found[path.stem] = summary
+    return found
+
+
+def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
+    """Return the arguments of the script: FOLDER as `--dataset_name`, `--recipe` as `--config`.
+
+    Raises:
+        ValueError: There is no recipe of this name, or a recipe would be validated on sound that is not there.
+    """
+    given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--recipe=") else [text])]
+    folder = ["--dataset_name", given.pop(0)] if given and not given[0].startswith("-") else []
+    if "--recipe" not in given:
+        return [*folder, *given]
+    position = given.index("--recipe")
+    if given[position + 1 :] == []:
+        raise ValueError("`--recipe` has no value; give the name of a recipe, or a file.")
+    name = given[position + 1]
+    named = scripts_folder() / f"recipes/{name}.yaml"
+    if not Path(name).is_file() and name not in recipes(verb):
+        raise ValueError(
+            f"`--recipe` names {name}, which is neither a file nor a recipe of `{verb}`: "
+            f"{', '.join(recipes(verb)) or 'this command has none'}."
+        )
+    own = Path(name).is_file()
+    options = [*folder, "--config", name if own else str(named), *given[:position], *given[position + 2 :]]
+    held_out = any(option.startswith("--validation_dataset_name") for option in given)
+    if folder and not (own or held_out or "--help" in given):
+        raise ValueError("give `--validation_dataset_name` too: sound like FOLDER that is not in it.")
+    return options
+
+
+def describe(parser: ArgumentParser, verb: str) -> None:
+    """Give a command's parser its usage and the list of its recipes."""
+    recipe = " --recipe NAME" if recipes(verb) else ""
+    parser.usage = f"hf-audio-vae {verb} [FOLDER]{recipe} [--OPTION VALUE ...]"
+    parser.formatter_class = RawDescriptionHelpFormatter
+    script = (scripts_folder() / f"{SCRIPTS[verb]}.py").read_text()
+    parser.description = re.split(r'"""|\n\naccelerate', script)[1] + "\n\n" + USAGE.format(verb=verb)
+    parser.epilog = list_recipes(verb)
+
+
+def list_recipes(verb: str) -> str:
+    """Return the recipes of a command as lines of the terminal's width."""
+    width = max(60, min(get_terminal_size().columns, 119))
+    found = recipes(verb).items()
+    return "\n".join(
+        f"{name}\n" + fill(text, width, initial_indent="    ", subsequent_indent="    ") for name, text in found
+    )
+
+
+def run_script(parser: ArgumentParser, verb: str, argv: Sequence[str]) -> None:
+    """Run the script of a command and exit with its code, as `accelerate launch` would run it.
+
+    Raises:
+        SystemExit: Always, unless the script succeeds.
+        ValueError: See `script_arguments`.
+    """
+    describe(parser, verb)
+    if not argv:
+        parser.error(f"give FOLDER and --recipe NAME; `hf-audio-vae {verb} --help` lists the recipes")
+    if "--recipe" not in argv and {"-h", "--help"} & set(argv):
+        parser.print_help()
+        return
+    if list(argv) == ["--recipe"]:
+        print(list_recipes(verb))
+        return
+    arguments = script_arguments(verb, argv)
+    path = scripts_folder() / f"{SCRIPTS[verb]}.py"
+    name = f"hf_audio_vae.training.scripts.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise OSError(f"{path} is not there; install the package again.")
+    script = importlib.util.module_from_spec(spec)
+    sys.modules[name] = script
+    spec.loader.exec_module(script)
+    script.main_or_exit(script.main, arguments)
