@@ -57,11 +57,12 @@ def run(model: STFTVAE, *arguments: object) -> int:
 
 
 def test_a_difference_of_clips_is_added_with_each_strength(
-    model: STFTVAE, clips: dict[str, Path], tmp_path: Path
+    model: STFTVAE, clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sound = clips["quiet0"]
     sources = ["--add", clips["loud1"], clips["loud3"], "--subtract", clips["quiet2"]]
     assert run(model, sound, *sources, "--strength", "0", "-1", "0.5", "--output_dir", tmp_path) == 0
+    assert "quiet0 +0.5 (loud1, loud3) - quiet2" in capsys.readouterr().out
     means = {name: latents_of(model, path).mean(dim=-1)[0] for name, path in clips.items()}
     direction = (means["loud1"] + means["loud3"]) / 2 - means["quiet2"]
     for name, strength in (("+0", 0), ("-1", -1), ("+0.5", 0.5)):

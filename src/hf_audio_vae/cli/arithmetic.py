@@ -105,6 +105,12 @@ def _targets(arguments: argparse.Namespace) -> dict[tuple[Path, float], Path]:
     return dict(zip(keys, files, strict=True))
 
 
+def _names(paths: Sequence[Path]) -> str:
+    """Return the names of files, in parentheses if there are several."""
+    names = ", ".join(printable(path.stem) for path in paths)
+    return names if len(paths) == 1 else f"({names})"
+
+
 def attribute_of(arguments: argparse.Namespace, model: AutoencoderModel) -> tuple[AttributeVector, int]:
     """Return the direction that the arguments describe, and the exit code: 1 if some items cannot be read."""
     if arguments.vector is not None:
@@ -112,7 +118,7 @@ def attribute_of(arguments: argparse.Namespace, model: AutoencoderModel) -> tupl
     if arguments.add is not None:
         with_attribute, without = (_means(model, clips) for clips in (arguments.add, arguments.subtract))
         direction, code = difference_of_means(with_attribute, without), 0
-        name = f"{printable(arguments.add[0].stem)} - {printable(arguments.subtract[0].stem)}"
+        name = f"{_names(arguments.add)} - {_names(arguments.subtract)}"
     else:
         latents, labels, code = labelled_means(arguments, model)
         direction = direction_of_labels(latents, labels, arguments)
