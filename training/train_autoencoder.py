@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from hf_audio_vae.audio.framing import units_of
-from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream
+from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream, split_held_out
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder, with_training_arguments
 from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
@@ -59,6 +59,8 @@ def build_stream(config: AutoencoderTrainingConfig, model: AutoencoderModel, acc
         revision=config.dataset_revision,
         announce=logger.info if accelerator.is_main_process else None,
     )
+    if config.held_out_share is not None:
+        source, _ = split_held_out(source, config.held_out_share, config.dataset_name)
     return CropStream(
         source,
         sampling_rate=model.sampling_rate,
@@ -86,6 +88,10 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         announce=logger.info,
         option_prefix="validation_",
     )
+    if config.held_out_share is not None:
+        _, stream = split_held_out(stream, config.held_out_share, config.dataset_name)
+        share = f"{config.held_out_share:.0%}"
+        logger.info(f"validations use about {share} of these items, chosen by their names; training does not")
     clips = clip_starts(
         stream.take(config.max_validation_samples),
         sampling_rate=model.sampling_rate,
@@ -93,7 +99,10 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         max_seconds=config.validation_seconds,
         option="validation_seconds",
     )
-    return [Clip(name, waveform) for name, waveform in clips]
+    found = [Clip(name, waveform) for name, waveform in clips]
+    if not found:
+        raise ValueError("there is no item to validate on; give `validation_dataset_name`, or raise `held_out_share`.")
+    return found
 
 
 def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from hf_audio_vae.cli.main import TRAINING, main
 from hf_audio_vae.cli.training_scripts import SCRIPTS, recipes, script_arguments, scripts_folder
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.config import parse_config
 from tests.training.runs import RECIPE, REPO, SCRIPT, WEIGHTS
 
 HELD_OUT = str(REPO / "data/held_out")
@@ -58,12 +60,24 @@ def test_folder_and_recipe_become_options_of_the_script() -> None:
     assert script_arguments("encode-dataset", ["x", "--model", "m"]) == ["--dataset_name", "x", "--model", "m"]
 
 
+def test_without_validation_data_a_tenth_of_the_folder_is_held_out() -> None:
+    recipe = str(scripts_folder() / "recipes/vqvae-demo.yaml")
+    held_out = ["--validation_dataset_name", "mine", "--validation_dataset_split", "train", "--held_out_share", "0.1"]
+    given = ["mine", "--recipe", "vqvae-demo"]
+    assert script_arguments("train", given) == ["--dataset_name", "mine", "--config", recipe, *held_out]
+    config = parse_config(AutoencoderTrainingConfig, script_arguments("train", [*given, "--held_out_share", "0.3"]))
+    assert config.held_out_share == 0.3
+    assert not config.validates_on_training_data()
+    for verb in ("train-diffusion", "train-prior", "train-token-vae"):
+        name = next(iter(recipes(verb)))
+        assert "--held_out_share" not in script_arguments(verb, ["codes", "--recipe", name])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["FOLDER", "--recipe", "vqvae"], "`--recipe` names vqvae, which is neither a file nor a recipe of `train`"),
         (["FOLDER", "--recipe", "latent-diffusion-demo"], "nor a recipe of `train`"),
-        (["FOLDER", "--recipe", "vqvae-demo"], "give `--validation_dataset_name` too"),
         (["FOLDER", "--seed", "1", "--recipe"], "`--recipe` has no value"),
     ],
 )
@@ -136,8 +150,8 @@ def test_a_wheel_trains_reconstructs_and_evaluates_without_the_clone(installed: 
     assert used.stdout.startswith(str(installed)), "the clone would be tested"
     assert "stft-vae-demo" in run("train", "--recipe")
     small = ["--model.hidden_sizes", "[16,16]", "--train_batch_size", "2", "--max_validation_samples", "2"]
-    held_out = ["--validation_dataset_name", HELD_OUT, "--output_dir", "mine", "--dataloader_num_workers", "0"]
-    run("train", str(REPO / "data/train"), "--recipe", "stft-vae-demo", *small, *held_out, *TWO_STEPS)
+    here = ["--output_dir", "mine", "--dataloader_num_workers", "0"]
+    run("train", str(REPO / "data/train"), "--recipe", "stft-vae-demo", *small, *here, *TWO_STEPS)
     sound = str(REPO / "data/held_out/music_musicbox.ogg")
     assert "mel distance" in run("reconstruct", sound, "--model", "mine", "--output_dir", "sounds")
     options = ["--max_seconds", "1", "--output_dir", "figures"]

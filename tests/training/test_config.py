@@ -53,6 +53,9 @@ def test_one_other_option_makes_other_validation_data(option: str, tmp_path: Pat
     same = {"dataset_name": "data", "validation_dataset_name": "data/"}
     assert parse(write_recipe(tmp_path, **same)).validates_on_training_data()
     assert not parse(write_recipe(tmp_path, **same | {option: "other"})).validates_on_training_data()
+    assert not parse(write_recipe(tmp_path, **same, held_out_share=0.1)).validates_on_training_data()
+    with pytest.raises(ValueError, match="`held_out_share` holds out items of .*, but the validation data is another"):
+        parse(write_recipe(tmp_path, **same | {option: "other"}, held_out_share=0.1))
 
 
 @pytest.mark.parametrize("name", ["output_dir", "dataset_name", "validation_dataset_name"])

@@ -5,6 +5,7 @@ import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
@@ -16,6 +17,7 @@ SCRIPTS = {
     "train-prior": "train_token_prior",
     "train-token-vae": "train_token_vae",
 }
+HELD_OUT = ["--held_out_share", "0.1"]
 USAGE = """FOLDER, or the Hub id of a data set, comes first and is the `--dataset_name`. NAME is a recipe of this list,
 or a YAML file. All options of the recipe can be overridden: `hf-audio-vae {verb} --recipe NAME --help` lists them.
 """
@@ -45,8 +47,11 @@ def recipes(verb: str) -> dict[str, str]:
 def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
     """Return the arguments of the script: FOLDER as `--dataset_name`, `--recipe` as `--config`.
 
+    Without options for validation data, `train` holds out a tenth of FOLDER instead of using the data that a recipe of
+    this package names, which may not be there.
+
     Raises:
-        ValueError: There is no recipe of this name, or a recipe would be validated on sound that is not there.
+        ValueError: There is no recipe of this name.
     """
     given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--recipe=") else [text])]
     folder = ["--dataset_name", given.pop(0)] if given and not given[0].startswith("-") else []
@@ -64,9 +69,10 @@ def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
         )
     own = Path(name).is_file()
     options = [*folder, "--config", name if own else str(named), *given[:position], *given[position + 2 :]]
-    held_out = any(option.startswith("--validation_dataset_name") for option in given)
-    if folder and not (own or held_out or "--help" in given):
-        raise ValueError("give `--validation_dataset_name` too: sound like FOLDER that is not in it.")
+    if folder and verb == "train" and not (own or any(option.startswith("--validation_") for option in given)):
+        split = next((value for option, value in pairwise(given) if option == "--dataset_split"), "train")
+        options += ["--validation_dataset_name", folder[1], "--validation_dataset_split", split]
+        options += [] if any(option.startswith("--held_out_share") for option in given) else HELD_OUT
     return options
 
 

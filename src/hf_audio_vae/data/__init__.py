@@ -4,6 +4,7 @@ from hf_audio_vae.data.clips import clip_starts, random_crop
 from hf_audio_vae.data.code_records import CodesRecord
 from hf_audio_vae.data.codes import CodeStream, TokenBatch, collate_tokens, tokenize_dataset
 from hf_audio_vae.data.crops import CropBatch, CropStream
+from hf_audio_vae.data.held_out import split_held_out
 from hf_audio_vae.data.latent_records import LatentsRecord, read_record
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
 from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
@@ -27,6 +28,7 @@ __all__ = [
     "load_latent_stream",
     "random_crop",
     "read_record",
+    "split_held_out",
     "tokenize_dataset",
     "clip_starts",
 ]

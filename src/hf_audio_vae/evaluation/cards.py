@@ -372,8 +372,10 @@ def figures_of_run(recipe: Mapping[str, Any], metrics: Mapping[str, float], data
         dataset_id (`str`, *optional*): Hub id of the validation data.
     """
     material = material_of_run(recipe, dataset_id)
+    share = recipe.get("held_out_share")
+    part = f", about {100 * share:g} % of its items, which are not trained on" if share else ""
     description = (
-        f"`{material.name}`, the first {recipe['validation_seconds']:g} s of each of at most "
+        f"`{material.name}`{part}, the first {recipe['validation_seconds']:g} s of each of at most "
         f"{recipe['max_validation_samples']} items"
     )
     return Figures(Measured(material, metrics, reconstruction_labels(metrics)), description)

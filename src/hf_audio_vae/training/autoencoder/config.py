@@ -37,6 +37,9 @@ class AutoencoderTrainingConfig(TrainingConfig):
     data_files: str | list[str] | None = None
     audio_column: str | None = None
 
+    held_out_share: float | None = Field(
+        None, gt=0, lt=1, description="without own validation data: share of the items that only validations use"
+    )
     validation_dataset_config_name: Changeable[str | None] = None
     validation_dataset_revision: Changeable[str | None] = None
     validation_data_files: str | list[str] | None = None
@@ -100,6 +103,19 @@ class AutoencoderTrainingConfig(TrainingConfig):
                 f"`{option}` defers to step {step}, but the run has {self.max_train_steps} steps, so that "
                 f"{consequence}; lower it, or raise `max_train_steps`"
             )
+
+    @model_validator(mode="after")
+    def _holds_out_of_training_data(self) -> Self:
+        if self.held_out_share is not None and not super().validates_on_training_data():
+            raise ValueError(
+                f"`held_out_share` holds out items of {self.dataset_name}, but the validation data is another, "
+                f"{self.validation_dataset_name}; leave it out, or give both the same options"
+            )
+        return self
+
+    def validates_on_training_data(self) -> bool:
+        """Whether the model is validated on items that it is trained on."""
+        return self.held_out_share is None and super().validates_on_training_data()
 
     @model_validator(mode="after")
     def _mixes_two_items(self) -> Self:
