@@ -16,6 +16,7 @@ from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
+from hf_audio_vae.training.autoencoder.messages import logs_line, model_line, next_commands
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
@@ -109,6 +110,8 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
     """Build, train and publish the model."""
     model = build_model(config)
     config.check_terms(model.reconstruction_terms, trains_on_waveforms=model.trains_on_waveforms)
+    logger.info(model_line(model))
+    logger.info(logs_line(config))
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     model.train().to(accelerator.device)
@@ -170,7 +173,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
             summary=encoder,
             adapter=ema.adapter,
         )
-        publish(write, config, history, MODEL_FILES)
+        publish(write, config, history, MODEL_FILES, next_commands=next_commands(config))
 
     train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)
 

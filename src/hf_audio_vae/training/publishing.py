@@ -76,6 +76,7 @@ def publish(
     files: Sequence[str],
     *,
     tabulate: Callable[[Mapping[str, Mapping[str, float]]], str] = metrics_table,
+    next_commands: Sequence[str] = (),
 ) -> None:
     """Write the folder, print the first and last metrics, and push the folder to the Hub if the recipe says so.
 
@@ -85,6 +86,7 @@ def publish(
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
         files (`Sequence[str]`): Patterns of files to push in addition to recipe, metrics and card.
         tabulate (`Callable`): Makes the printed table of metrics by step.
+        next_commands (`Sequence[str]`): Commands to go on with, which are printed.
 
     Raises:
         PushError: The folder is written, but cannot be pushed.
@@ -94,6 +96,8 @@ def publish(
         write(folder, title)
     print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
+    if next_commands:
+        print("to hear, measure and use it:", *next_commands, sep="\n  ")
     if config.push_to_hub:
         try:
             push_folder(config.output_dir, title, HfApi(), files)

@@ -21,7 +21,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("held_out_share")
     ended = run(command(write_recipe(folder, **DATA, dataloader_num_workers=2), folder / "out"))
     assert ended.returncode == 0, ended.stderr
-    return folder, ended.stderr
+    return folder, ended.stderr + ended.stdout
 
 
 def test_the_log_and_the_card_name_the_share(finished: tuple[Path, str]) -> None:
@@ -29,6 +29,11 @@ def test_the_log_and_the_card_name_the_share(finished: tuple[Path, str]) -> None
     assert "validations use about 20% of these items, chosen by their names; training does not" in log
     assert "the validation data is the training data" not in log
     assert "`train`, about 20 % of its items, which are not trained on" in published_card(folder / "out")
+
+
+def test_the_commands_at_the_end_leave_out_what_would_measure_trained_items(finished: tuple[Path, str]) -> None:
+    _, log = finished
+    assert "hf-audio-vae evaluate" not in log
 
 
 def test_a_resumed_run_of_a_moved_folder_is_bit_equal(finished: tuple[Path, str], tmp_path: Path) -> None:
