@@ -67,6 +67,8 @@ def test_without_validation_data_a_tenth_of_the_folder_is_held_out() -> None:
     assert script_arguments("train", given) == ["--dataset_name", "mine", "--config", recipe, *held_out]
     config = parse_config(AutoencoderTrainingConfig, script_arguments("train", [*given, "--held_out_share", "0.3"]))
     assert config.held_out_share == 0.3
+    assert "--held_out_share" in script_arguments("train", [*given, "--validation_seconds", "2"])
+    assert "--held_out_share" not in script_arguments("train", [*given, "--validation_data_files", "x"])
     assert not config.validates_on_training_data()
     for verb in ("train-diffusion", "train-prior", "train-token-vae"):
         name = next(iter(recipes(verb)))

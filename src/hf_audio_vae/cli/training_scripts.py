@@ -18,6 +18,7 @@ SCRIPTS = {
     "train-token-vae": "train_token_vae",
 }
 HELD_OUT = ["--held_out_share", "0.1"]
+VALIDATION_DATA = ("--validation_data", "--validation_audio_column")  # beginnings of the options that name it
 USAGE = """FOLDER, or the Hub id of a data set, comes first and is the `--dataset_name`. NAME is a recipe of this list,
 or a YAML file. All options of the recipe can be overridden: `hf-audio-vae {verb} --recipe NAME --help` lists them.
 """
@@ -69,7 +70,7 @@ def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
         )
     own = Path(name).is_file()
     options = [*folder, "--config", name if own else str(named), *given[:position], *given[position + 2 :]]
-    if folder and verb == "train" and not (own or any(option.startswith("--validation_") for option in given)):
+    if folder and verb == "train" and not (own or any(option.startswith(VALIDATION_DATA) for option in given)):
         split = next((value for option, value in pairwise(given) if option == "--dataset_split"), "train")
         options += ["--validation_dataset_name", folder[1], "--validation_dataset_split", split]
         options += [] if any(option.startswith("--held_out_share") for option in given) else HELD_OUT
