@@ -114,6 +114,18 @@ def test_whole_numbers_are_the_same_classes_in_columns_with_and_without_gaps(
     assert [point["label"] for point in result(tmp_path / "out")["points"]] == ["1", "2", "1", None, "1", None]
 
 
+def test_clips_without_a_class_are_counted_apart(
+    model: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = listed(data, tmp_path)
+    table = (folder / "metadata.csv").read_text().replace("loud/0.wav,0,", "loud/0.wav,,")
+    (folder / "metadata.csv").write_text(table)
+    assert run(folder, "--label_column", "half", "--model", model, "--output_dir", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "2 classes, 1 sound without a class; the nearest sound has the same class for" in printed
+    assert "of the sounds that have one, by chance for" in printed
+
+
 def test_the_page_has_the_same_points_and_the_start_of_each_sound(model: str, data: Path, tmp_path: Path) -> None:
     assert run(data, "--model", model, "--preview_seconds", 0.25, "--output_dir", tmp_path) == 0
     page = Page((tmp_path / "map.html").read_text())

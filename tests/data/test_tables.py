@@ -75,6 +75,15 @@ def test_the_types_of_a_csv_column_are_those_of_all_rows(tmp_path: Path) -> None
     assert [row["n"] for row in found] == [*late[1], 7]
 
 
+def test_words_for_nothing_are_names_in_texts_and_gaps_in_numbers(tmp_path: Path) -> None:
+    words = ["NA", "N/A", "None", "null", "nan", "NaN", "<NA>"]
+    lines = [*(f"{word}.wav,{word},{word}" for word in words), "drum.wav,drum,3", "x.wav,,4"]
+    (tmp_path / "a.csv").write_text("\n".join(["file,class,n", *lines]))
+    found = read(tmp_path)
+    assert [row["class"] for row in found] == [*words, "drum", None]
+    assert [row["n"] for row in found] == [*[None] * len(words), 3, 4]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

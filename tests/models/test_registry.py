@@ -129,8 +129,15 @@ def test_arguments_of_the_training_alone_can_be_changed() -> None:
     assert torch.equal(changed(waveform).sample, codec(waveform).sample)
     assert changed.config.quantizer_dropout == 0.0
     assert codec.config.quantizer_dropout == 0.5
+    hierarchy = new_autoencoder("HierarchicalVQVAE", {})
     for model, wrong, message in (
         (codec, {"hidden_size": 8}, "['hidden_size'] of a WaveformVQVAE cannot be changed after its training; only"),
+        (codec, {"codebook_learning": "ema"}, "['codebook_learning'] of a WaveformVQVAE change which weights it has"),
+        (
+            hierarchy,
+            {"quantizer_dropout": 0.9},
+            "only ['ema_decay', 'kmeans_start', 'restart_share', 'rotation_trick'] can",
+        ),
         (new_autoencoder("WaveformVAE", {}), {"latents_mean": (0.0,) * 64}, "none of its arguments can"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):

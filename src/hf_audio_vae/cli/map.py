@@ -18,6 +18,7 @@ from hf_audio_vae.cli.inspect import load_latent_coder
 from hf_audio_vae.cli.outputs import new_files, printable
 from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.data.clips import as_utf8
+from hf_audio_vae.data.folders import counted
 from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.evaluation.sound_maps import MappedClip, SoundMap, map_figure, map_page, mp3_preview
 from hf_audio_vae.files import replacing
@@ -194,9 +195,12 @@ def report(sound_map: SoundMap, targets: Sequence[Path], sounds: Sequence[bytes]
     lines = [f"{len(sound_map.clips)} sounds; {'; '.join(sound_map.projection.labels)}"]
     if (agreement := sound_map.agreement) is not None:
         share, by_chance = agreement
+        classes = [label for label in sound_map.labels if label is not None]
+        missing = sum(clip.label is None for clip in sound_map.clips)
+        without = f", {counted(missing, 'sound')} without a class" if missing else ""
         lines.append(
-            f"{len(sound_map.labels)} classes; the nearest sound has the same class for {share:.1%} of the sounds, by "
-            f"chance for {by_chance:.1%}"
+            f"{len(classes)} classes{without}; the nearest sound has the same class for {share:.1%} of the sounds"
+            f"{' that have one' if missing else ''}, by chance for {by_chance:.1%}"
         )
     *others, page = map(printable, targets)
     size = targets[-1].stat().st_size / 2**20

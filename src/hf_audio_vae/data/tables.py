@@ -173,6 +173,8 @@ def _read_tables(paths: Sequence[str], separator: str) -> pa.Table:
 def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
     """Read a CSV file in UTF-8, compressed or not; the types of its columns are those of all rows.
 
+    An empty cell is null. In columns of numbers, `NA`, `None`, `null`, `nan` and the like are null, too.
+
     Raises:
         ValueError: The file cannot be read, is not UTF-8, has a column twice or a quoted cell that is not closed.
         OSError: It cannot be opened.
@@ -191,15 +193,26 @@ def read_delimited(path: str | Path, separator: str = ",") -> pa.Table:
             pa.BufferReader(content),
             pa.csv.ReadOptions(block_size=min(max(len(content), 1), 2**31 - 1)),  # types are inferred from a block
             pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            pa.csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True),
+            pa.csv.ConvertOptions(null_values=NULLS),  # in columns that are no texts
         )
     except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    table = _with_leading_zeros(table, content, separator)
+    table = _with_gaps(_with_leading_zeros(table, content, separator))
     if repeated := sorted({a for a, b in pairwise(sorted(table.column_names)) if a == b}):
         raise ValueError(f"{path} has the column {', '.join(repeated)} twice; rename one.")
     if binary := [field.name for field in table.schema if pa.types.is_binary(field.type)]:
         raise ValueError(f"{path} is not UTF-8 in the column {', '.join(binary)}; convert it to UTF-8.")
+    return table
+
+
+def _with_gaps(table: pa.Table) -> pa.Table:
+    """Return a table whose empty texts are null. `None` and `NA` are texts there: classes may have these names."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            empty = pa.compute.equal(table.column(index), "")
+            table = table.set_column(
+                index, field, pa.compute.if_else(empty, pa.scalar(None, field.type), table.column(index))
+            )
     return table
 
 

@@ -79,14 +79,21 @@ def with_training_arguments(model: AutoencoderModel, arguments: Mapping[str, obj
     Raises:
         ValueError: An argument changes more than the training, or a value is out of range.
     """
-    allowed = sorted(model.descriptive_arguments - VariationalAutoencoderMixin.descriptive_arguments)
+    of_training = model.descriptive_arguments - VariationalAutoencoderMixin.descriptive_arguments
+    allowed = sorted(of_training & set(model.argument_names()))
     if wrong := sorted(arguments.keys() - set(allowed)):
         raise ValueError(
             f"{wrong} of a {model.family_name()} cannot be changed after its training; "
             f"{f'only {allowed} can' if allowed else 'none of its arguments can'}."
         )
     changed = new_autoencoder(model.family_name(), model.arguments() | dict(arguments))
-    changed.load_state_dict(model.state_dict())
+    weights = model.state_dict()
+    if differing := sorted(weights.keys() ^ changed.state_dict().keys()):
+        raise ValueError(
+            f"{sorted(arguments)} of a {model.family_name()} change which weights it has ({differing[0]}); leave out "
+            f"`codebook_learning`, and train with the learning that the model has."
+        )
+    changed.load_state_dict(weights)
     changed.published_format = model.published_format
     return changed
 
