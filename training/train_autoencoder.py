@@ -86,7 +86,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         data_files=config.validation_data_files,
         audio_column=config.validation_audio_column,
         revision=config.validation_dataset_revision,
-        announce=logger.info,
+        announce=logger.info if config.held_out_share is None else None,  # the training data is announced
         option_prefix="validation_",
     )
     if config.held_out_share is not None:

@@ -70,6 +70,9 @@ def test_without_validation_data_a_tenth_of_the_folder_is_held_out() -> None:
     assert "--held_out_share" in script_arguments("train", [*given, "--validation_seconds", "2"])
     assert "--held_out_share" not in script_arguments("train", [*given, "--validation_data_files", "x"])
     assert not config.validates_on_training_data()
+    column = ["--audio_column=sound", "--dataset_split", "test"]
+    described = parse_config(AutoencoderTrainingConfig, script_arguments("train", [*given, *column]))
+    assert (described.validation_audio_column, described.validation_dataset_split) == ("sound", "test")
     for verb in ("train-diffusion", "train-prior", "train-token-vae"):
         name = next(iter(recipes(verb)))
         assert "--held_out_share" not in script_arguments(verb, ["codes", "--recipe", name])

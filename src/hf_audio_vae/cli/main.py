@@ -44,18 +44,18 @@ EXTRAS = {
     "datasets": "eval",
     "gradio": "studio",
     "matplotlib": "eval",
-    "pydantic": "train",
-    "tensorboard": "train",
-    "tqdm": "train",
-    "yaml": "train",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
     "pesq": "metrics",
+    "pydantic": "train",
     "pyloudnorm": "metrics",
     "pystoi": "metrics",
     "sklearn": "latents",
+    "tensorboard": "train",
+    "tqdm": "train",
     "umap": "umap",
+    "yaml": "train",
 }
 
 

@@ -18,6 +18,7 @@ SCRIPTS = {
     "train-token-vae": "train_token_vae",
 }
 HELD_OUT = ["--held_out_share", "0.1"]
+DATA = ("--dataset_config_name", "--dataset_split", "--dataset_revision", "--data_files", "--audio_column")
 VALIDATION_DATA = ("--validation_data", "--validation_audio_column")  # beginnings of the options that name it
 USAGE = """FOLDER, or the Hub id of a data set, comes first and is the `--dataset_name`. NAME is a recipe of this list,
 or a YAML file. All options of the recipe can be overridden: `hf-audio-vae {verb} --recipe NAME --help` lists them.
@@ -54,7 +55,7 @@ def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
     Raises:
         ValueError: There is no recipe of this name.
     """
-    given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--recipe=") else [text])]
+    given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
     folder = ["--dataset_name", given.pop(0)] if given and not given[0].startswith("-") else []
     if "--recipe" not in given:
         return [*folder, *given]
@@ -71,9 +72,10 @@ def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
     own = Path(name).is_file()
     options = [*folder, "--config", name if own else str(named), *given[:position], *given[position + 2 :]]
     if folder and verb == "train" and not (own or any(option.startswith(VALIDATION_DATA) for option in given)):
-        split = next((value for option, value in pairwise(given) if option == "--dataset_split"), "train")
-        options += ["--validation_dataset_name", folder[1], "--validation_dataset_split", split]
-        options += [] if any(option.startswith("--held_out_share") for option in given) else HELD_OUT
+        same = {"--dataset_name": folder[1], "--dataset_split": "train"}
+        same |= {option: value for option, value in pairwise(given) if option in DATA}
+        options += [part for option, value in same.items() for part in (f"--validation_{option[2:]}", value)]
+        options += [] if "--held_out_share" in given else HELD_OUT
     return options
 
 

@@ -34,6 +34,7 @@ def test_a_run_describes_its_model_and_names_commands_that_run(
 def test_the_commands_name_the_data_as_the_recipe_does(tmp_path: Path) -> None:
     data = {
         "dataset_name": "owner/sounds",
+        "dataset_split": "all",
         "validation_dataset_split": "test",
         "validation_dataset_config_name": "cc0",
     }
@@ -42,4 +43,7 @@ def test_the_commands_name_the_data_as_the_recipe_does(tmp_path: Path) -> None:
     sounds, figures, encoded = next_commands(config)
     assert sounds == "hf-audio-vae reconstruct FILE --model mine --output_dir mine-sounds"
     assert "--dataset_name owner/sounds --dataset_config_name cc0 --dataset_split test" in figures
-    assert encoded == "hf-audio-vae encode-dataset owner/sounds --model mine --output_dir mine-encoded"
+    assert encoded == (
+        "hf-audio-vae encode-dataset --model mine --dataset_name owner/sounds --dataset_split all "
+        "--output_dir mine-encoded"
+    )

@@ -24,21 +24,24 @@ def logs_line(config: AutoencoderTrainingConfig) -> str:
 def next_commands(config: AutoencoderTrainingConfig) -> list[str]:
     """Return commands to hear, measure and use the model of a finished run."""
     model = str(config.output_dir)
-    data = ["--dataset_name", config.validation_dataset_name]
-    options = {
-        "--dataset_config_name": config.validation_dataset_config_name,
-        "--dataset_revision": config.validation_dataset_revision,
-        "--audio_column": config.validation_audio_column,
-    }
-    if config.validation_dataset_split != "train":
-        options["--dataset_split"] = config.validation_dataset_split
-    data += [part for name, value in options.items() if value is not None for part in (name, value)]
     sound = config.dataset_name if Path(config.dataset_name).is_dir() else "FILE"
-    commands = [
-        ["reconstruct", sound, "--model", model, "--output_dir", f"{model}-sounds"],
-        ["evaluate", "--model", model, "--model", "opus@16", *data, "--output_dir", f"{model}-figures"],
-        ["encode-dataset", config.dataset_name, "--model", model, "--output_dir", f"{model}-encoded"],
-    ]
-    if config.held_out_share is not None or config.validation_data_files is not None:
-        del commands[1]  # it would measure other items than the validation
+    commands = [["reconstruct", sound, "--model", model, "--output_dir", f"{model}-sounds"]]
+    if config.held_out_share is None and config.validation_data_files is None:  # else it would measure other items
+        models = ["--model", model, "--model", "opus@16"]
+        commands.append(["evaluate", *models, *_data(config, "validation_"), "--output_dir", f"{model}-figures"])
+    if config.data_files is None:
+        commands.append(["encode-dataset", "--model", model, *_data(config, ""), "--output_dir", f"{model}-encoded"])
     return [shlex.join(["hf-audio-vae", *command]) for command in commands]
+
+
+def _data(config: AutoencoderTrainingConfig, prefix: str) -> list[str]:
+    """Return the options that name the data of training, or of validation."""
+    names = ("dataset_name", "dataset_config_name", "dataset_split", "dataset_revision", "audio_column")
+    values = {name: getattr(config, prefix + name) for name in names}
+    defaults = {"dataset_split": "train"}
+    return [
+        part
+        for name, value in values.items()
+        if value is not None and value != defaults.get(name)
+        for part in (f"--{name}", value)
+    ]
