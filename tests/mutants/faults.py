@@ -503,7 +503,7 @@ COMMANDS = (
     ),
     Fault(
         "models/registry.py",
-        "changed.load_state_dict(model.state_dict())",
+        "changed.load_state_dict(weights)",
         "model.state_dict()",
         "models/test_registry.py::test_arguments_of_the_training_alone_can_be_changed",
     ),
