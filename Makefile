@@ -22,7 +22,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate tokens gpu test test-slow mutants style quality env
+.PHONY: demo generate tokens gpu test test-slow mutants style quality docs env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -83,3 +83,6 @@ quality: env  ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: env  ## Build the site of the documentation in outputs/site; a broken link or a wrong docstring is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -83,13 +83,14 @@ def collate_crops(crops: Sequence[TokenCrop], origin: Origin, unit_rate: float) 
 class CodeStream(ItemStream[TokenCrop, TokenBatch]):
     """Endless batches of random crops of codes, as tokens, from a streamed data set.
 
+    Options of batches, order and processes are those of `ItemStream`.
+
     Args:
         source (`datasets.IterableDataset`): From `load_latent_stream`.
         tokens (`Tokens`): Conversion of codes to token sequences.
         columns (`tuple[str, ...]`): Columns of codes, one for each part of an example of the tokens.
         unit_rate (`float`): Units per second: a unit is a frame, or the shortest span of whole frames of two levels.
         segment_units (`int`): Maximum units per crop; a shorter row is used whole.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
         ValueError: A column is missing.

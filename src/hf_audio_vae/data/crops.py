@@ -43,12 +43,13 @@ class CropBatch(StreamBatch):
 class CropStream(ItemStream[Tensor, CropBatch]):
     """Endless batches of random crops from a streamed data set.
 
+    Options of batches, order and processes are those of `ItemStream`.
+
     Args:
         source (`datasets.IterableDataset`): From `load_audio_stream`.
         sampling_rate (`int`): Sampling rate of the crops in Hz.
         audio_channels (`int`): Channels of the crops, see `convert_channels`.
         crop_length (`int`): Samples per crop.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
     """
 
     sampling_rate: int

@@ -180,6 +180,8 @@ def _check_column(stream: datasets.IterableDataset, column: str, option: str, da
 class LatentStream(ItemStream[LatentCrop, LatentBatch]):
     """Endless batches of random crops of latents from a streamed data set.
 
+    Options of batches, order and processes are those of `ItemStream`.
+
     Args:
         source (`datasets.IterableDataset`): From `load_latent_stream`.
         frame_rate (`float`): Latent frames per second.
@@ -188,7 +190,6 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
         class_names (`tuple[str, ...]`): Classes that `label_column` may contain.
         text_column (`str`, *optional*): Column of texts. An item without one trains without a text.
         dataset_name (`str`): Name of the data set in messages.
-        batch_size, seed, shuffle_buffer_size, rank, world_size, max_items, max_bad_share: See `ItemStream`.
 
     Raises:
         ValueError: A column is missing.

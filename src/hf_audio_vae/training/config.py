@@ -226,7 +226,7 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
 
 def _value(config_class: type[BaseModel], key: str, text: str) -> Any:
     """Read a value as YAML, but a name or a path as it is: `#`, quotes and brackets belong to it."""
-    field = dict(_flat_fields(config_class)).get(key)
+    field = dict(flat_fields(config_class)).get(key)
     kinds = _members(field.annotation) if field else set()
     if not kinds & {str, Path} or text.lower() in ("null", "~") or (not text and NoneType in kinds):
         return parse_yaml(text, f"`--{key} {text}`")
@@ -266,18 +266,18 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _print_help(config_class: type[BaseModel]) -> None:
     print("options: --config FILE, then any of these as `--key value`; omitted sections are not used:")
-    for name, field in _flat_fields(config_class):
+    for name, field in flat_fields(config_class):
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
         print(f"  --{name:32} {field.description or ''} ({default})")
 
 
-def _flat_fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def flat_fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield the options of a section and of its nested sections with their full names."""
     for name, field in section.model_fields.items():
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
         yield prefix + name, field
         for kind in inner:
-            yield from _flat_fields(kind, f"{prefix}{name}.")
+            yield from flat_fields(kind, f"{prefix}{name}.")
 
 
 def _is_section(kind: Any) -> bool:
