@@ -86,7 +86,9 @@ def public_names_page(page: str) -> str:
 
 def commands_page() -> str:
     """Return the commands with their options."""
-    text = "# Commands\n\n`hf-audio-vae COMMAND --help` prints the same. [Recipes](recipes.md) has the keys of recipes.\n"
+    text = (
+        "# Commands\n\n`hf-audio-vae COMMAND --help` prints the same. [Recipes](recipes.md) has the keys of recipes.\n"
+    )
     for verb, summary in TRAINING.items():
         parser = Parser(prog=f"hf-audio-vae {verb}")
         describe(parser, verb)

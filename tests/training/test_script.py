@@ -338,6 +338,16 @@ def test_processes_that_are_not_connected_are_refused(tmp_path: Path, monkeypatc
         start_accelerator(config)
 
 
+@pytest.mark.parametrize(("variable", "name"), [("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")])
+def test_sharded_weights_are_refused(
+    variable: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config(AutoencoderTrainingConfig, ["--config", str(write_recipe(tmp_path)), "--output_dir", "out"])
+    monkeypatch.setenv(f"ACCELERATE_USE_{variable}", "true")  # as `accelerate launch --use_fsdp` sets it
+    with pytest.raises(ValueError, match=f"set to {name}, which shards the weights, .*ddp.yaml"):
+        start_accelerator(config)
+
+
 def test_a_precision_without_effect_is_refused(tmp_path: Path) -> None:
     arguments = command(write_recipe(tmp_path, mixed_precision="fp16"), tmp_path / "out")
     # In a process of its own: accelerate keeps the precision of the first run in a process.

@@ -40,6 +40,11 @@ from hf_audio_vae.training.run import Run
 logger = logging.getLogger(__name__)
 PROJECT = "hf-audio-vae"  # name of the trackers' project
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
+SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
 VALIDATION_TIMEOUT = timedelta(hours=2)  # the other processes wait while the main process validates
 
 
@@ -112,8 +117,10 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
         `accelerate.Accelerator`: Prepares models; the loop steps the schedulers.
 
     Raises:
-        ValueError: Several processes were launched, but are not connected, or the precision has no effect.
+        ValueError: Several processes were launched, but are not connected; the precision has no effect; or the
+            weights would be sharded.
     """
+    check_weights_are_whole()
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
@@ -133,6 +140,16 @@ def start_accelerator(config: TrainingConfig, *, find_unused_parameters: bool = 
     if accelerator.device.type == "cuda":
         set_gpu_precision(allow_tf32=config.allow_tf32)
     return accelerator
+
+
+def check_weights_are_whole() -> None:
+    """Raise `ValueError` if the launcher shards weights: the average, validations and checkpoints need all of them."""
+    for variable, name in SHARDING.items():
+        if os.environ.get(variable, "false").lower() in ("true", "1"):
+            raise ValueError(
+                f"accelerate is set to {name}, which shards the weights, and the training needs all of them on each "
+                f"GPU; use `accelerate launch --config_file training/accelerate/ddp.yaml`, or `--multi_gpu`."
+            )
 
 
 def set_gpu_precision(*, allow_tf32: bool) -> None:
