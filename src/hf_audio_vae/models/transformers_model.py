@@ -16,7 +16,10 @@ class TransformersModelMixin(CheckedPretrainedMixin):
     config_class: type[PreTrainedConfig]
     weights_stem = "model"
     prefers_index = False
-    library_keys = frozenset(PreTrainedConfig().to_dict()) | {"auto_map", "quantization_config", "torch_dtype"}
+    # `Trainer` writes `use_cache` into the configuration of every model.
+    library_keys = frozenset(
+        {*PreTrainedConfig().to_dict(), "auto_map", "quantization_config", "torch_dtype", "use_cache"}
+    )
 
     @classmethod
     def register(cls: Any) -> None:
