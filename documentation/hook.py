@@ -6,7 +6,8 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from documentation.reference import PAGES, commands_page, public_names_page, recipes_page
+from documentation.public_names import PAGES, public_names_page
+from documentation.reference import commands_page, recipes_page
 
 ROOT = Path(__file__).parents[1]
 PAGES_OF_FILES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}

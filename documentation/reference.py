@@ -1,4 +1,4 @@
-"""Pages of the reference, made from the code: public names, commands and the keys of recipes."""
+"""Pages of the reference that are made from the parsers of the commands and from the classes of recipes."""
 
 import importlib
 import types
@@ -19,46 +19,6 @@ from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainin
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
 
-MODELS = "hf_audio_vae.models"
-LOADING = ("load_autoencoder", "load_vae", "load_merged", "new_autoencoder", "model_arguments")
-LOADING += ("with_training_arguments", "saved_class", "saved_config", "FAMILIES")
-INTERFACE = ("AutoencoderModel", "VariationalAutoencoderMixin", "BaseLocation", "LoraAdapter")
-CONFIGURATIONS = ("WaveformVQVAEConfig", "HierarchicalVQVAEConfig", "WaveVAEConfig", "TokenVAEConfig")
-# By page: its title, and what it describes of each module; None for all public names.
-PAGES: dict[str, tuple[str, dict[str, tuple[str, ...] | None]]] = {
-    "models": (
-        "Models",
-        {
-            MODELS: (
-                *("WaveformVAE", "STFTVAE", "SpectrogramVAE", "MelVAE", "WaveVAE", "WaveformVQVAE"),
-                *("WaveformVQVAEFeatureExtractor", "HierarchicalVQVAE", "TokenVAE", "LatentConditioner"),
-            )
-        },
-    ),
-    "configurations": ("Configurations", {MODELS: CONFIGURATIONS}),
-    "interface": (
-        "Loading, and what all models have",
-        {
-            MODELS: (*LOADING, *INTERFACE),
-            "hf_audio_vae.models.autoencoder": ("AudioAutoencoderMixin",),
-            "hf_audio_vae.models.transformers_autoencoder": ("TransformersAutoencoderMixin",),
-            "hf_audio_vae.modules.distributions": ("DiagonalGaussian",),
-        },
-    ),
-    "quantizers": ("Quantizers", {"hf_audio_vae.modules.quantization": None}),
-    "discriminators": ("Discriminators", {"hf_audio_vae.discriminators": None}),
-    "losses": ("Losses", {"hf_audio_vae.losses": None}),
-    "latents": ("Latents and codes", {"hf_audio_vae.latents": None, "hf_audio_vae.tokens": None}),
-    "evaluation": ("Evaluation", {"hf_audio_vae.evaluation": None}),
-    "data": ("Data", {"hf_audio_vae.data": None}),
-    "audio": ("Audio", {"hf_audio_vae.audio": None}),
-    "pipelines": ("Pipelines", {"hf_audio_vae.pipelines": None}),
-    "streaming": (
-        "Streaming",
-        {"hf_audio_vae.runtime.streaming": ("Streaming", "StreamingCoder", "AlgorithmicLatency")},
-    ),
-    "export": ("Export", {"hf_audio_vae.models.exporting": ("export_model",)}),
-}
 CONFIGS: dict[str, type[BaseModel]] = {
     "train": AutoencoderTrainingConfig,
     "encode-dataset": EncodingConfig,
@@ -68,31 +28,15 @@ CONFIGS: dict[str, type[BaseModel]] = {
 }
 
 
-def names_on(page: str) -> list[str]:
-    """Return the full names that a page describes."""
-    return [
-        f"{module}.{name}"
-        for module, names in PAGES[page][1].items()
-        for name in names or importlib.import_module(module).__all__
-    ]
-
-
-def public_names_page(page: str) -> str:
-    """Return a page of docstrings: mkdocstrings replaces the lines that begin with `:::`."""
-    title, modules = PAGES[page]
-    sources = ", ".join(f"`{module}`" for module in modules)
-    return f"# {title}\n\nImport from {sources}.\n\n" + "\n\n".join(f"::: {name}" for name in names_on(page))
-
-
 def commands_page() -> str:
     """Return the commands with their options."""
-    text = (
-        "# Commands\n\n`hf-audio-vae COMMAND --help` prints the same. [Recipes](recipes.md) has the keys of recipes.\n"
-    )
+    text = "# Commands\n\n`hf-audio-vae COMMAND --help` prints the same.\n"
     for verb, summary in TRAINING.items():
         parser = Parser(prog=f"hf-audio-vae {verb}")
         describe(parser, verb)
-        text += f"\n## {verb}\n\n{summary.capitalize()}.\n\n```\n{parser.usage}\n```\n"
+        text += (
+            f"\n## {verb}\n\n{_sentence(summary)} [Recipes and keys](recipes.md#{verb}).\n\n```\n{parser.usage}\n```\n"
+        )
     for verb in COMMANDS:
         accepted = importlib.import_module(f"hf_audio_vae.cli.arguments.{verb}")
         parser = Parser(prog=f"hf-audio-vae {verb}")
@@ -117,7 +61,7 @@ def recipes_page() -> str:
     text += "`losses.waveform_l1` is `--losses.waveform_l1`. Keys of a section that is left out are not used.\n"
     for verb, config in CONFIGS.items():
         found = recipes(verb)
-        text += f"\n## {verb}\n\n{TRAINING[verb].capitalize()}.\n\n"
+        text += f"\n## {verb}\n\n{_sentence(TRAINING[verb])}\n\n"
         text += _table(("recipe", "what it is for"), [(f"`{name}`", line) for name, line in found.items()])
         rows = [_key_row(name, field) for name, field in flat_fields(config)]
         text += _table(("key", "type", "default", "meaning"), rows)
@@ -160,6 +104,10 @@ def type_name(annotation: Any) -> str:
         return "section"
     names = {"NoneType": "null", "bool": "true or false", "Path": "path", "str": "text"}
     return names.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from documentation.reference import CONFIGS, PAGES, commands_page, names_on, recipes_page, type_name
+from documentation.public_names import PAGES, names_on
+from documentation.reference import CONFIGS, commands_page, recipes_page, type_name
 from hf_audio_vae import public
 from hf_audio_vae.cli.main import COMMANDS, TRAINING
 from hf_audio_vae.cli.training_scripts import scripts_folder
