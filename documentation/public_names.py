@@ -3,8 +3,10 @@
 import importlib
 
 MODELS = "hf_audio_vae.models"
-LOADING = ("load_autoencoder", "load_vae", "load_merged", "new_autoencoder", "model_arguments")
-LOADING += ("with_training_arguments", "saved_class", "saved_config", "FAMILIES")
+LOADING = (
+    *("FAMILIES", "load_autoencoder", "load_vae", "load_merged", "new_autoencoder", "model_arguments"),
+    *("with_training_arguments", "saved_class", "saved_config"),
+)
 INTERFACE = ("AutoencoderModel", "VariationalAutoencoderMixin", "BaseLocation", "LoraAdapter")
 CONFIGURATIONS = ("WaveformVQVAEConfig", "HierarchicalVQVAEConfig", "WaveVAEConfig", "TokenVAEConfig")
 # By page: its title, and what it describes of each module; None for all public names.

@@ -1,5 +1,6 @@
 """The site of the documentation: it describes all public names, commands and keys of recipes, and checks its links."""
 
+import doctest
 import importlib
 import logging
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_recipes_and_keys_are_listed() -> None:
 )
 def test_types_are_in_words(annotation: object, words: str) -> None:
     assert type_name(annotation) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("reference", "pydantic"), ("hook", "material"), ("docstrings", "griffe")]
+)
+def test_the_examples_run(name: str, library: str) -> None:
+    pytest.importorskip(library)
+    failed, attempted = doctest.testmod(importlib.import_module(f"documentation.{name}"))
+    assert attempted
+    assert not failed
 
 
 @pytest.mark.parametrize(

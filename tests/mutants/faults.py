@@ -329,6 +329,18 @@ COMMANDS = (
     Fault("models/denoising.py", "if unknown in ids and not any(", "if not any(", "models/test_denoising.py"),
     Fault("models/denoising.py", "if tokenizer not in _WARNED and (", "if (", "models/test_denoising.py"),
     Fault("training/publishing.py", '[*published, f"{EVAL_RESULTS}/*"]', "published"),
+    Fault(
+        "training/script.py",
+        'in ("true", "1")',
+        'in ("1",)',
+        "training/test_script.py::test_sharded_weights_are_refused",
+    ),
+    Fault(
+        "models/transformers_model.py",
+        '"torch_dtype", "use_cache"',
+        '"torch_dtype"',
+        "test_how_to.py::test_what_a_trainer_writes_is_loaded",
+    ),
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"
