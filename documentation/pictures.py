@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -53,9 +54,20 @@ class Sounds:
         return torch.cat(distances).mean().item()
 
 
+def frame_energy(waveform: Tensor, hop_length: int) -> Tensor:
+    """(1, 1, time) -> (frames,)."""
+    padded = F.pad(waveform, (0, -waveform.shape[-1] % hop_length))
+    return padded.reshape(-1, hop_length).square().mean(dim=1)
+
+
 def kl_of_a_sound(sounds: Sounds) -> Figure:
     """Draw the KL of each channel and frame of a sound, above its sum over channels."""
     kl = BITS * sounds.posteriors["speech_en_0890"].kl()[0]  # (latent_channels, frames)
+    energy = frame_energy(sounds.held_out["speech_en_0890"], sounds.model.hop_length)
+    bits = kl.sum(dim=0)
+    print(f"bits of a frame: {bits.min():.0f} to {bits.max():.0f}; least of a channel: {kl.mean(dim=1).min():.1f}")
+    quiet, loud = bits[energy < energy.quantile(0.15)].mean(), bits[energy > energy.median()].mean()
+    print(f"bits of a frame, quietest 15 %: {quiet:.0f}, louder half: {loud:.0f}")
     kl = kl[kl.mean(dim=1).argsort(descending=True)]
     seconds = kl.shape[1] / sounds.model.frame_rate
     figure = Figure(figsize=(7, 4), layout="constrained")
