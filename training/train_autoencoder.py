@@ -10,13 +10,14 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from hf_audio_vae.audio.framing import units_of
-from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream, split_held_out
+from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream, split_held_out, spread_sample
+from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder, with_training_arguments
 from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
-from hf_audio_vae.training.autoencoder.messages import logs_line, model_line, next_commands
+from hf_audio_vae.training.autoencoder.messages import beside_opus, logs_line, model_line, next_commands
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
@@ -94,7 +95,7 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
         share = f"{config.held_out_share:.0%}"
         logger.info(f"validations use about {share} of these items, chosen by their names; training does not")
     clips = clip_starts(
-        stream.take(config.max_validation_samples),
+        spread_sample(stream, config.max_validation_samples),
         sampling_rate=model.sampling_rate,
         audio_channels=model.config.audio_channels,
         max_seconds=config.validation_seconds,
@@ -173,9 +174,26 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
             summary=encoder,
             adapter=ema.adapter,
         )
-        publish(write, config, history, MODEL_FILES, next_commands=next_commands(config))
+        publish(
+            write,
+            config,
+            history,
+            MODEL_FILES,
+            meaning=beside_opus(averaged, history[-1], clips),
+            next_commands=next_commands(config),
+        )
 
-    train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_model)
+    train(
+        accelerator,
+        config,
+        stream,
+        learners,
+        objective,
+        ema,
+        labels=METRICS | LATENT_METRICS | CODE_METRICS,
+        validate=validate_and_log,
+        publish=publish_model,
+    )
 
 
 def main(argv: Sequence[str]) -> None:

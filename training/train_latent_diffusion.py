@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentStream, load_latent_stream, read_record
 from hf_audio_vae.data.latents import class_names
+from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
@@ -171,7 +172,17 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
         publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)
 
     learners = {"model": learner}
-    train(accelerator, config, stream, learners, objective, ema, validate=validate_and_log, publish=publish_pipeline)
+    train(
+        accelerator,
+        config,
+        stream,
+        learners,
+        objective,
+        ema,
+        labels=DIFFUSION_METRICS,
+        validate=validate_and_log,
+        publish=publish_pipeline,
+    )
 
 
 def main(argv: Sequence[str]) -> None:

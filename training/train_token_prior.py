@@ -25,7 +25,7 @@ from hf_audio_vae.training.token_prior.objective import (
     prior_metrics,
     prior_task,
 )
-from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, prior_table, write_prior
+from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, PRIOR_METRICS, prior_table, write_prior
 
 logger = get_logger(__name__)
 
@@ -75,7 +75,17 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
         publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
 
     objective = TokenObjective(learner.module)
-    train(accelerator, config, stream, {"model": learner}, objective, ema, validate=validate, publish=publish_model)
+    train(
+        accelerator,
+        config,
+        stream,
+        {"model": learner},
+        objective,
+        ema,
+        labels=PRIOR_METRICS,
+        validate=validate,
+        publish=publish_model,
+    )
 
 
 def main(argv: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES
 from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
 from hf_audio_vae.training.token_vae.model import build_token_vae
 from hf_audio_vae.training.token_vae.objective import TokenVAEObjective, latents_warning, token_vae_metrics
-from hf_audio_vae.training.token_vae.publishing import token_vae_table, write_token_vae
+from hf_audio_vae.training.token_vae.publishing import TOKEN_VAE_METRICS, token_vae_table, write_token_vae
 from hf_audio_vae.training.weights import build_weight
 
 logger = get_logger(__name__)
@@ -61,7 +61,17 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
         write = partial(write_token_vae, ema.model, task.learnt, info, record, config, history)
         publish(write, config, history, PRIOR_FILES, tabulate=token_vae_table)
 
-    train(accelerator, config, stream, {"model": learner}, objective, ema, validate=validate, publish=publish_model)
+    train(
+        accelerator,
+        config,
+        stream,
+        {"model": learner},
+        objective,
+        ema,
+        labels=TOKEN_VAE_METRICS,
+        validate=validate,
+        publish=publish_model,
+    )
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from hf_audio_vae.data.held_out import split_held_out
 from hf_audio_vae.data.latent_records import LatentsRecord, read_record
 from hf_audio_vae.data.latents import LatentBatch, LatentStream, load_latent_stream
 from hf_audio_vae.data.loading import EncodedAudio, load_audio_stream
+from hf_audio_vae.data.spread import spread_sample
 from hf_audio_vae.data.stream_loader import StreamLoader
 from hf_audio_vae.data.streaming import TooManyBadItemsError
 
@@ -29,6 +30,7 @@ __all__ = [
     "random_crop",
     "read_record",
     "split_held_out",
+    "spread_sample",
     "tokenize_dataset",
     "clip_starts",
 ]

@@ -64,6 +64,9 @@ class TrainingConfig(Section):
     validation_dataset_split: str = "train"
     max_validation_samples: Changeable[int] = Field(16, ge=1)
     validation_steps: Changeable[int] = Field(1000, ge=1, description="steps between validations")
+    best_metric: Changeable[str | None] = Field(
+        None, description="keep the averaged model of the best validation by this metric in `best/`, as `mel_distance`"
+    )
 
     train_batch_size: int = Field(8, ge=1, le=65536, description="crops per batch in each process")
     gradient_accumulation_steps: int = Field(1, ge=1, le=65536)

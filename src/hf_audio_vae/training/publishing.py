@@ -13,6 +13,7 @@ from hf_audio_vae.evaluation.card_metadata import EVAL_RESULTS, Measured, Origin
 from hf_audio_vae.evaluation.cards import material_of_run
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import filling
+from hf_audio_vae.training.best import BEST_FOLDER
 from hf_audio_vae.training.checkpoints import is_continued
 from hf_audio_vae.training.config import TrainingConfig
 
@@ -60,6 +61,7 @@ def check_output_folder(config: TrainingConfig, files: Sequence[str]) -> None:
     found = {path.relative_to(folder).parts[0] for name in names for path in folder.glob(name)}
     found |= {Path(name).parts[0] for name in names if (folder / name).is_symlink()}  # may lead nowhere
     continued = is_continued(folder, config.resume_from_checkpoint)
+    found |= {BEST_FOLDER} if not continued and (folder / BEST_FOLDER).exists() else set()
     if found and not (continued and RECIPE_FILE in found):
         resumed = config.resume_from_checkpoint is not None and not continued
         raise ValueError(
@@ -76,6 +78,7 @@ def publish(
     files: Sequence[str],
     *,
     tabulate: Callable[[Mapping[str, Mapping[str, float]]], str] = metrics_table,
+    meaning: Sequence[str] = (),
     next_commands: Sequence[str] = (),
 ) -> None:
     """Write the folder, print the first and last metrics, and push the folder to the Hub if the recipe says so.
@@ -86,6 +89,7 @@ def publish(
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
         files (`Sequence[str]`): Patterns of files to push in addition to recipe, metrics and card.
         tabulate (`Callable`): Makes the printed table of metrics by step.
+        meaning (`Sequence[str]`): Lines that compare the last metrics with others, which are printed below the table.
         next_commands (`Sequence[str]`): Commands to go on with, which are printed.
 
     Raises:
@@ -95,6 +99,8 @@ def publish(
     with filling(config.output_dir, first=RECIPE_FILE) as folder:
         write(folder, title)
     print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
+    for line in meaning:
+        print(line)
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
     if next_commands:
         print("to hear, measure and use it:", *next_commands, sep="\n  ")

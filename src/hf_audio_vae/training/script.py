@@ -27,6 +27,7 @@ from hf_audio_vae.data.stream_loader import DeadWorkerError
 from hf_audio_vae.data.streaming import ItemStream, TooManyBadItemsError
 from hf_audio_vae.files import exclusive
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
+from hf_audio_vae.training.best import BestModel
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.config import TrainingConfig
 from hf_audio_vae.training.ema import EMA
@@ -168,6 +169,7 @@ def train(
     objective: Objective,
     ema: EMA[Any],
     *,
+    labels: Mapping[str, str],
     validate: Callable[[int], dict[str, float]],
     publish: Callable[[Sequence[Mapping[str, float]]], None],
 ) -> None:
@@ -180,12 +182,14 @@ def train(
         learners (`dict[str, Learner]`): Networks in training: `"model"`, and optionally `"discriminator"`.
         objective (`Objective`): Their losses.
         ema (`EMA`): The averaged model.
+        labels (`Mapping[str, str]`): Labels of the metrics that the log shows, see `BestModel`.
         validate (`Callable`): Returns metrics, given the number of steps done.
         publish (`Callable`): Writes the folder, given the metrics of every validation.
 
     Raises:
-        ValueError: The checkpoint to resume from was made with another recipe.
+        ValueError: The checkpoint to resume from was made with another recipe, or `best_metric` is not a metric.
     """
+    best = BestModel(config.output_dir, config.best_metric, labels, ema.model.save_pretrained)
     accelerator.init_trackers(PROJECT, {name: str(value) for name, value in config})
     on_gpu = accelerator.device.type == "cuda"
     loader = StreamLoader(stream, num_workers=config.dataloader_num_workers, pin_memory=on_gpu)
@@ -205,13 +209,23 @@ def train(
     )
     if checkpoint:
         run.resume(checkpoint)
+    if accelerator.is_main_process:
+        best.resume(run.progress.history)
+
+    def validate_and_keep(step: int) -> dict[str, float]:
+        metrics = validate(step)
+        best.add([*run.progress.history, {"step": step, **metrics}])
+        return metrics
+
     try:
-        fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate)
+        fit(run, timing=Timing(**config.model_dump(include=set(Timing.__annotations__))), validate=validate_and_keep)
     except Interrupted:
         _end(accelerator)
         raise
     if accelerator.is_main_process:
         check_metrics(run.progress.history)
+        if summary := best.summary(run.progress.history):
+            logger.info(summary)
         publish(run.progress.history)
     _end(accelerator)
 

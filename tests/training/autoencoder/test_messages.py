@@ -1,5 +1,6 @@
 """What a run says at its start, and the commands that it names at its end: they run as they are."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def test_a_run_describes_its_model_and_names_commands_that_run(
     assert "WaveformVAE: parameters 0.0" in finished.stderr
     assert "latents 2 channels at 1333.33 Hz, samples per latent number 3.0" in finished.stderr
     assert f"`tensorboard --logdir '{out}/logs'`" in finished.stderr
+    assert re.search(r"step 2: SI-SDR \(dB, ↑\) -?[\d.]+( \*)?, multi-resolution STFT", finished.stderr)
+    assert re.search(r"mel distance \(↓\) [\d.]+: (like|worse than) Opus at [\d.]+ kbit/s", finished.stdout)
+    assert re.search(r"the model: [\d.]+ kbit/s of KL", finished.stdout)
     lines = finished.stdout.partition("to hear, measure and use it:\n")[2].splitlines()
     commands = [shlex.split(line) for line in lines]
     assert [words[:2] for words in commands] == [

@@ -1,11 +1,17 @@
-"""Lines of the log: the model at the start of a run, and commands to go on with at its end."""
+"""Lines of the log: the model at the start of a run; at its end, figures beside Opus, and commands to go on with."""
 
+import math
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hf_audio_vae.evaluation.cards import model_summary
+from hf_audio_vae.evaluation.lossy import UncodableError
+from hf_audio_vae.evaluation.opus_scale import OpusScale
+from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.autoencoder.validation import Clip
 
 
 def model_line(model: AutoencoderModel) -> str:
@@ -19,6 +25,25 @@ def logs_line(config: AutoencoderTrainingConfig) -> str:
         logs = shlex.quote(str(config.output_dir / "logs"))
         return f"losses, sounds and pictures: `tensorboard --logdir {logs}`"
     return f"losses, sounds and pictures: {config.report_to}"
+
+
+def beside_opus(model: AutoencoderModel, metrics: Mapping[str, float], clips: Sequence[Clip]) -> list[str]:
+    """Return lines with the bitrates at which Opus has the metrics of a model, and the rate of the model.
+
+    The validation clips are coded with Opus. There are no lines if Opus cannot code them.
+    """
+    found = [name for name in ("mel_distance", "si_sdr_db") if math.isfinite(metrics.get(name, math.nan))]
+    try:
+        scale = OpusScale([clip.waveform for clip in clips], model.sampling_rate)
+        lines = [f"{METRICS[name]} {metrics[name]:.3f}: {scale.rate_of(name, metrics[name])}" for name in found]
+    except UncodableError:
+        return []
+    rate = metrics.get("nominal_bits_per_second", metrics.get("bits_per_second"))
+    own = (
+        [] if rate is None else [f"the model: {rate / 1000:.1f} kbit/s of {'codes' if model.codebook_sizes else 'KL'}"]
+    )
+    seconds = sum(clip.waveform.shape[-1] for clip in clips) / model.sampling_rate
+    return [f"on the {len(clips)} validation clips ({seconds:.0f} s):", *(f"  {line}" for line in [*lines, *own])]
 
 
 def next_commands(config: AutoencoderTrainingConfig) -> list[str]:

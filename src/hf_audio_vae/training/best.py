@@ -1,0 +1,95 @@
+"""A line of the log for each validation, and the model of the best one."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from accelerate.logging import get_logger
+
+from hf_audio_vae.files import filling
+from hf_audio_vae.files.json_files import read_json
+
+logger = get_logger(__name__)
+BEST_FOLDER = "best"
+VALIDATION_FILE = "validation.json"
+History = Sequence[Mapping[str, float]]
+
+
+class BestModel:
+    """Logs validations with the best so far, and keeps the model of the best one in `best/`.
+
+    Args:
+        output_dir (`Path`): Folder of the run.
+        metric (`str`, *optional*): Metric that decides which model is kept; `None` keeps none.
+        labels (`Mapping[str, str]`): By metric: its label, with an arrow if higher (↑) or lower (↓) is better.
+        save (`Callable`): Writes the model into a folder.
+
+    Raises:
+        ValueError: The metric is unknown, or neither high nor low values of it are better.
+    """
+
+    def __init__(
+        self, output_dir: Path, metric: str | None, labels: Mapping[str, str], save: Callable[[Path], object]
+    ) -> None:
+        self.folder, self.metric, self.labels, self._save = output_dir / BEST_FOLDER, metric, labels, save
+        ranked = [name for name, label in labels.items() if _arrow(label)]
+        if metric is not None and metric not in ranked:
+            raise ValueError(f"`best_metric` is {metric}; choose one of {', '.join(ranked)}.")
+
+    def resume(self, history: History) -> None:
+        """Delete a model of a validation that the resumed run has not reached."""
+        if not self.folder.exists():
+            return
+        kept = read_json(self.folder / VALIDATION_FILE) if (self.folder / VALIDATION_FILE).is_file() else None
+        if not isinstance(kept, dict) or kept.get("step") not in [row["step"] for row in history]:
+            shutil.rmtree(self.folder)
+            logger.info(f"deleted {self.folder}, whose model is of a later step than the resumed checkpoint")
+
+    def add(self, history: History) -> None:
+        """Log the last validation of a history, and keep the model if it is the best."""
+        logger.info(validation_line(history, self.labels))
+        if self.metric is None:
+            return
+        if self.metric not in history[-1]:
+            measured = [name for name in history[-1] if _arrow(self.labels.get(name, ""))]
+            raise ValueError(
+                f"`best_metric` is {self.metric}, which this model does not have; choose one of {', '.join(measured)}."
+            )
+        if _best(history, self.metric, self.labels) is history[-1]:
+            with filling(self.folder, first=VALIDATION_FILE) as folder:
+                self._save(folder)
+                (folder / VALIDATION_FILE).write_text(json.dumps(dict(history[-1]), indent=2) + "\n")
+
+    def summary(self, history: History) -> str | None:
+        """Return one line that names the best validation and the folder of its model."""
+        best = None if self.metric is None else _best(history, self.metric, self.labels)
+        if self.metric is None or best is None:
+            return None
+        last = "" if best is history[-1] else f"; {history[-1][self.metric]:.3f} at the end"
+        return f"best {self.labels[self.metric]}: {best[self.metric]:.3f} at step {best['step']}, {self.folder}{last}"
+
+
+def validation_line(history: History, labels: Mapping[str, str]) -> str:
+    """Return the labelled metrics of the last validation, with a mark at those that are the best so far."""
+    last = history[-1]
+    parts = [
+        f"{label} {last[name]:.3f}" + (" *" if len(history) > 1 and _best(history, name, labels) is last else "")
+        for name, label in labels.items()
+        if name in last
+    ]
+    return f"step {last['step']}: " + ", ".join(parts) + (" (* best so far)" if any("*" in p for p in parts) else "")
+
+
+def _best(history: History, metric: str, labels: Mapping[str, str]) -> Mapping[str, float] | None:
+    """Return the first validation with the best finite value; `None` if no value is better than others."""
+    finite = [row for row in history if math.isfinite(row.get(metric, math.nan))]
+    arrow = _arrow(labels[metric])
+    if not finite or arrow is None:
+        return None
+    return (max if arrow == "↑" else min)(finite, key=lambda row: row[metric])
+
+
+def _arrow(label: str) -> str | None:
+    return next((arrow for arrow in "↑↓" if arrow in label), None)

@@ -1,0 +1,79 @@
+"""The log of validations, and the model of the best one."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from hf_audio_vae.models import load_autoencoder
+from hf_audio_vae.training.best import BestModel, validation_line
+from tests.training.runs import command, run, write_recipe
+
+LABELS = {"si_sdr_db": "SI-SDR (dB, ↑)", "mel_distance": "mel distance (↓)", "kl": "KL"}
+
+
+@pytest.fixture(autouse=True)
+def logs() -> None:
+    Accelerator(cpu=True)  # loggers of accelerate need one
+
+
+def history(*values: float) -> list[dict[str, float]]:
+    return [{"step": 10 * i, "mel_distance": value} for i, value in enumerate(values)]
+
+
+def test_a_line_marks_the_values_that_are_the_best_so_far() -> None:
+    first = {"step": 0, "si_sdr_db": -3.0, "mel_distance": 4.0, "kl": 9.0}
+    second = {"step": 20, "si_sdr_db": 1.0, "mel_distance": 5.0, "kl": 1.0}
+    assert validation_line([first], LABELS) == "step 0: SI-SDR (dB, ↑) -3.000, mel distance (↓) 4.000, KL 9.000"
+    assert validation_line([first, second], LABELS) == (
+        "step 20: SI-SDR (dB, ↑) 1.000 *, mel distance (↓) 5.000, KL 1.000 (* best so far)"
+    )
+
+
+def test_only_a_better_validation_replaces_the_model(tmp_path: Path) -> None:
+    saved = []
+    best = BestModel(tmp_path, "mel_distance", LABELS, saved.append)
+    rows = history(4.0, 3.0, 3.0, float("nan"), 3.5, 2.0)
+    for end in range(1, len(rows) + 1):
+        best.add(rows[:end])
+    assert len(saved) == 3  # 4, 3 and 2
+    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, {tmp_path / 'best'}"
+    assert best.summary(rows[:5]) == f"best mel distance (↓): 3.000 at step 10, {tmp_path / 'best'}; 3.500 at the end"
+
+
+def test_metrics_without_better_values_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`best_metric` is kl; choose one of si_sdr_db, mel_distance"):
+        BestModel(tmp_path, "kl", LABELS, print)
+    with pytest.raises(ValueError, match="si_sdr_db, which this model does not have; choose one of mel_distance"):
+        BestModel(tmp_path, "si_sdr_db", LABELS, print).add(history(1.0))
+
+
+def test_a_model_that_a_resumed_run_has_not_reached_is_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = history(4.0, 3.0)
+    best = BestModel(tmp_path, "mel_distance", LABELS, lambda folder: (folder / "config.json").write_text("{}"))
+    best.add(rows)
+    best.resume(rows)
+    assert (tmp_path / "best/config.json").is_file()
+    with caplog.at_level(logging.INFO):
+        best.resume(rows[:1])
+    assert not (tmp_path / "best").exists()
+    assert "whose model is of a later step" in caplog.text
+
+
+def test_a_run_keeps_the_averaged_model_of_its_best_validation(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    # The learning rate is far too high, so the first validation is the best one.
+    recipe = write_recipe(tmp_path, max_train_steps=2, validation_steps=1, learning_rate=1.0, ema_decay=0.0)
+    finished = run(command(recipe, out, "--best_metric", "mel_distance"))
+    assert finished.returncode == 0, finished.stderr
+    assert f"at step 0, {out / 'best'}; " in finished.stderr
+    kept, last = load_autoencoder(out / "best"), load_autoencoder(out)
+    difference = [(a - b).abs().max() for a, b in zip(kept.parameters(), last.parameters(), strict=True)]
+    assert torch.stack(difference).max() > 0.1
+    again = run(command(recipe, tmp_path / "out"))
+    assert again.returncode == 2
+    assert "best" in again.stderr and "which the run would replace" in again.stderr
