@@ -14,11 +14,6 @@ PRIOR ?= outputs/prior
 PRIOR_OPTIONS ?=
 GPU_OPTIONS ?=
 
-# glibc gives freed activations back to the system after every layer and takes page faults to get them again. Keeping
-# them makes training on a CPU several times as fast.
-export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
-export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
-export MALLOC_TOP_PAD_ ?= 268435456
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 

@@ -4,8 +4,11 @@ import psutil
 import pytest
 import torch
 
+from hf_audio_vae.runtime.allocator import keep_freed_memory
+
 # The models here are so small that threads would spend their time waiting for each other.
 torch.set_num_threads(1)
+keep_freed_memory()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -38,6 +38,7 @@ COMMANDS = {
     "convert": "convert a model to or from another library's format",
     "merge": "merge an adapter (LoRA) into its model",
     "export": "export encoder and decoder to ONNX or torch programs",
+    "completion": "print a script that completes commands and options in a shell",
 }
 # Extra of this package that installs a library, by library.
 EXTRAS = {
@@ -51,6 +52,7 @@ EXTRAS = {
     "pydantic": "train",
     "pyloudnorm": "metrics",
     "pystoi": "metrics",
+    "shtab": "completion",
     "sklearn": "latents",
     "tensorboard": "train",
     "tqdm": "train",
@@ -81,18 +83,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def run_command(argv: Sequence[str] | None) -> int:
-    """Run a verb; print errors of the user in one line."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+def command_parser() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of the program, and those of its commands, which have no arguments yet."""
     parser = Parser(prog="hf-audio-vae", description="Train, measure and use audio autoencoders.")
     parser.add_argument("--version", action="version", version=f"hf-audio-vae {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     summaries = {**COMMANDS, **TRAINING}
-    parsers = {name: verbs.add_parser(name, help=summary) for name, summary in summaries.items()}
-    name = next((argument for argument in argv if argument in summaries), None)
+    return parser, {name: verbs.add_parser(name, help=summary) for name, summary in summaries.items()}
+
+
+def run_command(argv: Sequence[str] | None) -> int:
+    """Run a verb; print errors of the user in one line."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser, parsers = command_parser()
+    name = next((argument for argument in argv if argument in parsers), None)
     if name is None:
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2
+    # OpenMP reads this when torch is imported. Waiting threads sleep, so the data loader has the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         if name in TRAINING:
             run_script(parsers[name], name, argv[argv.index(name) + 1 :])
@@ -102,6 +111,7 @@ def run_command(argv: Sequence[str] | None) -> int:
         accepted.add_arguments(parsers[name])
         arguments = parser.parse_args(argv)
         importlib.import_module("hf_audio_vae.public")  # registers the classes
+        importlib.import_module("hf_audio_vae.runtime.allocator").keep_freed_memory()
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
         return verb.run(arguments) or 0
     except BrokenPipeError:

@@ -26,6 +26,7 @@ from hf_audio_vae.data import StreamLoader
 from hf_audio_vae.data.stream_loader import DeadWorkerError
 from hf_audio_vae.data.streaming import ItemStream, TooManyBadItemsError
 from hf_audio_vae.files import exclusive
+from hf_audio_vae.runtime.allocator import keep_freed_memory
 from hf_audio_vae.runtime.snake_cpu import allow_compiled_kernels
 from hf_audio_vae.training.best import BestModel
 from hf_audio_vae.training.checkpoints import Checkpoints
@@ -280,6 +281,7 @@ def main_or_exit(main: Callable[[list[str]], None], argv: list[str] | None = Non
         main (`Callable`): Main function of the script.
         argv (`list[str]`, *optional*): Its arguments; default `sys.argv[1:]`.
     """
+    keep_freed_memory()
     try:
         main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
