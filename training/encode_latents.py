@@ -52,9 +52,8 @@ def new_record(config: EncodingConfig, model: AutoencoderModel) -> EncodingRecor
     """Return the record of the data set before encoding; raises `ValueError` if a row would have no frame."""
     units_of("max_row_seconds", config.max_row_seconds, model.frame_rate, "frame", at_most=True)
     settings = {"weights": model_fingerprint(model), "source": config.source(), **config.location()}
-    return record_for(
-        model, settings | {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
-    )
+    settings |= {name: getattr(config, name) for name in ("items_per_file", "max_row_seconds")}
+    return record_for(model, settings, latents_dtype=config.latents_dtype)
 
 
 def begin(folder: Path, record: EncodingRecord, model: AutoencoderModel, source: datasets.IterableDataset) -> None:

@@ -130,7 +130,9 @@ def test_evaluate_prints_the_seconds_it_measured_and_the_speed(
 def test_decode_prints_the_length_and_the_rate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_audio(tmp_path / "a.wav", noise(12_345), RATE)
     main(["encode", str(tmp_path / "a.wav"), "--model", model, "--output_dir", str(tmp_path / "out")])
-    assert capsys.readouterr().out == f"{tmp_path / 'out/a.safetensors'}: 2 channels x 618 frames\n"
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{tmp_path / 'out/a.safetensors'}: 2 channels x 618 frames of float16, ")
+    assert printed.endswith(f"{(tmp_path / 'out/a.safetensors').stat().st_size / 1000:.1f} kB\n")
     main(["decode", str(tmp_path / "out/a.safetensors"), "--output_dir", str(tmp_path / "out")])
     assert capsys.readouterr().out == f"{tmp_path / 'out/a.wav'}: 1.543 s at 8000 Hz\n"
 

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from hf_audio_vae import WaveformVAE
+from hf_audio_vae.audio import write_audio
 from hf_audio_vae.cli.main import main
-from hf_audio_vae.latents import LatentsInfo, save_codes, save_latents
+from hf_audio_vae.latents import LatentsInfo, load_latents, save_codes, save_latents
 from hf_audio_vae.models import WaveformVQVAE, WaveformVQVAEConfig, load_autoencoder
 from hf_audio_vae.models.fingerprint import model_fingerprint
+from tests.cli.files import noise
 
 RATE, HOP, FRAMES = 8000, 40, 5
 MEAN = torch.zeros(2, FRAMES)
@@ -123,3 +125,29 @@ def test_a_file_that_does_not_fit_the_model_is_one_line(
         assert str(path) in line
         assert any(part in line for part in message.split("|"))
     assert (tmp_path / "out/a.wav").exists() == (message is None)
+
+
+def test_latents_are_stored_in_half_precision_unless_told_otherwise(
+    infos: dict[str, LatentsInfo], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_audio(tmp_path / "a.wav", noise(RATE), RATE)
+    sizes, means = {}, {}
+    for dtype in ("float16", "float32"):
+        out = tmp_path / dtype
+        options = ["--model", infos["latents"].model, "--output_dir", str(out)]
+        options += ["--latents_dtype", dtype] if dtype == "float32" else []
+        assert main(["encode", str(tmp_path / "a.wav"), *options]) == 0
+        sizes[dtype] = (out / "a.safetensors").stat().st_size
+        means[dtype], _, _ = load_latents(out / "a.safetensors")
+        assert f"{dtype}, {sizes[dtype] / 1000:.1f} kB" in capsys.readouterr().out
+    assert sizes["float32"] - sizes["float16"] == 2 * 2 * means["float32"].numel()  # mean and std, 2 bytes each
+    error = (means["float16"] - means["float32"]).abs()
+    assert 0 < error.max() < 1e-3 * means["float32"].abs().max()
+
+
+def test_latents_beyond_half_precision_are_refused(infos: dict[str, LatentsInfo], tmp_path: Path) -> None:
+    mean, std = torch.full((2, FRAMES), 1e6), torch.ones(2, FRAMES)
+    with pytest.raises(ValueError, match="reach 1e\\+06, beyond torch.float16; use `latents_dtype` float32"):
+        save_latents(tmp_path / "a.safetensors", mean, std, infos["latents"], dtype=torch.float16)
+    save_latents(tmp_path / "a.safetensors", mean, std, infos["latents"])
+    assert torch.equal(load_latents(tmp_path / "a.safetensors")[0], mean)

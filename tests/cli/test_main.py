@@ -62,11 +62,12 @@ def test_without_a_model_the_one_of_this_package_is_used(tmp_path: Path, capsys:
     decoded, rate = read_audio(tmp_path / "speech_en_0890.wav")
     expected, _ = read_audio(tmp_path / "speech_en_0890.reconstruction.wav")
     assert rate == 24000
-    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(decoded, expected, rtol=0, atol=1e-3)  # latents in float16
 
 
 def test_decoding_what_was_encoded_is_the_reconstruction(model_folder: str, tmp_path: Path) -> None:
-    assert main(["encode", SPEECH, "--model", model_folder, "--output_dir", str(tmp_path)]) == 0
+    exact = ["--latents_dtype", "float32", "--output_dir", str(tmp_path)]
+    assert main(["encode", SPEECH, "--model", model_folder, *exact]) == 0
     latents = tmp_path / "speech_en_0890.safetensors"
     with safe_open(latents, "pt") as file:
         assert file.get_tensor("mean").shape == file.get_tensor("std").shape == (2, -(-84800 // 15))

@@ -36,20 +36,26 @@ def run(arguments: argparse.Namespace) -> int:
                 hop_length=model.hop_length,
                 **{name: getattr(arguments, name) for name in LOCATION},
             )
-            content = encode_file(target, model, path, sound, info)
+            dtype = getattr(torch, arguments.latents_dtype)
+            content = f"{encode_file(target, model, path, sound, info, dtype)}, {target.stat().st_size / 1000:.1f} kB"
         print(f"{printable(outputs[path])}: {content}")
 
     return process_files("encode", list(files), process)
 
 
-def encode_file(target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo) -> str:
+def encode_file(
+    target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo, dtype: torch.dtype
+) -> str:
     """Encode a sound and write the file -> description of its content."""
     parts, scales = encoded(model, path, sound)
     if not model.codebook_sizes:
         mean, std = parts
         check_finite(path, mean, std)
-        save_latents(target, mean, std, info)
-        return f"{mean.shape[0]} channels x {mean.shape[1]} frames"
+        try:
+            save_latents(target, mean, std, info, dtype=dtype)
+        except ValueError as error:
+            raise UnusableFileError(f"{path}: {error}") from error
+        return f"{mean.shape[0]} channels x {mean.shape[1]} frames of {str(dtype).removeprefix('torch.')}"
     codes = parts if model.codes_by_level else parts[0]
     save_codes(target, codes, info, codebook_sizes=model.codebook_sizes, scales=scales)
     if isinstance(codes, Tensor):

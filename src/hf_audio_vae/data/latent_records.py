@@ -17,6 +17,7 @@ class LatentsRecord(EncodingRecord):
     Args:
         hop_length (`int`): Samples per frame.
         latent_channels (`int`): Latent channels.
+        latents_dtype (`str`): Type of the numbers in the files, float16 or float32.
         latents_mean (`list[float]`, *optional*): Mean of each channel over all frames.
         latents_std (`list[float]`, *optional*): Standard deviation of each channel.
     """
@@ -28,6 +29,7 @@ class LatentsRecord(EncodingRecord):
 
     hop_length: int
     latent_channels: int
+    latents_dtype: str = "float32"
     latents_mean: list[float] | None = None
     latents_std: list[float] | None = None
 
@@ -49,7 +51,7 @@ def read_record(dataset_name: str | Path, revision: str | None = None) -> Latent
     return LatentsRecord.read(dataset_name, revision)
 
 
-def latent_features(latent_channels: int, others: Mapping[str, Any]) -> datasets.Features:
+def latent_features(latent_channels: int, others: Mapping[str, Any], dtype: str = "float32") -> datasets.Features:
     """Return the columns of a data set of latents.
 
     `mean` and `std` are the posterior, (frames, latent_channels), without padding frames. `path` is the item,
@@ -58,11 +60,12 @@ def latent_features(latent_channels: int, others: Mapping[str, Any]) -> datasets
     Args:
         latent_channels (`int`): Latent channels.
         others (`Mapping`): Columns of the source to keep, by name.
+        dtype (`str`): Type of the numbers.
 
     Raises:
         ValueError: The source has columns with these names.
     """
-    posterior = datasets.Array2D((None, latent_channels), "float32")
+    posterior = datasets.Array2D((None, latent_channels), dtype)
     return row_features({"mean": posterior, "std": posterior}, others, "latents")
 
 

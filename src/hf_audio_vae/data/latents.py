@@ -226,7 +226,8 @@ class LatentStream(ItemStream[LatentCrop, LatentBatch]):
     def crop(self, example: Mapping[str, Any], start: int) -> LatentCrop:
         """Return the crop from frame `start` on."""
         # (frames, latent_channels) -> (latent_channels, frames)
-        mean, std = (example[name][start : start + self.segment_frames].T.contiguous() for name in ("mean", "std"))
+        stop = start + self.segment_frames
+        mean, std = (example[name][start:stop].T.float().contiguous() for name in ("mean", "std"))
         if not bool(mean.isfinite().all() and std.isfinite().all()):
             raise BadItemError("its latents are NaN or infinite; encode it again in float32.")
         return LatentCrop(mean, std, self._class_label(example), self._prompt(example))

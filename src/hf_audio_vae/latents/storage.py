@@ -100,9 +100,24 @@ class StoredCodes:
         _check_sizes(codes_by_codebook, codebook_sizes)
 
 
-def save_latents(path: str | Path, mean: Tensor, std: Tensor, info: LatentsInfo) -> None:
-    """Write a posterior, `mean` and `std` of shape (latent_channels, frames), and its `info`."""
-    _save(path, {"mean": mean, "std": std}, LATENTS_FORMAT, info)
+def save_latents(
+    path: str | Path, mean: Tensor, std: Tensor, info: LatentsInfo, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a posterior, `mean` and `std` of shape (latent_channels, frames), and its `info`.
+
+    Raises:
+        ValueError: A value is beyond the range of `dtype`.
+    """
+    _save(path, {"mean": narrowed(mean, dtype), "std": narrowed(std, dtype)}, LATENTS_FORMAT, info)
+
+
+def narrowed(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return values in a dtype; raises `ValueError` if one becomes infinite."""
+    result = values.to(dtype)
+    if bool((result.isinf() & values.isfinite()).any()):
+        largest = float(values.abs().max())
+        raise ValueError(f"its latents reach {largest:.3g}, beyond {dtype}; use `latents_dtype` float32.")
+    return result
 
 
 def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:

@@ -83,6 +83,20 @@ def test_a_row_is_the_posterior_of_its_item_with_all_its_columns(sounds: Path, t
         assert Path(str(row["path"])).name == f"{i}.wav"
 
 
+def test_latents_in_half_precision_are_narrowed_once_and_measured_as_they_are_stored(
+    sounds: Path, tmp_path: Path
+) -> None:
+    source = load_audio_stream(str(sounds), keep_columns=True)
+    whole = encoded_by(tmp_path / "32", source)
+    half = encoded_by(tmp_path / "16", source, record={"latents_dtype": "float16"})
+    assert (half.features["mean"].dtype, whole.features["mean"].dtype) == ("float16", "float32")
+    for exact, row in zip(whole, half, strict=True):
+        for name in ("mean", "std"):
+            np.testing.assert_array_equal(row[name], exact[name].astype(np.float16).astype(np.float32))
+    stored = np.concatenate([row["mean"] for row in half]).astype(np.float64)
+    np.testing.assert_allclose(tally(tmp_path / "16").moments.mean, stored.mean(axis=0), rtol=1e-5, atol=1e-7)
+
+
 def test_a_long_item_goes_on_in_new_rows_and_nothing_is_lost_between_them(sounds: Path, tmp_path: Path) -> None:
     source = load_audio_stream(str(sounds), keep_columns=True)
     whole = encoded_by(tmp_path / "whole", source)

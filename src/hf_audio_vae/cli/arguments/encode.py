@@ -15,3 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_file_arguments(parser, "latents")
     add_model_arguments(parser)
+    parser.add_argument(
+        "--latents_dtype", choices=("float16", "float32"), default="float16", help="of mean and std in the files"
+    )

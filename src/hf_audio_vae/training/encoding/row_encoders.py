@@ -12,6 +12,7 @@ from hf_audio_vae.audio.io import AudioDecodeError
 from hf_audio_vae.data.code_records import CodesRecord, code_features
 from hf_audio_vae.data.encoding_records import EncodingRecord
 from hf_audio_vae.data.latent_records import LatentsRecord, latent_features
+from hf_audio_vae.latents.storage import narrowed
 from hf_audio_vae.models import AutoencoderModel, VariationalAutoencoderMixin
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.modules.distributions import DiagonalGaussian
@@ -50,12 +51,12 @@ class PosteriorEncoder:
     def __init__(self, model: VariationalAutoencoderMixin, record: LatentsRecord) -> None:
         self.model, self.latent_channels = model, record.latent_channels
         self.sampling_rate, self.audio_channels = record.sampling_rate, record.audio_channels
-        self.hop_length = record.hop_length
+        self.hop_length, self.dtype = record.hop_length, record.latents_dtype
         self.columns = ("mean", "std")
 
     def features(self, others: Mapping[str, Any]) -> datasets.Features:
         """Return `mean`, `std` and the other columns."""
-        return latent_features(self.latent_channels, others)
+        return latent_features(self.latent_channels, others, self.dtype)
 
     def rows(
         self, read: Callable[[int, int], Tensor], time: int, row_frames: int
@@ -65,7 +66,8 @@ class PosteriorEncoder:
             chunks = self._chunks(_for_model(self.model, read), time)
             for mean, std in _regrouped(([chunk.mean, chunk.std] for chunk in chunks), [1, 1], row_frames):
                 # (1, latent_channels, frames) -> (frames, latent_channels)
-                columns = {name: value[0].float().cpu().T for name, value in (("mean", mean), ("std", std))}
+                dtype = getattr(torch, self.dtype)
+                columns = {name: narrowed(value[0].cpu().T, dtype) for name, value in (("mean", mean), ("std", std))}
                 yield columns, mean.shape[-1]
         except AudioDecodeError:
             raise
@@ -80,7 +82,9 @@ class PosteriorEncoder:
 
     def measure(self, columns: Mapping[str, Tensor], tally: Tally) -> None:
         """Add the moments of each channel."""
-        mean, std = (columns[name].T.contiguous() for name in self.columns)  # one order of summation for any layout
+        mean, std = (
+            columns[name].T.float().contiguous() for name in self.columns
+        )  # one order of summation for any layout
         tally.moments.add(mean, std)
 
 
@@ -143,12 +147,15 @@ def row_encoder(model: AutoencoderModel, record: EncodingRecord) -> RowEncoder:
     raise ValueError(f"there is no row encoder for a {type(record).__name__}; use a record of latents or codes.")
 
 
-def record_for(model: AutoencoderModel, settings: Mapping[str, Any]) -> EncodingRecord:
+def record_for(
+    model: AutoencoderModel, settings: Mapping[str, Any], *, latents_dtype: str = "float32"
+) -> EncodingRecord:
     """Return the record of a data set before a model encodes it.
 
     Args:
         model (`AutoencoderModel`): Model with posteriors or with codebooks.
         settings (`Mapping`): Fields that are not derived from the model.
+        latents_dtype (`str`): Type of the numbers of latents in the files.
 
     Raises:
         ValueError: Hop lengths of the levels do not divide the model's, or decoding needs more than the codes.
@@ -163,6 +170,7 @@ def record_for(model: AutoencoderModel, settings: Mapping[str, Any]) -> Encoding
         return LatentsRecord(
             hop_length=model.hop_length,
             latent_channels=cast(VariationalAutoencoderMixin, model).latent_channels,
+            latents_dtype=latents_dtype,
             **known,
         )
     if model.codes_need_scales:
