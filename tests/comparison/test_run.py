@@ -38,14 +38,14 @@ def clip(index: int) -> Tensor:
 
 def clips(
     wanted: Callable[[int], bool], skipped: dict[str, str], *, dies_at: int | None = None
-) -> Iterator[tuple[int, str, Tensor]]:
+) -> Iterator[tuple[int, str, object, Tensor]]:
     for index in filter(wanted, range(ITEMS)):
         if index == dies_at:
             os._exit(9)
         if index == 2:
             skipped["item 2"] = "cannot be read"
         else:
-            yield index, f"item {index}", clip(index)
+            yield index, f"item {index}", f"class {index % 2}" if index else None, clip(index)
 
 
 def metrics(estimate: Tensor, target: Tensor, sampling_rate: int) -> dict[str, float]:
@@ -204,7 +204,10 @@ def test_items_of_earlier_versions_have_no_checksum_and_are_kept(tmp_path: Path)
 def test_a_clip_that_a_system_cannot_code_is_left_out_and_named(tmp_path: Path) -> None:
     short = measurement()
     short.sampling_rate = 192000  # one sample of it is none at the 16 kHz of the systems
-    short.clips = lambda wanted, skipped: [(0, "short", torch.zeros(1, 1)), (1, "long", torch.zeros(1, 9000))]
+    short.clips = lambda wanted, skipped: [
+        (0, "short", None, torch.zeros(1, 1)),
+        (1, "long", None, torch.zeros(1, 9000)),
+    ]
     skipped = short.run(prepared(tmp_path))
     assert skipped == {"short": "it is too short for one sample at 16000 Hz, the rate of vae."}
     assert [item.name for item in load_items(prepared(tmp_path))] == ["long"]

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +65,8 @@ def labelled_clips(
     Raises:
         ValueError: There is no such column.
     """
-    column = arguments.label_column
-    classes = (getattr(stream, "features", None) or {}).get(column)
+    label_of = label_reader(stream, arguments.label_column)
     for example in stream:
-        label = None if column is None else _label(example, column)
-        if isinstance(classes, datasets.ClassLabel):
-            label = None if label in (None, -1) else classes.int2str(label)
         found = clip_starts(
             [example],
             sampling_rate=model.sampling_rate,
@@ -79,7 +75,20 @@ def labelled_clips(
             skipped=skipped,
         )
         for name, clip in found:
-            yield LabelledClip(item_name(example["audio"]), name, label, clip)
+            yield LabelledClip(item_name(example["audio"]), name, label_of(example), clip)
+
+
+def label_reader(stream: Iterable[Mapping[str, Any]], column: str | None) -> Callable[[Mapping[str, Any]], object]:
+    """Return a function that returns the label of a row, a name for that of a class; `None` if the row has none."""
+    classes = (getattr(stream, "features", None) or {}).get(column)
+
+    def label_of(example: Mapping[str, Any]) -> object:
+        label = None if column is None else _label(example, column)
+        if isinstance(classes, datasets.ClassLabel):
+            return None if label in (None, -1) else classes.int2str(label)
+        return label
+
+    return label_of
 
 
 def _label(example: Mapping[str, Any], column: str) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_audio_vae.cli.clips import open_dataset
+from hf_audio_vae.cli.clips import label_reader, open_dataset
 from hf_audio_vae.data import clip_starts
 from hf_audio_vae.files import listing_checksum
 
@@ -64,8 +64,8 @@ def indexed_clips(
     sampling_rate: int,
     audio_channels: int,
     announces: bool = True,
-) -> Iterator[tuple[int, str, Tensor]]:
-    """Yield index, name and waveform (audio_channels, time) of the wanted items of the data set.
+) -> Iterator[tuple[int, str, object, Tensor]]:
+    """Yield index, name, label and waveform (audio_channels, time) of the wanted items of the data set.
 
     Args:
         arguments (`argparse.Namespace`): Arguments of `add_dataset_arguments`.
@@ -75,7 +75,10 @@ def indexed_clips(
         audio_channels (`int`): Channels of the waveforms.
         announces (`bool`): Print one line on stderr that says which data is used.
     """
-    for index, example in enumerate(open_dataset(arguments, announces=announces)):
+    column = getattr(arguments, "label_column", None)
+    stream = open_dataset(arguments, announces=announces, keep_columns=column is not None)
+    label_of = label_reader(stream, column)
+    for index, example in enumerate(stream):
         if wanted(index):
             found = clip_starts(
                 [example],
@@ -85,4 +88,4 @@ def indexed_clips(
                 skipped=skipped,
             )
             for name, clip in found:
-                yield index, name, clip
+                yield index, name, label_of(example), clip

@@ -71,7 +71,7 @@ class Clips:
             return not self._is_split or (index % HELD_OUT_PART == HELD_OUT_PART - 1) == held_out
 
         found = indexed_clips(arguments, wanted, self.skipped, sampling_rate=rate, audio_channels=channels)
-        for _, name, clip in found:
+        for _, name, _, clip in found:
             self.count += 1
             yield name, clip
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.priors import stored_prior
 from hf_audio_vae.cli.sound import check_model_files, check_seconds, prepare_coder
+from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.comparison.doctor import (
     Finding,
     SoundChecks,
@@ -31,6 +33,8 @@ from hf_audio_vae.models.lora import is_adapter
 from hf_audio_vae.models.sound_files import UnusableFileError, errors_with_path
 from hf_audio_vae.tokens.storage import holds_tokens
 
+FIELDS = [field.name for field in fields(Finding)]
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
@@ -41,12 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     findings: list[Finding] = []
     model = loaded(arguments, findings)
     if model is not None:
-        print("\n".join(described(name, model)) + "\n")
+        print_remark("\n".join(described(name, model)) + "\n", arguments.format)
         findings.append(check_weights(model))
         if findings[-1].level == "ok":
             prepare_coder(arguments.model, model)
             findings += checks(arguments, model)
-    print(page(findings))
+    if arguments.format == "markdown":
+        print(page(findings))
+    else:
+        print_table({name: name for name in FIELDS}, [astuple(finding) for finding in findings], arguments.format)
     return exit_code(findings)
 
 

@@ -23,6 +23,7 @@ from hf_audio_vae.cli.comparing import (
     names_in_tables,
 )
 from hf_audio_vae.cli.sound import check_seconds, load_coder
+from hf_audio_vae.cli.tables import print_json, print_remark, write_rows
 from hf_audio_vae.comparison.items import Item
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
@@ -55,7 +56,7 @@ class Clips:
     audio_channels: int
     announces: bool
 
-    def __call__(self, wanted: Any, skipped: dict[str, str]) -> Iterator[tuple[int, str, Tensor]]:
+    def __call__(self, wanted: Any, skipped: dict[str, str]) -> Iterator[tuple[int, str, object, Tensor]]:
         """See `Measurement.clips`."""
         return indexed_clips(
             self.arguments,
@@ -82,12 +83,20 @@ def run(arguments: argparse.Namespace) -> int:
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
             speed = _speeds(arguments, measurement)
-            print(markdown(results, speed, arguments.dataset_name, with_differences=False))
+            name = without_folders(arguments.dataset_name)
+            described = {"settings": settings, "skipped": skipped, "dataset_name": name}
+            if arguments.format == "markdown":
+                print(markdown(results, speed, arguments.dataset_name, with_differences=False))
+            elif arguments.format == "csv":
+                write_rows(*results.rows(), sys.stdout)
+            else:
+                print_json({**described, **results.numbers(), "speed": speed})
             if arguments.output_dir is not None:
                 text = markdown(results, speed, arguments.dataset_name, with_differences=True)
-                name = without_folders(arguments.dataset_name)
-                _write(folder, results, {"settings": settings, "skipped": skipped, "dataset_name": name}, text)
-                print(f"wrote results.json, results.md and results.png to {folder}")
+                _write(folder, results, described, text)
+                print_remark(
+                    f"wrote results.json, results.md, results.png and items.csv to {folder}", arguments.format
+                )
     return code
 
 
@@ -119,7 +128,7 @@ def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str
     """Measure the speed of the models on the first clip."""
     rate = measurement.sampling_rate
     clips = Clips(arguments, rate, measurement.audio_channels, announces=False)
-    _, _, clip = next(clips(lambda _: True, {}))
+    *_, clip = next(clips(lambda _: True, {}))
     return speeds(measurement.systems, clip[:, : round(SPEED_SECONDS * rate)], rate)
 
 
@@ -128,6 +137,8 @@ def _write(folder: Path, results: Results, described: Mapping[str, Any], text: s
         hidden.write_text(json.dumps({**described, **results.numbers()}, indent=2) + "\n")
     with replacing(folder / "results.md") as hidden:
         hidden.write_text(text + "\n", errors="backslashreplace")  # names may be no UTF-8
+    with replacing(folder / "items.csv") as hidden, open(hidden, "w", errors="backslashreplace") as file:
+        write_rows(*results.rows(), file)
     with replacing(folder / "results.png") as hidden:
         rate_quality_figure(results, PANELS).savefig(hidden, format="png", dpi=130)
 
@@ -187,6 +198,7 @@ def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[s
         **dataset_identity(arguments),
         "sampling_rate": measurement.sampling_rate,
         "audio_channels": measurement.audio_channels,
+        "label_column": arguments.label_column,
         "metrics": arguments.metrics,
         "embeddings": arguments.embeddings,
     }

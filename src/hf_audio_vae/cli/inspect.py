@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.code_sounds import autoencoder_of
 from hf_audio_vae.cli.outputs import check_writable, new_files
 from hf_audio_vae.cli.sound import check_seconds, load_coder
+from hf_audio_vae.cli.tables import print_json, print_remark, print_table
 from hf_audio_vae.evaluation import Health, health_of
 from hf_audio_vae.evaluation.reports import metrics_table
 from hf_audio_vae.files import replacing
@@ -45,20 +47,31 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = encode_clips(model, health, arguments, skipped)
     code = check_items(arguments, len(seconds), skipped)
     items = len(seconds)
-    print(metrics_table({"value": health.summary()}))
-    print(f"\n{health.table()}\n")
-    print(f"measured on `{arguments.dataset_name}`: {items} items, {sum(seconds):.1f} s, {health.frames} frames")
+    material = {"dataset_name": arguments.dataset_name, "dataset_split": arguments.dataset_split}
+    origin = {"model": arguments.model, **material, "items": items, "seconds": sum(seconds)}
+    print_health(health, origin, arguments.format)
+    remark = partial(print_remark, format=arguments.format)
+    remark(f"measured on `{arguments.dataset_name}`: {items} items, {sum(seconds):.1f} s, {health.frames} frames")
     if warning := health.warning(arguments.min_active_share):
-        print(f"warning: {warning}")
+        remark(f"warning: {warning}")
     if arguments.output_dir:
-        material = {"dataset_name": arguments.dataset_name, "dataset_split": arguments.dataset_split}
-        origin = {"model": arguments.model, **material, "items": items, "seconds": sum(seconds)}
         write_report(report, health, origin)
         title = f"{Path(arguments.model).name} on {arguments.dataset_name}"
         with replacing(picture) as hidden:
             health.figure(title).savefig(hidden, dpi=120)
-        print(f"figure and statistics are in {arguments.output_dir}")
+        remark(f"figure and statistics are in {arguments.output_dir}")
     return code
+
+
+def print_health(health: Health, origin: Mapping[str, object], format: str) -> None:
+    """Print the summary and the table of channels or codebooks; as CSV the summary, as JSON all statistics."""
+    if format == "json":
+        print_json({**origin, **health.numbers()})
+    elif format == "csv":
+        print_table({"metric": "metric", "value": "value"}, list(health.summary().items()), format)
+    else:
+        print(metrics_table({"value": health.summary()}))
+        print(f"\n{health.table()}\n")
 
 
 def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:

@@ -14,9 +14,10 @@ from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
+from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.evaluation.metrics import reconstruction_metrics_in_blocks
 from hf_audio_vae.evaluation.plots import Read, reconstruction_figure_in_blocks
-from hf_audio_vae.evaluation.reports import METRICS, table
+from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import reconstruct_blocks
 from hf_audio_vae.models.sound_files import Sound, check_finite
@@ -44,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if rows:
             names = ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")
-            print(table(["file", *(METRICS[name] for name in names)], rows))
-            print(f"sound and figures are in {printable(arguments.output_dir)}")
+            print_table({"file": "file", **{name: METRICS[name] for name in names}}, rows, arguments.format)
+            print_remark(f"sound and figures are in {printable(arguments.output_dir)}", arguments.format)
     return code
 
 

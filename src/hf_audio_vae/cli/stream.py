@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -15,23 +16,23 @@ from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import load_model, open_sound, process_files, to_best_device
-from hf_audio_vae.evaluation.reports import table
+from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.sound_files import check_finite
 from hf_audio_vae.modules.distributions import DiagonalGaussian
 from hf_audio_vae.runtime.streaming import Streaming
 
-COLUMNS = (
-    "file",
-    "latency ms",
-    "block ms",
-    "median ms",
-    "99 % ms",
-    "max ms",
-    "delay ms",
-    "times real time",
-    "keeps up",
-)
+COLUMNS = {
+    "file": "file",
+    "latency_ms": "latency ms",
+    "block_ms": "block ms",
+    "median_ms": "median ms",
+    "p99_ms": "99 % ms",
+    "max_ms": "max ms",
+    "delay_ms": "delay ms",
+    "real_time_factor": "times real time",
+    "keeps_up": "keeps up",
+}
 WARM_UP_BLOCKS = 20
 MAX_THREADS = 1024
 
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         return process_files("stream", list(files), process)
     finally:
         if rows:
-            print(table(COLUMNS, rows))
+            print_table(COLUMNS, rows, arguments.format)
             print_conditions(streaming, model, arguments)
 
 
@@ -103,14 +104,14 @@ def print_conditions(
     streaming: Streaming[DiagonalGaussian] | Streaming[Tensor], model: AutoencoderModel, arguments: argparse.Namespace
 ) -> None:
     """Print what the figures of the table depend on."""
-    latency = streaming.latency
+    latency, remark = streaming.latency, partial(print_remark, format=arguments.format)
     if latency.start > latency.total:
         start = 1e3 * latency.start / model.sampling_rate
-        print(f"the first sample comes after {start:.3f} ms, since the model reflects the start of the sound")
+        remark(f"the first sample comes after {start:.3f} ms, since the model reflects the start of the sound")
     if model.codes_by_level:
-        print(f"level: {arguments.level or 0}, of 0 (the finest) to {len(model.codebook_sizes) - 1}")
+        remark(f"level: {arguments.level or 0}, of 0 (the finest) to {len(model.codebook_sizes) - 1}")
     folder = printable(arguments.output_dir)
-    print(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {folder}")
+    remark(f"threads: {torch.get_num_threads()}, device: {model.device}; sound is in {folder}")
 
 
 def _checked(path: Path, blocks: Iterator[Tensor], time: int) -> Iterator[Tensor]:

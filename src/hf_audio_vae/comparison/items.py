@@ -29,6 +29,7 @@ class Item:
         figures (`dict`): By system: the metrics that are defined for the item.
         embeddings (`dict`): By system (`REFERENCE` for the original) and by embedding: vectors (frames, dim).
         health (`dict`): By system: sums over the latents or codes of the item.
+        label (`str`, *optional*): Its class.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Item:
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     embeddings: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     health: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    label: str | None = None
 
     def save(self, path: Path) -> None:
         """Write the item to a file. An interrupted call leaves no partial file."""
@@ -45,7 +47,8 @@ class Item:
             for system, values in getattr(self, kind).items()
             for name, value in values.items()
         }
-        described = json.dumps({"name": self.name, "seconds": self.seconds, "figures": self.figures})
+        values = {"name": self.name, "seconds": self.seconds, "figures": self.figures, "label": self.label}
+        described = json.dumps(values)
         with replacing(path) as hidden:
             save_file(tensors, hidden, metadata={"item": described, "checksum": _checksum(described, tensors)})
 

@@ -60,7 +60,7 @@ def markdown(
         with_differences (`bool`): Whether to add the table of paired differences, which has a row for each pair of
             systems and each metric.
     """
-    parts = [_figures(results, speed), *_linearity(results)]
+    parts = [_figures(results, speed), *_classes(results), *_linearity(results)]
     if len(results.names) == 1:
         parts.append(_intervals(results))
     else:
@@ -90,6 +90,16 @@ def _figures(results: Results, speed: Mapping[str, Mapping[str, float]]) -> str:
         [labels[name], *(cell(name, figures) for figures in columns.values())] for name in found
     ]
     return table(["metric", *columns], rows)
+
+
+def _classes(results: Results) -> list[str]:
+    """Return a table with a row for each class and system, if items have classes."""
+    rows: list[list[str | float]] = [
+        [label, system, str(found["items"]), *(means.get(metric, "–") for metric in results.ranked)]
+        for label, found in results.classes().items()
+        for system, means in found["means"].items()
+    ]
+    return [table(["class", "model", "items", *(METRICS[name] for name in results.ranked)], rows)] if rows else []
 
 
 def _linearity(results: Results) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from hf_audio_vae.comparison.items import REFERENCE, Item
 from hf_audio_vae.comparison.systems import System
 from hf_audio_vae.evaluation.intervals import Interval, bootstrap_interval, paired_differences, ranking
+from hf_audio_vae.evaluation.metrics import mean_metrics
 
 Distance = Callable[[Tensor, Tensor], float | None]
 FILE_RATE = "file_bits_per_second"
@@ -74,7 +75,7 @@ class Results:
     def numbers(self) -> dict[str, Any]:
         """Return everything as JSON-serializable values."""
         return {
-            "items": [{"name": i.name, "seconds": i.seconds, "metrics": i.figures} for i in self.items],
+            "items": [_described(item) for item in self.items],
             "means": {name: {m: asdict(v) for m, v in means.items()} for name, means in self.means.items()},
             "differences": {
                 metric: [{"first": a, "second": b, **asdict(v)} for (a, b), v in pairs.items()]
@@ -83,7 +84,31 @@ class Results:
             "findings": self.findings(),
             "distances": self.distances,
             "properties": self.properties,
+            **({"classes": self.classes()} if self.classes() else {}),
         }
+
+    def classes(self) -> dict[str, dict[str, Any]]:
+        """Return the number, the seconds and the mean metrics of the items of each class, by label."""
+        labels = sorted({item.label for item in self.items if item.label is not None})
+        found = {label: [item for item in self.items if item.label == label] for label in labels}
+        return {
+            label: {
+                "items": len(items),
+                "seconds": sum(item.seconds for item in items),
+                "means": {name: mean_metrics([item.figures[name] for item in items]) for name in self.names},
+            }
+            for label, items in found.items()
+        }
+
+    def rows(self) -> tuple[list[str], list[list[str | float]]]:
+        """Return the names of the columns and a row for each item and system; a value that is not defined is empty."""
+        metrics = list(dict.fromkeys(m for item in self.items for figures in item.figures.values() for m in figures))
+        rows: list[list[str | float]] = [
+            [item.name, item.label or "", system, item.seconds, *(figures.get(metric, "") for metric in metrics)]
+            for item in self.items
+            for system, figures in item.figures.items()
+        ]
+        return ["item", "class", "system", "seconds", *metrics], rows
 
     def rate(self, name: str) -> float | None:
         """Return the bits per second of the codes, the KL or the files of a system; `None` if it has none of them."""
@@ -117,3 +142,8 @@ class Results:
         for item in self.items:
             health.add_state_dict(item.health[system.name])
         return system.properties() | health.summary()
+
+
+def _described(item: Item) -> dict[str, Any]:
+    label = {} if item.label is None else {"label": item.label}
+    return {"name": item.name, "seconds": item.seconds, **label, "metrics": item.figures}

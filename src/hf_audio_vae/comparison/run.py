@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 ITEMS = "items"
 NAMES = "[0-9]*.safetensors"  # not the hidden files of writers that were killed
 SETTINGS = "settings.json"
-Clips = Callable[[Callable[[int], bool], dict[str, str]], Iterable[tuple[int, str, Tensor]]]
+Clips = Callable[[Callable[[int], bool], dict[str, str]], Iterable[tuple[int, str, object, Tensor]]]
 
 
 @dataclass
@@ -37,9 +37,9 @@ class Measurement:
         metrics (`Callable`): Metrics of a reconstruction.
         sampling_rate (`int`): Rate at which reconstructions are compared, in Hz.
         audio_channels (`int`): Channels of the clips.
-        clips (`Callable`): ``clips(wanted, skipped)`` yields the index, the name and the waveform (audio_channels,
-            time) of each item for whose index ``wanted(index)`` is true. It adds items that cannot be read to
-            `skipped`.
+        clips (`Callable`): ``clips(wanted, skipped)`` yields the index, the name, the label (`None` for none) and the
+            waveform (audio_channels, time) of each item for whose index ``wanted(index)`` is true. It adds items that
+            cannot be read to `skipped`.
     """
 
     systems: Sequence[System]
@@ -56,12 +56,13 @@ class Measurement:
         def wanted(index: int) -> bool:
             return index % parts == part and not item_file(folder, index).exists()
 
-        for index, name, clip in self.clips(wanted, skipped):
+        for index, name, label, clip in self.clips(wanted, skipped):
             try:
                 item = measure_item(name, clip, self.sampling_rate, self.systems, self.metrics, self.embeddings)
             except UncodableError as error:
                 skipped[name] = str(error)
             else:
+                item.label = None if label is None else str(label)
                 item.save(item_file(folder, index))
         return skipped
 

@@ -9,7 +9,7 @@ statistics, and how far they are from the sound that `statistics` measured. The 
 import argparse
 from pathlib import Path
 
-from hf_audio_vae.cli.arguments.shared import add_location_arguments
+from hf_audio_vae.cli.arguments.shared import add_format_argument, add_location_arguments
 from hf_audio_vae.files.location import DEFAULT_MODEL
 
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=f"folder or Hub id, such as {DEFAULT_MODEL}")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="sounds, or folders of sounds")
     add_location_arguments(parser)
+    add_format_argument(parser)
     parser.add_argument(
         "--max_seconds", type=float, default=60.0, help="maximum length used of each file, from its start"
     )

@@ -2,13 +2,14 @@
 
 Prints a table of all figures. For several systems, it also prints the differences that hold: those whose 95 % interval
 excludes 0. With `--output_dir`, it also writes every figure of every item as JSON, the tables as Markdown, and a
-picture of quality over bitrate; repeat the command to continue after an interruption.
+picture of quality over bitrate; repeat the command to continue after an interruption. `--format csv` prints a row for
+each item and system instead, `--format json` all results.
 """
 
 import argparse
 from pathlib import Path
 
-from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_location_arguments
+from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_format_argument, add_location_arguments
 from hf_audio_vae.files.location import DEFAULT_MODEL
 
 METRICS = ("loudness_error_lu", "loudness_range_error_lu", "pesq", "stoi")  # beside those of every comparison
@@ -26,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_location_arguments(parser)
     add_dataset_arguments(parser)
+    add_format_argument(parser)
+    parser.add_argument(
+        "--label_column", help="also report each class of this column; `label` of a folder is the sub-folder"
+    )
     parser.add_argument(
         "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of the models"
     )

@@ -10,7 +10,7 @@ are replaced only with --overwrite.
 import argparse
 from pathlib import Path
 
-from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_location_arguments
+from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_format_argument, add_location_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id")
     add_location_arguments(parser)
     add_dataset_arguments(parser)
+    add_format_argument(parser)
     parser.add_argument(
         "--min_active_share",
         type=float,

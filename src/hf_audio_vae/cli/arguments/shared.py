@@ -34,6 +34,16 @@ def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torch_dtype", choices=DTYPES, help="dtype of the weights; default float32")
 
 
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the format of a table."""
+    parser.add_argument(
+        "--format",
+        choices=("markdown", "csv", "json"),
+        default="markdown",
+        help="form of the table on stdout; csv and json have all digits, and other lines go to stderr",
+    )
+
+
 def add_dataset_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare the data set of a command."""
     parser.add_argument("--dataset_name", required=required, help="Hub id, or a folder of audio, parquet or tar files")
