@@ -10,7 +10,8 @@ from torch import Tensor
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
 from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
-from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_codes, save_latents
+from hf_audio_vae.latents import code_latents
+from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_coded_latents, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.blocks import encode_blocks, encoding_needs_whole_signal
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = sound_files(arguments.files, arguments.output_dir)
     outputs = Outputs(files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments, decodes=False)
+    if arguments.quantization_step is not None and model.codebook_sizes:
+        raise ValueError(f"--quantization_step has no effect on the codes of a {type(model).__name__}; leave it out.")
     fingerprint = model_fingerprint(model)
 
     def process(path: Path) -> None:
@@ -36,26 +39,32 @@ def run(arguments: argparse.Namespace) -> int:
                 hop_length=model.hop_length,
                 **{name: getattr(arguments, name) for name in LOCATION},
             )
-            dtype = getattr(torch, arguments.latents_dtype)
-            content = f"{encode_file(target, model, path, sound, info, dtype)}, {target.stat().st_size / 1000:.1f} kB"
+            described = encode_file(target, model, path, sound, info, arguments)
+            size = target.stat().st_size
+            seconds = sound.num_samples / model.sampling_rate
+            content = f"{described}, {size / 1000:.1f} kB, {8 * size / seconds / 1000:.1f} kbit/s"
         print(f"{printable(outputs[path])}: {content}")
 
     return process_files("encode", list(files), process)
 
 
 def encode_file(
-    target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo, dtype: torch.dtype
+    target: Path, model: AutoencoderModel, path: Path, sound: Sound, info: LatentsInfo, arguments: argparse.Namespace
 ) -> str:
     """Encode a sound and write the file -> description of its content."""
     parts, scales = encoded(model, path, sound)
     if not model.codebook_sizes:
         mean, std = parts
         check_finite(path, mean, std)
+        step, kind = arguments.quantization_step, arguments.latents_dtype
         try:
-            save_latents(target, mean, std, info, dtype=dtype)
+            if step is None:
+                save_latents(target, mean, std, info, dtype=getattr(torch, kind))
+            else:
+                save_coded_latents(target, code_latents(mean, std, relative_step=step), info)
         except ValueError as error:
             raise UnusableFileError(f"{path}: {error}") from error
-        return f"{mean.shape[0]} channels x {mean.shape[1]} frames of {str(dtype).removeprefix('torch.')}"
+        return f"{mean.shape[0]} channels x {mean.shape[1]} frames {f'of {kind}' if step is None else 'coded'}"
     codes = parts if model.codes_by_level else parts[0]
     save_codes(target, codes, info, codebook_sizes=model.codebook_sizes, scales=scales)
     if isinstance(codes, Tensor):

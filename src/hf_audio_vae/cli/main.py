@@ -42,6 +42,7 @@ COMMANDS = {
 }
 # Extra of this package that installs a library, by library.
 EXTRAS = {
+    "constriction": "coding",
     "datasets": "eval",
     "gradio": "studio",
     "matplotlib": "eval",

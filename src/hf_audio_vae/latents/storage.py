@@ -13,12 +13,16 @@ from torch import Tensor
 from hf_audio_vae.audio.framing import frame_count
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.latents.checked_files import CHECKSUM, checksum, opened, read_tensors, save_tensors
+from hf_audio_vae.latents.entropy_coding import LARGEST, CodedLatents, decode_latents
 
 LATENTS_FORMAT = "hf_audio_vae.latents.v2"
 CODES_FORMAT = "hf_audio_vae.codes.v2"
+CODED_LATENTS_FORMAT = "hf_audio_vae.coded_latents.v1"
 CONTENT = "latents or codes"
 WITHOUT_CHECKSUM = {LATENTS_FORMAT: "hf_audio_vae.latents.v1", CODES_FORMAT: "hf_audio_vae.codes.v1"}
 
+CODED_TENSORS = ("words", "center", "step", "deviation")
+CODED_NUMBERS = ("frames", "largest")
 NUMBERS = ("sampling_rate", "num_samples", "audio_channels", "hop_length")
 LOCATION = ("subfolder", "revision", "variant")  # of the model, where it has them
 CODE_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -111,6 +115,12 @@ def save_latents(
     _save(path, {"mean": narrowed(mean, dtype), "std": narrowed(std, dtype)}, LATENTS_FORMAT, info)
 
 
+def save_coded_latents(path: str | Path, coded: CodedLatents, info: LatentsInfo) -> None:
+    """Write entropy-coded latents and their `info`. `load_latents` reads them."""
+    tensors = {name: getattr(coded, name) for name in CODED_TENSORS}
+    _save(path, tensors, CODED_LATENTS_FORMAT, info, {name: str(getattr(coded, name)) for name in CODED_NUMBERS})
+
+
 def narrowed(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Return values in a dtype; raises `ValueError` if one becomes infinite."""
     result = values.to(dtype)
@@ -121,15 +131,19 @@ def narrowed(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def load_latents(path: str | Path) -> tuple[Tensor, Tensor, LatentsInfo]:
-    """Read a file written by `save_latents`.
+    """Read a file written by `save_latents` or by `save_coded_latents`.
 
     Returns:
-        `mean` and `std`, float32 (latent_channels, frames), and the `LatentsInfo`.
+        `mean` and `std`, float32 (latent_channels, frames), and the `LatentsInfo`. Coded latents have no posterior:
+        their `std` is 0.
 
     Raises:
         ValueError: The file has another format, or its content contradicts its metadata.
         OSError: The file cannot be opened.
+        ModuleNotFoundError: The latents are coded, and constriction is not installed.
     """
+    if _format_of(path) == CODED_LATENTS_FORMAT:
+        return _load(path, CODED_LATENTS_FORMAT, _coded_latents)
     return _load(path, LATENTS_FORMAT, _stored_latents)
 
 
@@ -181,8 +195,25 @@ def holds_codes(path: str | Path) -> bool:
         ValueError: The file is not a safetensors file.
         OSError: The file cannot be opened.
     """
+    return _format_of(path) in (CODES_FORMAT, WITHOUT_CHECKSUM[CODES_FORMAT])
+
+
+def _format_of(path: str | Path) -> str | None:
     with opened(path, CONTENT) as file:
-        return (file.metadata() or {}).get("format") in (CODES_FORMAT, WITHOUT_CHECKSUM[CODES_FORMAT])
+        return (file.metadata() or {}).get("format")
+
+
+def _coded_latents(
+    tensors: dict[str, Tensor], info: LatentsInfo, metadata: dict[str, str]
+) -> tuple[Tensor, Tensor, LatentsInfo]:
+    _check_names(tensors, set(CODED_TENSORS))
+    coded = CodedLatents(**tensors, **{name: int(metadata.get(name, "0")) for name in CODED_NUMBERS})
+    channels = {tuple(tensors[name].shape) for name in CODED_TENSORS[1:]}
+    if len(channels) > 1 or coded.words.dtype != torch.int32 or not 1 <= coded.largest <= LARGEST:
+        raise ValueError("its tensors are not those of coded latents")
+    _check_frames(coded.frames, info)
+    mean = decode_latents(coded)
+    return mean, torch.zeros_like(mean), info
 
 
 def _stored_latents(
@@ -263,7 +294,7 @@ def _load(
 ) -> Content:
     with opened(path, CONTENT) as file:
         tensors, metadata = read_tensors(file)
-    if metadata.get("format") not in (kind, WITHOUT_CHECKSUM[kind]):
+    if metadata.get("format") not in (kind, WITHOUT_CHECKSUM.get(kind)):
         raise ValueError(f"{path} has format {metadata.get('format')!r}, not {kind!r}; encode it again.")
     if metadata["format"] == kind and metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not have the checksum that was saved; encode it again.")

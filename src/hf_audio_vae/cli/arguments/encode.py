@@ -3,7 +3,7 @@
 A file has the posterior, `mean` and `std` of shape (latent_channels, frames); or `codes` of shape (num_codebooks,
 frames), integers of 16 or 32 bits. For a hierarchy, each level has its own tensor: `codes_0`, `codes_1` and so on. The
 metadata has the model, its fingerprint (of weights and configuration), and the sampling rate, channels and length of
-the waveform.
+the waveform. With --quantization_step, the file has compressed latents without `std`.
 """
 
 import argparse
@@ -17,4 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument(
         "--latents_dtype", choices=("float16", "float32"), default="float16", help="of mean and std in the files"
+    )
+    parser.add_argument(
+        "--quantization_step",
+        type=float,
+        help="write quantized and entropy-coded latents, with this step in standard deviations of the posterior: 1 "
+        "has a small error, 3 that of a sample of the posterior (extra `coding`)",
     )
