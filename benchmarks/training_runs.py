@@ -11,7 +11,7 @@ import yaml
 
 REPO = Path(__file__).parents[1]
 DEMO, STFT, VQVAE, WAVENET = "waveform-vae-demo", "stft-vae-demo", "vqvae-demo", "wavevae-16khz"
-NOTES = "spectrogram-vae-notes"
+NOTES, SMALL = "spectrogram-vae-notes", "stft-vae-24khz"
 # Crops and rates of the published tables, which the demo's recipe had then.
 PUBLISHED = {"segment_seconds": 0.5, "learning_rate": 3e-3, "lr_warmup_steps": 20, "ema_decay": 0.98}
 AUTOENCODER = "train_autoencoder.py"
@@ -21,6 +21,7 @@ SCRIPTS = {
     VQVAE: AUTOENCODER,
     WAVENET: AUTOENCODER,
     NOTES: AUTOENCODER,
+    SMALL: AUTOENCODER,
     "latent-diffusion-demo": "train_latent_diffusion.py",
     "token-prior-demo": "train_token_prior.py",
     "tokenvae-codes": "train_token_vae.py",
