@@ -161,5 +161,6 @@ def test_a_wheel_trains_reconstructs_and_evaluates_without_the_clone(installed: 
     assert "mel distance" in run("reconstruct", sound, "--model", "mine", "--output_dir", "sounds")
     options = ["--max_seconds", "1", "--output_dir", "figures"]
     assert "mel distance" in run("evaluate", "--model", "mine", "--dataset_name", HELD_OUT, *options)
+    assert "encoder.onnx" in run("export", "mine", "--output_dir", "exported")
     run("encode-dataset", HELD_OUT, "--model", "mine", "--output_dir", "latents")
     assert list((tmp_path / "latents").rglob("*.parquet"))

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 from torch import Tensor
 
-from hf_audio_vae.data import clip_starts, load_audio_stream
+from hf_audio_vae.data import clip_starts, load_audio_stream, split_held_out
 from hf_audio_vae.data.clips import item_name
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.pipelines import CodeLatents
@@ -110,7 +110,7 @@ def open_dataset(
         announces (`bool`): Print one line on stderr that says which data is used.
         keep_columns (`bool`): Keep the columns beside the audio.
     """
-    return load_audio_stream(
+    stream = load_audio_stream(
         arguments.dataset_name,
         config_name=arguments.dataset_config_name,
         split=arguments.dataset_split,
@@ -120,6 +120,8 @@ def open_dataset(
         keep_columns=keep_columns,
         announce=(lambda line: print(line, file=sys.stderr)) if announces else (lambda line: None),
     )
+    share = getattr(arguments, "held_out_share", None)
+    return stream if share is None else split_held_out(stream, share, arguments.dataset_name)[1]
 
 
 def check_items(arguments: argparse.Namespace, measured: int, skipped: Mapping[str, str]) -> int:

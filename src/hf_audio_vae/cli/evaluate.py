@@ -167,6 +167,8 @@ def _check(arguments: argparse.Namespace) -> None:
     check_output_outside_data(arguments, arguments.dataset_name)
     if arguments.sampling_rate is not None and arguments.sampling_rate < 1:
         raise ValueError(f"--sampling_rate is {arguments.sampling_rate}; give a rate in Hz, such as 44100.")
+    if arguments.held_out_share is not None and not 0 < arguments.held_out_share < 1:
+        raise ValueError(f"--held_out_share is {arguments.held_out_share}; give a share between 0 and 1, such as 0.1.")
     if arguments.num_processes < 1:
         raise ValueError(f"--num_processes is {arguments.num_processes}; give 1 or more.")
     if arguments.num_processes > (cpus := os.cpu_count() or 1):
@@ -199,6 +201,7 @@ def _settings(arguments: argparse.Namespace, measurement: Measurement) -> dict[s
         "sampling_rate": measurement.sampling_rate,
         "audio_channels": measurement.audio_channels,
         "label_column": arguments.label_column,
+        "held_out_share": arguments.held_out_share,
         "metrics": arguments.metrics,
         "embeddings": arguments.embeddings,
     }

@@ -1,11 +1,15 @@
 """Training on a folder without validation data of its own."""
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 
 import datasets
 import pytest
+import yaml
 
+from hf_audio_vae.cli.main import main
 from tests.training.runs import RECIPE, REPO, command, equal, published_card, run, trained_weights, write_recipe
 
 DATA = {
@@ -31,9 +35,23 @@ def test_the_log_and_the_card_name_the_share(finished: tuple[Path, str]) -> None
     assert "`train`, about 20 % of its items, which are not trained on" in published_card(folder / "out")
 
 
-def test_the_commands_at_the_end_leave_out_what_would_measure_trained_items(finished: tuple[Path, str]) -> None:
-    _, log = finished
-    assert "hf-audio-vae evaluate" not in log
+def test_the_command_at_the_end_measures_the_items_of_the_validation(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, log = finished
+    (line,) = [line for line in log.splitlines() if "hf-audio-vae evaluate" in line]
+    words = shlex.split(line)[1:]
+    assert words[words.index("--held_out_share") + 1] == "0.2"
+    words[words.index("--output_dir") + 1] = str(tmp_path / "figures")
+    seconds = str(load_recipe(folder / "out")["validation_seconds"])
+    assert main([*words, "--max_seconds", seconds, "--embeddings"]) == 0
+    results = json.loads((tmp_path / "figures/results.json").read_text())
+    last = json.loads((folder / "out/metrics.json").read_text())[-1]
+    assert results["means"]["out"]["mel_distance"]["mean"] == pytest.approx(last["mel_distance"], rel=1e-3)
+
+
+def load_recipe(folder: Path) -> dict:
+    return yaml.safe_load((folder / "recipe.yaml").read_text())
 
 
 def test_a_resumed_run_of_a_moved_folder_is_bit_equal(finished: tuple[Path, str], tmp_path: Path) -> None:

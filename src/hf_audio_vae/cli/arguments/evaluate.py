@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label_column", help="also report each class of this column; `label` of a folder is the sub-folder"
     )
     parser.add_argument(
+        "--held_out_share",
+        type=float,
+        help="measure only the items that a training with this `held_out_share` held out of the same data",
+    )
+    parser.add_argument(
         "--sampling_rate", type=int, help="rate of the comparison in Hz; default the highest of the models"
     )
     parser.add_argument(

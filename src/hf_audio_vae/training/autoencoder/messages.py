@@ -51,9 +51,11 @@ def next_commands(config: AutoencoderTrainingConfig) -> list[str]:
     model = str(config.output_dir)
     sound = config.dataset_name if Path(config.dataset_name).is_dir() else "FILE"
     commands = [["reconstruct", sound, "--model", model, "--output_dir", f"{model}-sounds"]]
-    if config.held_out_share is None and config.validation_data_files is None:  # else it would measure other items
+    if config.validation_data_files is None:  # else it would measure other items
         models = ["--model", model, "--model", "opus@16"]
-        commands.append(["evaluate", *models, *_data(config, "validation_"), "--output_dir", f"{model}-figures"])
+        share = [] if config.held_out_share is None else ["--held_out_share", str(config.held_out_share)]
+        data = [*_data(config, "validation_"), *share]
+        commands.append(["evaluate", *models, *data, "--output_dir", f"{model}-figures"])
     if config.data_files is None:
         commands.append(["encode-dataset", "--model", model, *_data(config, ""), "--output_dir", f"{model}-encoded"])
     return [shlex.join(["hf-audio-vae", *command]) for command in commands]
