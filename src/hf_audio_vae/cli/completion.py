@@ -1,11 +1,11 @@
 """The `completion` command."""
 
 import argparse
-import importlib
 from pathlib import Path
 
 import shtab
 
+from hf_audio_vae.cli.main import TRAINING, command_parser, declare
 from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.cli.training_scripts import recipes
 
@@ -19,15 +19,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def whole_parser() -> Parser:
     """Return the parser of the program with the arguments of all commands."""
-    main = importlib.import_module("hf_audio_vae.cli.main")  # imports this module when the command runs
-    parser, parsers = main.command_parser()
+    parser, parsers = command_parser()
     for name, command in parsers.items():
-        if name in main.TRAINING:
+        if name in TRAINING:
             command.add_argument("folder", nargs="?", type=Path)
             command.add_argument("--recipe", choices=list(recipes(name)))
             command.add_argument("--output_dir", type=Path)
         else:
-            importlib.import_module(f"hf_audio_vae.cli.arguments.{name}").add_arguments(command)
+            declare(command, name)
         for action in command._actions:
             if action.type is Path or action.dest in FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]

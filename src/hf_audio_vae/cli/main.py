@@ -93,6 +93,13 @@ def command_parser() -> tuple[Parser, dict[str, Parser]]:
     return parser, {name: verbs.add_parser(name, help=summary) for name, summary in summaries.items()}
 
 
+def declare(parser: Parser, name: str) -> None:
+    """Declare description and arguments of a command that is no training."""
+    accepted = importlib.import_module(f"hf_audio_vae.cli.arguments.{name}")
+    parser.description = accepted.__doc__
+    accepted.add_arguments(parser)
+
+
 def run_command(argv: Sequence[str] | None) -> int:
     """Run a verb; print errors of the user in one line."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -107,9 +114,7 @@ def run_command(argv: Sequence[str] | None) -> int:
         if name in TRAINING:
             run_script(parsers[name], name, argv[argv.index(name) + 1 :])
             return 0
-        accepted = importlib.import_module(f"hf_audio_vae.cli.arguments.{name}")
-        parsers[name].description = accepted.__doc__
-        accepted.add_arguments(parsers[name])
+        declare(parsers[name], name)
         arguments = parser.parse_args(argv)
         importlib.import_module("hf_audio_vae.public")  # registers the classes
         importlib.import_module("hf_audio_vae.runtime.allocator").keep_freed_memory()
