@@ -10,7 +10,12 @@ from documentation.public_names import PAGES, public_names_page
 from documentation.reference import commands_page, recipes_page
 
 ROOT = Path(__file__).parents[1]
-PAGES_OF_FILES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES_OF_FILES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "src/hf_audio_vae/pretrained/stft-vae-24khz/README.md": "models/stft-vae-24khz.md",
+}
 
 
 def site_links(text: str) -> str:
@@ -27,9 +32,7 @@ def site_links(text: str) -> str:
 
 def pages() -> dict[str, str]:
     """Return the text of each page that is not in docs/, by its path in the site."""
-    opening = (ROOT / "README.md").read_text().partition("\n## Use\n")[0]
-    made = {"index.md": site_links(opening)}
-    made |= {page: site_links((ROOT / name).read_text()) for name, page in PAGES_OF_FILES.items()}
+    made = {page: site_links((ROOT / name).read_text()) for name, page in PAGES_OF_FILES.items()}
     made |= {f"reference/{page}.md": public_names_page(page) for page in PAGES}
     return made | {"reference/commands.md": commands_page(), "reference/recipes.md": recipes_page()}
 

@@ -1,4 +1,4 @@
-"""Every block of the README runs, in its order, on a demo that is cut short."""
+"""Every block of the README and of the tour runs, in this order, on a demo that is cut short."""
 
 import os
 import re
@@ -11,7 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (REPO / "README.md").read_text(), flags=re.DOTALL)
+TEXT = "".join((REPO / page).read_text() for page in ("README.md", "docs/tour.md"))
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", TEXT, flags=re.DOTALL)
 SHORT = "--max_train_steps 2 --max_validation_samples 1 --train_batch_size 1"
 SHORT_DEMO = f"{SHORT} --validation_seconds 0.5"
 SHORT_PRIOR = f"{SHORT} --segment_seconds 0.05"
