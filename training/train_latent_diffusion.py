@@ -31,6 +31,7 @@ from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, wr
 from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.tracking import log_generated
 
@@ -171,17 +172,17 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
     def publish_pipeline(history: Sequence[Mapping[str, float]]) -> None:
         publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)
 
-    learners = {"model": learner}
     train(
         accelerator,
         config,
         stream,
-        learners,
+        {"model": learner},
         objective,
         ema,
         labels=DIFFUSION_METRICS,
         validate=validate_and_log,
         publish=publish_pipeline,
+        encoding=Encoding(model_fingerprint(vae), list(stream.class_names)),
     )
 
 

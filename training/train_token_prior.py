@@ -16,6 +16,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
@@ -85,6 +86,7 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
         labels=PRIOR_METRICS,
         validate=validate,
         publish=publish_model,
+        encoding=Encoding(record.weights),
     )
 
 

@@ -15,6 +15,7 @@ from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
+from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.token_prior.objective import prior_task
 from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES
@@ -71,6 +72,7 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
         labels=TOKEN_VAE_METRICS,
         validate=validate,
         publish=publish_model,
+        encoding=Encoding(record.weights),
     )
 
 

@@ -341,6 +341,18 @@ COMMANDS = (
         '"torch_dtype"',
         "test_how_to.py::test_what_a_trainer_writes_is_loaded",
     ),
+    Fault(
+        "training/run.py",
+        "theirs.classes != self.classes",
+        "len(theirs.classes) != len(self.classes or ())",
+        "training/test_loop.py",
+    ),
+    Fault(
+        "training/run.py",
+        "(theirs.weights, self.weights) if",
+        "(theirs.weights, theirs.weights) if",
+        "training/test_loop.py",
+    ),
     Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"

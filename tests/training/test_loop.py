@@ -17,7 +17,7 @@ from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.losses import TargetRate
 from hf_audio_vae.training import loop
 from hf_audio_vae.training.loop import fit
-from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.run import Encoding, Run
 from tests.training.loops import RATE, TIMING, WEIGHTS, start
 
 
@@ -91,6 +91,32 @@ def test_a_resumed_run_says_that_its_validation_has_changed(
     assert "has changed" in said("a", 1.0, "2")
     assert f"since {checkpoint} (validation_dataset_name, validation_seconds)" in said("other", 2.0, "2")
     assert "(validation_seconds); its figures are not comparable with those of earlier" in said("a", 2.0, "1")
+
+
+def test_a_run_is_not_resumed_on_data_of_another_meaning(folder: Path, tmp_path: Path) -> None:
+    run = start(folder, tmp_path / "out")
+    run.encoding = Encoding("1a-2b", ["bird", "car"])
+    checkpoint = run.save_checkpoint()
+
+    def resumed(encoding: Encoding) -> Run:
+        again = start(folder, tmp_path / "out")
+        again.encoding, again.accept_changes = encoding, True
+        again.resume(checkpoint)
+        return again
+
+    assert resumed(Encoding("1a-2b", ["bird", "car"])).encoding == run.encoding
+    for classes, named in ((["car", "zebra"], "car, zebra"), (["car", "bird"], "car, bird"), ([], "no class")):
+        with pytest.raises(ValueError, match=f"with the classes bird, car, and the data has {named}: its weights"):
+            resumed(Encoding("1a-2b", classes))
+    with pytest.raises(ValueError, match="data that a model with other weights encoded; restore the data"):
+        resumed(Encoding("1c-2b", ["bird", "car"]))
+
+
+def test_a_checkpoint_that_states_no_meaning_of_its_data_is_resumed(folder: Path, tmp_path: Path) -> None:
+    checkpoint = start(folder, tmp_path / "out").save_checkpoint()
+    run = start(folder, tmp_path / "out")
+    run.encoding = Encoding("1a-2b", ["bird", "car"])
+    run.resume(checkpoint)
 
 
 def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.files import same_listing
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.training.checkpoints import Checkpoints
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import Learner
@@ -65,6 +66,34 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """Meaning of encoded data, which the weights of a network in training depend on.
+
+    Args:
+        weights (`str`): Fingerprint of the model that encoded the data; empty if no model did.
+        classes (`list[str]`, *optional*): Name of each class label, if the training has class labels.
+    """
+
+    weights: str = ""
+    classes: list[str] | None = None
+
+    def check(self, checkpoint: Path, theirs: "Encoding") -> None:
+        """Raise `ValueError` if the data of a checkpoint had another meaning. Earlier checkpoints do not state it."""
+        if theirs.classes is not None and theirs.classes != self.classes:
+            names, present = (", ".join(classes or ()) or "no class" for classes in (theirs.classes, self.classes))
+            raise ValueError(
+                f"{checkpoint} was trained with the classes {names}, and the data has {present}: its weights would "
+                f"change their meaning; restore the data, or start a new run in another `--output_dir`."
+            )
+        parts = fingerprint_differences(theirs.weights, self.weights) if theirs.weights else []
+        if parts:
+            raise ValueError(
+                f"{checkpoint} was trained on data that a model with other {' and '.join(parts)} encoded; restore the "
+                f"data, or start a new run in another `--output_dir`."
+            )
+
+
 @dataclass
 class Run:
     """State of a training run, saved in checkpoints.
@@ -80,6 +109,7 @@ class Run:
         contents (`dict[str, str]`): Checksum of the content of each data set and model that `recipe` or `validation`
             names.
         validation (`dict`): Values that decide the figures of a validation, JSON-serializable.
+        encoding (`Encoding`): Meaning of the encoded data, which no option changes in a resumed run.
         accept_changes (`bool`): Resume although values of the recipe have changed.
         progress (`Progress`): Steps and metrics so far.
     """
@@ -93,6 +123,7 @@ class Run:
     recipe: dict[str, Any] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
+    encoding: Encoding = Encoding()
     accept_changes: bool = False
     progress: Progress = field(default_factory=Progress)
     saved_at: int = 0  # step of the last checkpoint
@@ -117,6 +148,7 @@ class Run:
             "recipe": self.recipe,
             "contents": self.contents,
             "validation": self.validation,
+            "encoding": asdict(self.encoding),
         }
         folder = self.checkpoints.save(self.progress.step, state, self._write)
         self.saved_at = self.progress.step
@@ -127,12 +159,14 @@ class Run:
         """Resume a checkpoint of the same run, bit for bit.
 
         Raises:
-            ValueError: The recipe, the networks or the number of processes differ from the checkpoint's.
+            ValueError: The recipe, the networks, the classes or the model of encoded data, or the number of processes
+                differ from the checkpoint's.
         """
         state = self.checkpoints.read_state(checkpoint, more_processes=self.accept_changes)
         contents = state.get("contents", {})
         self._compare(checkpoint, state["recipe"], contents)
         self._compare_validation(checkpoint, state.get("validation", {}), contents)
+        self.encoding.check(checkpoint, Encoding(**state.get("encoding", {})))
         self.progress = Progress(**state["progress"])
         self.saved_at = self.progress.step
         self.objective.load_state_dict(state["objective"])

@@ -37,7 +37,7 @@ from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.loop import NonFiniteLossError, Timing, fit
 from hf_audio_vae.training.objective import Objective
 from hf_audio_vae.training.publishing import PushError, check_output_folder, prepare_repository
-from hf_audio_vae.training.run import Run
+from hf_audio_vae.training.run import Encoding, Run
 
 logger = logging.getLogger(__name__)
 PROJECT = "hf-audio-vae"  # name of the trackers' project
@@ -173,6 +173,7 @@ def train(
     labels: Mapping[str, str],
     validate: Callable[[int], dict[str, float]],
     publish: Callable[[Sequence[Mapping[str, float]]], None],
+    encoding: Encoding | None = None,
 ) -> None:
     """Start the trackers, resume if the recipe says so, train, and publish on the main process.
 
@@ -186,9 +187,11 @@ def train(
         labels (`Mapping[str, str]`): Labels of the metrics that the log shows, see `BestModel`.
         validate (`Callable`): Returns metrics, given the number of steps done.
         publish (`Callable`): Writes the folder, given the metrics of every validation.
+        encoding (`Encoding`, *optional*): Meaning of encoded data.
 
     Raises:
-        ValueError: The checkpoint to resume from was made with another recipe, or `best_metric` is not a metric.
+        ValueError: The checkpoint to resume from was made with another recipe or on data of another meaning, or
+            `best_metric` is not a metric.
     """
     best = BestModel(config.output_dir, config.best_metric, labels, ema.model.save_pretrained)
     accelerator.init_trackers(PROJECT, {name: str(value) for name, value in config})
@@ -206,6 +209,7 @@ def train(
         recipe=config.lasting(),
         contents=config.contents(),
         validation=config.validation(),
+        encoding=encoding or Encoding(),
         accept_changes=config.accept_changes,
     )
     if checkpoint:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -155,6 +156,24 @@ def test_latents_of_another_model_are_refused(material: Path, tmp_path: Path) ->
     finished = run(command(material, tmp_path / "out", "--vae_name_or_path", str(tmp_path / "other")))
     assert finished.returncode == 2
     assert "with other weights than the given autoencoder" in finished.stderr
+
+
+def test_a_run_is_not_resumed_on_other_classes(material: Path, tmp_path: Path) -> None:
+    sounds, latents = tmp_path / "sounds", tmp_path / "latents"
+    for name, part in (("bird", "flute"), ("car", "drum")):
+        (sounds / name).mkdir(parents=True)
+        for path in sorted((REPO / "data/train").glob(f"{part}_*"))[:1]:
+            shutil.copy(path, sounds / name)
+    encode = [sys.executable, ENCODE, "--model", material / "vae", "--dataset_name", sounds, "--output_dir", latents]
+    train = command(material, tmp_path / "out", dataset_name=str(latents), label_column="label", max_bad_share=1.0)
+    train += ["--validation_dataset_name", str(latents), "--max_train_steps"]
+    assert run([*map(str, encode)]).returncode == 0
+    assert run([*train, "1"]).returncode == 0
+    (sounds / "bird").rename(sounds / "zebra")  # as many classes, so that all weights fit
+    assert run([*map(str, encode)]).returncode == 0
+    finished = run([*train, "2", "--resume_from_checkpoint", "latest"])
+    assert finished.returncode == 2
+    assert "checkpoint-1 was trained with the classes bird, car, and the data has car, zebra: its" in finished.stderr
 
 
 def test_latents_that_are_not_complete_are_refused(material: Path, tmp_path: Path) -> None:
