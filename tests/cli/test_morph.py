@@ -46,6 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         torch.manual_seed(0)
         for name, family in FAMILIES.items():
             family().save_pretrained(folder / name)
+        WaveformVAE(4, (32, 64), (1, 2), 4, 2, 1, RATE).save_pretrained(folder / "long frames")
         codec = WaveformVQVAE(CODEC).eval()
         tokens = CodeTokens((6, 6), "delayed")
         tiny_token_vae(vocab_size=tokens.vocab_size).save_pretrained(folder / "TokenVAE")
@@ -125,6 +126,25 @@ def test_the_sound_halfway_is_decoded_from_the_latents_halfway(
 
 
 @pytest.mark.parametrize("align", ALIGNMENTS)
+def test_no_sound_of_a_path_is_longer_or_shorter_than_both_ends_however_long_a_frame_is(
+    align: str, folders: dict[str, str], files: list[str], tmp_path: Path
+) -> None:
+    model, out = folders["long frames"], ["--output_dir", str(tmp_path / "out"), "--align", align]
+    assert main(["morph", *files[:2], "--model", model, "--num_waveforms", "5", *out]) == 0
+    lengths = [sound.shape[1] for sound in written(tmp_path / "out")]
+    assert lengths == ([3333, 3333, 3333, 3333, 1131] if align == "loop" else [3333, 2782, 2232, 1682, 1131])
+
+
+@pytest.mark.parametrize("align", ["stretch", "loop"])
+def test_a_moving_sound_is_as_long_as_the_longest_however_long_a_frame_is(
+    align: str, folders: dict[str, str], files: list[str], tmp_path: Path
+) -> None:
+    out = ["--output_dir", str(tmp_path / "out"), "--align", align]
+    assert main(["morph", *files, "--model", folders["long frames"], "--moving", *out]) == 0
+    assert [sound.shape[1] for sound in written(tmp_path / "out")] == [3333]
+
+
+@pytest.mark.parametrize("align", ALIGNMENTS)
 def test_a_moving_sound_is_decoded_from_moving_latents(
     align: str, model: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,7 +154,8 @@ def test_a_moving_sound_is_decoded_from_moving_latents(
     with torch.no_grad():
         expected = load_autoencoder(model).eval().decode(latents[None]).sample[0]
     (moving,) = written(tmp_path / "out")
-    assert moving.shape[1] == latents.shape[1] * 20 - 18, "as much padding as the last file has"
+    # the longest file, or by warping as much padding as the last file has
+    assert moving.shape[1] == (latents.shape[1] * 20 - 18 if align == "warp" else 3333)
     torch.testing.assert_close(moving, expected[:, : moving.shape[1]], rtol=0, atol=1e-5)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{tmp_path}/out/long-to-middle.wav: ")

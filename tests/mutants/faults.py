@@ -353,7 +353,8 @@ COMMANDS = (
         "(theirs.weights, theirs.weights) if",
         "training/test_loop.py",
     ),
-    Fault("cli/morph.py", "round(sum(weight * sound.padding ", "round(sum(sound.padding "),
+    Fault("cli/morph.py", "second.num_samples, morph.weight))", "second.num_samples, 0.5))"),
+    Fault("cli/morph.py", "min(latents.shape[-1] * hop, length)", "latents.shape[-1] * hop"),
     Fault(
         "cli/latent_sounds.py", "kept = block[0, :, :num_samples].cpu()", "kept = block[0].cpu()", "cli/test_morph.py"
     ),

@@ -43,11 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     def process(path: Path) -> None:
         sound = encode_sound(model, path)
-        num_samples = sound.latents.shape[-1] * model.hop_length - sound.padding
         for strength in strengths_of(arguments):
             target = targets[path, strength]
-            decoding_time.announce(target.stem, num_samples)
-            write_decoded(target, model, vector.apply(sound.latents, strength), num_samples)
+            decoding_time.announce(target.stem, sound.num_samples)
+            write_decoded(target, model, vector.apply(sound.latents, strength), sound.num_samples)
             print(f"{printable(target)}: {sound.name} {strength:+g} {vector.name}")
 
     return max(code, process_files("arithmetic", arguments.files, process)) if arguments.files else code

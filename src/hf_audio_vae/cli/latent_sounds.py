@@ -23,12 +23,12 @@ class EncodedSound:
     Args:
         name (`str`): Printable name of the file, without its ending.
         latents (`torch.Tensor` of shape `(latent_channels, frames)`): Mode of the posterior, float32 on the CPU.
-        padding (`int`): Samples of the last frame that the file does not have.
+        num_samples (`int`): Length of the file at the rate of the model.
     """
 
     name: str
     latents: Tensor
-    padding: int
+    num_samples: int
 
 
 def encode_sound(model: AutoencoderModel, path: Path) -> EncodedSound:
@@ -36,7 +36,7 @@ def encode_sound(model: AutoencoderModel, path: Path) -> EncodedSound:
     with open_sound(model, path) as sound:
         mean = encoded(model, path, sound)[0][0].float().cpu()
         check_finite(path, mean)
-        return EncodedSound(printable(path.stem), mean, mean.shape[-1] * model.hop_length - sound.num_samples)
+        return EncodedSound(printable(path.stem), mean, sound.num_samples)
 
 
 def write_decoded(target: Path, model: AutoencoderModel, latents: Tensor, num_samples: int) -> None:

@@ -15,6 +15,7 @@ from hf_audio_vae.cli.outputs import new_files, older_files, printable
 from hf_audio_vae.cli.sound import load_coder
 from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents.morphing import ALIGNMENTS, Alignment, morphs, moving_morph
+from hf_audio_vae.latents.warping import Warp
 from hf_audio_vae.tokens.storage import holds_tokens
 
 MAX_SOUNDS = 1000
@@ -43,10 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
     sounds = [encode_sound(model, path) for path in arguments.files]
     alignment = ALIGNMENTS[arguments.align]([sound.latents for sound in sounds])
     method = arguments.method
-    found = moved(alignment, sounds, method) if arguments.moving else path_of(alignment, sounds, steps, method)
+    hop = model.hop_length
+    found = moved(alignment, sounds, method, hop) if arguments.moving else path_of(alignment, sounds, steps, method)
     decoding_time = DecodingTime(model)
-    for target, (latents, padding, description) in zip(targets, found, strict=True):
-        num_samples = latents.shape[-1] * model.hop_length - padding
+    for target, (latents, length, description) in zip(targets, found, strict=True):
+        num_samples = min(latents.shape[-1] * hop, length)
         decoding_time.announce(target.stem, num_samples)
         write_decoded(target, model, latents, num_samples)
         print(f"{printable(target)}: {num_samples / model.sampling_rate:.3f} s, {description}")
@@ -87,16 +89,20 @@ def steps_of(arguments: argparse.Namespace) -> int:
 def path_of(
     alignment: Alignment, sounds: Sequence[EncodedSound], steps: int, method: str
 ) -> Iterator[tuple[Tensor, int, str]]:
-    """Yield the latents, the padding in samples and a description of each sound of the path."""
+    """Yield the latents, the length in samples and a description of each sound of the path."""
     for morph in morphs(alignment, len(sounds), steps, method=method):
-        pair = sounds[morph.leg : morph.leg + 2]
-        weights = (1 - morph.weight, morph.weight)
-        padding = round(sum(weight * sound.padding for weight, sound in zip(weights, pair, strict=True)))
-        described = [f"{weight:.3f} {sound.name}" for weight, sound in zip(weights, pair, strict=True) if weight]
-        yield morph.latents, padding, " + ".join(described)
+        first, second = sounds[morph.leg : morph.leg + 2]
+        length = round(alignment.length(first.num_samples, second.num_samples, morph.weight))
+        weights = ((1 - morph.weight, first), (morph.weight, second))
+        yield morph.latents, length, " + ".join(f"{weight:.3f} {sound.name}" for weight, sound in weights if weight)
 
 
-def moved(alignment: Alignment, sounds: Sequence[EncodedSound], method: str) -> Iterator[tuple[Tensor, int, str]]:
-    """Yield the latents, the padding in samples and a description of the moving sound."""
-    description = f"from {' to '.join(sound.name for sound in sounds)}"
-    yield moving_morph(alignment, method=method), sounds[-1].padding, description
+def moved(
+    alignment: Alignment, sounds: Sequence[EncodedSound], method: str, hop: int
+) -> Iterator[tuple[Tensor, int, str]]:
+    """Yield the latents, the length in samples and a description of the moving sound."""
+    latents, last = moving_morph(alignment, method=method), sounds[-1]
+    length = max(sound.num_samples for sound in sounds)
+    if isinstance(alignment, Warp):  # it ends in the timing of the last sound, so its last frame is as full
+        length = last.num_samples + (latents.shape[-1] - last.latents.shape[-1]) * hop
+    yield latents, length, f"from {' to '.join(sound.name for sound in sounds)}"

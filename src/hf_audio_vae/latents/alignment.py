@@ -63,6 +63,11 @@ def loop(latents: Tensor, frames: int, *, crossfade: int = CROSSFADE) -> Tensor:
     return torch.cat([start, middle, *[seam, middle] * (rounds - 1), end], dim=-1)[..., :frames]
 
 
+def length_between(first: float, second: float, weight: float) -> float:
+    """Return the length between two lengths, at the weight of the second."""
+    return (1 - weight) * first + weight * second
+
+
 def even_positions(last: float, frames: int) -> Tensor:
     """Return positions from 0 to `last` at even distances, float64 (frames,); exact at whole numbers."""
     return torch.arange(frames, dtype=torch.float64) * last / max(frames - 1, 1)

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hf_audio_vae.latents.alignment import even_positions, loop, stretch
+from hf_audio_vae.latents.alignment import even_positions, length_between, loop, stretch
 from hf_audio_vae.latents.interpolation import interpolate, path_steps
 from hf_audio_vae.latents.warping import warp
 
@@ -22,6 +22,9 @@ class Alignment(Protocol):
             weight (`float`): Weight of the second sound, 0 to 1.
             leg (`int`): Index of the first sound.
         """
+
+    def length(self, first: float, second: float, weight: float) -> float:
+        """Return the length at a weight of two neighbours with these lengths, in samples or another unit."""
 
     def moving(self) -> tuple[list[Tensor], Tensor]:
         """Return all sounds with one length, and a position among them for each frame, float64 (frames,).
@@ -43,8 +46,12 @@ class Stretched:
     def at(self, weight: float, leg: int = 0) -> tuple[Tensor, Tensor]:
         """Return two sounds of ``round((1 - weight) * frames_of_first + weight * frames_of_second)`` frames."""
         first, second = self._latents[leg : leg + 2]
-        frames = round((1 - weight) * first.shape[-1] + weight * second.shape[-1])
+        frames = round(self.length(first.shape[-1], second.shape[-1], weight))
         return stretch(first, frames), stretch(second, frames)
+
+    def length(self, first: float, second: float, weight: float) -> float:
+        """Return the length between both."""
+        return length_between(first, second, weight)
 
     def moving(self) -> tuple[list[Tensor], Tensor]:
         """Return all sounds in the length of the longest, with even positions."""
@@ -64,10 +71,13 @@ class Looped:
 
     def at(self, weight: float, leg: int = 0) -> tuple[Tensor, Tensor]:
         """Return two sounds with the length of the longer; at weight 0 with that of the first, at 1 of the second."""
-        pair = self._latents[leg : leg + 2]
-        lengths = [latents.shape[-1] for latents in pair]
-        frames = lengths[int(weight)] if weight in (0, 1) else max(lengths)
-        return loop(pair[0], frames), loop(pair[1], frames)
+        first, second = self._latents[leg : leg + 2]
+        frames = int(self.length(first.shape[-1], second.shape[-1], weight))
+        return loop(first, frames), loop(second, frames)
+
+    def length(self, first: float, second: float, weight: float) -> float:
+        """Return the larger length; at weight 0 the first, at 1 the second."""
+        return (first, second)[int(weight)] if weight in (0, 1) else max(first, second)
 
     def moving(self) -> tuple[list[Tensor], Tensor]:
         """Return all sounds in the length of the longest, with even positions."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_audio_vae.latents.alignment import even_positions, frames_at
+from hf_audio_vae.latents.alignment import even_positions, frames_at, length_between
 
 MAX_CELLS = 1 << 24  # pairs of frames that are compared, one byte each: all pairs of 4096 frames
 DIAGONAL, FIRST, SECOND = range(3)  # which of the two sounds advance in a step of a path
@@ -49,9 +49,13 @@ class Warp:
             raise ValueError(f"`weight` is {weight}; give 0 to 1.")
         pair, path = self.latents[leg : leg + 2], self.path[leg : leg + 2].double()
         times = (1 - weight) * path[0] + weight * path[1]
-        frames = round((1 - weight) * pair[0].shape[-1] + weight * pair[1].shape[-1])
+        frames = round(self.length(pair[0].shape[-1], pair[1].shape[-1], weight))
         first, second = _sampled(times, path, even_positions(float(times[-1]), frames))
         return frames_at(pair[0], first), frames_at(pair[1], second)
+
+    def length(self, first: float, second: float, weight: float) -> float:
+        """Return the length between both."""
+        return length_between(first, second, weight)
 
     def moving(self) -> tuple[list[Tensor], Tensor]:
         """Return all sounds in a timing that moves from that of the first sound to that of the last.
