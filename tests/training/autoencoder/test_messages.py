@@ -51,3 +51,11 @@ def test_the_commands_name_the_data_as_the_recipe_does(tmp_path: Path) -> None:
         "hf-audio-vae encode-dataset --model mine --dataset_name owner/sounds --dataset_split all "
         "--output_dir mine-encoded"
     )
+
+
+def test_a_folder_of_tables_is_not_named_as_one_of_sounds(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/a.parquet").touch()
+    recipe = write_recipe(tmp_path, dataset_name=str(tmp_path / "tables"))
+    config = parse_config(AutoencoderTrainingConfig, ["--config", str(recipe), "--output_dir", "mine"])
+    assert next_commands(config)[0] == "hf-audio-vae reconstruct FILE --model mine --output_dir mine-sounds"

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hf_audio_vae.data.folders import read_folder
 from hf_audio_vae.evaluation.cards import model_summary
 from hf_audio_vae.evaluation.lossy import UncodableError
 from hf_audio_vae.evaluation.opus_scale import OpusScale
@@ -49,7 +50,8 @@ def beside_opus(model: AutoencoderModel, metrics: Mapping[str, float], clips: Se
 def next_commands(config: AutoencoderTrainingConfig) -> list[str]:
     """Return commands to hear, measure and use the model of a finished run."""
     model = str(config.output_dir)
-    sound = config.dataset_name if Path(config.dataset_name).is_dir() else "FILE"
+    folder = Path(config.dataset_name)
+    sound = config.dataset_name if folder.is_dir() and read_folder(folder).audio else "FILE"  # not of tables
     commands = [["reconstruct", sound, "--model", model, "--output_dir", f"{model}-sounds"]]
     if config.validation_data_files is None:  # else it would measure other items
         models = ["--model", model, "--model", "opus@16"]
