@@ -13,7 +13,10 @@ from hf_audio_vae.data.clips import item_name
 def split_held_out(
     stream: datasets.IterableDataset, share: float, dataset_name: str
 ) -> tuple[datasets.IterableDataset, datasets.IterableDataset]:
-    """Split a stream by the checksums of the names of its items. An item that is added later moves no other item.
+    """Split a stream by the checksums of the names of its items.
+
+    An item that is added later moves no other item, except in a folder of so few files that the share holds out none:
+    then a new file may take the place of the one that is held out.
 
     Args:
         stream (`datasets.IterableDataset`): From `load_audio_stream`.
