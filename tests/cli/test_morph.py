@@ -66,7 +66,22 @@ def files(tmp_path: Path) -> list[str]:
 
 def decoded(model: str, file: str, folder: Path) -> Tensor:
     """What `encode` and `decode` make of a file."""
-    assert main(["encode", file, "--model", model, "--output_dir", str(folder), "--overwrite"]) == 0
+    assert (
+        main(
+            [
+                "encode",
+                file,
+                "--model",
+                model,
+                "--output_dir",
+                str(folder),
+                "--overwrite",
+                "--latents_dtype",
+                "float32",
+            ]
+        )
+        == 0
+    )
     latents = str(folder / f"{Path(file).stem}.safetensors")
     assert main(["decode", latents, "--output_dir", str(folder), "--overwrite"]) == 0
     return read_audio(folder / f"{Path(file).stem}.wav")[0]
