@@ -21,6 +21,7 @@ from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
 from hf_audio_vae.models.fingerprint import model_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
+from hf_audio_vae.pipelines.autoencoder_record import differences
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.held_out import first_crops
@@ -115,6 +116,7 @@ def build_denoiser(
             class_names=stream.class_names,
             text_hidden_size=text_width,
         )
+    warn_of_other_latents(config, vae)
     logger.info(
         f"continuing the training of {config.pretrained_model_name_or_path}: its networks replace `transformer`"
     )
@@ -125,6 +127,21 @@ def build_denoiser(
     )
     denoiser.check_fits(vae.latent_channels, stream.class_names, text_width)
     return denoiser
+
+
+def warn_of_other_latents(config: LatentDiffusionTrainingConfig, vae: VariationalAutoencoderMixin) -> None:
+    """Warn if a pretrained pipeline was trained on latents of another VAE; a checkpoint does not state it."""
+    name = str(config.pretrained_model_name_or_path)
+    location = {"subfolder": config.pretrained_subfolder or None, "revision": config.pretrained_revision}
+    try:
+        recorded = AudioLatentDiffusionPipeline.load_config(name, **location).get("vae_weights")
+    except OSError:
+        return
+    if recorded and (parts := differences(vae, recorded)):
+        logger.warning(
+            f"{name} was trained on latents of a VAE with other {' and '.join(parts)}: the latents mean other sounds, "
+            f"which it has to learn anew"
+        )
 
 
 def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: Accelerator) -> None:

@@ -19,7 +19,7 @@ from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
-from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior
+from hf_audio_vae.training.token_prior.model import new_prior, pretrained_prior, warn_of_other_codes
 from hf_audio_vae.training.token_prior.objective import (
     PriorTask,
     TokenObjective,
@@ -31,11 +31,14 @@ from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, PRIOR_METR
 logger = get_logger(__name__)
 
 
-def build_model(config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int) -> PreTrainedModel:
-    """Return a new language model, or a pretrained one."""
+def build_model(
+    config: TokenPriorTrainingConfig, task: PriorTask, segment_units: int, weights: str
+) -> PreTrainedModel:
+    """Return a new language model, or a pretrained one; `weights` is the fingerprint of the codes' model."""
     length = task.tokens.length(segment_units)
     if config.pretrained_model_name_or_path is None:
         return new_prior(config.model_type, config.model, task.tokens.vocab_size, length)
+    warn_of_other_codes(config.pretrained_model_name_or_path, config.pretrained_revision, weights)
     logger.info(
         f"continuing the training of {config.pretrained_model_name_or_path}: it replaces `model_type` and `model`"
     )
@@ -57,10 +60,10 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
     record = read_records(config)
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
     stream, held_out = code_streams(config, task, accelerator)
-    model = build_model(config, task, stream.segment_units)
+    model = build_model(config, task, stream.segment_units, record.weights)
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
 
     learner = prepare_learner(
         accelerator, model, config, learning_rate=config.learning_rate, steps=config.max_train_steps

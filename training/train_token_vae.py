@@ -17,6 +17,7 @@ from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
+from hf_audio_vae.training.token_prior.model import warn_of_other_codes
 from hf_audio_vae.training.token_prior.objective import prior_task
 from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES
 from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
@@ -37,6 +38,8 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
     record = read_records(config)
     task = prior_task(record, config.order, config.level)
     stream, held_out = code_streams(config, task, accelerator)
+    if config.pretrained_model_name_or_path:
+        warn_of_other_codes(config.pretrained_model_name_or_path, config.pretrained_revision, record.weights)
     model = build_token_vae(config, task.learnt, task.tokens.length(stream.segment_units))
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:

@@ -192,6 +192,16 @@ def test_training_goes_on_from_a_pipeline(material: Path, tmp_path: Path) -> Non
     second = run(command(material, tmp_path / "second", *options))
     assert second.returncode == 0, second.stderr
     assert equal(denoiser_weights(tmp_path / "second"), denoiser_weights(tmp_path / "first"))
+    assert "was trained on latents of a VAE" not in second.stderr
+    torch.manual_seed(1)
+    WaveformVAE(4, (5, 8), (1, 2), 4, 3, 1, RATE).save_pretrained(tmp_path / "vae")
+    data = ["--dataset_name", str(REPO / "data/held_out"), "--output_dir", str(tmp_path / "train")]
+    assert run([sys.executable, ENCODE, "--model", str(tmp_path / "vae"), *data]).returncode == 0
+    of_another = run(
+        command(tmp_path, tmp_path / "another", *options, validation_dataset_name=str(tmp_path / "train"))
+    )
+    assert of_another.returncode == 0, of_another.stderr
+    assert "first was trained on latents of a VAE with other weights" in of_another.stderr
     other = run(command(material, tmp_path / "third", *options, label_column="source_package"))
     assert other.returncode == 2
     assert "differ in their classes: () and ('asterisk" in other.stderr

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -148,6 +149,14 @@ def test_training_goes_on_from_a_model(material: Path, tmp_path: Path) -> None:
     second = run(command(material, tmp_path / "second", *options))
     assert second.returncode == 0, second.stderr
     assert equal(weights(tmp_path / "second"), weights(tmp_path / "first"))
+    assert "was trained on codes of a model" not in second.stderr
+    for name in ("train", "held_out"):
+        shutil.copytree(material / name, tmp_path / name)
+        path = tmp_path / name / "codes.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": "of-another-codec"}))
+    of_another = run(command(tmp_path, tmp_path / "another", *options))
+    assert of_another.returncode == 0, of_another.stderr
+    assert "first was trained on codes of a model with other weights" in of_another.stderr
     other = run(command(material, tmp_path / "third", *options, levels="levels_"))
     assert other.returncode == 2
     assert "was trained with `codebook_sizes` (5, 3), not (3,); it belongs to codes of another model" in other.stderr

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models.causality import reads_ahead
 from hf_audio_vae.models.contexts import CONTEXT, context_length, unused_positions
@@ -106,6 +107,17 @@ def pretrained_prior(
     model = load_language_model(name, tokens, subfolder=subfolder, revision=revision)
     check_context(model.config, length)
     return prepare_for_generation(model, length)
+
+
+def warn_of_other_codes(name: str, revision: str | None, weights: str) -> None:
+    """Warn if a pretrained language model was trained on codes of a model with another fingerprint."""
+    if holds_tokens(name, revision=revision):
+        recorded = load_tokens(name, revision=revision)[1].weights
+        if recorded and weights and (parts := fingerprint_differences(recorded, weights)):
+            logger.warning(
+                f"{name} was trained on codes of a model with other {' and '.join(parts)}: the codes mean other "
+                f"sounds, which it has to learn anew"
+            )
 
 
 def load_language_model(
