@@ -9,23 +9,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hf_audio_vae.cli.completion import CONFIGS
 from hf_audio_vae.cli.main import COMMANDS, TRAINING
 from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.cli.training_scripts import describe, recipes
-from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.config import flat_fields
-from hf_audio_vae.training.encoding.config import EncodingConfig
-from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
-from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
-from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
-
-CONFIGS: dict[str, type[BaseModel]] = {
-    "train": AutoencoderTrainingConfig,
-    "encode-dataset": EncodingConfig,
-    "train-diffusion": LatentDiffusionTrainingConfig,
-    "train-prior": TokenPriorTrainingConfig,
-    "train-token-vae": TokenVAETrainingConfig,
-}
 
 
 def commands_page() -> str:

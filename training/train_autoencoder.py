@@ -11,13 +11,20 @@ from accelerate.logging import get_logger
 
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream, split_held_out, spread_sample
-from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS
+from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder, with_training_arguments
 from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
-from hf_audio_vae.training.autoencoder.messages import beside_opus, logs_line, model_line, next_commands
+from hf_audio_vae.training.autoencoder.messages import (
+    best_folder,
+    logs_line,
+    model_line,
+    next_commands,
+    remarks,
+    validation_lines,
+)
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
@@ -35,7 +42,7 @@ def build_model(config: AutoencoderTrainingConfig) -> AutoencoderModel:
     if config.pretrained_model_name_or_path:
         name = config.pretrained_model_name_or_path
         model = load_autoencoder(name, subfolder=config.pretrained_subfolder, revision=config.pretrained_revision)
-        logger.info(f"fine-tuning {name}, a {type(model).__name__}, instead of `family` and `model` of the recipe")
+        logger.info(f"fine-tuning {name}")
         if model.published_format is not None and not model.published_format.expresses(model):
             logger.warning(
                 f"the result is a {type(model).__name__}, which {model.published_class.__name__} cannot express"
@@ -92,8 +99,6 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
     )
     if config.held_out_share is not None:
         _, stream = split_held_out(stream, config.held_out_share, config.dataset_name)
-        share = f"{config.held_out_share:.0%}"
-        logger.info(f"validations use about {share} of these items, chosen by their names; training does not")
     clips = clip_starts(
         spread_sample(stream, config.max_validation_samples),
         sampling_rate=model.sampling_rate,
@@ -104,6 +109,8 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
     found = [Clip(name, waveform) for name, waveform in clips]
     if not found:
         raise ValueError("there is no item to validate on; give `validation_dataset_name`, or raise `held_out_share`.")
+    for line in validation_lines(config, found, model.sampling_rate):
+        logger.info(line)
     return found
 
 
@@ -179,8 +186,8 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
             config,
             history,
             MODEL_FILES,
-            meaning=beside_opus(averaged, history[-1], clips),
-            next_commands=next_commands(config),
+            remarks=remarks(averaged, config, history, clips),
+            next_commands=next_commands(config, best_folder(config, history)),
         )
 
     train(
@@ -190,7 +197,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         learners,
         objective,
         ema,
-        labels=METRICS | LATENT_METRICS | CODE_METRICS,
+        labels=METRICS,
         validate=validate_and_log,
         publish=publish_model,
     )

@@ -189,3 +189,8 @@ def test_a_metric_that_some_items_do_not_have_is_told(
     assert "loudness_range_error_lu is defined for 0 of 2 items" in said
     assert main(["evaluate", *arguments]) == 0
     assert "is defined for" not in capsys.readouterr().err
+
+
+def test_an_anchor_without_its_sign_is_told_before_the_hub_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--model", "opus16", *DATA]) == 2
+    assert "--model opus16 is no anchor; give opus@16, a codec and kbit/s" in capsys.readouterr().err

@@ -95,6 +95,21 @@ def test_a_wrong_recipe_or_no_held_out_sound_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_folder_without_a_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "give a recipe with `--recipe NAME`, one of codec-24khz, dac-44khz, " in line
+
+
+def test_the_options_of_a_recipe_have_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--recipe", "finetune-demo", "--help"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")}
+    assert lines["--max_train_steps"].endswith("(recipe 200)")
+    assert lines["--seed"].endswith("(recipe 0)")
+    assert lines["--max_skipped_steps"].endswith("(default 10)")
+
+
 def test_no_arguments_are_an_error_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["train"])

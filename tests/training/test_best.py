@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.training.best import BestModel, validation_line
-from tests.training.runs import command, run, write_recipe
+from tests.training.runs import RECIPE, command, run, write_recipe
 
 LABELS = {"si_sdr_db": "SI-SDR (dB, ↑)", "mel_distance": "mel distance (↓)", "kl": "KL"}
 
@@ -39,8 +39,8 @@ def test_only_a_better_validation_replaces_the_model(tmp_path: Path) -> None:
     for end in range(1, len(rows) + 1):
         best.add(rows[:end])
     assert len(saved) == 3  # 4, 3 and 2
-    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, {tmp_path / 'best'}"
-    assert best.summary(rows[:5]) == f"best mel distance (↓): 3.000 at step 10, {tmp_path / 'best'}; 3.500 at the end"
+    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, in {tmp_path / 'best'}"
+    assert best.summary(rows[:5]) == f"best mel distance (↓): 3.000 at step 10, in {best.folder}; 3.500 at the end"
 
 
 def test_metrics_without_better_values_are_refused(tmp_path: Path) -> None:
@@ -70,7 +70,8 @@ def test_a_run_keeps_the_averaged_model_of_its_best_validation(tmp_path: Path) -
     recipe = write_recipe(tmp_path, max_train_steps=2, validation_steps=1, learning_rate=1.0, ema_decay=0.0)
     finished = run(command(recipe, out, "--best_metric", "mel_distance"))
     assert finished.returncode == 0, finished.stderr
-    assert f"at step 0, {out / 'best'}; " in finished.stderr
+    assert f"at step 0, before the training, in {out / 'best'}; " in finished.stderr
+    assert f"hf-audio-vae reconstruct {RECIPE['dataset_name']} --model {out / 'best'} " in finished.stdout
     kept, last = load_autoencoder(out / "best"), load_autoencoder(out)
     difference = [(a - b).abs().max() for a, b in zip(kept.parameters(), last.parameters(), strict=True)]
     assert torch.stack(difference).max() > 0.1

@@ -194,6 +194,7 @@ def test_discriminators_become_what_they_name(tmp_path: Path) -> None:
     [
         (["--max_train_steps", "five"], "max_train_steps: .*got 'five'"),
         (["--nonsense", "1"], "nonsense: Extra inputs"),
+        (["--max_train_minute", "3"], "got 3; did you mean `max_train_minutes`"),
         (["--learning_rate"], "learning_rate: .*must be a number, got True"),
         (["--weights.kl"], "weights.kl.number: .*must be a number, got True"),
         (["--max_grad_norm", ".inf"], "max_grad_norm: .*finite"),

@@ -1,6 +1,7 @@
 """Models and clips of the commands that compare several models."""
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from hf_audio_vae.cli.clips import label_reader, open_dataset
 from hf_audio_vae.data import clip_starts
+from hf_audio_vae.evaluation.lossy import LOSSY
 from hf_audio_vae.files import listing_checksum
 
+ANCHOR_WITHOUT_AT = re.compile(rf"({'|'.join(LOSSY)})[ _-]?(\d+)")
 CLIP_OPTIONS = ("dataset_config_name", "dataset_split", "audio_column", "max_seconds")
 
 
@@ -22,6 +25,9 @@ def check_models(arguments: argparse.Namespace) -> None:
     """
     if len(set(arguments.model)) < len(arguments.model):
         raise ValueError(f"--model {' '.join(arguments.model)} names a model twice.")
+    for name in arguments.model:
+        if (alike := ANCHOR_WITHOUT_AT.fullmatch(name)) and not Path(name).exists():
+            raise ValueError(f"--model {name} is no anchor; give {alike[1]}@{alike[2]}, a codec and kbit/s.")
     located = [name for name in ("subfolder", "revision", "variant") if getattr(arguments, name)]
     if located and len(arguments.model) > 1:
         raise ValueError(f"--{located[0]} would be that of all {len(arguments.model)} models; name local folders.")

@@ -4,11 +4,25 @@ import argparse
 from pathlib import Path
 
 import shtab
+from pydantic import BaseModel
 
 from hf_audio_vae.cli.main import TRAINING, command_parser, declare
 from hf_audio_vae.cli.parser import Parser
 from hf_audio_vae.cli.training_scripts import recipes
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
+from hf_audio_vae.training.config import flat_fields
+from hf_audio_vae.training.encoding.config import EncodingConfig
+from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
+from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
 
+CONFIGS: dict[str, type[BaseModel]] = {
+    "train": AutoencoderTrainingConfig,
+    "encode-dataset": EncodingConfig,
+    "train-diffusion": LatentDiffusionTrainingConfig,
+    "train-prior": TokenPriorTrainingConfig,
+    "train-token-vae": TokenVAETrainingConfig,
+}
 FILES = ("model", "config", "dataset_name", "eval_dataset_name", "data_files", "sounds")  # and all of type `Path`
 
 
@@ -24,7 +38,8 @@ def whole_parser() -> Parser:
         if name in TRAINING:
             command.add_argument("folder", nargs="?", type=Path)
             command.add_argument("--recipe", choices=list(recipes(name)))
-            command.add_argument("--output_dir", type=Path)
+            for key, field in flat_fields(CONFIGS[name]):
+                command.add_argument(f"--{key}", type=Path if key == "output_dir" else str, help=field.description)
         else:
             declare(command, name)
         for action in command._actions:

@@ -24,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = sound_files(arguments.files, arguments.output_dir)
     outputs = Outputs(files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments, decodes=False)
+    if arguments.quantization_step is not None and not arguments.quantization_step > 0:  # also refuses NaN
+        raise ValueError(f"--quantization_step is {arguments.quantization_step}; give a number above 0, such as 1.")
     if arguments.quantization_step is not None and model.codebook_sizes:
         raise ValueError(f"--quantization_step has no effect on the codes of a {type(model).__name__}; leave it out.")
     fingerprint = model_fingerprint(model)
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             described = encode_file(target, model, path, sound, info, arguments)
             size = target.stat().st_size
             seconds = sound.num_samples / model.sampling_rate
-            content = f"{described}, {size / 1000:.1f} kB, {8 * size / seconds / 1000:.1f} kbit/s"
+            content = f"{described}, {size / 1000:.1f} kB, {8 * size / seconds / 1000:.1f} kbit/s with its header"
         print(f"{printable(outputs[path])}: {content}")
 
     return process_files("encode", list(files), process)

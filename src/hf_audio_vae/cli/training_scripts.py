@@ -58,6 +58,8 @@ def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
     given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
     folder = ["--dataset_name", given.pop(0)] if given and not given[0].startswith("-") else []
     if "--recipe" not in given:
+        if folder and recipes(verb) and "--config" not in given:
+            raise ValueError(f"give a recipe with `--recipe NAME`, one of {', '.join(recipes(verb))}.")
         return [*folder, *given]
     position = given.index("--recipe")
     if given[position + 1 :] == []:

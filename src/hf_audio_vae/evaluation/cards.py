@@ -238,7 +238,8 @@ def recipe_section(script: str) -> str:
     return f"""## Training
 
 [`recipe.yaml`](recipe.yaml) has all options, and [`metrics.json`](metrics.json) the figures of every validation.
-`accelerate launch training/{script} --config recipe.yaml` in a checkout of hf-audio-vae repeats the training.
+`accelerate launch training/{script} --config recipe.yaml --output_dir NEW` in a checkout of hf-audio-vae repeats the
+training; `--dataset_name` and the like name the data where it lies elsewhere.
 """
 
 

@@ -207,8 +207,8 @@ def _coded_latents(
     tensors: dict[str, Tensor], info: LatentsInfo, metadata: dict[str, str]
 ) -> tuple[Tensor, Tensor, LatentsInfo]:
     _check_names(tensors, set(CODED_TENSORS))
-    numbers: dict[str, Any] = {name: int(metadata.get(name, "0")) for name in CODED_NUMBERS}
-    coded = CodedLatents(**tensors, **numbers)
+    values: dict[str, Any] = dict(tensors) | {name: int(metadata.get(name, "0")) for name in CODED_NUMBERS}
+    coded = CodedLatents(**values)
     channels = {tuple(tensors[name].shape) for name in CODED_TENSORS[1:]}
     if len(channels) > 1 or coded.words.dtype != torch.int32 or not 1 <= coded.largest <= LARGEST:
         raise ValueError("its tensors are not those of coded latents")

@@ -7,6 +7,7 @@ infinity or invalid codes. It is as exact as the model and codes without chunks,
 import copy
 import importlib
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,14 +146,16 @@ def _trace(part: GraphPart, facts: Mapping[str, object], *, shortest: int, hop_l
         "time": Dim("time", min=_min_time(shortest, hop_length)),
     }
     shapes = (tuple(signal.name_dimensions(dims) for signal in part.inputs.values()),)  # one tuple, of `*inputs`
-    program = torch.export.export(
-        part,
-        part.draw(2, shortest + 5, hop_length=hop_length),
-        dynamic_shapes=shapes,
-        # With a single channel, torch derives conditions such as 1 % frames != 0. They hold for two or more frames,
-        # but it cannot prove that and would refuse; the graph asserts them instead.
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # of torch's own use
+        program = torch.export.export(
+            part,
+            part.draw(2, shortest + 5, hop_length=hop_length),
+            dynamic_shapes=shapes,
+            # With a single channel, torch derives conditions such as 1 % frames != 0. They hold for two or more
+            # frames, but it cannot prove that and would refuse; the graph asserts them instead.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
     metadata = {
         **facts,
         **part.facts,

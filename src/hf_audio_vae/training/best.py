@@ -57,32 +57,32 @@ class BestModel:
             raise ValueError(
                 f"`best_metric` is {self.metric}, which this model does not have; choose one of {', '.join(measured)}."
             )
-        if _best(history, self.metric, self.labels) is history[-1]:
+        if best_validation(history, self.metric, self.labels) is history[-1]:
             with filling(self.folder, first=VALIDATION_FILE) as folder:
                 self._save(folder)
                 (folder / VALIDATION_FILE).write_text(json.dumps(dict(history[-1]), indent=2) + "\n")
 
     def summary(self, history: History) -> str | None:
         """Return one line that names the best validation and the folder of its model."""
-        best = None if self.metric is None else _best(history, self.metric, self.labels)
+        best = None if self.metric is None else best_validation(history, self.metric, self.labels)
         if self.metric is None or best is None:
             return None
+        step = f"step {best['step']}{'' if best['step'] else ', before the training'}"
         last = "" if best is history[-1] else f"; {history[-1][self.metric]:.3f} at the end"
-        return f"best {self.labels[self.metric]}: {best[self.metric]:.3f} at step {best['step']}, {self.folder}{last}"
+        return f"best {self.labels[self.metric]}: {best[self.metric]:.3f} at {step}, in {self.folder}{last}"
 
 
 def validation_line(history: History, labels: Mapping[str, str]) -> str:
     """Return the labelled metrics of the last validation, with a mark at those that are the best so far."""
     last = history[-1]
+    best = {name for name in labels if len(history) > 1 and best_validation(history, name, labels) is last}
     parts = [
-        f"{label} {last[name]:.3f}" + (" *" if len(history) > 1 and _best(history, name, labels) is last else "")
-        for name, label in labels.items()
-        if name in last
+        f"{label} {last[name]:.3f}{' *' if name in best else ''}" for name, label in labels.items() if name in last
     ]
-    return f"step {last['step']}: " + ", ".join(parts) + (" (* best so far)" if any("*" in p for p in parts) else "")
+    return f"step {last['step']}: " + ", ".join(parts) + (" (* best so far)" if best else "")
 
 
-def _best(history: History, metric: str, labels: Mapping[str, str]) -> Mapping[str, float] | None:
+def best_validation(history: History, metric: str, labels: Mapping[str, str]) -> Mapping[str, float] | None:
     """Return the first validation with the best finite value; `None` if no value is better than others."""
     finite = [row for row in history if math.isfinite(row.get(metric, math.nan))]
     arrow = _arrow(labels[metric])

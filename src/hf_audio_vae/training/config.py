@@ -4,6 +4,7 @@ train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --learning_rat
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
@@ -20,6 +21,7 @@ from hf_audio_vae.training.yaml_files import parse_yaml, read_options
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 LOCATIONS = ("dataset_name", "data_files", "_name_or_path")  # ends of the names of options that name files
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+_MISSING = object()
 
 
 def _no_as_text(value: object) -> object:
@@ -182,16 +184,20 @@ def parse_config(config_class: type[ConfigT], argv: Sequence[str]) -> ConfigT:
         raise ValueError(f"`--{repeated[0]}` is given twice; give it once.")
     for key, text in sorted(pairs, key=lambda pair: pair[0] != "config"):
         if key == "help":
-            _print_help(config_class)
-            raise SystemExit(0)
+            continue
         if key == "config":
             values = _merge(values, _read_recipe(Path(text)))
         else:
             values = _override(values, key.split("."), _value(config_class, key, text))
+    if "help" in keys:
+        _print_help(config_class, values)
+        raise SystemExit(0)
     try:
         config = config_class.model_validate(values)
     except ValidationError as error:
-        raise ValueError("the configuration is invalid:\n" + "\n".join(map(_error_line, error.errors()))) from None
+        names = [name for name, _ in flat_fields(config_class)]
+        lines = "\n".join(_error_line(found, names) for found in error.errors())
+        raise ValueError(f"the configuration is invalid:\n{lines}") from None
     if isinstance(config, TrainingConfig):
         _check_effect(keys, config.ineffective_options())
     return config
@@ -205,10 +211,12 @@ def _check_effect(given: Sequence[str], reasons: Mapping[str, str]) -> None:
                 raise ValueError(f"`--{key}` has no effect {reason}; leave it out.")
 
 
-def _error_line(error: Mapping[str, Any]) -> str:
+def _error_line(error: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return one line for an error. Errors of the whole recipe, also of a value that it lacks, do not repeat it."""
     key, of_recipe = ".".join(map(str, error["loc"])), len(error["loc"]) == (error["type"] == "missing")
     got = "" if of_recipe else f", got {error['input']!r}"
+    if error["type"] == "extra_forbidden" and (alike := get_close_matches(key, names, 1)):
+        got += f"; did you mean `{alike[0]}`?"
     return f"  {key}: {error['msg']}{got}" if key else f"  {error['msg']}{got}"
 
 
@@ -267,10 +275,15 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _print_help(config_class: type[BaseModel]) -> None:
-    print("options: --config FILE, then any of these as `--key value`; omitted sections are not used:")
+def _print_help(config_class: type[BaseModel], values: Mapping[str, Any]) -> None:
+    """Print all options with their values in the recipe, or their defaults."""
+    print("options: any of these as `--key value`, after the recipe; omitted sections are not used:")
     for name, field in flat_fields(config_class):
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
+        section: Any = values
+        for key in name.split("."):
+            section = section.get(key, _MISSING) if isinstance(section, dict) else _MISSING
+        default = default if section is _MISSING or isinstance(section, dict) else f"recipe {section}"
         print(f"  --{name:32} {field.description or ''} ({default})")
 
 

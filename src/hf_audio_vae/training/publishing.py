@@ -78,7 +78,7 @@ def publish(
     files: Sequence[str],
     *,
     tabulate: Callable[[Mapping[str, Mapping[str, float]]], str] = metrics_table,
-    meaning: Sequence[str] = (),
+    remarks: Sequence[str] = (),
     next_commands: Sequence[str] = (),
 ) -> None:
     """Write the folder, print the first and last metrics, and push the folder to the Hub if the recipe says so.
@@ -89,7 +89,7 @@ def publish(
         history (`Sequence[Mapping[str, float]]`): Metrics of every validation with their `step`.
         files (`Sequence[str]`): Patterns of files to push in addition to recipe, metrics and card.
         tabulate (`Callable`): Makes the printed table of metrics by step.
-        meaning (`Sequence[str]`): Lines that compare the last metrics with others, which are printed below the table.
+        remarks (`Sequence[str]`): Lines that are printed below the table.
         next_commands (`Sequence[str]`): Commands to go on with, which are printed.
 
     Raises:
@@ -99,7 +99,7 @@ def publish(
     with filling(config.output_dir, first=RECIPE_FILE) as folder:
         write(folder, title)
     print(tabulate({f"step {history[0]['step']}": history[0], f"step {history[-1]['step']}": history[-1]}))
-    for line in meaning:
+    for line in remarks:
         print(line)
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
     if next_commands:

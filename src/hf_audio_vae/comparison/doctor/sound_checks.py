@@ -133,7 +133,7 @@ def signal_findings(name: str, waveform: Tensor, sampling_rate: int) -> list[Fin
     magnitude = waveform.abs()
     peak, share = float(magnitude.max()), float((magnitude >= FULL_SCALE).float().mean())
     if share > CLIPPED_SHARE:
-        text = f"{100 * share:.2f} % of its samples are at full scale or beyond: it is clipped; use an earlier version"
+        text = f"{100 * share:.2f} % of its samples are at full scale or beyond: it is clipped; record it softer"
         findings.append(Finding("warning", name, text))
     elif peak > 1:
         findings.append(Finding("warning", name, f"its peak is {peak:.2f}, beyond full scale; scale it below 1"))

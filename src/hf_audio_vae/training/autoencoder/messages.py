@@ -13,6 +13,11 @@ from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.validation import Clip
+from hf_audio_vae.training.best import BEST_FOLDER, best_validation
+
+LEAST_SECONDS = 0.5  # mean length of the clips that Opus is compared on
+FEW_ITEMS, FEW_SECONDS = 5, 10.0  # of a validation whose figures vary much
+NAMED = 5  # items that the log names
 
 
 def model_line(model: AutoencoderModel) -> str:
@@ -28,11 +33,31 @@ def logs_line(config: AutoencoderTrainingConfig) -> str:
     return f"losses, sounds and pictures: {config.report_to}"
 
 
+def validation_lines(config: AutoencoderTrainingConfig, clips: Sequence[Clip], sampling_rate: int) -> list[str]:
+    """Return lines on the clips of the validations: their names if they are held out, and whether they are few."""
+    lines, seconds = [], sum(clip.waveform.shape[-1] for clip in clips) / sampling_rate
+    if config.held_out_share is not None:
+        names = ", ".join(clip.name for clip in clips[:NAMED]) + (", ..." if len(clips) > NAMED else "")
+        lines.append(
+            f"validations use about {config.held_out_share:.0%} of these items, chosen by their names; training does "
+            f"not: {names}"
+        )
+    if len(clips) < FEW_ITEMS or seconds < FEW_SECONDS:
+        lines.append(
+            f"the validation has {len(clips)} items, {seconds:.1f} s in all: its metrics say little; use more sound"
+        )
+    return lines
+
+
 def beside_opus(model: AutoencoderModel, metrics: Mapping[str, float], clips: Sequence[Clip]) -> list[str]:
     """Return lines with the bitrates at which Opus has the metrics of a model, and the rate of the model.
 
-    The validation clips are coded with Opus. There are no lines if Opus cannot code them.
+    The validation clips are coded with Opus. There are no lines if Opus cannot code them, or if they are so short that
+    the container would have much of the bits.
     """
+    seconds = sum(clip.waveform.shape[-1] for clip in clips) / model.sampling_rate
+    if seconds / len(clips) < LEAST_SECONDS:
+        return []
     found = [name for name in ("mel_distance", "si_sdr_db") if math.isfinite(metrics.get(name, math.nan))]
     try:
         scale = OpusScale([clip.waveform for clip in clips], model.sampling_rate)
@@ -40,26 +65,49 @@ def beside_opus(model: AutoencoderModel, metrics: Mapping[str, float], clips: Se
     except UncodableError:
         return []
     rate = metrics.get("nominal_bits_per_second", metrics.get("bits_per_second"))
-    own = (
-        [] if rate is None else [f"the model: {rate / 1000:.1f} kbit/s of {'codes' if model.codebook_sizes else 'KL'}"]
-    )
-    seconds = sum(clip.waveform.shape[-1] for clip in clips) / model.sampling_rate
-    return [f"on the {len(clips)} validation clips ({seconds:.0f} s):", *(f"  {line}" for line in [*lines, *own])]
+    if rate is not None:
+        lines.append(f"the model: {rate / 1000:.1f} kbit/s of {'codes' if model.codebook_sizes else 'KL'}")
+    return [f"on the {len(clips)} validation clips, {seconds:.0f} s in all:", *(f"  {line}" for line in lines)]
 
 
-def next_commands(config: AutoencoderTrainingConfig) -> list[str]:
-    """Return commands to hear, measure and use the model of a finished run."""
-    model = str(config.output_dir)
-    folder = Path(config.dataset_name)
-    sound = config.dataset_name if folder.is_dir() and read_folder(folder).audio else "FILE"  # not of tables
-    commands = [["reconstruct", sound, "--model", model, "--output_dir", f"{model}-sounds"]]
+def remarks(
+    model: AutoencoderModel,
+    config: AutoencoderTrainingConfig,
+    history: Sequence[Mapping[str, float]],
+    clips: Sequence[Clip],
+) -> list[str]:
+    """Return the lines below the table of a finished run: its figures beside Opus, and whether it got worse."""
+    lines, name = beside_opus(model, history[-1], clips), "mel_distance"
+    before, after = (row.get(name, math.nan) for row in (history[0], history[-1]))
+    if config.pretrained_model_name_or_path and after > before:
+        lines.append(
+            f"the {METRICS[name]} is worse than before the training ({before:.3f}, then {after:.3f}): lower "
+            f"`learning_rate`, train for fewer steps, or use more sound"
+        )
+    return lines
+
+
+def best_folder(config: AutoencoderTrainingConfig, history: Sequence[Mapping[str, float]]) -> Path:
+    """Return the folder of the best model, if the run keeps it and the last model is not the best."""
+    if config.best_metric and best_validation(history, config.best_metric, METRICS) is not history[-1]:
+        return config.output_dir / BEST_FOLDER
+    return config.output_dir
+
+
+def next_commands(config: AutoencoderTrainingConfig, folder: Path | None = None) -> list[str]:
+    """Return commands to hear, measure and use the model of a finished run, in `folder` or the output folder."""
+    model = str(folder or config.output_dir)
+    data = Path(config.dataset_name)
+    sound = config.dataset_name if data.is_dir() and read_folder(data).audio else "FILE"  # not of tables
+    commands = [["reconstruct", sound, "--model", model, "--output_dir", f"{config.output_dir}-sounds"]]
     if config.validation_data_files is None:  # else it would measure other items
         models = ["--model", model, "--model", "opus@16"]
         share = [] if config.held_out_share is None else ["--held_out_share", str(config.held_out_share)]
-        data = [*_data(config, "validation_"), *share]
-        commands.append(["evaluate", *models, *data, "--output_dir", f"{model}-figures"])
+        measured = [*_data(config, "validation_"), *share]
+        commands.append(["evaluate", *models, *measured, "--output_dir", f"{config.output_dir}-figures"])
     if config.data_files is None:
-        commands.append(["encode-dataset", "--model", model, *_data(config, ""), "--output_dir", f"{model}-encoded"])
+        encoded = f"{config.output_dir}-encoded"
+        commands.append(["encode-dataset", "--model", model, *_data(config, ""), "--output_dir", encoded])
     return [shlex.join(["hf-audio-vae", *command]) for command in commands]
 
 

@@ -60,7 +60,9 @@ def denoising_metrics(
     was_training = denoiser.training
     denoiser.eval()
     if not batches:
-        raise ValueError("the validation data set holds no latents; check its path and split.")
+        raise ValueError(
+            "the validation data set holds no latents that can be used; check its path and split, and its labels."
+        )
     losses, baselines = [], []
     for number, batch in enumerate(batches):
         for draw in range(DRAWS):
