@@ -132,7 +132,9 @@ def test_decode_prints_the_length_and_the_rate(model: str, tmp_path: Path, capsy
     main(["encode", str(tmp_path / "a.wav"), "--model", model, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert printed.startswith(f"{tmp_path / 'out/a.safetensors'}: 2 channels x 618 frames of float16, ")
-    assert printed.endswith(f"{(tmp_path / 'out/a.safetensors').stat().st_size / 1000:.1f} kB\n")
+    size = (tmp_path / "out/a.safetensors").stat().st_size
+    kbits = 8 * size * RATE / 12_345 / 1000
+    assert printed.endswith(f"{size / 1000:.1f} kB, {kbits:.1f} kbit/s with its header\n")
     main(["decode", str(tmp_path / "out/a.safetensors"), "--output_dir", str(tmp_path / "out")])
     assert capsys.readouterr().out == f"{tmp_path / 'out/a.wav'}: 1.543 s at 8000 Hz\n"
 

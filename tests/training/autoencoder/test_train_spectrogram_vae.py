@@ -43,7 +43,7 @@ def train(folder: Path, recipe: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("network", [{}, {"network": "classic", "num_frames": 8}], ids=["residual", "classic"])
 def test_it_trains_without_losses_of_waveforms_and_is_validated_on_them(network, tmp_path: Path) -> None:
-    changes = {"model": MODEL | network, "max_train_steps": 20, "validation_steps": 20, "max_validation_samples": 2}
+    changes = {"model": MODEL | network, "max_train_steps": 30, "validation_steps": 30, "max_validation_samples": 2}
     assert train(tmp_path, MEL | changes) == ""
     first, *_, last = json.loads((tmp_path / "model/metrics.json").read_text())
     assert last["spectrogram"] < 0.98 * first["spectrogram"]
