@@ -187,7 +187,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
             history,
             MODEL_FILES,
             remarks=remarks(averaged, config, history, clips),
-            next_commands=next_commands(config, best_folder(config, history)),
+            next_commands=next_commands(config, best_folder(config, history[-1]["step"])),
         )
 
     train(

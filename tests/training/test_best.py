@@ -34,13 +34,29 @@ def test_a_line_marks_the_values_that_are_the_best_so_far() -> None:
 
 def test_only_a_better_validation_replaces_the_model(tmp_path: Path) -> None:
     saved = []
-    best = BestModel(tmp_path, "mel_distance", LABELS, saved.append)
+
+    def save(folder: Path) -> None:
+        saved.append(folder)
+        (folder / "config.json").write_text("{}")
+
+    best = BestModel(tmp_path, "mel_distance", LABELS, save)
     rows = history(4.0, 3.0, 3.0, float("nan"), 3.5, 2.0)
     for end in range(1, len(rows) + 1):
         best.add(rows[:end])
     assert len(saved) == 3  # 4, 3 and 2
     assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, in {tmp_path / 'best'}"
-    assert best.summary(rows[:5]) == f"best mel distance (↓): 3.000 at step 10, in {best.folder}; 3.500 at the end"
+    rows = history(*(row["mel_distance"] for row in rows), 2.5)
+    best.add(rows)
+    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, in {best.folder}; 2.500 at the end"
+
+
+def test_the_kept_model_is_the_named_one_when_a_resumed_run_begins_to_keep_it(tmp_path: Path) -> None:
+    rows = history(1.0, 3.0, 2.0)  # the best one was before the resume, when no model was kept
+    best = BestModel(tmp_path, "mel_distance", LABELS, lambda folder: (folder / "config.json").write_text("{}"))
+    best.resume(rows[:1])
+    best.add(rows[:2])
+    best.add(rows)
+    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 20, in {tmp_path / 'best'}"
 
 
 def test_metrics_without_better_values_are_refused(tmp_path: Path) -> None:

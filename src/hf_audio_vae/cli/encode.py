@@ -1,6 +1,7 @@
 """The `encode` command."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from hf_audio_vae.models.sound_files import Sound, UnusableFileError, check_fini
 @torch.no_grad()
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    step = arguments.quantization_step
+    if step is not None and not 0 < step < math.inf:  # also refuses NaN
+        raise ValueError(f"--quantization_step is {step}; give a number above 0, such as 1.")
     files = sound_files(arguments.files, arguments.output_dir)
     outputs = Outputs(files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments, decodes=False)
-    if arguments.quantization_step is not None and not arguments.quantization_step > 0:  # also refuses NaN
-        raise ValueError(f"--quantization_step is {arguments.quantization_step}; give a number above 0, such as 1.")
-    if arguments.quantization_step is not None and model.codebook_sizes:
+    if step is not None and model.codebook_sizes:
         raise ValueError(f"--quantization_step has no effect on the codes of a {type(model).__name__}; leave it out.")
     fingerprint = model_fingerprint(model)
 

@@ -40,36 +40,46 @@ class BestModel:
 
     def resume(self, history: History) -> None:
         """Delete a model of a validation that the resumed run has not reached."""
-        if not self.folder.exists():
-            return
-        kept = read_json(self.folder / VALIDATION_FILE) if (self.folder / VALIDATION_FILE).is_file() else None
-        if not isinstance(kept, dict) or kept.get("step") not in [row["step"] for row in history]:
+        if self.folder.exists() and self.kept.get("step") not in [row["step"] for row in history]:
             shutil.rmtree(self.folder)
             logger.info(f"deleted {self.folder}, whose model is of a later step than the resumed checkpoint")
 
+    @property
+    def kept(self) -> Mapping[str, float]:
+        """The validation of the model in `best/`; empty if there is none."""
+        return kept_validation(self.folder.parent)
+
     def add(self, history: History) -> None:
-        """Log the last validation of a history, and keep the model if it is the best."""
+        """Log the last validation of a history, and keep the model if it is better than the kept one."""
         logger.info(validation_line(history, self.labels))
         if self.metric is None:
             return
-        if self.metric not in history[-1]:
-            measured = [name for name in history[-1] if _arrow(self.labels.get(name, ""))]
+        last = history[-1]
+        if self.metric not in last:
+            measured = [name for name in last if _arrow(self.labels.get(name, ""))]
             raise ValueError(
                 f"`best_metric` is {self.metric}, which this model does not have; choose one of {', '.join(measured)}."
             )
-        if best_validation(history, self.metric, self.labels) is history[-1]:
+        if best_validation([self.kept, last], self.metric, self.labels) is last:
             with filling(self.folder, first=VALIDATION_FILE) as folder:
                 self._save(folder)
-                (folder / VALIDATION_FILE).write_text(json.dumps(dict(history[-1]), indent=2) + "\n")
+                (folder / VALIDATION_FILE).write_text(json.dumps(dict(last), indent=2) + "\n")
 
     def summary(self, history: History) -> str | None:
-        """Return one line that names the best validation and the folder of its model."""
-        best = None if self.metric is None else best_validation(history, self.metric, self.labels)
-        if self.metric is None or best is None:
+        """Return one line that names the kept validation and the folder of its model."""
+        kept = self.kept
+        if self.metric is None or self.metric not in kept:
             return None
-        step = f"step {best['step']}{'' if best['step'] else ', before the training'}"
-        last = "" if best is history[-1] else f"; {history[-1][self.metric]:.3f} at the end"
-        return f"best {self.labels[self.metric]}: {best[self.metric]:.3f} at {step}, in {self.folder}{last}"
+        step = f"step {kept['step']}{'' if kept['step'] else ', before the training'}"
+        last = "" if kept["step"] == history[-1]["step"] else f"; {history[-1][self.metric]:.3f} at the end"
+        return f"best {self.labels[self.metric]}: {kept[self.metric]:.3f} at {step}, in {self.folder}{last}"
+
+
+def kept_validation(output_dir: Path) -> Mapping[str, float]:
+    """Return the validation of the model in `best/` of a run; empty if there is none."""
+    path = output_dir / BEST_FOLDER / VALIDATION_FILE
+    kept = read_json(path) if path.is_file() else None
+    return kept if isinstance(kept, dict) else {}
 
 
 def validation_line(history: History, labels: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.validation import Clip
-from hf_audio_vae.training.best import BEST_FOLDER, best_validation
+from hf_audio_vae.training.best import BEST_FOLDER, kept_validation
 
 LEAST_SECONDS = 0.5  # mean length of the clips that Opus is compared on
 FEW_ITEMS, FEW_SECONDS = 5, 10.0  # of a validation whose figures vary much
@@ -87,11 +87,10 @@ def remarks(
     return lines
 
 
-def best_folder(config: AutoencoderTrainingConfig, history: Sequence[Mapping[str, float]]) -> Path:
+def best_folder(config: AutoencoderTrainingConfig, last_step: float) -> Path:
     """Return the folder of the best model, if the run keeps it and the last model is not the best."""
-    if config.best_metric and best_validation(history, config.best_metric, METRICS) is not history[-1]:
-        return config.output_dir / BEST_FOLDER
-    return config.output_dir
+    kept = kept_validation(config.output_dir) if config.best_metric else {}
+    return config.output_dir / BEST_FOLDER if kept.get("step", last_step) != last_step else config.output_dir
 
 
 def next_commands(config: AutoencoderTrainingConfig, folder: Path | None = None) -> list[str]:
