@@ -15,6 +15,7 @@ PAGES_OF_FILES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "src/hf_audio_vae/pretrained/stft-vae-24khz/README.md": "models/stft-vae-24khz.md",
+    "src/hf_audio_vae/pretrained/codec-24khz/README.md": "models/codec-24khz.md",
 }
 
 
