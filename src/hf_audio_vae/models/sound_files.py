@@ -89,7 +89,7 @@ def open_sound(
         yield sound
         if sound.peak > 1.005:  # rounds to more than 1
             changed = " after resampling" if reader.sampling_rate != rate else ""
-            notice(f"{name}: the peak is {sound.peak:.2f}{changed}, beyond full scale; it is kept")
+            notice(f"{name}: the peak is {sound.peak:.2f}{changed}, beyond full scale; it is not clipped")
 
 
 @contextmanager

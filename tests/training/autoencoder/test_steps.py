@@ -142,7 +142,10 @@ def test_each_players_loss_reaches_its_own_parameters_alone(
     assert (terms.discriminator is not None) == train_discriminator
     if train_discriminator:
         terms.discriminator.backward()
-        assert all(p.grad.any() for p in discriminator.parameters())
+        gradients = {name: p.grad for name, p in discriminator.named_parameters()}
+        assert all(gradient is not None for gradient in gradients.values())
+        # Real and generated sound may cancel in the gradient of a bias.
+        assert all(gradient.any() for name, gradient in gradients.items() if not name.endswith("bias"))
         assert all(p.grad is None for p in model.parameters())
 
 
