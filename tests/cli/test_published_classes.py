@@ -48,14 +48,15 @@ def test_a_file_is_reconstructed_and_decoded_from_its_latents_or_codes(
 ) -> None:
     options = ["--output_dir", str(tmp_path)]
     assert main(["reconstruct", str(speech), "--model", str(folder), *options]) == 0
-    assert main(["encode", str(speech), "--model", str(folder), *options]) == 0
+    # A network with random weights may enlarge the rounding of half precision.
+    assert main(["encode", str(speech), "--model", str(folder), "--latents_dtype", "float32", *options]) == 0
     assert main(["decode", str(tmp_path / "speech.safetensors"), *options]) == 0
     rate = load_autoencoder(folder).sampling_rate
     expected = (round(rate * 1.0), 1)
     decoded, reconstructed = tmp_path / "speech.wav", tmp_path / "speech.reconstruction.wav"
     assert lengths(decoded, rate) == lengths(reconstructed, rate) == expected
     a, b = (read_audio(path)[0] for path in (decoded, reconstructed))
-    assert float((a - b).abs().max()) <= 2e-3 * float(b.abs().max())  # latents are stored in half precision
+    assert float((a - b).abs().max()) <= 2e-3 * float(b.abs().max())
 
 
 @pytest.mark.parametrize("verb", [("evaluate", "--model"), ("inspect",)])

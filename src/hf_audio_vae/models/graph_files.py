@@ -62,6 +62,7 @@ class GraphFormat:
 def _write_onnx(graph: Graph, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "# The axis name")  # inputs share the batch axis and its name
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # of torch's own use
         written: Any = torch.onnx.export(
             graph.program,
             input_names=graph.inputs,
