@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # all blocks are one test, since they follow each other
 REPO = Path(__file__).parents[1]
 TEXT = "".join((REPO / page).read_text() for page in ("README.md", "docs/tour.md"))
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", TEXT, flags=re.DOTALL)
