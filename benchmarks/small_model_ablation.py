@@ -1,7 +1,7 @@
-"""Variants of the recipe of the package's VAE, `stft-vae-24khz`: the same data, time on a CPU and seed.
+"""Variants of the recipe of the package's VAE, `stft-vae-24khz`: the same data, seed and about the same time on a CPU.
 
-Each variant trains for the same number of minutes of computing, counted in steps: `--steps` of the recipe itself, and
-in proportion fewer of a variant whose steps take longer. The rate is that of entropy-coded latents (step 3.46).
+Each variant trains for `--steps`, and one with a discriminator for half of them, since its steps are assumed to take
+twice as long. The rate is that of entropy-coded latents (step 3.46).
 
     python benchmarks/small_model_ablation.py --dataset_name outputs/excerpts --steps 1200
 
@@ -33,7 +33,7 @@ GAME: dict[str, Any] = {
     },
     "weights": WEIGHTS | {"adversarial": 0.1, "feature_matching": 5.0},
 }
-# Changes of the recipe, and the time of a step in units of that of the recipe, measured alone on one core.
+# Changes of the recipe, and the assumed time of a step in units of that of the recipe; a discriminator doubles it.
 VARIANTS: dict[str, tuple[dict[str, Any], float]] = {
     "recipe": ({}, 1.0),
     "16 latent channels": ({"model": RECIPE["model"] | {"latent_channels": 16}}, 1.0),

@@ -85,9 +85,18 @@ def test_sound_goes_through_a_file_a_quarter_as_large(tmp_path: Path, capsys: py
     assert (coded - plain).square().mean() < 0.01 * plain.square().mean()
 
 
-def test_codes_have_no_step(tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["encode", SPEECH, "--model", codec, "--quantization_step", "1", "--output_dir", str(tmp_path)]) == 2
-    assert "--quantization_step has no effect on the codes of a WaveformVQVAE" in capsys.readouterr().err
+@pytest.mark.parametrize(("option", "value"), [("--quantization_step", "1"), ("--latents_dtype", "float32")])
+def test_codes_have_no_step_and_no_dtype(
+    option: str, value: str, tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["encode", SPEECH, "--model", codec, option, value, "--output_dir", str(tmp_path)]) == 2
+    assert f"{option} has no effect on the codes of a WaveformVQVAE" in capsys.readouterr().err
+
+
+def test_coded_latents_have_no_dtype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["--latents_dtype", "float32", "--quantization_step", "1"]
+    assert main(["encode", SPEECH, *both, "--output_dir", str(tmp_path)]) == 2
+    assert "--latents_dtype has no effect with --quantization_step" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -25,11 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     step = arguments.quantization_step
     if step is not None and not 0 < step < math.inf:  # also refuses NaN
         raise ValueError(f"--quantization_step is {step}; give a number above 0, such as 1.")
+    if step is not None and arguments.latents_dtype is not None:
+        raise ValueError("--latents_dtype has no effect with --quantization_step; leave one of them out.")
     files = sound_files(arguments.files, arguments.output_dir)
     outputs = Outputs(files, arguments.output_dir, [".safetensors"], overwrite=arguments.overwrite)
     model = load_coder(arguments.model, arguments, decodes=False)
-    if step is not None and model.codebook_sizes:
-        raise ValueError(f"--quantization_step has no effect on the codes of a {type(model).__name__}; leave it out.")
+    for option in ("quantization_step", "latents_dtype"):
+        if getattr(arguments, option) is not None and model.codebook_sizes:
+            raise ValueError(f"--{option} has no effect on the codes of a {type(model).__name__}; leave it out.")
     fingerprint = model_fingerprint(model)
 
     def process(path: Path) -> None:
@@ -60,7 +63,7 @@ def encode_file(
     if not model.codebook_sizes:
         mean, std = parts
         check_finite(path, mean, std)
-        step, kind = arguments.quantization_step, arguments.latents_dtype
+        step, kind = arguments.quantization_step, arguments.latents_dtype or "float16"
         try:
             if step is None:
                 save_latents(target, mean, std, info, dtype=getattr(torch, kind))

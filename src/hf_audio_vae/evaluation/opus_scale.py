@@ -58,6 +58,7 @@ class OpusScale:
         self._coding_rate = min(
             (r for r in OPUS_SAMPLING_RATES if r >= sampling_rate), default=OPUS_SAMPLING_RATES[-1]
         )
+        self._resampled = [resample(clip, sampling_rate, self._coding_rate) for clip in clips]
         self._measured = cache(self._measure)
 
     def rate_of(self, metric: str, value: float) -> OpusRate:
@@ -83,12 +84,8 @@ class OpusScale:
     def _measure(self, position: int) -> dict[str, float]:
         """Return the mean metrics of Opus at a bitrate of `RATES`, and all bits over all seconds."""
         rows, bits, seconds = [], 0.0, 0.0
-        for clip in self._clips:
-            coded = opus(
-                resample(clip, self._sampling_rate, self._coding_rate),
-                self._coding_rate,
-                1000 * RATES[position] * clip.shape[0],
-            )
+        for clip, resampled in zip(self._clips, self._resampled, strict=True):
+            coded = opus(resampled, self._coding_rate, 1000 * RATES[position] * clip.shape[0])
             decoded = resample(coded.waveform, self._coding_rate, self._sampling_rate)[:, : clip.shape[-1]]
             original = clip[:, : decoded.shape[-1]]
             names = ("si_sdr_db", "multi_resolution_stft", "mel_distance")

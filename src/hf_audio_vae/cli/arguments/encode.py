@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file_arguments(parser, "latents")
     add_model_arguments(parser)
     parser.add_argument(
-        "--latents_dtype", choices=("float16", "float32"), default="float16", help="of mean and std in the files"
+        "--latents_dtype", choices=("float16", "float32"), help="of mean and std in the files; default float16"
     )
     parser.add_argument(
         "--quantization_step",
