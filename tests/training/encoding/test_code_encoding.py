@@ -147,6 +147,8 @@ def test_a_codec_that_cannot_be_cut_encodes_items_as_a_whole(sounds: Path, tmp_p
 def test_codes_that_are_no_whole_sound_are_refused() -> None:
     with pytest.raises(ValueError, match="divides each sound by its loudness"):
         record_for(codec(normalize=True), SETTINGS)
+    with pytest.raises(ValueError, match="`latents_dtype` has no effect on the codes of a WaveformVQVAE"):
+        record_for(codec(), SETTINGS, latents_dtype="float32")
 
 
 def prior_recipe(folder: Path, name: str, **changes: object) -> list[str]:

@@ -27,7 +27,9 @@ class EncodingConfig(Section):
         100, ge=1, description="items per file; after a kill, each process encodes at most one file again"
     )
     max_row_seconds: float = Field(60.0, gt=0, description="maximum length of a row; longer items are split")
-    latents_dtype: Literal["float16", "float32"] = Field("float16", description="of mean and std in the files")
+    latents_dtype: Literal["float16", "float32"] | None = Field(
+        None, description="of mean and std in the files; default float16"
+    )
     max_bad_share: float = Field(0.1, ge=0, le=1, description="fail if the share of undecodable items is higher")
 
     def location(self) -> dict[str, str | None]:

@@ -148,17 +148,18 @@ def row_encoder(model: AutoencoderModel, record: EncodingRecord) -> RowEncoder:
 
 
 def record_for(
-    model: AutoencoderModel, settings: Mapping[str, Any], *, latents_dtype: str = "float32"
+    model: AutoencoderModel, settings: Mapping[str, Any], *, latents_dtype: str | None = None
 ) -> EncodingRecord:
     """Return the record of a data set before a model encodes it.
 
     Args:
         model (`AutoencoderModel`): Model with posteriors or with codebooks.
         settings (`Mapping`): Fields that are not derived from the model.
-        latents_dtype (`str`): Type of the numbers of latents in the files.
+        latents_dtype (`str`, *optional*): Type of the numbers of latents in the files; default float16.
 
     Raises:
-        ValueError: Hop lengths of the levels do not divide the model's, or decoding needs more than the codes.
+        ValueError: Hop lengths of the levels do not divide the model's, decoding needs more than the codes, or a type
+            of latents is given for codes.
     """
     known: dict[str, Any] = {
         "family": type(model).__name__,
@@ -170,9 +171,11 @@ def record_for(
         return LatentsRecord(
             hop_length=model.hop_length,
             latent_channels=cast(VariationalAutoencoderMixin, model).latent_channels,
-            latents_dtype=latents_dtype,
+            latents_dtype=latents_dtype or "float16",
             **known,
         )
+    if latents_dtype is not None:
+        raise ValueError(f"`latents_dtype` has no effect on the codes of a {type(model).__name__}; leave it out.")
     if model.codes_need_scales:
         raise ValueError(
             "the model divides each sound by its loudness, which is not part of the codes; use a model with "
