@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import psutil
+import pytest
 import torch
 import yaml
 from accelerate.logging import get_logger
@@ -114,8 +116,26 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     program, *rest = arguments
     assert program == sys.executable
     if rest[0] == "-m":
-        return subprocess.run(arguments, env=environment(), cwd=REPO, capture_output=True, text=True, timeout=120)
+        return run_processes(arguments)
     return run_here(rest[0], rest[1:])
+
+
+def run_processes(arguments: list[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run a launcher and its processes. After `timeout` seconds, the test fails with the stacks of all of them."""
+    traced = environment() | {"PYTHONFAULTHANDLER": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, env=traced, cwd=REPO, text=True, **pipes) as launcher:
+        try:
+            out, err = launcher.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            launched = psutil.Process(launcher.pid).children(recursive=True)
+            for process in launched:
+                process.send_signal(signal.SIGABRT)
+            psutil.wait_procs(launched, timeout=10)
+            launcher.send_signal(signal.SIGABRT)
+            _, err = launcher.communicate()
+            pytest.fail(f"{len(launched)} processes ran for more than {timeout} s; their stacks:\n{err}")
+        return subprocess.CompletedProcess(arguments, launcher.returncode, out, err)
 
 
 def run_here(script: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:

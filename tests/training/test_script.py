@@ -33,9 +33,20 @@ from tests.training.runs import (
     equal,
     published_weights,
     run,
+    run_processes,
     trained_weights,
     write_recipe,
 )
+
+
+def test_processes_that_do_not_end_fail_with_their_stacks(tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text("import time\n\ndef stuck():\n    time.sleep(100)\n\nstuck()\n")
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, {str(script)!r}], start_new_session=True)"
+    with pytest.raises(
+        pytest.fail.Exception, match=r"1 processes ran for more than 3 s(?s:.*)waits.py\", line 4 in stuck"
+    ):
+        run_processes([sys.executable, "-c", launcher], timeout=3)
 
 
 def refusal(recipe: Path, out: Path, *options: str) -> str:
