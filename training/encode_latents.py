@@ -132,7 +132,10 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
         begin(config.output_dir, record, model, source)
     accelerator.wait_for_everyone()
     started = time.monotonic()
-    with torch.no_grad(), tqdm(unit="s of sound", disable=not accelerator.is_main_process, mininterval=0.5) as bar:
+    with (
+        torch.no_grad(),
+        tqdm(unit=" s of sound", unit_scale=True, disable=not accelerator.is_main_process, mininterval=0.5) as bar,
+    ):
         encoded = encode_dataset(
             model,
             source,

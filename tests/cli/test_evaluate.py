@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,26 @@ def test_results_of_other_settings_are_not_continued(
     assert evaluate(("opus@24",), *options) == 2
     message = "other settings (systems); choose another `--output_dir`, or delete settings.json and its results there."
     assert message in capsys.readouterr().err
+
+
+def test_items_have_their_sub_folders_and_few_embeddings_are_told(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("kick", "a/kick", "b/kick")):
+        (tmp_path / f"data/{name}").parent.mkdir(parents=True, exist_ok=True)
+        write_audio(tmp_path / f"data/{name}.wav", noise(8000, seed), RATE)
+    options = [
+        "--dataset_name",
+        str(tmp_path / "data"),
+        "--embeddings",
+        "log_mel",
+        "--output_dir",
+        str(tmp_path / "out"),
+    ]
+    assert main(["evaluate", "--model", folders[0], *options]) == 0
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert {item["name"] for item in results["items"]} == {"kick", "a/kick", "b/kick"}
+    assert re.search(r"the distances of log_mel are of \d+ embeddings; with fewer than 100", capsys.readouterr().err)
 
 
 def test_files_of_equal_size_are_other_data(

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 import hf_audio_vae
 from hf_audio_vae import WaveformVAE
-from hf_audio_vae.audio import read_audio, resample
+from hf_audio_vae.audio import read_audio, resample, write_audio
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.files.location import DEFAULT_MODEL
 
@@ -26,6 +26,42 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model")
     WaveformVAE(4, (3, 5), (1, 2), 4, 2, 1, 16000).save_pretrained(folder)
     return str(folder)
+
+
+def test_a_conversion_of_many_files_is_told_once_with_their_number(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, rate in (("a", 44100), ("b", 44100), ("c", 44100), ("d", 22050)):
+        write_audio(tmp_path / f"in/{name}.wav", 0.1 * torch.randn(1, rate // 10), rate)
+    assert main(["encode", str(tmp_path / "in"), "--model", model_folder, "--output_dir", str(tmp_path / "out")]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "Hz" in line]
+    assert told == [
+        "a.wav: 44100 Hz -> 16000 Hz",
+        "d.wav: 22050 Hz -> 16000 Hz",
+        "2 other files: 44100 Hz -> 16000 Hz",
+    ]
+
+
+def test_a_refused_command_leaves_no_folder_and_an_alike_model_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", "stft-vae-24kz", "--output_dir", str(tmp_path / "new/out")]
+    assert main(["reconstruct", MUSIC, *options]) == 2
+    assert "there is no folder stft-vae-24kz; did you mean stft-vae-24khz" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("required: --dataset_name; see hf-audio-vae evaluate --help")
+
+
+def test_a_folder_without_a_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "holds no model: it has no config.json; name a folder that a training" in capsys.readouterr().err
 
 
 def test_reconstruct_writes_sound_picture_and_table(

@@ -73,17 +73,17 @@ def test_one_line_says_what_is_used_and_what_is_not(tmp_path: Path) -> None:
     write(tmp_path, ["a.wav", "b/c.WAV"], encoded(0.1, seconds=90))
     write(tmp_path, ["cover.jpg", "b/back.JPG", "lyrics.txt", "LICENSE", ".hidden.wav", ".cache/old.wav"], b"")
     assert line(tmp_path) == (
-        "2 audio files, 0.05 h; 4 other files left out (.jpg 2, .txt 1, no suffix 1); 1 hidden audio file left out"
+        "2 audio files, 3.0 min; 4 other files left out (.jpg 2, .txt 1, no suffix 1); 1 hidden audio file left out"
     )
 
 
 def test_hours_are_an_estimate_only_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, [f"{i}.wav" for i in range(12)], encoded(0.1, seconds=10))
     write(tmp_path, ["broken.wav"], b"not audio")
-    assert line(tmp_path) == "13 audio files, 0.03 h, 1 without a readable header"
+    assert line(tmp_path) == "13 audio files, 2.0 min, 1 without a readable header"
     monkeypatch.setattr(folders_module, "MAX_HEADERS", 5)
     (tmp_path / "broken.wav").unlink()
-    assert line(tmp_path) == "12 audio files, about 0.03 h"
+    assert line(tmp_path) == "12 audio files, about 2.0 min"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchcodec") is not None, reason="torchcodec is installed")

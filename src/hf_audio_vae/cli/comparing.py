@@ -3,13 +3,14 @@
 import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from torch import Tensor
 
 from hf_audio_vae.cli.clips import label_reader, open_dataset
 from hf_audio_vae.data import clip_starts
+from hf_audio_vae.data.clips import EncodedItem, item_name
 from hf_audio_vae.evaluation.lossy import LOSSY
 from hf_audio_vae.files import listing_checksum
 
@@ -73,6 +74,8 @@ def indexed_clips(
 ) -> Iterator[tuple[int, str, object, Tensor]]:
     """Yield index, name, label and waveform (audio_channels, time) of the wanted items of the data set.
 
+    The name of a file in a local folder has the sub-folders.
+
     Args:
         arguments (`argparse.Namespace`): Arguments of `add_dataset_arguments`.
         wanted (`Callable`): Whether the item of an index is read.
@@ -84,6 +87,7 @@ def indexed_clips(
     column = getattr(arguments, "label_column", None)
     stream = open_dataset(arguments, announces=announces, keep_columns=column is not None)
     label_of = label_reader(stream, column)
+    root = Path(arguments.dataset_name).resolve()
     for index, example in enumerate(stream):
         if wanted(index):
             found = clip_starts(
@@ -94,4 +98,10 @@ def indexed_clips(
                 skipped=skipped,
             )
             for name, clip in found:
-                yield index, name, label_of(example), clip
+                yield index, _in_folder(example["audio"], name, root), label_of(example), clip
+
+
+def _in_folder(item: EncodedItem, name: str, root: Path) -> str:
+    """Return the name of an item with its sub-folders, if it is a file in the folder of the data set."""
+    path = PurePath(item_name(item))
+    return str(path.relative_to(root).parent / name) if path.is_relative_to(root) else name

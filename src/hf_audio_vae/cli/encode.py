@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
+from hf_audio_vae.cli.sound import Notices, load_coder, open_sound, process_files
 from hf_audio_vae.latents import code_latents
 from hf_audio_vae.latents.storage import LOCATION, LatentsInfo, save_coded_latents, save_codes, save_latents
 from hf_audio_vae.models import AutoencoderModel
@@ -35,8 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--{option} has no effect on the codes of a {type(model).__name__}; leave it out.")
     fingerprint = model_fingerprint(model)
 
+    notices = Notices()
+
     def process(path: Path) -> None:
-        with open_sound(model, path) as sound, outputs.writing(path) as (target,):
+        with open_sound(model, path, notices) as sound, outputs.writing(path) as (target,):
             info = LatentsInfo(
                 model=str(Path(arguments.model).resolve()) if Path(arguments.model).is_dir() else arguments.model,
                 weights=fingerprint,
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             content = f"{described}, {size / 1000:.1f} kB, {8 * size / seconds / 1000:.1f} kbit/s with its header"
         print(f"{printable(outputs[path])}: {content}")
 
-    return process_files("encode", list(files), process)
+    return process_files("encode", list(files), process, notices)
 
 
 def encode_file(

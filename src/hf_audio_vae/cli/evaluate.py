@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from hf_audio_vae.cli.comparing import (
 )
 from hf_audio_vae.cli.sound import check_seconds, load_coder
 from hf_audio_vae.cli.tables import print_json, print_remark, write_rows
-from hf_audio_vae.comparison.items import Item
+from hf_audio_vae.comparison.items import REFERENCE, Item
 from hf_audio_vae.comparison.picture import rate_quality_figure
 from hf_audio_vae.comparison.report import DISTANCES, PANELS, markdown
 from hf_audio_vae.comparison.results import Results
@@ -45,6 +46,7 @@ from hf_audio_vae.version import __version__
 
 ANCHORS_RATE, ANCHORS_CHANNELS = 48000, 2  # of a comparison without models
 SPEED_SECONDS = 10.0  # of the clip that speed is measured on
+FEW_EMBEDDINGS = 100  # whose distances the user is warned about
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             items = load_items(folder)
             code = check_items(arguments, len(items), skipped)
             _tell_undefined([name for name in arguments.metrics if name not in SIGNAL_METRICS], items)
+            _tell_few(items)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
             speed = _speeds(arguments, measurement)
@@ -120,6 +123,20 @@ def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
         if defined < len(items):
             print(
                 f"{metric} is defined for {defined} of {len(items)} items; silent or short items have none",
+                file=sys.stderr,
+            )
+
+
+def _tell_few(items: Sequence[Item]) -> None:
+    """Say on stderr if distances between sets are of so few embeddings that other items would change them much."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        counts.update({name: len(vectors) for name, vectors in item.embeddings.get(REFERENCE, {}).items()})
+    for name, count in counts.items():
+        if count < FEW_EMBEDDINGS:
+            print(
+                f"the distances of {name} are of {count} embeddings; with fewer than {FEW_EMBEDDINGS}, other items "
+                f"would change them much",
                 file=sys.stderr,
             )
 

@@ -5,6 +5,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from hf_audio_vae.cli.outputs import printable
 from hf_audio_vae.cli.parser import Parser
@@ -106,16 +108,20 @@ def run_command(argv: Sequence[str] | None) -> int:
     parser, parsers = command_parser()
     name = next((argument for argument in argv if argument in parsers), None)
     if name is None:
+        if not argv:
+            parser.exit(2, parser.format_help())
         parser.parse_args(argv)  # prints help or an error, and exits
         return 2
     # OpenMP reads this when torch is imported. Waiting threads sleep, so the data loader has the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    missing: list[Path] = []
     try:
         if name in TRAINING:
             run_script(parsers[name], name, argv[argv.index(name) + 1 :])
             return 0
         declare(parsers[name], name)
         arguments = parser.parse_args(argv)
+        missing = missing_folders(getattr(arguments, "output_dir", None))
         importlib.import_module("hf_audio_vae.public")  # registers the classes
         importlib.import_module("hf_audio_vae.runtime.allocator").keep_freed_memory()
         verb = importlib.import_module(f"hf_audio_vae.cli.{name}")  # lazy: commands need different libraries
@@ -123,6 +129,9 @@ def run_command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
+        for folder in missing:
+            with suppress(OSError):  # it holds a file, or is still missing
+                folder.rmdir()
         message = printable(parsers[name].name_options(" ".join(str(error).split())))
         print(f"hf-audio-vae {name}: {message}", file=sys.stderr)
         return 2
@@ -132,6 +141,11 @@ def run_command(argv: Sequence[str] | None) -> int:
             raise
         print(f"hf-audio-vae {name}: needs {library}; pip install 'hf-audio-vae[{EXTRAS[library]}]'", file=sys.stderr)
         return 2
+
+
+def missing_folders(folder: Path | None) -> list[Path]:
+    """Return an output folder and its parents, if they do not exist, the lowest first."""
+    return [] if folder is None else [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 if __name__ == "__main__":

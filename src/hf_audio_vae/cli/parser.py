@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 
 class _Once(argparse.Action):
@@ -64,6 +64,10 @@ class Parser(argparse.ArgumentParser):
             if option not in TEXTS and (not argument or (argument.startswith("--") and equals and not value)):
                 raise ValueError(f"{option} is empty; give a value, or leave it out.")
         return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line; the usage of many options would hide it."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def name_options(self, message: str) -> str:
         """Name options where a message names arguments of Python: --variant instead of `variant` in backticks."""

@@ -13,7 +13,7 @@ from hf_audio_vae.audio.io import AudioReader, write_audio_blocks
 from hf_audio_vae.cli.durations import DecodingTime
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import load_coder, open_sound, process_files
+from hf_audio_vae.cli.sound import Notices, load_coder, open_sound, process_files
 from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.evaluation.metrics import reconstruction_metrics_in_blocks
 from hf_audio_vae.evaluation.plots import Read, reconstruction_figure_in_blocks
@@ -34,14 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_coder(arguments.model, arguments)
     decoding_time, rows = DecodingTime(model), list[list[str | float]]()
 
+    notices = Notices()
+
     def process(path: Path) -> None:
-        with open_sound(model, path) as sound, outputs.writing(path) as (original, reconstruction, picture):
+        with open_sound(model, path, notices) as sound, outputs.writing(path) as (original, reconstruction, picture):
             name = printable(outputs.stems[path])
             decoding_time.announce(name, sound.num_samples)
             rows.append([name, *reconstruct(model, path, sound, original, reconstruction, picture, name)])
 
     try:
-        code = process_files("reconstruct", list(files), process)
+        code = process_files("reconstruct", list(files), process, notices)
     finally:
         if rows:
             names = ("si_sdr_db", "multi_resolution_stft", "mel_distance", "real_time_factor")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_audio_vae.cli.outputs import printable
+from hf_audio_vae.data.folders import counted
 from hf_audio_vae.files import check_regular_file, check_regular_folder
 from hf_audio_vae.files.weights import check_finite_weights
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, sound_files
@@ -86,8 +87,31 @@ def check_model_files(name: str, subfolder: str | None = None) -> None:
         check_regular_file(folder)
 
 
-def process_files(verb: str, files: Sequence[Path], process: Callable[[Path], object]) -> int:
-    """Process each file; name those that cannot be used on stderr.
+class Notices:
+    """Lines on stderr about the files of a command: each kind of line once, then the number of further files."""
+
+    def __init__(self) -> None:
+        self._further: dict[str, int] = {}
+
+    def __call__(self, line: str) -> None:
+        """Print a line `name: what is converted`, unless another file had the same."""
+        kind = line.rpartition(": ")[2]
+        if kind not in self._further:
+            print(line, file=sys.stderr)
+        self._further[kind] = self._further.get(kind, -1) + 1
+
+    def close(self) -> None:
+        """Print the number of further files of each kind."""
+        for kind, count in self._further.items():
+            if count:
+                print(f"{counted(count, 'other file')}: {kind}", file=sys.stderr)
+        self._further.clear()
+
+
+def process_files(
+    verb: str, files: Sequence[Path], process: Callable[[Path], object], notices: Notices | None = None
+) -> int:
+    """Process each file; name those that cannot be used on stderr, and close the notices.
 
     Returns:
         `int`: Exit code: 0, 1 if some files cannot be used, or 2 if none can.
@@ -99,6 +123,8 @@ def process_files(verb: str, files: Sequence[Path], process: Callable[[Path], ob
         except UnusableFileError as error:
             print(f"hf-audio-vae {verb}: {printable(error)}", file=sys.stderr)
             failed += 1
+    if notices is not None:
+        notices.close()
     if 0 < failed < len(files):
         print(f"{failed} of {len(files)} files failed", file=sys.stderr)
     return 2 if failed == len(files) else int(failed > 0)
@@ -111,11 +137,10 @@ def check_seconds(max_seconds: float) -> None:
 
 
 @contextmanager
-def open_sound(model: AutoencoderModel, path: Path) -> Iterator[Sound]:
+def open_sound(model: AutoencoderModel, path: Path, notices: Notices | None = None) -> Iterator[Sound]:
     """Open a file for a model; print conversions, and a peak beyond full scale, on stderr; see `sound_files`."""
-    with sound_files.open_sound(
-        model, path, name=printable(path.name), notice=lambda line: print(line, file=sys.stderr)
-    ) as sound:
+    notice = Notices() if notices is None else notices
+    with sound_files.open_sound(model, path, name=printable(path.name), notice=notice) as sound:
         yield sound
 
 

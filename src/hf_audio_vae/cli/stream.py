@@ -15,7 +15,7 @@ from torch import Tensor
 from hf_audio_vae.audio.io import write_audio_blocks
 from hf_audio_vae.cli.inputs import sound_files
 from hf_audio_vae.cli.outputs import Outputs, printable
-from hf_audio_vae.cli.sound import load_model, open_sound, process_files, to_best_device
+from hf_audio_vae.cli.sound import Notices, load_model, open_sound, process_files, to_best_device
 from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.models.sound_files import check_finite
@@ -46,10 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     to_best_device(model)
     streaming = streaming_of(model, arguments.level)
     rows: list[list[str | float]] = []
+    notices = Notices()
     candidates = thread_counts(arguments.threads, model.device)
 
     def process(path: Path) -> None:
-        with open_sound(model, path) as sound, outputs.writing(path) as (target,):
+        with open_sound(model, path, notices) as sound, outputs.writing(path) as (target,):
 
             def read(start: int, stop: int) -> Tensor:
                 return sound.read(start, stop)[None].to(model.device)
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append([name, 1e3 * streaming.latency.seconds, *numbers, "yes" if numbers[-1] > 1 else "no"])
 
     try:
-        return process_files("stream", list(files), process)
+        return process_files("stream", list(files), process, notices)
     finally:
         if rows:
             print_table(COLUMNS, rows, arguments.format)

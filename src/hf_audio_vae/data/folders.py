@@ -90,7 +90,7 @@ class AudioFolder:
     def description(self) -> str:
         """Describe in one line which files are used and which are not; reads the headers of the audio files."""
         seconds, unreadable, exact = total_seconds(self.paths)
-        text = f"{counted(len(self.audio), 'audio file')}, {'' if exact else 'about '}{_hours(seconds)}"
+        text = f"{counted(len(self.audio), 'audio file')}, {'' if exact else 'about '}{_duration(seconds)}"
         if unreadable:
             text += f", {unreadable} without a readable header"
         if left_out := self.others + self.lacking:
@@ -223,8 +223,10 @@ def _torchcodec_seconds(path: str) -> float | None:
         return None
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h" if seconds >= 36 else f"{seconds:.1f} s"
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
 
 
 def _raise(error: OSError) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,20 @@ def check_no_checkpoint(name: str | Path) -> None:
 
 
 def located(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Join a local folder and its subfolder, which diffusers ignores if the folder itself holds a model."""
+    """Join a local folder and its subfolder, which diffusers ignores if the folder itself holds a model.
+
+    Raises:
+        FileNotFoundError: There is no such folder, and the name is almost that of a model of this package.
+    """
+    _check_spelling(name)
     subfolder, name = options.get("subfolder"), model_location(name)
     if subfolder and Path(name).is_dir():
         return str(Path(name) / subfolder), {key: value for key, value in options.items() if key != "subfolder"}
     return name, options
+
+
+def _check_spelling(name: str) -> None:
+    if "/" in name or (PRETRAINED / name).exists() or Path(name).exists():
+        return
+    if alike := get_close_matches(name, [folder.name for folder in PRETRAINED.iterdir()], 1, 0.8):
+        raise FileNotFoundError(f"there is no folder {name}; did you mean {alike[0]}, a model of this package?")

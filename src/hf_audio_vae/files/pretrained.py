@@ -166,6 +166,10 @@ def read_config(
         raise ValueError(f"{name} is a file; name the folder that holds it.")
     if (folder / "ema" / "config.json").is_file() and not (folder / "config.json").is_file():
         raise ValueError(f"{name} is a checkpoint of a training run; name its model, {folder / 'ema'}.")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{name} holds no model: it has no config.json; name a folder that a training or `save_pretrained` wrote."
+        )
     _check_keys_once(folder / "config.json")
     try:
         with existing(name):

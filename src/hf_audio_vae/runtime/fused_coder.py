@@ -178,7 +178,7 @@ def _kernel_stack(network: nn.Module) -> FusedStack | None:
     try:
         return FusedStack(layers, kernels)
     except ValueError as error:
-        logger.info("%s keeps torch's layers: %s", type(network).__name__, error)
+        logger.debug("%s keeps torch's layers: %s", type(network).__name__, error)
         return None
 
 

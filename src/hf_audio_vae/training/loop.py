@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import Tensor
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hf_audio_vae.data.stream_loader import DeadWorkerError
 from hf_audio_vae.data.streaming import TooManyBadItemsError
@@ -103,13 +104,16 @@ def _train(
     def stop_flags() -> list[bool]:
         return [time.monotonic() > deadline, *(signals.received == number for number in SIGNALS)]
 
-    with tqdm(
-        total=timing.max_train_steps,
-        initial=progress.step,
-        disable=not accelerator.is_main_process,
-        unit="step",
-        mininterval=0.5,
-    ) as bar:
+    with (
+        logging_redirect_tqdm(),  # a line of the log would begin at the end of the bar
+        tqdm(
+            total=timing.max_train_steps,
+            initial=progress.step,
+            disable=not accelerator.is_main_process,
+            unit="step",
+            mininterval=0.5,
+        ) as bar,
+    ):
         while progress.step < timing.max_train_steps and not time_is_up and stopped is None:
             taken, flags = _optimizer_step(run, _next_batches(run, batches), timing.max_grad_norm, meter, stop_flags)
             time_is_up, stopped = flags[0], next(itertools.compress(SIGNALS, flags[1:]), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
@@ -256,6 +256,14 @@ def _end(accelerator: Accelerator) -> None:
     accelerator.end_training()
 
 
+class _Formatter(logging.Formatter):
+    """Leaves out the rank that accelerate puts before each message if there is one process."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line if PartialState().num_processes > 1 else line.replace("[RANK 0] ", "", 1)
+
+
 def start_log(accelerator: Accelerator) -> None:
     """Log INFO from this package and the script, WARNING from others; first, the number of processes.
 
@@ -268,7 +276,9 @@ def start_log(accelerator: Accelerator) -> None:
             f"{launched} processes were launched, but accelerate has connected none of them; on a CPU, set "
             f"ACCELERATE_USE_CPU=true."
         )
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     for name in ("hf_audio_vae", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
     if accelerator.is_main_process:

@@ -223,6 +223,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path, changes
         True,
         True,
     ]
+    assert "INFO: [RANK 0] wrote " in two.stderr
+    assert "INFO: wrote " in one.stderr
     for network in ("model", "discriminator") if "adversarial" in changes else ("model",):
         ours, theirs = (trained_weights(tmp_path / name, steps, network) for name in ("two", "one"))
         for name, weight in ours.items():
