@@ -1,5 +1,7 @@
 """The verb on two tiny models and real sound."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -68,6 +70,13 @@ def test_the_verb_compares_two_models_and_continues(
     assert main(arguments) == 0
     assert (tmp_path / "results.json").read_bytes() == before
     assert "seed" not in capsys.readouterr().err
+    assert main([*arguments, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == results
+    assert main([*arguments, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {(row["model"], row["figure"]): float(row["mean"]) for row in rows} == {
+        (name, figure): mean["mean"] for name, means in results["means"].items() for figure, mean in means.items()
+    }
     alone = ["diffusability", "--model", models[1], *arguments[5:]]
     assert main(alone) == 0  # one of the models, which is measured already
     assert "seed" not in capsys.readouterr().err

@@ -79,6 +79,14 @@ def test_the_fit_is_of_all_items_but_each_tenth_which_calibrates_it(measured: st
     assert prior.info.weights == model_fingerprint(WaveformVAE.from_pretrained(measured))
 
 
+def test_statistics_are_printed_for_programs(fresh: str, data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["statistics", fresh, "--dataset_name", data, "--format", "json"]) == 0
+    printed = {row["figure"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    prior = LatentPrior.load(Path(fresh, PRIOR_FILE))
+    assert (printed["items"], printed["frames"]) == (11, prior.info.frames)
+    assert printed["largest std of a channel"] == prior.std.max().item()
+
+
 def test_the_file_names_the_data_set_and_not_where_it_lies(measured: str, data: str) -> None:
     content = Path(measured, PRIOR_FILE).read_bytes()
     assert str(Path(data).parent).encode() not in content

@@ -25,9 +25,9 @@ from hf_audio_vae.cli.comparing import (
     names_in_tables,
 )
 from hf_audio_vae.cli.sound import check_seconds, load_coder
+from hf_audio_vae.cli.tables import print_json, print_remark, write_rows
 from hf_audio_vae.comparison.diffusability import (
     Budget,
-    Diffusability,
     HeldOut,
     References,
     check_systems,
@@ -110,11 +110,16 @@ def run(arguments: argparse.Namespace) -> int:
                 announce=lambda line: print(line, file=sys.stderr),
             )
             text = f"{found.markdown()}\n\n{_material(arguments, budget)}"
-            print(text)
+            results = {"settings": settings, "weights": {s.name: s.identity for s in systems}, **found.numbers()}
+            if arguments.format == "markdown":
+                print(text)
+            elif arguments.format == "csv":
+                write_rows(["model", "figure", "mean", "low", "high"], found.rows(), sys.stdout)
+            else:
+                print_json(results)
             if arguments.output_dir is not None:
-                weights = {system.name: system.identity for system in systems}
-                _write(folder, found, {"settings": settings, "weights": weights}, text)
-                print(f"\nwrote results.json and results.md to {folder}")
+                _write(folder, results, text)
+                print_remark(f"\nwrote results.json and results.md to {folder}", arguments.format)
     return check_items(arguments, clips.count, clips.skipped) if clips.skipped else 0
 
 
@@ -161,8 +166,8 @@ def _material(arguments: argparse.Namespace, budget: Budget) -> str:
     )
 
 
-def _write(folder: Path, found: Diffusability, described: dict[str, Any], text: str) -> None:
+def _write(folder: Path, results: dict[str, Any], text: str) -> None:
     with replacing(folder / "results.json") as hidden:
-        hidden.write_text(json.dumps({**described, **found.numbers()}, indent=2) + "\n")
+        hidden.write_text(json.dumps(results, indent=2) + "\n")
     with replacing(folder / "results.md") as hidden:
         hidden.write_text(text + "\n", errors="backslashreplace")  # names may be no UTF-8

@@ -13,7 +13,7 @@ from hf_audio_vae.cli.clips import check_items, read_clips
 from hf_audio_vae.cli.outputs import check_writable, printable
 from hf_audio_vae.cli.priors import check_has_latents, with_latents
 from hf_audio_vae.cli.sound import check_seconds, load_coder
-from hf_audio_vae.evaluation.reports import table
+from hf_audio_vae.cli.tables import print_remark, print_table
 from hf_audio_vae.files.location import model_location
 from hf_audio_vae.latents import (
     AutoregressiveGaussian,
@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     prior = measured.prior(model, arguments)
     sampler = AutoregressiveGaussian(prior.mean, prior.covariances)  # raises an error before anything is written
     replaces = write(folder, prior, arguments)
-    print(report(prior, sampler))
-    print(f"\n{printable(folder / PRIOR_FILE)}\n{replaces}")
+    print_table({"figure": "latents", "value": prior.info.dataset_name}, figures(prior, sampler), arguments.format)
+    print_remark(f"\n{printable(folder / PRIOR_FILE)}\n{replaces}", arguments.format)
     return code
 
 
@@ -139,18 +139,20 @@ def write(folder: Path, prior: LatentPrior, arguments: argparse.Namespace) -> st
     return "its config has latents_mean and latents_std already and keeps them; --overwrite replaces them"
 
 
-def report(prior: LatentPrior, sampler: AutoregressiveGaussian) -> str:
-    """Return a table of what was measured."""
+def figures(prior: LatentPrior, sampler: AutoregressiveGaussian) -> list[list[str | float]]:
+    """Return name and value of what was measured."""
     rows: list[list[str | float]] = [
-        ["items", str(prior.info.items)],
-        ["frames", str(prior.info.frames)],
-        ["items held out", str(prior.info.held_out_items)],
-        ["mean of a channel, least and most", f"{prior.mean.min():.3f}, {prior.mean.max():.3f}"],
-        ["std of a channel, least and most", f"{prior.std.min():.3f}, {prior.std.max():.3f}"],
-        ["order of the autoregression", str(len(sampler.coefficients))],
+        ["items", prior.info.items],
+        ["frames", prior.info.frames],
+        ["items held out", prior.info.held_out_items],
+        ["least mean of a channel", prior.mean.min().item()],
+        ["largest mean of a channel", prior.mean.max().item()],
+        ["least std of a channel", prior.std.min().item()],
+        ["largest std of a channel", prior.std.max().item()],
+        ["order of the autoregression", len(sampler.coefficients)],
         ["its spectral radius", sampler.spectral_radius],
     ]
     if prior.distances is not None:
         median = float(prior.distances[len(prior.distances) // 2])
         rows.append(["distance of held-out items, median", median])
-    return table(["latents", prior.info.dataset_name], rows)
+    return rows

@@ -9,7 +9,7 @@ held-out sounds. Figures of the denoiser and of generated sounds are means over 
 import argparse
 from pathlib import Path
 
-from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_location_arguments
+from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_format_argument, add_location_arguments
 
 LEAST_SEEDS = 3
 STEPS = 500
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", required=True, help="folder or Hub id; repeat this to compare")
     add_location_arguments(parser)
     add_dataset_arguments(parser)
+    add_format_argument(parser)
     parser.add_argument(
         "--eval_dataset_name",
         help="held-out data set with the same split and column; default each fifth item of --dataset_name",

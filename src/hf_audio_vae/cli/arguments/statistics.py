@@ -8,7 +8,7 @@ in the config are replaced only with --overwrite, as a denoiser may depend on th
 
 import argparse
 
-from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_location_arguments
+from hf_audio_vae.cli.arguments.shared import add_dataset_arguments, add_format_argument, add_location_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +16,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder of the model")
     add_location_arguments(parser)
     add_dataset_arguments(parser)
+    add_format_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing statistics")

@@ -91,6 +91,14 @@ class Diffusability:
             "warning": self.warning,
         }
 
+    def rows(self) -> list[list[str | float]]:
+        """Return model, figure, mean, and both ends of its interval, for each model and figure."""
+        return [
+            [name, figure, interval.mean, interval.low, interval.high]
+            for name, means in self.means.items()
+            for figure, interval in means.items()
+        ]
+
     def markdown(self) -> str:
         """Return tables and findings as Markdown."""
         seeds = len(next(iter(self.measured.values())).runs)
