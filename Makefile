@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN = $(VENV)/bin
 DEMO ?= outputs/demo
 DEMO_OPTIONS ?=
+LOSSY = opus@6 opus@8 opus@10 opus@12 opus@16 opus@24 mp3@8 mp3@16 mp3@24 mp3@32
 HELD_OUT = data/held_out/music_musicbox.ogg data/held_out/speech_en_0890.flac
 GENERATOR ?= outputs/generator
 GENERATOR_OPTIONS ?=
@@ -13,11 +14,14 @@ CODES ?= outputs/codes
 PRIOR ?= outputs/prior
 PRIOR_OPTIONS ?=
 GPU_OPTIONS ?=
+EXCERPTS ?= outputs/excerpts
+FIGURES ?= outputs/figures
+FIGURES_OPTIONS ?=
 
 # Threads that wait by sleeping leave the cores to the data loader and whatever else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo generate tokens gpu test test-slow mutants style quality docs env
+.PHONY: demo generate tokens figures gpu test test-slow mutants style quality docs env
 
 env: $(VENV)/.installed  ## Make the environment
 
@@ -56,6 +60,14 @@ tokens: env  ## Train a codec and a language model on its codes, generate codes,
 	$(BIN)/python training/train_token_prior.py --config training/recipes/token-prior-demo.yaml \
 		--dataset_name $(CODES)/train --validation_dataset_name $(CODES)/held_out --output_dir $(PRIOR) $(PRIOR_OPTIONS)
 	$(BIN)/hf-audio-vae generate $(PRIOR) --num_waveforms 4 --output_dir $(PRIOR)/generated
+
+figures: env  ## Measure the models of this package beside Opus and MP3 on the test split of their corpus
+	test -d $(EXCERPTS)/data || $(BIN)/python training/corpora/debian.py \
+		--config training/corpora/debian-lean.yaml --compact.hours 14 --compact.megabytes 420 \
+		--compact.excerpt_seconds 8 --compact.whole_files true --output_dir $(EXCERPTS)
+	$(BIN)/hf-audio-vae evaluate --model stft-vae-24khz --model codec-24khz $(LOSSY:%=--model %) \
+		--dataset_name $(EXCERPTS) --dataset_split test --max_seconds 8 --label_column kind \
+		--output_dir $(FIGURES) $(FIGURES_OPTIONS)
 
 gpu: env  ## Measure kernels, coding, training and search on a CUDA device, and train a model
 	$(BIN)/python benchmarks/cuda.py $(GPU_OPTIONS)
