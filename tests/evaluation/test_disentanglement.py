@@ -1,7 +1,10 @@
 """Disentanglement of latents that are made from known attributes."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +57,17 @@ def test_dci_is_high_for_separate_channels_and_low_for_a_mixture() -> None:
     assert mixed < 0.1 and spread < 0.1
     assert min(still.values()) > 0.8  # the information is there
     assert dci(SEPARATE[:, [1, 3]], ATTRIBUTES)[2]["pitch"] < 0.1
+
+
+@pytest.mark.parametrize("of_type", [torch.tensor, np.array, lambda values: list(torch.tensor(values))])
+def test_numbers_are_numbers_in_every_type(of_type: Callable[[list[float]], Any]) -> None:
+    for values in (PITCH.tolist(), [round(10 * value) for value in PITCH.tolist()]):
+        plain = {"pitch": values, "level": LEVEL.tolist()}
+        typed = {name: of_type(values) for name, values in plain.items()}
+        for measure in (mutual_information_gap, separated_attribute_predictability, dci):
+            assert measure(SEPARATE.numpy(), typed) == measure(SEPARATE, plain), measure
+    with pytest.raises(ValueError, match="'pitch' is constant"):
+        mutual_information_gap(SEPARATE, {"pitch": of_type([1.0] * CLIPS)})
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

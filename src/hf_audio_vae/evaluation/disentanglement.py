@@ -5,17 +5,21 @@ the values of their attributes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Values = Tensor | np.ndarray
+Attributes = Mapping[str, Sequence[float | str] | Values]
 
 BINS = 20  # of latents and of numeric attributes, for mutual information
 TREES = 50
 HELD_OUT = 0.25  # share of the clips that SAP and DCI predict
 
 
-def mutual_information_gap(latents: Tensor, attributes: Mapping[str, Sequence[float | str]]) -> dict[str, float]:
+def mutual_information_gap(latents: Values, attributes: Attributes) -> dict[str, float]:
     """Mutual information gap by attribute (MIG; Chen et al., 2018, arXiv:1802.04942).
 
     The difference of the two largest values of mutual information between a channel and the attribute, over the
@@ -23,7 +27,7 @@ def mutual_information_gap(latents: Tensor, attributes: Mapping[str, Sequence[fl
 
     Args:
         latents (`torch.Tensor` of shape `(clips, latent_channels)`): Means of posteriors, 2 channels or more.
-        attributes (`Mapping[str, Sequence]`): Values for each clip, numbers or names.
+        attributes (`Mapping[str, Sequence]`): Values for each clip, numbers or names, also as arrays.
 
     Returns:
         `dict[str, float]`: From 0 to 1, by name.
@@ -31,8 +35,8 @@ def mutual_information_gap(latents: Tensor, attributes: Mapping[str, Sequence[fl
     Raises:
         ValueError: An attribute is constant, or the sizes differ.
     """
-    _check(latents, attributes)
-    channels = [_binned(channel) for channel in latents.double().numpy().T]
+    latents, attributes = _checked(latents, attributes)
+    channels = [_binned(channel) for channel in latents.T]
     scores = {}
     for name, values in attributes.items():
         target = _binned(_numbers(values)) if _is_numeric(values) else _classes(values)
@@ -41,21 +45,19 @@ def mutual_information_gap(latents: Tensor, attributes: Mapping[str, Sequence[fl
     return scores
 
 
-def separated_attribute_predictability(
-    latents: Tensor, attributes: Mapping[str, Sequence[float | str]], *, seed: int = 0
-) -> dict[str, float]:
+def separated_attribute_predictability(latents: Values, attributes: Attributes, *, seed: int = 0) -> dict[str, float]:
     """Separated attribute predictability by attribute (SAP; Kumar et al., 2018, arXiv:1711.00848).
 
     The difference of the two best scores of a prediction from one channel: the squared correlation for numbers, the
     accuracy of a linear support vector classifier on `HELD_OUT` of the clips for names. Arguments, return value and
     errors as `mutual_information_gap`.
     """
-    _check(latents, attributes)
+    latents, attributes = _checked(latents, attributes)
     train, test = _split(len(latents), seed)
     scores = {}
     for name, values in attributes.items():
         if _is_numeric(values):
-            table = np.column_stack([latents.double().numpy(), _numbers(values)])
+            table = np.column_stack([latents, _numbers(values)])
             found = np.nan_to_num(np.corrcoef(table, rowvar=False)[-1, :-1]) ** 2
         else:
             found = np.array([_accuracy(channel, _classes(values), train, test, seed) for channel in latents.T])
@@ -64,9 +66,7 @@ def separated_attribute_predictability(
     return scores
 
 
-def dci(
-    latents: Tensor, attributes: Mapping[str, Sequence[float | str]], *, seed: int = 0
-) -> tuple[float, float, dict[str, float]]:
+def dci(latents: Values, attributes: Attributes, *, seed: int = 0) -> tuple[float, float, dict[str, float]]:
     """Disentanglement, completeness and informativeness (DCI; Eastwood & Williams, 2018).
 
     Random forests predict each attribute; the importances of the channels are those of the forests.
@@ -85,10 +85,9 @@ def dci(
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    _check(latents, attributes)
+    x, attributes = _checked(latents, attributes)
     if len(attributes) < 2:
         raise ValueError(f"there is one attribute, {next(iter(attributes))!r}; give 2 or more.")
-    x = latents.double().numpy()
     train, test = _split(len(x), seed)
     rows, scores = [], {}
     for name, values in attributes.items():
@@ -107,14 +106,26 @@ def dci(
     return float(disentanglement), float(completeness), scores
 
 
-def _check(latents: Tensor, attributes: Mapping[str, Sequence[float | str]]) -> None:
-    if latents.ndim != 2 or latents.shape[1] < 2:
-        raise ValueError(f"the latents have shape {tuple(latents.shape)}; give (clips, latent_channels), 2 or more.")
-    for name, values in attributes.items():
-        if len(values) != len(latents):
-            raise ValueError(f"{name!r} has {len(values)} values for {len(latents)} clips; give one for each.")
+def _checked(latents: Values, attributes: Attributes) -> tuple[np.ndarray, dict[str, list[float | str]]]:
+    """Return the latents in float64, and the attributes as lists, whose numbers are those of Python."""
+    table = np.asarray(torch.as_tensor(latents).detach().cpu(), dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"the latents have shape {table.shape}; give (clips, latent_channels), 2 or more.")
+    lists = {
+        name: values.tolist() if isinstance(values, Values) else [_plain(value) for value in values]
+        for name, values in attributes.items()
+    }
+    for name, values in lists.items():
+        if len(values) != len(table):
+            raise ValueError(f"{name!r} has {len(values)} values for {len(table)} clips; give one for each.")
         if len(set(values)) < 2:
             raise ValueError(f"{name!r} is constant; leave it out.")
+    return table, lists
+
+
+def _plain(value: Any) -> float | str:
+    """Return a scalar of torch or NumPy as a number of Python."""
+    return value.item() if isinstance(value, Tensor | np.generic) else value
 
 
 def _is_numeric(values: Sequence[float | str]) -> bool:
@@ -156,10 +167,10 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[held_out:], order[:held_out]
 
 
-def _accuracy(channel: Tensor, classes: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> float:
+def _accuracy(channel: np.ndarray, classes: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> float:
     from sklearn.svm import LinearSVC
 
-    x = channel.double().numpy()[:, None]
+    x = channel[:, None]
     x = (x - x.mean()) / max(float(x.std()), 1e-12)
     classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed).fit(x[train], classes[train])
     return float(classifier.score(x[test], classes[test]))
