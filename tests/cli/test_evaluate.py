@@ -152,7 +152,22 @@ def test_items_have_their_sub_folders_and_few_embeddings_are_told(
     assert main(["evaluate", "--model", folders[0], *options]) == 0
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert {item["name"] for item in results["items"]} == {"kick", "a/kick", "b/kick"}
-    assert re.search(r"the distances of log_mel are of \d+ embeddings; with fewer than 100", capsys.readouterr().err)
+    assert re.search(r"KAD log_mel is of \d+ embeddings; with fewer than 100", capsys.readouterr().err)
+
+
+def test_anchors_alone_code_the_channels_of_the_data_and_rates_come_first(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset_name", str(sounds), "--embeddings", "--output_dir"]
+    assert main(["evaluate", "--model", "opus@8", *options, str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["settings"]["audio_channels"] == 1
+    rate = results["properties"]["opus@8"]["file_bits_per_second"]
+    assert capsys.readouterr().out.splitlines()[2].split() == ["|", "kbit/s", "|", f"{rate / 1000:.3f}", "|"]
+    assert (
+        main(["evaluate", "--model", "opus@12", *DATA, "--embeddings", "--output_dir", str(tmp_path / "stereo")]) == 0
+    )
+    assert json.loads((tmp_path / "stereo/results.json").read_text())["settings"]["audio_channels"] == 2
 
 
 def test_files_of_equal_size_are_other_data(

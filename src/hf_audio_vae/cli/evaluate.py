@@ -1,13 +1,14 @@
 """The `evaluate` command."""
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_audio_vae.cli.clips import check_items
+from hf_audio_vae.audio import AudioDecodeError
+from hf_audio_vae.cli.clips import check_items, open_dataset
 from hf_audio_vae.cli.comparing import (
     check_models,
     check_output_outside_data,
@@ -32,6 +34,7 @@ from hf_audio_vae.comparison.results import Results
 from hf_audio_vae.comparison.run import Measurement, load_items, measure_in_parts, prepare
 from hf_audio_vae.comparison.speed import speeds
 from hf_audio_vae.comparison.systems import AnchorSystem, ModelSystem, System, is_anchor
+from hf_audio_vae.data.clips import open_item
 from hf_audio_vae.evaluation.card_metadata import without_folders
 from hf_audio_vae.evaluation.embeddings import embedding_of
 from hf_audio_vae.evaluation.registry import (
@@ -44,7 +47,8 @@ from hf_audio_vae.files import exclusive, replacing
 from hf_audio_vae.files.location import DEFAULT_MODEL
 from hf_audio_vae.version import __version__
 
-ANCHORS_RATE, ANCHORS_CHANNELS = 48000, 2  # of a comparison without models
+ANCHORS_RATE = 48000  # of a comparison without models
+ANCHORS_ITEMS = 32  # whose channels decide those of a comparison without models
 SPEED_SECONDS = 10.0  # of the clip that speed is measured on
 FEW_EMBEDDINGS = 100  # whose distances the user is warned about
 
@@ -128,17 +132,32 @@ def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
 
 
 def _tell_few(items: Sequence[Item]) -> None:
-    """Say on stderr if distances between sets are of so few embeddings that other items would change them much."""
+    """Say on stderr if there are too few embeddings for FAD, or so few that other items would change KAD much."""
     counts: Counter[str] = Counter()
     for item in items:
         counts.update({name: len(vectors) for name, vectors in item.embeddings.get(REFERENCE, {}).items()})
     for name, count in counts.items():
-        if count < FEW_EMBEDDINGS:
+        size = items[0].embeddings[REFERENCE][name].shape[-1]
+        if count <= size:
             print(
-                f"the distances of {name} are of {count} embeddings; with fewer than {FEW_EMBEDDINGS}, other items "
-                f"would change them much",
+                f"FAD {name} needs more than {size} embeddings, one for each dimension; there are {count}",
                 file=sys.stderr,
             )
+        if count < FEW_EMBEDDINGS:
+            print(
+                f"KAD {name} is of {count} embeddings; with fewer than {FEW_EMBEDDINGS}, other items would change it "
+                f"much",
+                file=sys.stderr,
+            )
+
+
+def _channels_of_data(arguments: argparse.Namespace) -> int:
+    """Return 1 if the first items are mono, else 2: the channels of a comparison without models."""
+    channels = 1
+    for example in itertools.islice(open_dataset(arguments, announces=False), ANCHORS_ITEMS):
+        with suppress(AudioDecodeError, OSError), open_item(example["audio"]) as reader:
+            channels = max(channels, min(reader.audio_channels, 2))
+    return channels
 
 
 def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, dict[str, float]]:
@@ -164,7 +183,7 @@ def measurement_of(arguments: argparse.Namespace, *, announces: bool = False) ->
     """Load the models and return the measurement. Each process calls this function."""
     systems = _systems(arguments)
     rate = arguments.sampling_rate or max((s.sampling_rate for s in systems if s.sampling_rate), default=ANCHORS_RATE)
-    channels = max((s.audio_channels for s in systems if s.audio_channels), default=ANCHORS_CHANNELS)
+    channels = max((s.audio_channels for s in systems if s.audio_channels), default=0) or _channels_of_data(arguments)
     return Measurement(
         systems,
         [embedding_of(name, sampling_rate=rate) for name in arguments.embeddings],

@@ -86,9 +86,9 @@ def _figures(results: Results, speed: Mapping[str, Mapping[str, float]]) -> str:
             return "–"
         return FORMATS[name](figures[name]) if name in FORMATS else figures[name]
 
-    rows: list[list[str | float]] = [
-        [labels[name], *(cell(name, figures) for figures in columns.values())] for name in found
-    ]
+    rates = [results.rate(name) for name in columns]
+    rows: list[list[str | float]] = [["kbit/s", *("–" if rate is None else rate / 1000 for rate in rates)]]
+    rows += [[labels[name], *(cell(name, figures) for figures in columns.values())] for name in found]
     return table(["metric", *columns], rows)
 
 
