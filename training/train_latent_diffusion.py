@@ -19,7 +19,7 @@ from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS
 from hf_audio_vae.files.loading import load_checked
 from hf_audio_vae.models import VariationalAutoencoderMixin, load_vae
 from hf_audio_vae.models.denoising import encode_prompts
-from hf_audio_vae.models.fingerprint import model_fingerprint
+from hf_audio_vae.models.fingerprint import latents_fingerprint, model_fingerprint
 from hf_audio_vae.pipelines import AudioLatentDiffusionPipeline
 from hf_audio_vae.pipelines.autoencoder_record import differences
 from hf_audio_vae.training.config import parse_config
@@ -199,7 +199,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
         labels=DIFFUSION_METRICS,
         validate=validate_and_log,
         publish=publish_pipeline,
-        encoding=Encoding(model_fingerprint(vae), list(stream.class_names)),
+        encoding=Encoding(latents_fingerprint(vae), list(stream.class_names)),
     )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from hf_audio_vae.files.fingerprints import fingerprint_differences
 from hf_audio_vae.models import AutoencoderModel, WaveformVAE, load_autoencoder, new_autoencoder
 from hf_audio_vae.models.autoencoder import AudioAutoencoderMixin
-from hf_audio_vae.models.fingerprint import model_fingerprint, weights_fingerprint
+from hf_audio_vae.models.fingerprint import latents_fingerprint, model_fingerprint, weights_fingerprint
 from hf_audio_vae.models.registry import FAMILIES
 
 
@@ -103,3 +103,15 @@ def test_code_of_an_earlier_version_gives_a_fingerprint_of_the_weights(monkeypat
     monkeypatch.delattr(AudioAutoencoderMixin, "function_config")
     model = model_with("WaveformVAE")
     assert model_fingerprint(model) == weights_fingerprint(model)
+
+
+def test_statistics_are_compared_in_float32_and_a_fingerprint_without_them_fits_any() -> None:
+    def fingerprint(std: float) -> str:
+        model.register_to_config(latents_mean=(0.25, -0.5), latents_std=(1.0, std))
+        return latents_fingerprint(model)
+
+    model = WaveformVAE(4, (2,), (1,), 4, 2, 1, 8000)
+    first = fingerprint(0.7474548911321911)
+    assert fingerprint(0.747454891132191) == first
+    assert fingerprint_differences(first, fingerprint(0.74746)) == ["latent statistics"]
+    assert fingerprint_differences(model_fingerprint(model), first) == []

@@ -112,6 +112,13 @@ def test_a_run_is_not_resumed_on_data_of_another_meaning(folder: Path, tmp_path:
         resumed(Encoding("1c-2b", ["bird", "car"]))
 
 
+def test_a_run_is_not_resumed_with_other_latent_statistics(folder: Path, tmp_path: Path) -> None:
+    run, again = start(folder, tmp_path / "out"), start(folder, tmp_path / "out")
+    run.encoding, again.encoding, again.accept_changes = Encoding("1a-2b-3c"), Encoding("1a-2b-4d"), True
+    with pytest.raises(ValueError, match="other `latents_mean` and `latents_std` normalise: all latents would have"):
+        again.resume(run.save_checkpoint())
+
+
 def test_a_checkpoint_that_states_no_meaning_of_its_data_is_resumed(folder: Path, tmp_path: Path) -> None:
     checkpoint = start(folder, tmp_path / "out").save_checkpoint()
     run = start(folder, tmp_path / "out")

@@ -23,6 +23,15 @@ def model_fingerprint(model: AudioAutoencoderMixin, *, dtype: torch.dtype | None
     return f"{weights}-{values_fingerprint(describe())}"
 
 
+def latents_fingerprint(model: AudioAutoencoderMixin) -> str:
+    """`model_fingerprint` of a model with latent statistics, a hyphen, and SHA-256 of the statistics in float32.
+
+    The order in which statistics were added up changes them by less than float32 resolves.
+    """
+    statistics = torch.tensor([model.config.latents_mean, model.config.latents_std], dtype=torch.float32)
+    return f"{model_fingerprint(model)}-{values_fingerprint(statistics.tolist())}"
+
+
 def weights_fingerprint(model: nn.Module, *, dtype: torch.dtype | None = None) -> str:
     """SHA-256 over names, types, shapes and bytes of all weights: equal for equal weights on any device.
 

@@ -71,7 +71,8 @@ class Encoding:
     """Meaning of encoded data, which the weights of a network in training depend on.
 
     Args:
-        weights (`str`): Fingerprint of the model that encoded the data; empty if no model did.
+        weights (`str`): Fingerprint of the model that encoded the data, for latents with that of the statistics that
+            normalise them; empty if no model did.
         classes (`list[str]`, *optional*): Name of each class label, if the training has class labels.
     """
 
@@ -87,6 +88,12 @@ class Encoding:
                 f"change their meaning; restore the data, or start a new run in another `--output_dir`."
             )
         parts = fingerprint_differences(theirs.weights, self.weights) if theirs.weights else []
+        if parts == ["latent statistics"]:
+            raise ValueError(
+                f"{checkpoint} was trained on latents that other `latents_mean` and `latents_std` normalise: all "
+                f"latents would have another scale; restore these values in the `config.json` of the autoencoder, or "
+                f"start a new run in another `--output_dir`."
+            )
         if parts:
             raise ValueError(
                 f"{checkpoint} was trained on data that a model with other {' and '.join(parts)} encoded; restore the "

@@ -176,6 +176,20 @@ def test_a_run_is_not_resumed_on_other_classes(material: Path, tmp_path: Path) -
     assert "checkpoint-1 was trained with the classes bird, car, and the data has car, zebra: its" in finished.stderr
 
 
+def test_a_run_is_not_resumed_with_other_latent_statistics(material: Path, tmp_path: Path) -> None:
+    vae = tmp_path / "vae"
+    shutil.copytree(material / "vae", vae)
+    train = command(material, tmp_path / "out", vae_name_or_path=str(vae))
+    assert run([*train, "--max_train_steps", "1"]).returncode == 0
+    config = json.loads((vae / "config.json").read_text())
+    (vae / "config.json").write_text(
+        json.dumps(config | {"latents_std": [3.0 * std for std in config["latents_std"]]})
+    )
+    finished = run([*train, "--max_train_steps", "2", "--resume_from_checkpoint", "latest"])
+    assert finished.returncode == 2
+    assert "checkpoint-1 was trained on latents that other `latents_mean` and `latents_std` norm" in finished.stderr
+
+
 def test_latents_that_are_not_complete_are_refused(material: Path, tmp_path: Path) -> None:
     record = json.loads((material / "train/latents.json").read_text())
     (tmp_path / "broken").mkdir()
