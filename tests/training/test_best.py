@@ -56,7 +56,21 @@ def test_the_kept_model_is_the_named_one_when_a_resumed_run_begins_to_keep_it(tm
     best.resume(rows[:1])
     best.add(rows[:2])
     best.add(rows)
-    assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 20, in {tmp_path / 'best'}"
+    kept = f"best mel distance (↓): 2.000 at step 20, in {tmp_path / 'best'}"
+    assert best.summary(rows) == f"{kept}; 1.000 at step 0 is not kept"
+
+
+def test_a_model_that_another_validation_has_chosen_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = history(4.0, 1.0)
+    best = BestModel(tmp_path, "mel_distance", LABELS, lambda folder: (folder / "config.json").write_text("{}"))
+    best.add(rows)
+    best.resume(rows, comparable=False)
+    assert "another validation has chosen its model" in caplog.text
+    assert (tmp_path / "best-at-step-10/config.json").is_file()
+    best.add([*rows, {"step": 20, "mel_distance": 2.0}])  # of harder sounds
+    assert best.kept["step"] == 20
 
 
 def test_metrics_without_better_values_are_refused(tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ def test_a_resumed_run_says_that_its_validation_has_changed(
     assert "(validation_seconds); its figures are not comparable with those of earlier" in said("a", 2.0, "1")
 
 
+def test_a_finished_run_is_validated_again_by_another_validation(folder: Path, tmp_path: Path) -> None:
+    timing, figures = replace(TIMING, max_train_steps=2), []
+    for name, error in (("easy", 1.0), ("easy", 2.0), ("hard", 3.0)):
+        run = start(folder, tmp_path / "out")
+        run.validation = {"validation_dataset_name": name}
+        if figures:
+            run.resume(tmp_path / "out/checkpoint-2")
+        fit(run, timing=timing, validate=lambda step, error=error: {"error": error})
+        figures.append(run.progress.history[-1])
+    assert figures == [{"step": 2, "error": 1.0}, {"step": 2, "error": 1.0}, {"step": 2, "error": 3.0}]
+
+
 def test_a_run_is_not_resumed_on_data_of_another_meaning(folder: Path, tmp_path: Path) -> None:
     run = start(folder, tmp_path / "out")
     run.encoding = Encoding("1a-2b", ["bird", "car"])

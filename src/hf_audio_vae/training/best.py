@@ -38,9 +38,22 @@ class BestModel:
         if metric is not None and metric not in ranked:
             raise ValueError(f"`best_metric` is {metric}; choose one of {', '.join(ranked)}.")
 
-    def resume(self, history: History) -> None:
-        """Delete a model of a validation that the resumed run has not reached."""
-        if self.folder.exists() and self.kept.get("step") not in [row["step"] for row in history]:
+    def resume(self, history: History, *, comparable: bool = True) -> None:
+        """Delete a model of a validation that the resumed run has not reached.
+
+        Args:
+            history (`Sequence[Mapping[str, float]]`): Validations of the resumed run.
+            comparable (`bool`): Whether later validations measure what these did. If not, the model is set aside,
+                since its figure would be compared with those of another validation.
+        """
+        if not self.folder.exists():
+            return
+        if not comparable:
+            aside = self.folder.with_name(f"{BEST_FOLDER}-at-step-{self.kept.get('step')}")
+            shutil.rmtree(aside, ignore_errors=True)
+            self.folder.rename(aside)
+            logger.warning(f"{self.folder} is renamed to {aside.name}: another validation has chosen its model")
+        elif self.kept.get("step") not in [row["step"] for row in history]:
             shutil.rmtree(self.folder)
             logger.info(f"deleted {self.folder}, whose model is of a later step than the resumed checkpoint")
 
@@ -72,7 +85,9 @@ class BestModel:
             return None
         step = f"step {kept['step']}{'' if kept['step'] else ', before the training'}"
         last = "" if kept["step"] == history[-1]["step"] else f"; {history[-1][self.metric]:.3f} at the end"
-        return f"best {self.labels[self.metric]}: {kept[self.metric]:.3f} at {step}, in {self.folder}{last}"
+        best = best_validation([kept, *history], self.metric, self.labels)
+        lost = "" if best in (kept, None) else f"; {best[self.metric]:.3f} at step {best['step']} is not kept"
+        return f"best {self.labels[self.metric]}: {kept[self.metric]:.3f} at {step}, in {self.folder}{last}{lost}"
 
 
 def kept_validation(output_dir: Path) -> Mapping[str, float]:

@@ -134,6 +134,7 @@ class Run:
     accept_changes: bool = False
     progress: Progress = field(default_factory=Progress)
     saved_at: int = 0  # step of the last checkpoint
+    validation_changed: bool = False  # since the resumed checkpoint
 
     @property
     def model(self) -> nn.Module:
@@ -172,10 +173,13 @@ class Run:
         state = self.checkpoints.read_state(checkpoint, more_processes=self.accept_changes)
         contents = state.get("contents", {})
         self._compare(checkpoint, state["recipe"], contents)
-        self._compare_validation(checkpoint, state.get("validation", {}), contents)
+        self.validation_changed = self._compare_validation(checkpoint, state.get("validation", {}), contents)
         self.encoding.check(checkpoint, Encoding(**state.get("encoding", {})))
         self.progress = Progress(**state["progress"])
         self.saved_at = self.progress.step
+        if self.validation_changed:  # a finished run would publish these figures as those of the new validation
+            rows = self.progress.history
+            self.progress.history = [row for row in rows if row["step"] != self.progress.step]
         self.objective.load_state_dict(state["objective"])
         self.loader.load_state_dict(state["loader"], accept_changes=self.accept_changes)
         given = {name: learner.hyperparameters() for name, learner in self.learners.items()}
@@ -213,8 +217,8 @@ class Run:
         for name in sorted((self.contents.keys() & contents.keys()) - moved - set(changed) - self.validation.keys()):
             logger.warning(f"the files of `{name}` have changed since {checkpoint}; the run uses the new files")
 
-    def _compare_validation(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> None:
-        """Say which options of the validation, or files that they name, have changed."""
+    def _compare_validation(self, checkpoint: Path, theirs: dict[str, Any], contents: dict[str, str]) -> bool:
+        """Say which options of the validation, or files that they name, have changed; return whether any have."""
         moved = self._moved(contents)
         other_files = (self.contents.keys() & contents.keys() & self.validation.keys()) - moved
         if changed := sorted({*_changed(self.validation, theirs, moved), *other_files}):
@@ -222,6 +226,7 @@ class Run:
                 f"the validation has changed since {checkpoint} ({', '.join(changed)}); its figures are not "
                 f"comparable with those of earlier steps"
             )
+        return bool(changed)
 
     def _moved(self, contents: dict[str, str]) -> set[str]:
         """Return the options whose files are those of the checkpoint, wherever they are."""

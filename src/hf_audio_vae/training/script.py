@@ -215,7 +215,7 @@ def train(
     if checkpoint:
         run.resume(checkpoint)
     if accelerator.is_main_process:
-        best.resume(run.progress.history)
+        best.resume(run.progress.history, comparable=not run.validation_changed)
 
     def validate_and_keep(step: int) -> dict[str, float]:
         metrics = validate(step)
