@@ -109,6 +109,14 @@ def test_checkpoint_files_are_read_and_written(folders: dict[str, Path], tmp_pat
     assert_same_weights(weights_of(tmp_path / "back", FORMATS[0]), model_of().state_dict())
 
 
+def test_a_model_comes_back_in_the_format_that_was_asked_for(folders: dict[str, Path], tmp_path: Path) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main(["convert", str(folders["oobleck"]), first, "--from", "oobleck", "--to", "hf_audio_vae"]) == 0
+    assert json.loads(Path(first, "config.json").read_text())["_class_name"] == "WaveformVAE"
+    assert main(["convert", first, second, "--from", "hf_audio_vae", "--to", "oobleck"]) == 0
+    assert_same_weights(weights_of(Path(second), "oobleck"), model_of().state_dict())
+
+
 def test_a_component_of_a_pipeline_is_named_by_its_subfolder(folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["oobleck"], tmp_path / "pipeline/vae")
     options = ["--subfolder", "vae", "--from", "oobleck", "--to", "hf_audio_vae"]

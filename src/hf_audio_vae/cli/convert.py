@@ -85,6 +85,12 @@ def read_own(arguments: argparse.Namespace) -> AutoencoderModel:
     return load_model(arguments.source, arguments)
 
 
+def write_own(model: Any, path: Path) -> None:
+    """Write a model in this package's format, also one that was read from a folder of diffusers' class."""
+    model.published_format = None
+    model.save_published(path)
+
+
 def read_oobleck(arguments: argparse.Namespace) -> AutoencoderModel:
     """Load a model saved by diffusers.
 
@@ -155,7 +161,7 @@ def check_class(arguments: argparse.Namespace, names: Set[str]) -> None:
 LOCATION = frozenset({"subfolder", "revision"})
 WEIGHTS = frozenset({"variant", "torch_dtype"})
 FORMATS = {
-    "hf_audio_vae": Format(read_own, lambda model, path: model.save_published(path), LOCATION | WEIGHTS),
+    "hf_audio_vae": Format(read_own, write_own, LOCATION | WEIGHTS),
     "oobleck": Format(
         read_oobleck,
         lambda model, path: to_oobleck(model).save_pretrained(path),
