@@ -170,6 +170,21 @@ def test_anchors_alone_code_the_channels_of_the_data_and_rates_come_first(
     assert json.loads((tmp_path / "stereo/results.json").read_text())["settings"]["audio_channels"] == 2
 
 
+def test_classes_are_those_of_the_other_commands_and_items_without_one_are_told(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for seed in range(4):
+        write_audio(tmp_path / f"data/{seed}.wav", noise(4000, seed), RATE)
+    (tmp_path / "data/metadata.csv").write_text("file_name,take\n0.wav,1\n1.wav,\n2.wav,2.5\n3.wav,1\n")
+    options = ["--label_column", "take", "--embeddings", "log_mel", "--format", "json"]
+    assert main(["evaluate", "--model", folders[0], "--dataset_name", str(tmp_path / "data"), *options]) == 0
+    printed = capsys.readouterr()
+    classes = json.loads(printed.out)["classes"]
+    assert {name: found["items"] for name, found in classes.items()} == {"1": 2, "2.5": 1}
+    assert "1 of 4 items have no take and are in no class" in printed.err
+
+
 def test_files_of_equal_size_are_other_data(
     folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

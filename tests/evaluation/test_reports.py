@@ -39,6 +39,12 @@ def test_a_table_says_what_it_was_given():
     ]
 
 
+def test_no_name_ends_a_cell_or_a_row():
+    lines = table(["name", "x|y"], [["a\nb", 1.0], ["a|b", 2.0], ["a\r\nb", 3.0]]).split("\n")
+    assert [line.split(" ")[1] for line in (*lines[:1], *lines[2:])] == ["name", "a\\nb", "a\\|b", "a\\r\\nb"]
+    assert lines[0].endswith(" x\\|y |")
+
+
 def test_numbers_stand_on_the_right_and_names_on_the_left():
     lines = table(["name", "value"], [["x", 1.0], ["longer", 100.0]]).split("\n")
     assert lines[1] == "|--------|--------:|"

@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_audio_vae.cli.clips import label_reader, open_dataset
 from hf_audio_vae.data import clip_starts
 from hf_audio_vae.data.clips import EncodedItem, item_name
+from hf_audio_vae.data.latents import class_name
 from hf_audio_vae.evaluation.lossy import LOSSY
 from hf_audio_vae.files import listing_checksum
 
@@ -72,7 +73,7 @@ def indexed_clips(
     audio_channels: int,
     announces: bool = True,
 ) -> Iterator[tuple[int, str, object, Tensor]]:
-    """Yield index, name, label and waveform (audio_channels, time) of the wanted items of the data set.
+    """Yield index, name, class (`None` for none) and waveform (audio_channels, time) of the wanted items.
 
     The name of a file in a local folder has the sub-folders.
 
@@ -98,7 +99,7 @@ def indexed_clips(
                 skipped=skipped,
             )
             for name, clip in found:
-                yield index, _in_folder(example["audio"], name, root), label_of(example), clip
+                yield index, _in_folder(example["audio"], name, root), class_name(label_of(example)), clip
 
 
 def _in_folder(item: EncodedItem, name: str, root: Path) -> str:

@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             code = check_items(arguments, len(items), skipped)
             _tell_undefined([name for name in arguments.metrics if name not in SIGNAL_METRICS], items)
             _tell_few(items)
+            _tell_unlabelled(arguments.label_column, items)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
             speed = _speeds(arguments, measurement)
@@ -158,6 +159,12 @@ def _channels_of_data(arguments: argparse.Namespace) -> int:
         with suppress(AudioDecodeError, OSError), open_item(example["audio"]) as reader:
             channels = max(channels, min(reader.audio_channels, 2))
     return channels
+
+
+def _tell_unlabelled(column: str | None, items: Sequence[Item]) -> None:
+    """Say on stderr how many items are in no class of the results."""
+    if column is not None and (missing := sum(item.label is None for item in items)):
+        print(f"{missing} of {len(items)} items have no {column} and are in no class", file=sys.stderr)
 
 
 def _speeds(arguments: argparse.Namespace, measurement: Measurement) -> dict[str, dict[str, float]]:

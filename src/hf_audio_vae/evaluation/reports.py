@@ -62,9 +62,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     """Return a Markdown table with aligned columns. Floats have three decimals; the first column is text."""
 
     def cell_of(value: str | float) -> str:
-        return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+        if isinstance(value, float):
+            return f"{value:.3f}"
+        text = str(value).replace("\r", "\\r").replace("\n", "\\n")  # would end the row
+        return text.replace("|", "\\|")
 
-    cells = [list(header), *(list(map(cell_of, row)) for row in rows)]
+    cells = [list(map(cell_of, row)) for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
