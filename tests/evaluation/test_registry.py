@@ -58,13 +58,21 @@ def test_tables_have_a_label_for_every_metric() -> None:
 def test_what_is_not_defined_is_left_out_and_the_rest_is_finite() -> None:
     target = torch.cat((torch.zeros(1, 1, 2000), noise(1, 1, 2000)))
     silent, loud = measure_reconstruction(target, target, 16000, names=AVAILABLE)
-    assert "phase_coherence" not in silent
+    assert not {"phase_coherence", "si_sdr_db", "snr_db"} & silent.keys()
     assert "phase_coherence" in loud
     assert not {"loudness_error_lu", "pesq", "interchannel_phase_coherence"} & (silent.keys() | loud.keys())
     assert all(math.isfinite(value) for row in (silent, loud) for value in row.values())
     means = mean_metrics([silent, loud])
     assert means["phase_coherence"] == loud["phase_coherence"]
-    assert means["snr_db"] == pytest.approx((silent["snr_db"] + loud["snr_db"]) / 2)
+    assert means["mel_distance"] == pytest.approx((silent["mel_distance"] + loud["mel_distance"]) / 2)
+
+
+@pytest.mark.parametrize("name", ["si_sdr_db", "snr_db"])
+def test_silence_does_not_decide_a_ratio_of_energies(name: str) -> None:
+    (mono,) = measure_reconstruction(loud := noise(1, 1, 2000) + 0.1, noise(1, 1, 2000), 16000, names=[name])
+    target = torch.cat((noise(1, 1, 2000), torch.zeros(1, 1, 2000)), dim=1)
+    (stereo,) = measure_reconstruction(loud.expand(-1, 2, -1), target, 16000, names=[name])
+    assert stereo[name] == pytest.approx(mono[name])
 
 
 def test_spectra_are_shared_by_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             skipped = _measured(arguments, measurement, settings, folder)
             items = load_items(folder)
             code = check_items(arguments, len(items), skipped)
-            _tell_undefined([name for name in arguments.metrics if name not in SIGNAL_METRICS], items)
+            _tell_undefined(arguments.metrics, items)
             _tell_few(items)
             _tell_unlabelled(arguments.label_column, items)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
@@ -122,14 +122,18 @@ def _measured(
 
 
 def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
-    """Say on stderr which metrics are defined for some or none of the items."""
+    """Say on stderr which metrics are defined for some of the items, and which additional ones for none."""
+    undefined: dict[int, list[str]] = {}
     for metric in metrics:
         defined = sum(any(metric in figures for figures in item.figures.values()) for item in items)
-        if defined < len(items):
-            print(
-                f"{metric} is defined for {defined} of {len(items)} items; silent or short items have none",
-                file=sys.stderr,
-            )
+        if defined < len(items) and (defined or metric not in SIGNAL_METRICS):
+            undefined.setdefault(defined, []).append(metric)
+    for defined, names in undefined.items():
+        verb = "is" if len(names) == 1 else "are"
+        print(
+            f"{', '.join(names)} {verb} defined for {defined} of {len(items)} items; silent or short items have none",
+            file=sys.stderr,
+        )
 
 
 def _tell_few(items: Sequence[Item]) -> None:

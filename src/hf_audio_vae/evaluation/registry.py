@@ -1,5 +1,6 @@
 """All metrics of a reconstruction, with their labels, definitions and requirements."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,10 +41,30 @@ class ReconstructionMetric:
         return f"{self.title} ({', '.join(filter(None, (self.unit, self.direction)))})"
 
 
+def over_sounding_channels(ratio: Callable[[Tensor, Tensor], Tensor], estimate: Tensor, target: Tensor) -> Tensor:
+    """Return the mean of a ratio of energies over the channels of the target that are not constant.
+
+    The energy of silence is 0. Its ratio in dB would be that of the epsilon, and would decide the mean over items.
+
+    Args:
+        ratio (`Callable`): ``ratio(estimate, target)`` of (batch, 1, time) each returns (batch,).
+        estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstructions.
+        target (`torch.Tensor`, same shape): Originals.
+
+    Returns:
+        `torch.Tensor` of shape `(batch,)`; NaN if all channels are constant.
+    """
+    batch, channels, _ = target.shape
+    single = (waveform.flatten(0, 1)[:, None] for waveform in (estimate, target))
+    values = ratio(*single).reshape(batch, channels)
+    constant = (target == target[..., :1]).all(dim=-1)
+    return values.masked_fill(constant, math.nan).nanmean(dim=1)
+
+
 RECONSTRUCTION_METRICS = {
     "si_sdr_db": ReconstructionMetric(
         "SI-SDR",
-        lambda estimate, target, rate: metrics.si_sdr(estimate.waveform, target.waveform),
+        lambda estimate, target, rate: over_sounding_channels(metrics.si_sdr, estimate.waveform, target.waveform),
         "↑",
         "energy of the scaled target over that of the rest, per channel, without means",
         unit="dB",
@@ -68,7 +89,7 @@ RECONSTRUCTION_METRICS = {
     ),
     "snr_db": ReconstructionMetric(
         "SNR",
-        lambda estimate, target, rate: spectral.snr(estimate, target),
+        lambda estimate, target, rate: over_sounding_channels(spectral.snr, estimate.waveform, target.waveform),
         "↑",
         "energy of the target over that of the error, per channel",
         unit="dB",
