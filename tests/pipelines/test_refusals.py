@@ -163,6 +163,18 @@ def test_conditions_that_do_not_fit_are_refused(options: dict[str, Any], message
         audio_of(latent_diffusion(class_names=NAMES, text=True), **options)
 
 
+def test_a_number_that_names_another_class_than_it_counts_is_refused() -> None:
+    pipeline = latent_diffusion(class_names=("1", "10", "2"))
+    options: dict[str, Any] = {"audio_end_in_s": 0.1}
+    assert torch.equal(
+        audio_of(pipeline, class_labels=0, generator=seeded(), **options),
+        audio_of(pipeline, class_labels="1", generator=seeded(), **options),
+    )
+    message = "holds 1, the index of the class '10' and the name of another one; give names as texts, '1' or '10'"
+    with pytest.raises(ValueError, match=message):
+        audio_of(pipeline, class_labels=[1], **options)
+
+
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [

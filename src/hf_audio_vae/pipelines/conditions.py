@@ -23,7 +23,8 @@ def conditions_of(
 
     Args:
         prompt (`str` or `list[str]`, *optional*): Texts.
-        class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name.
+        class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name. A number that is the index
+            of a class and the name of another one is refused.
         names (`tuple[str, ...]`): Names of the classes of the model.
         takes_text (`bool`): Whether the model has a text encoder and was trained with texts.
         per_prompt (`int`): Waveforms per text or class.
@@ -58,6 +59,11 @@ def _class_index(label: object, names: tuple[str, ...]) -> int:
         return names.index(label)
     index = integer(label)
     if index is not None and 0 <= index < len(names):
+        if str(index) in names and names[index] != str(index):
+            raise ValueError(
+                f"`class_labels` holds {label!r}, the index of the class {names[index]!r} and the name of another "
+                f"one; give names as texts, {str(index)!r} or {names[index]!r}."
+            )
         return index
     raise ValueError(f"`class_labels` holds {label!r}; the classes are {list(names)}, 0 to {len(names) - 1}.")
 

@@ -144,6 +144,7 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         Args:
             prompt (`str` or `list[str]`, *optional*): Texts, for a model trained with texts. A blank one is no text.
             class_labels (`int`, `str`, or a sequence, *optional*): Classes by index or name, for a model with classes.
+                A number that is the index of a class and the name of another one is refused.
             audio_end_in_s (`float`, *optional*): Seconds to generate, at most `max_seconds`. Default: duration of
                 `init_audio`, or `max_seconds`. A longer `init_audio` is cut.
             num_inference_steps (`int`): Number of denoising steps, at most 10000.

@@ -1,5 +1,6 @@
 """Folder of a trained pipeline: models, recipe, metrics and card."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def write_pipeline(
     pipeline.save_pretrained(folder)
     names = list(pipeline.conditioner.config.class_names)
     arguments = ['"a text"'] if config.text_column else []
-    arguments += [f'class_labels="{names[0]}"'] if names else []
+    arguments += [f"class_labels={json.dumps(names[0], ensure_ascii=False)}"] if names else []
     networks = (pipeline.transformer, pipeline.conditioner)
     summary = {
         "parameters of the denoiser": f"{sum(p.numel() for n in networks for p in n.parameters()) / 1e6:.2f} M",

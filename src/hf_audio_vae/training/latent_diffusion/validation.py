@@ -20,7 +20,9 @@ def generate_like(
     pipeline: DiffusionPipeline, batch: LatentBatch, seed: int, *, num_inference_steps: int, guidance_scale: float
 ) -> Tensor:
     """Generate normalised latents, (latent_channels, frames), with the class, text and length of one item, if any."""
-    labels = [] if batch.class_labels is None else [label for label in batch.class_labels.tolist() if label >= 0]
+    names = pipeline.conditioner.config.class_names
+    given = () if batch.class_labels is None else batch.class_labels.tolist()
+    labels = [names[label] for label in given if label >= 0]
     (latents,) = pipeline(
         [prompt for prompt in batch.prompts or () if prompt] or None,
         labels or None,
