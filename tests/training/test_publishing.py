@@ -36,6 +36,20 @@ def test_the_recipe_of_a_fine_tuned_model_names_the_family_of_that_model(tmp_pat
     assert {name: written["model"][name] for name in arguments} == arguments
 
 
+def test_the_card_says_that_its_figures_are_of_the_training_data(tmp_path: Path) -> None:
+    def card(*options: str) -> str:
+        recipe = ["--config", str(write_recipe(tmp_path)), "--output_dir", str(tmp_path / "model"), *options]
+        config = parse_config(AutoencoderTrainingConfig, recipe)
+        write_model(WaveformVAE.from_config(config.model), config, HISTORY, tmp_path / "model", "a")
+        return (tmp_path / "model/README.md").read_text()
+
+    same = ["--dataset_name", "data/train", "--validation_dataset_name", "data/train"]
+    said = "The validation data is the training data. The figures say nothing about other sound."
+    assert card(*same).endswith(f"\n\n{said}\n")
+    assert said not in card()
+    assert said not in card(*same, "--held_out_share", "0.1")
+
+
 def test_a_push_removes_the_files_of_an_earlier_model(tmp_path: Path) -> None:
     folder = tmp_path / "my-vae"
     config = parse_config(

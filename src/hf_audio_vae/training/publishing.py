@@ -19,6 +19,7 @@ from hf_audio_vae.training.config import TrainingConfig
 
 RECIPE_FILE = "recipe.yaml"  # is moved to the folder first, and marks the others as those of a run
 RUN_FILES = ["metrics.json", RECIPE_FILE, "README.md"]
+OF_TRAINING_DATA = "\nThe validation data is the training data. The figures say nothing about other sound.\n"
 
 
 class PushError(RuntimeError):
@@ -136,15 +137,21 @@ def push_folder(folder: Path, repo_id: str, api: HfApi, files: Sequence[str]) ->
     api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=published, delete_patterns=removed)
 
 
-def write_run(folder: Path, recipe: Mapping[str, object], history: Sequence[Mapping[str, float]], card: str) -> None:
-    """Write `recipe.yaml`, `metrics.json` and the card `README.md`.
+def write_run(
+    folder: Path,
+    config: TrainingConfig,
+    recipe: Mapping[str, object],
+    history: Sequence[Mapping[str, float]],
+    card: str,
+) -> None:
+    """Write `recipe.yaml`, `metrics.json` and the card `README.md`, which says so if its figures are of training data.
 
     Of paths outside of the working directory, the recipe keeps the last part: the folders of one machine mean nothing
     on others, and may name a person.
     """
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(_without_folders(recipe), sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(list(history), indent=2) + "\n")
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(card + (OF_TRAINING_DATA if config.validates_on_training_data() else ""))
 
 
 def origin_of_run(config: TrainingConfig) -> Origin:

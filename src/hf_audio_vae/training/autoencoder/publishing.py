@@ -66,4 +66,4 @@ def write_model(
         figures=figures_of_run(config.model_dump(), history[-1], hub_id(config.validation_dataset_name)),
         has_recipe=True,
     )
-    write_run(folder, recipe, history, card)
+    write_run(folder, config, recipe, history, card)

@@ -61,7 +61,7 @@ def write_pipeline(
         sampling_rate=pipeline.vae.sampling_rate,
         origin=origin_of_run(config),
     )
-    write_run(folder, config.model_dump(mode="json", exclude_none=True), history, card)
+    write_run(folder, config, config.model_dump(mode="json", exclude_none=True), history, card)
 
 
 def pipeline_card(
@@ -109,7 +109,7 @@ waveform = pipeline({call}).audios[0]  # (audio_channels, time) at pipeline.samp
 """
     figures = f"""## Figures
 
-Losses are measured on held-out latents, with fixed noise and times for each item:
+Losses are measured on latents of the validation data, with fixed noise and times for each item:
 
 {table(["metric", "value"], rows)}
 

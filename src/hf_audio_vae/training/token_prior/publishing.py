@@ -67,7 +67,7 @@ def write_prior(
     recipe = config.model_dump(mode="json", exclude_none=True)
     measured = measured_in_run(config, history[-1], PRIOR_METRICS)
     card = prior_card(title, summary, measured, origin_of_run(config), by_itself=isinstance(tokens, CodeTokens))
-    write_run(folder, recipe, history, card)
+    write_run(folder, config, recipe, history, card)
 
 
 def save_prior(model: PreTrainedModel, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo, folder: Path) -> None:

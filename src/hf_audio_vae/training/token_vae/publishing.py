@@ -57,7 +57,7 @@ def write_token_vae(
     }
     recipe = config.model_dump(mode="json", exclude_none=True)
     measured = measured_in_run(config, history[-1], TOKEN_VAE_METRICS)
-    write_run(folder, recipe, history, token_vae_card(title, summary, measured, origin_of_run(config)))
+    write_run(folder, config, recipe, history, token_vae_card(title, summary, measured, origin_of_run(config)))
 
 
 def token_vae_card(title: str, summary: Mapping[str, str], measured: Measured, origin: Origin) -> str:
