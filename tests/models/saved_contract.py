@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
 
@@ -182,6 +183,16 @@ class SavedContract:
         path.write_text(right)
         change_config(tmp_path, another_key=1)
         self.refused(tmp_path, "another_key")
+
+    def test_no_model_is_made_with_a_key_that_it_does_not_know(self):
+        model = self.tiny_model()
+        if isinstance(model, PreTrainedModel):  # its configuration takes any key
+            config = type(model.config)(**model.config.to_dict(), another_key=1)
+            with pytest.raises(ValueError, match=f"a {type(config).__name__} has no another_key; correct or remove"):
+                self.model_class(config)
+        else:
+            with pytest.raises(TypeError, match="another_key"):
+                self.model_class(**{name: model.config[name] for name in model.argument_names()}, another_key=1)
 
     def test_wrong_values_of_a_configuration_are_refused(self, tmp_path: Path):
         model = self.tiny_model()

@@ -8,6 +8,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from hf_audio_vae.files.pretrained import CheckedPretrainedMixin
+from hf_audio_vae.files.weights import first_names
 
 
 class TransformersModelMixin(CheckedPretrainedMixin):
@@ -20,6 +21,14 @@ class TransformersModelMixin(CheckedPretrainedMixin):
     library_keys = frozenset(
         {*PreTrainedConfig().to_dict(), "auto_map", "quantization_config", "torch_dtype", "use_cache"}
     )
+
+    def __init__(self, config: PreTrainedConfig, *arguments: Any, **options: Any) -> None:
+        """Make the model; raises `ValueError` for keys of the configuration that it would ignore, as a load does."""
+        known = {*self.argument_names(), *self.library_keys}
+        if unknown := sorted(key for key in config.to_dict() if key not in known and not key.startswith("_")):
+            raise ValueError(f"a {type(config).__name__} has no {first_names(unknown)}; correct or remove these keys.")
+        make: Callable[..., None] = super().__init__
+        make(config, *arguments, **options)
 
     @classmethod
     def register(cls: Any) -> None:
