@@ -80,6 +80,14 @@ def test_usual_calls_give_a_result(app: gr.Blocks, tmp_path: Path) -> None:
         functions(app)[name](*arguments)
 
 
+def test_figures_come_with_the_rate_and_the_channels_that_they_are_of(app: gr.Blocks, studio: Workshop) -> None:
+    clip = sound(HELD_OUT / "tabla_na.flac")
+    *_, rows, _ = functions(app)["compare"](clip, list(studio.models))
+    expected = [[name, m.sampling_rate, m.config.audio_channels] for name, m in studio.models.items()]
+    assert [row[:3] for row in rows] == expected
+    assert expected[0][1] != expected[1][1]
+
+
 @pytest.mark.parametrize("bad", [None, NAN, INFINITY, -1, 10**9, 2**70, "x", ["x"], {}], ids=repr)
 def test_any_value_gives_a_result_or_one_line(app: gr.Blocks, tmp_path: Path, bad: object) -> None:
     refused = 0

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = ("si_sdr_db", "multi_resolution_stft", "mel_distance")
+HELP = """
+Each reconstruction is compared with the sound at the rate and with the channels of its model. Figures of models with
+different ones are not comparable; `hf-audio-vae evaluate` converts all to the highest rate.
+"""
 
 
 def tab(workshop: Workshop) -> None:
@@ -30,7 +34,7 @@ def tab(workshop: Workshop) -> None:
         models = {name: workshop.models[name] for name in chosen}
         results = {name: Result.of(model, workshop.read(path, model)) for name, model in models.items()}
         paths = {name: workshop.write(result.output, result.rate) for name, result in results.items()}
-        rows = [[name, *result.metrics()] for name, result in results.items()]
+        rows = [[name, result.rate, len(result.sound), *result.metrics()] for name, result in results.items()]
         return [*(paths.get(name) for name in names), rows, spectrograms_of(results)]
 
     try:
@@ -45,7 +49,8 @@ def tab(workshop: Workshop) -> None:
         sound_output(name, f"reconstruct-result-{index}", path)
         for index, (name, path) in enumerate(zip(names, paths, strict=True))
     ]
-    headers = ["model", *(METRICS[name] for name in SHOWN)]
+    gr.Markdown(HELP)
+    headers = ["model", "rate (Hz)", "channels", *(METRICS[name] for name in SHOWN)]
     metrics = gr.Dataframe(rows, headers=headers, label="metrics", elem_id="reconstruct-metrics")
     spectrograms = gr.Plot(figure, label="spectrograms", elem_id="reconstruct-spectrograms")
     run_on(button.click, compare, [sound, chosen], [*players, metrics, spectrograms])
