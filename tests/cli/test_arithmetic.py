@@ -9,6 +9,7 @@ import torch
 
 from hf_audio_vae import STFTVAE
 from hf_audio_vae.audio import read_audio, write_audio
+from hf_audio_vae.cli.clips import label_reader
 from hf_audio_vae.cli.main import main
 from hf_audio_vae.latents.attributes import AttributeVector
 from hf_audio_vae.models.fingerprint import model_fingerprint
@@ -207,6 +208,11 @@ def test_labels_that_are_missing_are_counted_and_infinite_ones_refused(
     options = ["--dataset_name", data, "--label_column", "label", "--save_vector", tmp_path / "v.safetensors"]
     assert run(model, *options) == code
     assert message in capsys.readouterr().err
+
+
+def test_empty_bytes_are_a_missing_label() -> None:
+    label_of = label_reader([], "kind")
+    assert [label_of({"kind": value}) for value in (b"", "", float("nan"), b"0", 0)] == [None, None, None, b"0", 0]
 
 
 def test_an_empty_label_is_a_missing_one(

@@ -317,9 +317,15 @@ COMMANDS = (
     Fault("cli/arithmetic.py", "unlabelled += 1", "unlabelled += 0"),
     Fault(
         "cli/clips.py",
-        'label != label or label == "" else',
+        'label != label or label in ("", b"") else',
         "label != label else",
         "cli/test_arithmetic.py::test_an_empty_label_is_a_missing_one",
+    ),
+    Fault(
+        "cli/comparing.py",
+        "class_name(label_of(example)), clip",
+        "label_of(example), clip",
+        "cli/test_evaluate.py::test_classes_are_those_of_the_other_commands_and_items_without_one_are_told",
     ),
     Fault("cli/map.py", "label = class_name(clip.label)", "label = clip.label and str(clip.label)"),
     Fault("cli/morph.py", ") < (least := len(arguments.files))", ") < (least := 2)"),

@@ -97,7 +97,7 @@ def _label(example: Mapping[str, Any], column: str) -> object:
         columns = ", ".join(sorted(example))
         raise ValueError(f"the data has no column {column!r} for --label_column; it has {columns}.")
     label = example[column]
-    return None if label != label or label == "" else label
+    return None if label != label or label in ("", b"") else label
 
 
 def open_dataset(
