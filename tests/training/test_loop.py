@@ -105,6 +105,21 @@ def test_a_finished_run_is_validated_again_by_another_validation(folder: Path, t
     assert figures == [{"step": 2, "error": 1.0}, {"step": 2, "error": 1.0}, {"step": 2, "error": 3.0}]
 
 
+def test_no_item_that_was_trained_on_is_held_out_after_a_resume(folder: Path, tmp_path: Path) -> None:
+    def started(share: float | None, name: str = "a") -> Run:
+        run = start(folder, tmp_path / "out")
+        run.recipe, run.accept_changes = {"dataset_name": name, "held_out_share": share}, True
+        return run
+
+    for before, after in ((0.1, 0.2), (None, 0.1)):
+        checkpoint = started(before).save_checkpoint()
+        with pytest.raises(ValueError, match=f"`held_out_share` {before}, and {after} would hold out items that its"):
+            started(after).resume(checkpoint)
+        started(before).resume(checkpoint)
+        started(after, "b").resume(checkpoint)
+    started(0.1).resume(started(0.2).save_checkpoint())
+
+
 def test_a_run_is_not_resumed_on_data_of_another_meaning(folder: Path, tmp_path: Path) -> None:
     run = start(folder, tmp_path / "out")
     run.encoding = Encoding("1a-2b", ["bird", "car"])

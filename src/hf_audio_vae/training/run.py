@@ -212,6 +212,13 @@ class Run:
                 f"{checkpoint} was made with other values of {', '.join(changed)}; resume with the same values, or "
                 f"add `--accept_changes` to use the new values and keep the weights and the optimiser state."
             )
+        shares = [recipe.get("held_out_share") or 0.0 for recipe in (theirs, self.recipe)]
+        if shares[1] > shares[0] and "dataset_name" not in changed:
+            raise ValueError(
+                f"{checkpoint} was trained with `held_out_share` {theirs.get('held_out_share')}, and "
+                f"{shares[1]:g} would hold out items that its weights were trained on; give no larger one, or start "
+                f"a new run in another `--output_dir`."
+            )
         if changed:
             logger.warning(f"other values than in {checkpoint}: {', '.join(changed)}")
         for name in sorted((self.contents.keys() & contents.keys()) - moved - set(changed) - self.validation.keys()):

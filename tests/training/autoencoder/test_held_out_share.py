@@ -65,6 +65,15 @@ def test_a_resumed_run_of_a_moved_folder_is_bit_equal(finished: tuple[Path, str]
     assert equal(trained_weights(tmp_path / "out", 8), trained_weights(folder / "out", 8))
 
 
+def test_another_share_is_another_validation(finished: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(finished[0] / "out/checkpoint-4", tmp_path / "out/checkpoint-4")
+    options = ["--resume_from_checkpoint", "latest", "--accept_changes", "--held_out_share"]
+    recipe = write_recipe(tmp_path, **DATA)
+    ended = run([*command(recipe, tmp_path / "out"), *options, "0.1"])
+    assert ended.returncode == 0, ended.stderr
+    assert "(held_out_share); its figures are not comparable with those of earlier steps" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

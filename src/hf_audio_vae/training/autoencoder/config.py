@@ -113,6 +113,10 @@ class AutoencoderTrainingConfig(TrainingConfig):
             )
         return self
 
+    def validation(self) -> dict[str, Any]:
+        """Return the values that decide the figures of a validation."""
+        return super().validation() | {"held_out_share": self.held_out_share}
+
     def validates_on_training_data(self) -> bool:
         """Whether the model is validated on items that it is trained on."""
         return self.held_out_share is None and super().validates_on_training_data()
