@@ -6,7 +6,7 @@ accelerate launch training/encode_latents.py --model outputs/demo --dataset_name
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import datasets
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from tqdm.auto import tqdm
 
 from hf_audio_vae.audio.framing import units_of
@@ -113,6 +113,19 @@ def finish(config: EncodingConfig, record: EncodingRecord, folder: Path | None) 
         logger.info(f"the config of {folder} has statistics already and keeps them: a denoiser may depend on them")
 
 
+def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> None:
+    """Act on the main process. All processes wait, and raise its error: they would lose the connection to it."""
+    errors: list[Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            action()
+        except (ValueError, OSError, TooManyBadItemsError) as error:
+            errors = [error]
+    (result,) = broadcast_object_list(errors)
+    if result is not None:
+        raise result
+
+
 def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
     """Encode what is missing, together with the other processes, and complete the record."""
     model = load_model(config, accelerator.device)
@@ -128,9 +141,7 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
     )
     record = new_record(config, model)
     folder = statistics_folder(config) if isinstance(record, LatentsRecord) and accelerator.is_main_process else None
-    if accelerator.is_main_process:
-        begin(config.output_dir, record, model, source)
-    accelerator.wait_for_everyone()
+    on_main_process(accelerator, lambda: begin(config.output_dir, record, model, source))
     started = time.monotonic()
     with (
         torch.no_grad(),
@@ -148,8 +159,7 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
     seconds = accelerator.reduce(torch.tensor(encoded, device=accelerator.device), "sum").item()  # waits for all
     elapsed = time.monotonic() - started
     logger.info(f"{seconds:.1f} s of sound in {elapsed:.1f} s: {seconds / elapsed:.1f} times real time")
-    if accelerator.is_main_process:
-        finish(config, record, folder)
+    on_main_process(accelerator, lambda: finish(config, record, folder))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -297,6 +297,17 @@ def test_two_real_processes_lose_nothing(undisturbed: tuple[Path, Path], tmp_pat
     assert read_record(tmp_path).latents_std == read_record(expected).latents_std
 
 
+@pytest.mark.slow
+def test_an_error_of_one_process_is_that_of_all(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    model, _ = undisturbed
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds/a.wav").write_bytes(b"no sound")
+    finished = run(command(model, tmp_path / "sounds", tmp_path / "latents", launcher=TWO_PROCESSES))
+    assert finished.returncode == 1
+    assert finished.stderr.count("error: 1 items cannot be decoded, more than `max_bad_share` 0.1") == 2
+    assert "RuntimeError" not in finished.stderr  # of a process that lost the connection to the first
+
+
 @pytest.mark.parametrize(("seconds", "reason"), [("1e-9", LESS), ("0.0007", LESS), ("1e308", "too long")])
 def test_a_row_of_no_frame_is_refused_by_its_option(
     seconds: str, reason: str, undisturbed: tuple[Path, Path], tmp_path: Path
