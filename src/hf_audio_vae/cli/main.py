@@ -27,6 +27,7 @@ COMMANDS = {
     "stream": "encode and decode files block by block, and report whether the model runs in real time",
     "evaluate": "measure models on a data set, and compare them with each other and with codecs of files",
     "card": "write the card of a model: use, figures, sounds",
+    "distances": "measure how far generated sounds are from a data set",
     "diffusability": "measure how well a small diffusion model learns the latents of models, and compare them",
     "inspect": "describe a model's latents or codes on a data set",
     "arithmetic": "change an attribute of sounds by adding a direction to their latents",
