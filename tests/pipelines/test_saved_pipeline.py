@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hf_audio_vae import AudioLatentDiffusionPipeline
+from hf_audio_vae.files import location
 from tests.hub import mock_hub
 from tests.pipelines.latent_parts import (
     CHANNELS,
@@ -50,6 +51,22 @@ def test_loading_gives_back_what_was_saved(conditioning: str, tmp_path: Path) ->
     arguments |= {"prompt": "a drum"} if conditioning in ("text", "both") else {}
     # Equal weights elsewhere in memory may be multiplied in another order.
     torch.testing.assert_close(audio_of(loaded, **arguments), audio_of(pipeline, **arguments), rtol=0, atol=1e-6)
+
+
+def test_a_pipeline_of_the_package_has_the_vae_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(location, "PRETRAINED", tmp_path)
+    pipeline = latent_diffusion()
+    pipeline.save_pretrained(tmp_path / "generator")
+    (tmp_path / "generator/vae").rename(tmp_path / location.DEFAULT_MODEL)
+    loaded = AudioLatentDiffusionPipeline.from_pretrained("generator")
+    loaded.set_progress_bar_config(disable=True)
+    torch.testing.assert_close(audio_of(loaded), audio_of(pipeline), rtol=0, atol=1e-6)
+    half = AudioLatentDiffusionPipeline.from_pretrained("generator", torch_dtype=torch.float16)
+    assert {half.vae.dtype, half.transformer.dtype} == {torch.float16}
+    pipeline.vae.decoder.conv1.bias.data += 0.1
+    pipeline.vae.save_pretrained(tmp_path / location.DEFAULT_MODEL)
+    with pytest.raises(ValueError, match="the `vae` has other weights than"):
+        AudioLatentDiffusionPipeline.from_pretrained("generator")
 
 
 def test_compiled_models_are_those_that_were_compiled(tmp_path: Path) -> None:

@@ -10,24 +10,30 @@ from huggingface_hub.errors import HFValidationError
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # a folder for each model of this package, by its name
 DEFAULT_MODEL = "stft-vae-24khz"
+INDICES = ("config.json", "model_index.json")  # of a model and of a pipeline
 CHECKPOINT_STATE = "trainer_state_0.json"  # of the main process, in each checkpoint
 
 
 def model_location(name: str) -> str:
-    """Return the folder of a model of this package; other names are returned unchanged.
+    """Return the folder of a model or a pipeline of this package; other names are returned unchanged.
 
     Raises:
         ValueError: A folder of a model has that name, too.
     """
     shipped = PRETRAINED / name
-    if shipped.name != name or not (shipped / "config.json").is_file():
+    if shipped.name != name or not any((shipped / index).is_file() for index in INDICES):
         return name
-    if any(Path(name, index).exists() for index in ("config.json", "model_index.json")):
+    if any(Path(name, index).exists() for index in INDICES):
         raise ValueError(
             f"{name} is a model of this package and a folder of a model here; name the folder as "
             f"{Path(name).resolve()}, or work in another folder to use the model of the package."
         )
     return str(shipped)
+
+
+def is_shipped(folder: str) -> bool:
+    """Whether a location is a folder of this package."""
+    return Path(folder).parent == PRETRAINED
 
 
 @contextmanager

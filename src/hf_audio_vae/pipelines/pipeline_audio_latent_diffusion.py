@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_audio_vae.audio.framing import frame_count
+from hf_audio_vae.files.location import DEFAULT_MODEL, is_shipped, model_location
 from hf_audio_vae.files.weights import check_finite_weights
-from hf_audio_vae.models import FAMILIES, AutoencoderModel
+from hf_audio_vae.models import FAMILIES, AutoencoderModel, load_autoencoder
 from hf_audio_vae.models.denoising import denoise, encode_prompts
 from hf_audio_vae.models.inputs import check_sampling_rate, check_waveform
 from hf_audio_vae.models.latent_conditioner.modeling_latent_conditioner import (
@@ -93,15 +94,19 @@ class AudioLatentDiffusionPipeline(DiffusionPipeline):
         """Load a saved pipeline. Weights are read from safetensors files.
 
         Args:
-            pretrained_model_name_or_path (`str` or `Path`): A folder or a Hub id.
+            pretrained_model_name_or_path (`str` or `Path`): A folder, a Hub id, or the name of a pipeline of this
+                package, whose autoencoder is the VAE of this package.
             options: Arguments of `DiffusionPipeline.from_pretrained`.
 
         Raises:
             ValueError, OSError: See `check_components`.
         """
         options = {"use_safetensors": True} | options
-        check_components(cls, str(pretrained_model_name_or_path), options)
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
+        name = model_location(str(pretrained_model_name_or_path))
+        if is_shipped(name) and "vae" not in options:  # the package has it once
+            options["vae"] = load_autoencoder(DEFAULT_MODEL, torch_dtype=options.get("torch_dtype"))
+        check_components(cls, name, options)
+        return super().from_pretrained(name, **options)
 
     @classmethod
     def _get_signature_types(cls) -> dict[str, tuple[type, ...]]:
