@@ -52,6 +52,26 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
     return (10 * torch.log10((signal + floor) / (distortion + floor))).mean(dim=1)
 
 
+def over_sounding_channels(ratio: Callable[[Tensor, Tensor], Tensor], estimate: Tensor, target: Tensor) -> Tensor:
+    """Return the mean of a ratio of energies over the channels of the target that are not constant.
+
+    The energy of silence is 0. Its ratio in dB would be that of the epsilon, and would decide the mean over items.
+
+    Args:
+        ratio (`Callable`): ``ratio(estimate, target)`` of (batch, 1, time) each returns (batch,).
+        estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstructions.
+        target (`torch.Tensor`, same shape): Originals.
+
+    Returns:
+        `torch.Tensor` of shape `(batch,)`; NaN if all channels are constant.
+    """
+    batch, channels, _ = target.shape
+    single = (waveform.flatten(0, 1)[:, None] for waveform in (estimate, target))
+    values = ratio(*single).reshape(batch, channels)
+    constant = (target == target[..., :1]).all(dim=-1)
+    return values.masked_fill(constant, math.nan).nanmean(dim=1)
+
+
 def multi_resolution_stft_distance(estimate: Tensor | Spectra, target: Tensor | Spectra) -> Tensor:
     """Spectral convergence plus natural-log magnitude L1, mean over windows 2048 to 32 with hop 1/4 (as in auraloss).
 
@@ -185,8 +205,14 @@ def _si_sdr_of_moments(moments: Tensor, time: int) -> float:
 def measure(
     reconstruction: Tensor, original: Tensor, losses: Mapping[str, Tensor], sampling_rate: int
 ) -> dict[str, float]:
-    """All metrics of one clip, (1, audio_channels, time) twice, and the auxiliary losses of its model."""
+    """All metrics of one clip, (1, audio_channels, time) twice, and the auxiliary losses of its model.
+
+    A silent clip has no SI-SDR, and silent channels do not count in it.
+    """
     metrics = reconstruction_metrics(reconstruction, original, sampling_rate) | dict(losses)
+    metrics["si_sdr_db"] = over_sounding_channels(si_sdr, reconstruction.float(), original.float())
+    if bool((original == original[..., :1]).all()):
+        del metrics["si_sdr_db"]
     return {name: value.mean().item() for name, value in metrics.items()}
 
 

@@ -1,6 +1,5 @@
 """All metrics of a reconstruction, with their labels, definitions and requirements."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from hf_audio_vae.audio.spectra import Spectra
 from hf_audio_vae.evaluation import loudness, metrics, spectral, speech
+from hf_audio_vae.evaluation.metrics import over_sounding_channels
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,6 @@ class ReconstructionMetric:
     def label(self) -> str:
         """Title with unit and direction."""
         return f"{self.title} ({', '.join(filter(None, (self.unit, self.direction)))})"
-
-
-def over_sounding_channels(ratio: Callable[[Tensor, Tensor], Tensor], estimate: Tensor, target: Tensor) -> Tensor:
-    """Return the mean of a ratio of energies over the channels of the target that are not constant.
-
-    The energy of silence is 0. Its ratio in dB would be that of the epsilon, and would decide the mean over items.
-
-    Args:
-        ratio (`Callable`): ``ratio(estimate, target)`` of (batch, 1, time) each returns (batch,).
-        estimate (`torch.Tensor` of shape `(batch, audio_channels, time)`): Reconstructions.
-        target (`torch.Tensor`, same shape): Originals.
-
-    Returns:
-        `torch.Tensor` of shape `(batch,)`; NaN if all channels are constant.
-    """
-    batch, channels, _ = target.shape
-    single = (waveform.flatten(0, 1)[:, None] for waveform in (estimate, target))
-    values = ratio(*single).reshape(batch, channels)
-    constant = (target == target[..., :1]).all(dim=-1)
-    return values.masked_fill(constant, math.nan).nanmean(dim=1)
 
 
 RECONSTRUCTION_METRICS = {

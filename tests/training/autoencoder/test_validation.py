@@ -35,6 +35,15 @@ def test_it_measures_each_clip_by_itself_and_the_latents_of_all(model: WaveformV
     assert found.metrics["bits_per_second"] == pytest.approx(latents.summary()["bits_per_second"], rel=1e-5)
 
 
+def test_silence_does_not_decide_the_si_sdr(model: WaveformVAE, batch: CropBatch) -> None:
+    clips = [Clip(name, waveform) for name, waveform in zip(batch.names, batch.waveform, strict=True)]
+    silent = Clip("silent", torch.zeros_like(batch.waveform[0]))
+    with_silence, without = (validate(model, found, CPU).metrics for found in ([*clips, silent], clips))
+    assert with_silence["si_sdr_db"] == pytest.approx(without["si_sdr_db"])
+    assert with_silence["mel_distance"] != pytest.approx(without["mel_distance"])
+    assert "si_sdr_db" not in validate(model, [silent], CPU).metrics
+
+
 def test_latents_that_are_not_finite_are_left_out_and_end_nothing(model: WaveformVAE, batch: CropBatch) -> None:
     with torch.no_grad():
         model.encoder.conv2.bias.fill_(math.inf)
