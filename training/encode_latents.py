@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
-from tqdm.auto import tqdm
 
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import LatentsRecord, TooManyBadItemsError, load_audio_stream
@@ -31,6 +30,7 @@ from hf_audio_vae.training.encoding.config import EncodingConfig
 from hf_audio_vae.training.encoding.dataset import encode_dataset, row_features, tally
 from hf_audio_vae.training.encoding.resuming import drop_previous, set_aside
 from hf_audio_vae.training.encoding.row_encoders import completed, record_for, row_encoder
+from hf_audio_vae.training.progress import progress_bar
 from hf_audio_vae.training.script import main_or_exit, start_log
 
 logger = get_logger(__name__)
@@ -143,10 +143,7 @@ def encode(config: EncodingConfig, accelerator: Accelerator) -> None:
     folder = statistics_folder(config) if isinstance(record, LatentsRecord) and accelerator.is_main_process else None
     on_main_process(accelerator, lambda: begin(config.output_dir, record, model, source))
     started = time.monotonic()
-    with (
-        torch.no_grad(),
-        tqdm(unit=" s of sound", unit_scale=True, disable=not accelerator.is_main_process, mininterval=0.5) as bar,
-    ):
+    with torch.no_grad(), progress_bar(accelerator, unit=" s of sound", unit_scale=True) as bar:
         encoded = encode_dataset(
             model,
             source,

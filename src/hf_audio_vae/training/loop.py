@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import Tensor
-from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hf_audio_vae.data.stream_loader import DeadWorkerError
@@ -21,6 +20,7 @@ from hf_audio_vae.data.streaming import TooManyBadItemsError
 from hf_audio_vae.training.interruption import SIGNALS, Interrupted, StopSignals
 from hf_audio_vae.training.learner import Learner
 from hf_audio_vae.training.objective import StepLosses
+from hf_audio_vae.training.progress import progress_bar
 from hf_audio_vae.training.run import Batch, Run
 
 logger = get_logger(__name__)
@@ -106,13 +106,7 @@ def _train(
 
     with (
         logging_redirect_tqdm(),  # a line of the log would begin at the end of the bar
-        tqdm(
-            total=timing.max_train_steps,
-            initial=progress.step,
-            disable=not accelerator.is_main_process,
-            unit="step",
-            mininterval=0.5,
-        ) as bar,
+        progress_bar(accelerator, total=timing.max_train_steps, initial=progress.step, unit="step") as bar,
     ):
         while progress.step < timing.max_train_steps and not time_is_up and stopped is None:
             taken, flags = _optimizer_step(run, _next_batches(run, batches), timing.max_grad_norm, meter, stop_flags)
@@ -126,7 +120,9 @@ def _train(
             if progress.step % timing.logging_steps == 0:
                 values = meter.read(run)
                 accelerator.log(values, step=progress.step)
-                bar.set_postfix_str(f"loss {values['loss']:.3f}, {values['audio_seconds_per_second']:.0f} s audio/s")
+                bar.set_postfix_str(
+                    f"loss {values['loss']:.3f}, {values['audio_seconds_per_second']:.0f} s audio/s", refresh=False
+                )
             if progress.step % timing.validation_steps == 0 and stopped is None:
                 stopped = _validate(run, validate, signals)
             if progress.step % timing.checkpointing_steps == 0:
