@@ -78,6 +78,31 @@ def test_without_validation_data_a_tenth_of_the_folder_is_held_out() -> None:
         assert "--held_out_share" not in script_arguments(verb, ["codes", "--recipe", name])
 
 
+def parsed(*arguments: str) -> AutoencoderTrainingConfig:
+    return parse_config(AutoencoderTrainingConfig, [*script_arguments("train", arguments), "--output_dir", "out"])
+
+
+def test_an_own_recipe_without_validation_data_holds_out_a_tenth(tmp_path: Path) -> None:
+    own = own_recipe(tmp_path, validation_dataset_name=None, dataset_split="all", audio_column="sound")
+    for arguments in (["mine", "--recipe", own], ["mine", "--config", own], ["--recipe", own]):
+        config = parsed(*arguments)
+        assert config.held_out_share == 0.1
+        assert config.dataset_name == (arguments[0] if arguments[0] == "mine" else RECIPE["dataset_name"])
+        for name in ("dataset_name", "dataset_split", "audio_column"):
+            assert getattr(config, f"validation_{name}") == getattr(config, name)
+    assert parsed("mine", "--recipe", own, "--held_out_share", "0.3").held_out_share == 0.3
+    other = parsed("mine", "--recipe", own, "--validation_dataset_name", "other")
+    assert (other.held_out_share, other.validation_dataset_name) == (None, "other")
+
+
+def test_an_own_recipe_with_validation_data_keeps_it(tmp_path: Path) -> None:
+    config = parsed("mine", "--recipe", own_recipe(tmp_path))
+    assert (config.held_out_share, config.validation_dataset_name) == (None, RECIPE["validation_dataset_name"])
+    of_a_run = own_recipe(tmp_path, validation_dataset_name=RECIPE["dataset_name"], held_out_share=0.2)
+    config = parsed("mine", "--recipe", of_a_run)
+    assert (config.held_out_share, config.validation_dataset_name) == (0.2, "mine")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,9 +142,10 @@ def test_no_arguments_are_an_error_with_the_remedy(capsys: pytest.CaptureFixture
     assert "give FOLDER and --recipe NAME" in capsys.readouterr().err
 
 
-def own_recipe(folder: Path) -> str:
+def own_recipe(folder: Path, **changes: object) -> str:
+    """Write a recipe; a change to None removes an option."""
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(RECIPE))
+    path.write_text(yaml.safe_dump({name: value for name, value in (RECIPE | changes).items() if value is not None}))
     return str(path)
 
 

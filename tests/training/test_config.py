@@ -54,8 +54,25 @@ def test_one_other_option_makes_other_validation_data(option: str, tmp_path: Pat
     assert parse(write_recipe(tmp_path, **same)).validates_on_training_data()
     assert not parse(write_recipe(tmp_path, **same | {option: "other"})).validates_on_training_data()
     assert not parse(write_recipe(tmp_path, **same, held_out_share=0.1)).validates_on_training_data()
+    shared = write_recipe(tmp_path, **same | {option: "other"}, held_out_share=0.1)
+    if option == "data_files":  # those of the validation default to them
+        assert parse(shared).validation_data_files == "other"
+        return
     with pytest.raises(ValueError, match="`held_out_share` holds out items of .*, but the validation data is another"):
-        parse(write_recipe(tmp_path, **same | {option: "other"}, held_out_share=0.1))
+        parse(shared)
+
+
+def test_validation_options_of_a_held_out_share_are_those_of_the_data(tmp_path: Path) -> None:
+    data = {"dataset_name": "sounds", "dataset_split": "all", "audio_column": "sound", "held_out_share": 0.1}
+    recipe = tmp_path / "recipe.yaml"
+    rest = {name: value for name, value in RECIPE.items() if not name.startswith("validation_dataset")}
+    recipe.write_text(yaml.safe_dump(rest | data))
+    config = parse(recipe, "--dataset_revision", "v2")
+    for name in ("dataset_name", "dataset_split", "dataset_revision", "audio_column"):
+        assert getattr(config, f"validation_{name}") == getattr(config, name)
+    assert config.dataset_revision == "v2"
+    with pytest.raises(ValueError, match="but the validation data is another"):
+        parse(recipe, "--validation_dataset_name", "others")
 
 
 @pytest.mark.parametrize("name", ["output_dir", "dataset_name", "validation_dataset_name"])

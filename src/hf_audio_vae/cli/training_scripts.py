@@ -10,6 +10,8 @@ from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
 
+from hf_audio_vae.training.yaml_files import read_options
+
 SCRIPTS = {
     "train": "train_autoencoder",
     "encode-dataset": "encode_latents",
@@ -19,7 +21,7 @@ SCRIPTS = {
 }
 HELD_OUT = ["--held_out_share", "0.1"]
 DATA = ("--dataset_config_name", "--dataset_split", "--dataset_revision", "--data_files", "--audio_column")
-VALIDATION_DATA = ("--validation_data", "--validation_audio_column")  # beginnings of the options that name it
+VALIDATION_DATA = ("validation_data", "validation_audio_column")  # beginnings of the options that name it
 USAGE = """FOLDER, or the Hub id of a data set, comes first and is the `--dataset_name`. NAME is a recipe of this list,
 or a YAML file. All options of the recipe can be overridden: `hf-audio-vae {verb} --recipe NAME --help` lists them.
 """
@@ -49,36 +51,51 @@ def recipes(verb: str) -> dict[str, str]:
 def script_arguments(verb: str, argv: Sequence[str]) -> list[str]:
     """Return the arguments of the script: FOLDER as `--dataset_name`, `--recipe` as `--config`.
 
-    Without options for validation data, `train` holds out a tenth of FOLDER instead of using the data that a recipe of
-    this package names, which may not be there.
+    Without validation data, `train` holds out a tenth of its data, see `_held_out`.
 
     Raises:
-        ValueError: There is no recipe of this name.
+        ValueError: There is no recipe of this name, or it is a file that cannot be read as YAML.
     """
     given = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
     folder = ["--dataset_name", given.pop(0)] if given and not given[0].startswith("-") else []
     if "--recipe" not in given:
         if folder and recipes(verb) and "--config" not in given:
             raise ValueError(f"give a recipe with `--recipe NAME`, one of {', '.join(recipes(verb))}.")
-        return [*folder, *given]
+        files = [Path(file) for option, file in pairwise(given) if option == "--config" and Path(file).is_file()]
+        return [*folder, *given, *(_held_out(folder, given, files[0]) if verb == "train" and files else [])]
     position = given.index("--recipe")
     if given[position + 1 :] == []:
         raise ValueError("`--recipe` has no value; give the name of a recipe, or a file.")
     name = given[position + 1]
-    named = scripts_folder() / f"recipes/{name}.yaml"
     if not Path(name).is_file() and name not in recipes(verb):
         raise ValueError(
             f"`--recipe` names {name}, which is neither a file nor a recipe of `{verb}`: "
             f"{', '.join(recipes(verb)) or 'this command has none'}."
         )
-    own = Path(name).is_file()
-    options = [*folder, "--config", name if own else str(named), *given[:position], *given[position + 2 :]]
-    if folder and verb == "train" and not (own or any(option.startswith(VALIDATION_DATA) for option in given)):
-        same = {"--dataset_name": folder[1], "--dataset_split": "train"}
-        same |= {option: value for option, value in pairwise(given) if option in DATA}
-        options += [part for option, value in same.items() for part in (f"--validation_{option[2:]}", value)]
-        options += [] if "--held_out_share" in given else HELD_OUT
-    return options
+    own = Path(name) if Path(name).is_file() else None
+    config = str(own or scripts_folder() / f"recipes/{name}.yaml")
+    options = [*folder, "--config", config, *given[:position], *given[position + 2 :]]
+    return options + (_held_out(folder, given, own) if verb == "train" else [])
+
+
+def _held_out(folder: Sequence[str], given: Sequence[str], own: Path | None) -> list[str]:
+    """Return the options that hold out a tenth of the data, unless the command line or an own file names others.
+
+    The validation data of a recipe of this package may not be there, so it is not used with another FOLDER. Neither is
+    that of an own file with `held_out_share`: it is the training data that FOLDER replaces.
+    """
+    file = {} if own is None else read_options(own)
+    shared = "--held_out_share" in given or file.get("held_out_share") is not None
+    if any(option.removeprefix("--").startswith(VALIDATION_DATA) for option in given if option.startswith("--")):
+        return []
+    if any(name.startswith(VALIDATION_DATA) for name in map(str, file)) and not shared:
+        return []
+    if not folder and own is None:
+        return []
+    same = {"--dataset_name": folder[1], "--dataset_split": str(file.get("dataset_split", "train"))} if folder else {}
+    same |= {option: value for option, value in pairwise(given) if option in DATA}
+    options = [part for option, value in same.items() for part in (f"--validation_{option[2:]}", value)]
+    return options + ([] if shared else HELD_OUT)
 
 
 def describe(parser: ArgumentParser, verb: str) -> None:

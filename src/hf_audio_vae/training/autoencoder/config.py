@@ -62,6 +62,15 @@ class AutoencoderTrainingConfig(TrainingConfig):
     torch_compile: Changeable[bool] = Field(False, description="compile encoder and decoder, as one graph each")
     decoder_only_from_step: int | None = Field(None, ge=0, description="freeze the encoder from this step on")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _validates_on_held_out_items(cls, values: object) -> object:
+        """With `held_out_share`, options of validation data default to those of the training data."""
+        if not isinstance(values, Mapping) or values.get("held_out_share") is None:
+            return values
+        names = [name for name in cls.model_fields if f"validation_{name}" in cls.model_fields and name in values]
+        return {f"validation_{name}": values[name] for name in names} | dict(values)
+
     @field_validator("weights", mode="before")
     @classmethod
     def _without_null(cls, weights: object) -> object:
