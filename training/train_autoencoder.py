@@ -117,7 +117,9 @@ def load_clips(config: AutoencoderTrainingConfig, model: AutoencoderModel) -> li
 def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the model."""
     model = build_model(config)
-    config.check_terms(model.reconstruction_terms, trains_on_waveforms=model.trains_on_waveforms)
+    config.check_terms(
+        model.reconstruction_terms, model.regulariser_terms, trains_on_waveforms=model.trains_on_waveforms
+    )
     logger.info(model_line(model))
     logger.info(logs_line(config))
     if config.gradient_checkpointing:

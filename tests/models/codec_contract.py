@@ -75,6 +75,12 @@ class CodecContract(SavedContract, InputsContract, SharingContract, PropertiesCo
         assert model.hop_length == model.codebook_hop_lengths[-1]
 
     @torch.no_grad()
+    def test_the_terms_of_the_loss_are_those_that_the_model_names(self):
+        model = self.tiny_model()
+        named = {*model.reconstruction_terms, *model.regulariser_terms}
+        assert set(model(self.waveform(9 * model.hop_length)).losses) == named
+
+    @torch.no_grad()
     def test_lengths_for_every_time(self):
         model = self.tiny_model()
         for time in range(1, 2 * model.hop_length + 2):

@@ -85,6 +85,12 @@ class AutoencoderContract(SavedContract, InputsContract, SharingContract, Proper
         model = self.tiny_model()
         assert model.codebook_sizes == () and model.latents_of_codes(None) == ()
 
+    @torch.no_grad()
+    def test_the_terms_of_the_loss_are_those_that_the_model_names(self):
+        model = self.tiny_model()
+        named = {*model.reconstruction_terms, *model.regulariser_terms}
+        assert set(model(self.waveform(9 * model.hop_length), generator=seeded()).losses) == named
+
     # Lengths
 
     @torch.no_grad()

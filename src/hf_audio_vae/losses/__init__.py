@@ -13,7 +13,7 @@ from hf_audio_vae.losses.kl_control import CapacityAnnealing, FreeBits, KLContro
 from hf_audio_vae.losses.spectral import MultiResolutionSTFTLoss, MultiScaleMelLoss
 from hf_audio_vae.losses.stereo import StereoCorrelationLoss
 from hf_audio_vae.losses.waveform import WaveformL1Loss, WaveformMSELoss
-from hf_audio_vae.losses.weighting import weighted_sum
+from hf_audio_vae.losses.weighting import check_names, weighted_sum
 
 # By their names in recipes. Arguments are options of the recipe, except for `sampling_rate`.
 RECONSTRUCTION_LOSSES = {
@@ -56,6 +56,7 @@ __all__ = [
     "TargetRate",
     "WaveformL1Loss",
     "WaveformMSELoss",
+    "check_names",
     "feature_matching",
     "weighted_sum",
 ]

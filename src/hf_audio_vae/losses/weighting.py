@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -23,17 +23,30 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tens
         >>> weighted_sum({"l1": torch.tensor(2.0), "kl": kl}, {"l1": 1.0, "kl": torch.tensor([0.1, 0.0])})
         tensor(2.3000)
     """
-    if without_weight := sorted(terms.keys() - weights.keys()):
-        raise ValueError(f"the terms {without_weight} have no weight; give one to each, 0 to leave a term out.")
-    if without_term := sorted(weights.keys() - terms.keys()):
-        options = " ".join(f"--weights.{name} null" for name in without_term)
-        raise ValueError(
-            f"there is no term for the weights {without_term}; remove them, on the command line with `{options}`. The "
-            f"terms are {sorted(terms)}."
-        )
+    check_names(terms, weights)
     total = torch.zeros(())
     for name, term in terms.items():
         weight = weights[name]
         factor = weight.to(term.device, non_blocking=True) if isinstance(weight, Tensor) else weight
         total = total + (term * factor).sum()
     return total
+
+
+def check_names(terms: Collection[str], weights: Collection[str]) -> None:
+    """Check that terms and weights have the same names.
+
+    Args:
+        terms (`Collection[str]`): Names of the loss terms.
+        weights (`Collection[str]`): Names of the weights.
+
+    Raises:
+        ValueError: A term has no weight, or a weight no term.
+    """
+    if without_weight := sorted(set(terms) - set(weights)):
+        raise ValueError(f"the terms {without_weight} have no weight; give one to each, 0 to leave a term out.")
+    if without_term := sorted(set(weights) - set(terms)):
+        options = " ".join(f"--weights.{name} null" for name in without_term)
+        raise ValueError(
+            f"there is no term for the weights {without_term}; remove them, on the command line with `{options}`. The "
+            f"terms are {sorted(terms)}."
+        )

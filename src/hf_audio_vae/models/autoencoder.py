@@ -132,6 +132,11 @@ class AudioAutoencoderMixin(CheckedPretrainedMixin, nn.Module, ABC):
         return ()
 
     @property
+    @abstractmethod
+    def regulariser_terms(self) -> tuple[str, ...]:
+        """Names of the other terms of `losses`, which training adds to the reconstruction losses."""
+
+    @property
     def trains_on_waveforms(self) -> bool:
         """Whether training compares `reconstructions` with the waveform; with `reconstruction_terms`, most do not."""
         return not self.reconstruction_terms

@@ -67,6 +67,12 @@ class CodecMixin(AudioAutoencoderMixin):
         self._check_streamable()
         return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
+    @property
+    def regulariser_terms(self) -> tuple[str, ...]:
+        """Names of the losses of the quantizer."""
+        names: tuple[str, ...] = self.quantizer.loss_names
+        return names
+
     @deferring_checks
     def encode(
         self,

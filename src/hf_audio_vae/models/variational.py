@@ -63,6 +63,11 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         """Samples until the latents and the reconstruction of a sample are determined, from the layers' spans."""
         return latency_of(*self.encodings(), *self.decodings(), sampling_rate=self.sampling_rate)
 
+    @property
+    def regulariser_terms(self) -> tuple[str, ...]:
+        """`"kl"`, the KL from the prior."""
+        return ("kl",)
+
     def freeze_encoder(self) -> None:
         """Freeze the encoder, so that only the decoder trains."""
         self.encoder.requires_grad_(False)

@@ -130,6 +130,7 @@ def test_gradients_reach_every_parameter_with_and_without_checkpointing(name: st
             model.enable_gradient_checkpointing()
         x = waveform(model, 12 * model.hop_length)
         output = model(x, generator=seeded(3))
+        assert set(model.regulariser_terms) == set(output.losses)
         (output.sample.square().mean() + sum(output.losses.values())).backward()
         missing = [key for key, parameter in model.original.named_parameters() if parameter.grad is None]
         keys = [key for key, _ in model.original.named_parameters()]

@@ -18,6 +18,7 @@ from hf_audio_vae import WaveformVAE
 from hf_audio_vae.discriminators import load_discriminators
 from hf_audio_vae.files import check_manifest
 from hf_audio_vae.models import load_autoencoder
+from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from tests.training.runs import (
     GAME,
     RECIPE,
@@ -273,6 +274,31 @@ def test_wrong_recipes_are_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert "max_train_steps" in finished.stderr
     assert "learning_rat:" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (["--weights.kl_div", "1"], "there is no term for the weights ['kl_div']; remove them"),
+        (["--weights.kl", "null"], "the terms ['kl'] have no weight; give one to each"),
+        (["--weights.kl", "null", "--weights.commitment", "1"], "the terms ['kl'] have no weight"),
+    ],
+)
+def test_weights_of_other_terms_are_found_before_the_data_is_read(
+    weights: list[str], message: str, tmp_path: Path
+) -> None:
+    finished = run(command(write_recipe(tmp_path, dataset_name="nowhere/at all"), tmp_path / "out", *weights))
+    assert finished.returncode == 2
+    assert message in finished.stderr
+
+
+def test_a_frozen_encoder_needs_no_weight_of_a_regulariser() -> None:
+    values = RECIPE | {"output_dir": "out", "decoder_only_from_step": 0}
+    config = AutoencoderTrainingConfig.model_validate(values)
+    for terms in ("kl",), ("commitment", "kl"):
+        config.check_terms((), terms, trains_on_waveforms=True)
+    with pytest.raises(ValueError, match=r"no term for the weights \['kl'\]"):
+        config.check_terms((), ("commitment",), trains_on_waveforms=True)
 
 
 @pytest.mark.slow

@@ -122,6 +122,12 @@ class HierarchicalVQVAE(TransformersAutoencoderMixin, PreTrainedModel):  # type:
         return self.hop_lengths
 
     @property
+    def regulariser_terms(self) -> tuple[str, ...]:
+        """Names of the losses of each quantizer, which are summed."""
+        names: tuple[str, ...] = self.quantizers[0].loss_names
+        return names
+
+    @property
     def bits_per_second(self) -> float:
         """Bits per second of the codes that `decode` reads: of the finest level, or of all with `joint_decoding`."""
         rates = self.frame_rates if self.config.joint_decoding else self.frame_rates[:1]

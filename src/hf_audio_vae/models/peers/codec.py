@@ -61,6 +61,11 @@ class PeerQuantizer(CopyableModule, Quantizer):
         """
         return straight_through(latents, self.latents_of(codes))
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """`"commitment"`: the published codebooks do not learn."""
+        return ("commitment",)
+
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         codes = self.codes_of(latents.detach(), count).long()
         quantized, errors = self.quantized(latents, codes)

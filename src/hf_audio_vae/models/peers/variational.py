@@ -33,6 +33,11 @@ class PeerVAE(PeerAutoencoder, VariationalAutoencoderMixin):
 class PeerPointVAE(PeerVAE):
     """A published model whose encoder returns latents without noise."""
 
+    @property
+    def regulariser_terms(self) -> tuple[str, ...]:
+        """None: the KL of latents without noise is infinite."""
+        return ()
+
     def posterior_of(self, encoded: Tensor) -> PointPosterior:
         """As `PeerVAE`."""
         return PointPosterior(encoded)

@@ -82,6 +82,11 @@ class Xcodec2Quantizer(PeerQuantizer):
         """As `PeerQuantizer`."""
         return self.quantizer.from_codes(codes.mT).mT
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """None: the codebook is a grid."""
+        return ()
+
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         quantized, codes = self.quantizer(latents.mT)
         codes = codes.mT.long().clamp(0, self.codebook_sizes[0] - 1)  # of NaN, too

@@ -31,6 +31,11 @@ class Quantizer(nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         """Dtype of the codebooks."""
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses."""
+        return ()
+
     def forward(
         self,
         latents: Tensor,

@@ -51,6 +51,12 @@ class ResidualVectorQuantizer(Quantizer):
         """Dtype of the codebooks."""
         return self.quantizers[0].dtype
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses of each quantizer, which are summed."""
+        names: tuple[str, ...] = self.quantizers[0].loss_names
+        return names
+
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         depths = self._depths(latents, count, generator)
         self._start(latents, mask)

@@ -58,6 +58,11 @@ class VectorQuantizer(Quantizer):
         """Dtype of the codebook."""
         return self.codebook.vectors.dtype
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """`"commitment"`, and `"codebook"` if the codebook learns by gradient."""
+        return ("commitment", "codebook") if self.codebook.learning == "gradient" else ("commitment",)
+
     def _quantize(self, latents: Tensor, mask: Tensor | None, count: int, generator: Generators) -> QuantizerOutput:
         if self.training:
             self.start(latents, mask)

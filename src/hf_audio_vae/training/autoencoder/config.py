@@ -3,7 +3,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hf_audio_vae.losses import KLControl, Schedule
+from hf_audio_vae.losses import KLControl, Schedule, check_names
 from hf_audio_vae.training.autoencoder.augmentation import LatentAugmentation
 from hf_audio_vae.training.autoencoder.options import (
     AdversarialOptions,
@@ -151,17 +151,27 @@ class AutoencoderTrainingConfig(TrainingConfig):
             raise ValueError("fp16 supports one loss; with discriminators or a balancer use `mixed_precision: bf16`")
         return self
 
-    def check_terms(self, reconstruction_terms: Collection[str], *, trains_on_waveforms: bool) -> None:
-        """Raise `ValueError` unless the losses are those that a model trains on.
+    def check_terms(
+        self, reconstruction_terms: Collection[str], regulariser_terms: Collection[str], *, trains_on_waveforms: bool
+    ) -> None:
+        """Raise `ValueError` unless the losses are those that a model trains on, and the weights those of its terms.
 
         Args:
             reconstruction_terms (`Collection[str]`): The model's own reconstruction terms.
+            regulariser_terms (`Collection[str]`): The model's own other terms.
             trains_on_waveforms (`bool`): The model trains on losses of waveforms, too, or on these only.
         """
-        if not reconstruction_terms:
-            if not self._loss_names():
-                raise ValueError("`losses` is empty; give at least one reconstruction loss")
-            return
+        if reconstruction_terms:
+            self._check_own_terms(reconstruction_terms, trains_on_waveforms=trains_on_waveforms)
+        elif not self._loss_names():
+            raise ValueError("`losses` is empty; give at least one reconstruction loss")
+        needed = {*self._loss_names(), *reconstruction_terms, *(ADVERSARIAL_TERMS if self.adversarial else ())}
+        regularisers = set(regulariser_terms)
+        if self.decoder_only_from_step == 0:  # regularisers are left out, and their weights may be
+            regularisers &= self.weights.keys()
+        check_names(needed | regularisers, self.weights)
+
+    def _check_own_terms(self, reconstruction_terms: Collection[str], *, trains_on_waveforms: bool) -> None:
         # The gradient of own terms passes around the waveform, and discriminators see what `forward` generates.
         sections: dict[str, object] = {"adversarial": self.adversarial, "balancer": self.balancer}
         sections |= {} if trains_on_waveforms else {"losses": self._loss_names()}
