@@ -3,6 +3,7 @@
 train_autoencoder.py --config training/recipes/stft-vae-demo.yaml --learning_rate 3e-4 --model.causal true
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,10 +17,28 @@ from pydantic.fields import FieldInfo
 
 from hf_audio_vae.files import listing_checksum
 from hf_audio_vae.training.sections import Changeable, MayChange, Section
+from hf_audio_vae.training.weights import NUMBER
 from hf_audio_vae.training.yaml_files import parse_yaml, read_options
 
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 LOCATIONS = ("dataset_name", "data_files", "_name_or_path")  # ends of the names of options that name files
+SYNONYMS = {  # names of options in other programs, and those of recipes, the first that a recipe has
+    **dict.fromkeys(("kl_weight", "weight_kl", "kl", "beta"), ("weights.kl", "kl_weight")),
+    **dict.fromkeys(
+        ("gradient_clip", "gradient_clipping", "gradient_clip_val", "grad_clip", "clip_grad", "clip_grad_norm"),
+        ("max_grad_norm",),
+    ),
+    **dict.fromkeys(("batch_size", "per_device_train_batch_size"), ("train_batch_size",)),
+    "lr": ("learning_rate",),
+    **dict.fromkeys(
+        ("steps", "max_steps", "num_steps", "epochs", "max_epochs", "num_epochs", "num_train_epochs"),
+        ("max_train_steps",),
+    ),
+    "warmup_steps": ("lr_warmup_steps",),
+    "weight_decay": ("adam_weight_decay",),
+    "num_workers": ("dataloader_num_workers",),
+    "resume": ("resume_from_checkpoint",),
+}
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 _MISSING = object()
 
@@ -214,10 +233,23 @@ def _check_effect(given: Sequence[str], reasons: Mapping[str, str]) -> None:
 def _error_line(error: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return one line for an error. Errors of the whole recipe, also of a value that it lacks, do not repeat it."""
     key, of_recipe = ".".join(map(str, error["loc"])), len(error["loc"]) == (error["type"] == "missing")
+    key = key.removesuffix(f".{NUMBER}")  # the kind of a weight, which is no part of its name
     got = "" if of_recipe else f", got {error['input']!r}"
-    if error["type"] == "extra_forbidden" and (alike := get_close_matches(key, names, 1)):
-        got += f"; did you mean `{alike[0]}`?"
+    if error["type"] == "extra_forbidden":
+        got += _suggestion(key, names)
     return f"  {key}: {error['msg']}{got}" if key else f"  {error['msg']}{got}"
+
+
+def _suggestion(key: str, names: Sequence[str]) -> str:
+    """Return what an unknown option may mean; for one of a section, also the options of that section."""
+    section, dot, leaf = key.rpartition(".")
+    known = [name.removeprefix(section + dot) for name in names if name.startswith(section + dot)]
+    known = [name for name in known if "." not in name] if section else list(names)
+    first = [name for name in SYNONYMS.get(leaf, ()) if name.split(".")[0] in known]
+    ends = [name for name in known if leaf in re.split(r"[._]", name) or name.endswith(f".{leaf}")]
+    alike = (first or get_close_matches(leaf, known, 1) or ends)[:1]
+    text = f"; did you mean `{section}{dot}{alike[0]}`?" if alike else ""
+    return text + (f"{'' if alike else ';'} `{section}` has {', '.join(known)}" if section and known else "")
 
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Discriminator, Field, PositiveInt, Tag
+from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
 
 from hf_audio_vae.losses import (
     SCHEDULES,
@@ -15,6 +15,8 @@ from hf_audio_vae.losses import (
     TargetRate,
 )
 from hf_audio_vae.training.sections import Number, Section, one_of
+
+NUMBER = "number"  # the kind of a weight without a distinguishing key
 
 
 class AnnealedWeight(Section):
@@ -70,11 +72,22 @@ def _kind(value: object) -> str:
     """Return the kind of a weight by its distinguishing key, so that errors are about that kind only."""
     keys = set(value) if isinstance(value, Mapping) else getattr(value, "model_fields_set", set())
     named = [key for key in ("schedule", "free_bits", "capacity_nats", "target_bits_per_second") if key in keys]
-    return named[0] if named else "number"
+    return named[0] if named else NUMBER
+
+
+def _number_or_form(value: object) -> object:
+    """Reject what is no number; its remedy may be a form with keys, which pydantic does not name."""
+    try:
+        return value if isinstance(value, int | float) else float(str(value))
+    except ValueError:
+        forms = (AnnealedWeight, FreeBitsWeight, CapacityWeight, TargetRateWeight)
+        keys = [[name for name, field in form.model_fields.items() if field.is_required()] for form in forms]
+        listed = ", ".join(f"{{{', '.join(names)}}}" for names in keys)
+        raise ValueError(f"must be a number, or have the keys of one of the forms {listed}") from None
 
 
 WeightOptions = Annotated[
-    Annotated[Number, Tag("number")]
+    Annotated[Number, BeforeValidator(_number_or_form), Tag(NUMBER)]
     | Annotated[AnnealedWeight, Tag("schedule")]
     | Annotated[FreeBitsWeight, Tag("free_bits")]
     | Annotated[CapacityWeight, Tag("capacity_nats")]
