@@ -11,7 +11,6 @@ from accelerate.logging import get_logger
 
 from hf_audio_vae.audio.framing import units_of
 from hf_audio_vae.data import CropStream, clip_starts, load_audio_stream, split_held_out, spread_sample
-from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel, load_autoencoder, new_autoencoder, with_training_arguments
 from hf_audio_vae.training.autoencoder.adapting import ModelEMA, adapt
 from hf_audio_vae.training.autoencoder.compiling import compile_networks
@@ -28,7 +27,7 @@ from hf_audio_vae.training.autoencoder.messages import (
 from hf_audio_vae.training.autoencoder.objective import Adversary, AutoencoderObjective
 from hf_audio_vae.training.autoencoder.publishing import MODEL_FILES, write_model
 from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstructions
-from hf_audio_vae.training.autoencoder.validation import Clip, measured_linearity, validate
+from hf_audio_vae.training.autoencoder.validation import Clip, measured_linearity, metric_labels, validate
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.learner import prepare_learner
 from hf_audio_vae.training.publishing import publish
@@ -199,7 +198,7 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
         learners,
         objective,
         ema,
-        labels=METRICS,
+        labels=metric_labels(model),
         validate=validate_and_log,
         publish=publish_model,
     )

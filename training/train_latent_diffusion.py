@@ -1,4 +1,4 @@
-"""Train latent diffusion on latents from encode_latents.py; the result is an AudioLatentDiffusionPipeline.
+"""Train latent diffusion on latents from `hf-audio-vae encode-dataset`; the result is an AudioLatentDiffusionPipeline.
 
 accelerate launch training/train_latent_diffusion.py --config training/recipes/latent-diffusion-demo.yaml
 """

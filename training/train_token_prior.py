@@ -1,4 +1,4 @@
-"""Train any causal language model of transformers on codes from encode_latents.py.
+"""Train any causal language model of transformers on codes from `hf-audio-vae encode-dataset`.
 
 accelerate launch training/train_token_prior.py --config training/recipes/token-prior-demo.yaml
 """

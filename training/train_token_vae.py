@@ -1,4 +1,4 @@
-"""Train a transformer VAE on codes from encode_latents.py, or on tokenised scores.
+"""Train a transformer VAE on codes from `hf-audio-vae encode-dataset`, or on tokenised scores.
 
 accelerate launch training/train_token_vae.py --config training/recipes/tokenvae-codes.yaml
 """

@@ -187,7 +187,7 @@ def test_codes_and_tokens_have_other_priors(data: str, tmp_path: Path, capsys: p
     save_tokens(tmp_path / "tokens", tokens, CodesInfo("x", model_fingerprint(codec), (), (100.0,), 8))
     for verb, rest in (("statistics", ["--dataset_name", data]), ("sample", ["--output_dir", str(tmp_path / "out")])):
         assert main([verb, str(tmp_path / "codec"), *rest]) == 2
-        assert "train a language model of its codes with training/train_token_prior.py" in errors(capsys)[0]
+        assert "train a language model of its codes with `hf-audio-vae train-prior`" in errors(capsys)[0]
         assert main([verb, str(tmp_path / "tokens"), *rest]) == 2
         assert f"sample that with `hf-audio-vae generate {tmp_path / 'tokens'}`" in errors(capsys)[0]
 

@@ -47,6 +47,14 @@ def test_health_is_that_of_the_statistics(made, name, warning, table):
     assert health.figure("a title").get_suptitle() == "a title"
 
 
+@pytest.mark.parametrize(("named", "option"), [({}, "weights.kl"), ({"kl_option": "kl_weight"}, "kl_weight")])
+def test_a_collapse_names_the_weight_of_the_models_recipes(named: dict, option: str) -> None:
+    health = health_of(SimpleNamespace(frame_rate=50.0, codebook_sizes=(), **named))
+    health.add(SimpleNamespace(latent_dist=DiagonalGaussian(torch.zeros(1, 3, 4), torch.ones(1, 3, 4))))
+    warning = health.warning(1.0) or "none"
+    assert f"lower the weight of the KL (`{option}` of the recipe)" in warning
+
+
 def test_the_numbers_of_latents_are_all_there_is_in_json():
     health, statistics = of_latents()
     numbers = json.loads(json.dumps(health.numbers()))

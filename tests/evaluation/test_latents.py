@@ -267,7 +267,8 @@ def test_a_collapse_is_told_in_one_line_with_what_to_change():
     assert "2 of 8 channels are active" in message
     assert "at least 0.01" in message
     assert "share of 0.5" in message
-    assert all(f"`{option}`" in message for option in ("weights.kl", "kl_weight", "schedule", "free_bits"))
+    assert all(f"`{option}`" in message for option in ("weights.kl", "schedule", "free_bits"))
+    assert "kl_weight" not in message
     assert "\n" not in message
 
 

@@ -42,8 +42,8 @@ LOADERS: dict[str, tuple[Callable[[str], object], str]] = {
     "language model": (partial(load_checked, AutoModelForCausalLM), "name an existing folder or a Hub id"),
     "audio": (load_audio_stream, "name an existing folder or a Hub id"),
     "rows of latents": (partial(load_latent_stream, split="train"), "name an existing folder or a Hub id"),
-    "latents": (read_record, "write latents with `training/encode_latents.py`"),
-    "codes": (CodesRecord.read, "write codes with `training/encode_latents.py`, or those of scores with `training/c"),
+    "latents": (read_record, "write latents with `hf-audio-vae encode-dataset`"),
+    "codes": (CodesRecord.read, "write codes with `hf-audio-vae encode-dataset`, or those of scores with `training/c"),
 }
 
 

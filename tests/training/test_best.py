@@ -80,6 +80,12 @@ def test_metrics_without_better_values_are_refused(tmp_path: Path) -> None:
         BestModel(tmp_path, "si_sdr_db", LABELS, print).add(history(1.0))
 
 
+def test_the_metrics_to_choose_from_are_those_that_a_validation_has(tmp_path: Path) -> None:
+    finished = run(command(write_recipe(tmp_path), tmp_path / "out", "--best_metric", "mel"))
+    assert finished.returncode == 2
+    assert "`best_metric` is mel; choose one of si_sdr_db, multi_resolution_stft, mel_distance." in finished.stderr
+
+
 def test_a_model_that_a_resumed_run_has_not_reached_is_deleted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

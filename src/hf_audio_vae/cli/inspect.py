@@ -85,7 +85,7 @@ def load_latent_coder(arguments: argparse.Namespace) -> CodeLatents:
     if prior.score_tokenizer is not None:
         raise ValueError(
             f"{arguments.model} is a language model of scores, which are no sound; the validation of "
-            f"training/train_token_vae.py describes its latents."
+            f"`hf-audio-vae train-token-vae` describes its latents."
         )
     if not prior.has_latents:
         raise ValueError(

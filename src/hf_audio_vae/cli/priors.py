@@ -26,7 +26,7 @@ def with_latents(name: str, model: AutoencoderModel) -> VariationalAutoencoderMi
     if model.codebook_sizes:
         raise ValueError(
             f"{name} is a {model.family_name()}, which has codes and no latents; train a language model of its codes "
-            f"with training/train_token_prior.py, and sample that with `hf-audio-vae generate`."
+            f"with `hf-audio-vae train-prior`, and sample that with `hf-audio-vae generate`."
         )
     return cast(VariationalAutoencoderMixin, model)
 

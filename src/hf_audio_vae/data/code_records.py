@@ -24,7 +24,9 @@ class CodesRecord(EncodingRecord):
 
     noun: ClassVar[str] = "codes"
     format: ClassVar[str] = "hf_audio_vae.code_dataset.v1"
-    writers: ClassVar[str] = "`training/encode_latents.py`, or those of scores with `training/corpora/scores.py`"
+    writers: ClassVar[str] = (
+        "`hf-audio-vae encode-dataset`, or those of scores with `training/corpora/scores.py` of the repository"
+    )
     file: ClassVar[str] = "codes.json"
     outcomes: ClassVar[frozenset[str]] = EncodingRecord.outcomes | {"code_counts"}
 

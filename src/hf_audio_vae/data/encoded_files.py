@@ -17,7 +17,7 @@ from hf_audio_vae.files import as_write_error
 FOOTER = "hf_audio_vae"
 CHECKSUM = "hf_audio_vae.sha256"
 NO_TENSORS = ("date", "time", "decimal")  # types that torch lacks; their values are read as texts
-REMEDY = "run encode_latents.py again to rewrite it"
+REMEDY = "run `hf-audio-vae encode-dataset` again to rewrite it"
 
 
 class RowWriter:

@@ -38,7 +38,7 @@ class EncodingRecord(ABC):
     """
 
     noun: ClassVar[str]
-    writers: ClassVar[str] = "`training/encode_latents.py`"
+    writers: ClassVar[str] = "`hf-audio-vae encode-dataset`"
     format: ClassVar[str]
     file: ClassVar[str]
     outcomes: ClassVar[frozenset[str]] = frozenset({"rows", "items", "seconds", "skipped"})
@@ -86,11 +86,13 @@ class EncodingRecord(ABC):
             remedy (`str`): Advice in the message, as an alternative to encoding again.
         """
         if not self.complete:
-            raise ValueError(f"{dataset_name} is not complete: encode_latents.py was interrupted; run it again.")
+            raise ValueError(
+                f"{dataset_name} is not complete: `hf-audio-vae encode-dataset` was interrupted; run it again."
+            )
         if Path(dataset_name).is_dir() and (rows := count_rows(Path(dataset_name))) != self.rows:
             raise ValueError(
                 f"{dataset_name} has {rows} rows in its files, but {self.file} has {self.rows}: files were removed or "
-                f"added; run encode_latents.py again to write the missing files."
+                f"added; run `hf-audio-vae encode-dataset` again to write the missing files."
             )
         if differing := fingerprint_differences(self.weights, weights):
             raise ValueError(

@@ -105,7 +105,7 @@ def collate_latents(crops: Sequence[LatentCrop], origin: Origin, frame_rate: flo
 def load_latent_stream(
     dataset_name: str, *, split: str = "train", revision: str | None = None
 ) -> datasets.IterableDataset:
-    """Stream a data set that `training/encode_latents.py` wrote, from a folder or the Hub; its values are tensors.
+    """Stream a data set that `hf-audio-vae encode-dataset` wrote, from a folder or the Hub; its values are tensors.
 
     Raises:
         ValueError: A file is damaged; the message names it. It may also be raised during iteration.

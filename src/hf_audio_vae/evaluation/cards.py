@@ -159,7 +159,7 @@ def model_card(
         title,
         _use_section(title, model_class, codec=codec, subfolder=subfolder, adapter_of=adapter_of),
         table(["", "value"], list(summary.items())),
-        recipe_section("train_autoencoder.py") if has_recipe else "",
+        recipe_section("train") if has_recipe else "",
         _figures_section(figures, codec=codec) if figures else "",
         _samples_section(samples),
     )
@@ -233,13 +233,13 @@ def _auto_model(title: str, model_class: type) -> str:
 """
 
 
-def recipe_section(script: str) -> str:
-    """Return the section on the training, given the name of the training script."""
+def recipe_section(verb: str) -> str:
+    """Return the section on the training, given the command that trains."""
     return f"""## Training
 
 [`recipe.yaml`](recipe.yaml) has all options, and [`metrics.json`](metrics.json) the figures of every validation.
-`accelerate launch training/{script} --config recipe.yaml --output_dir NEW` in a checkout of hf-audio-vae repeats the
-training; `--dataset_name` and the like name the data where it lies elsewhere.
+`hf-audio-vae {verb} --recipe recipe.yaml --output_dir NEW` repeats the training; `--dataset_name` and the like name
+the data where it lies elsewhere.
 """
 
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Framed(Protocol):
-    """Attributes that are read from any model. A model with codebooks also has those of `codes.Coded`."""
+    """Attributes that are read from any model. A model with codebooks also has those of `codes.Coded`.
+
+    A model whose recipes have another option for the weight of the KL than `weights.kl` names it in `kl_option`.
+    """
 
     @property
     def frame_rate(self) -> float:
@@ -90,14 +93,16 @@ class LatentHealth(Health):
 
     Args:
         frame_rate (`float`): Latent frames per second.
+        weight (`str`): Option of the model's recipe for the weight of the KL.
     """
 
     name = "latents"
 
     statistics: LatentStatistics
 
-    def __init__(self, frame_rate: float) -> None:
+    def __init__(self, frame_rate: float, weight: str = "weights.kl") -> None:
         self.statistics = LatentStatistics(frame_rate)
+        self.weight = weight
 
     def add(self, output: object) -> None:
         """Add the `latent_dist` of an output."""
@@ -114,7 +119,7 @@ class LatentHealth(Health):
 
     def warning(self, min_active_share: float) -> str | None:
         """See `collapse_warning`."""
-        return collapse_warning(self.statistics, min_active_share)
+        return collapse_warning(self.statistics, min_active_share, self.weight)
 
     def table(self) -> str:
         """See `channels_table`."""
@@ -188,7 +193,7 @@ def health_of(model: Framed) -> Health:
     """Return empty statistics for a model: of its codes if it has `codebook_sizes`, else of its latents."""
     if has_codebooks(model):
         return CodeHealth(CodeStatistics.of(model))
-    return LatentHealth(model.frame_rate)
+    return LatentHealth(model.frame_rate, getattr(model, "kl_option", "weights.kl"))
 
 
 def _field(output: object, name: str) -> Any:

@@ -240,12 +240,13 @@ class LatentStatistics:
             raise ValueError(f"the posterior's `std` is {std.min().item():g} somewhere; it must be positive.")
 
 
-def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> str | None:
+def collapse_warning(statistics: LatentStatistics, min_active_share: float, weight: str = "weights.kl") -> str | None:
     """Return a one-line warning, with the remedy, if too few channels are active, else `None`.
 
     Args:
         statistics (`LatentStatistics`): Statistics of a validation set.
         min_active_share (`float`): Warn if a smaller share of the channels is active, 0 to 1.
+        weight (`str`): Option of the recipe for the weight of the KL.
 
     Returns:
         The warning, without a line break, or `None`.
@@ -262,8 +263,8 @@ def collapse_warning(statistics: LatentStatistics, min_active_share: float) -> s
     return (
         f"the latents collapse: {count} of {channels} channels are active (their posterior mean has a variance of at "
         f"least {ACTIVE_VARIANCE} over the data), less than the required share of {min_active_share:g}; if this "
-        f"persists, lower the weight of the KL (`weights.kl` of a recipe, `kl_weight` of a TokenVAE's), increase it "
-        f"slowly with a `schedule`, or use `free_bits`."
+        f"persists, lower the weight of the KL (`{weight}` of the recipe), increase it slowly with a `schedule`, or "
+        f"use `free_bits`."
     )
 
 

@@ -92,6 +92,7 @@ class CodeLatents:
     """
 
     codebook_sizes = ()
+    kl_option = "kl_weight"  # of the recipes of a TokenVAE
 
     def __init__(self, prior: Prior, autoencoder: AutoencoderModel) -> None:
         self.prior = prior

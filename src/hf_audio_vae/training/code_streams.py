@@ -19,7 +19,7 @@ from hf_audio_vae.training.token_prior.objective import PriorTask
 class CodesTrainingConfig(TrainingConfig):
     """Options of a training run on codes."""
 
-    dataset_name: str = Field(description="codes written by encode_latents.py, folder or Hub id")
+    dataset_name: str = Field(description="codes written by `hf-audio-vae encode-dataset`, folder or Hub id")
     validation_dataset_name: str = Field(description="held-out codes")
     validation_dataset_revision: str | None = None
     order: Order | None = Field(None, description="order of the codes of a level; `delayed` if not given")

@@ -52,10 +52,11 @@ def test_few_clips_and_a_model_that_got_worse_are_told(tmp_path: Path) -> None:
     tuned = config.model_copy(update={"pretrained_model_name_or_path": "stft-vae-24khz"})
     short = [Clip("short", torch.zeros(1, 800))]  # Opus is not compared on it
     model, history = new_autoencoder(config.family, config.model), [{"mel_distance": 1.0}, {"mel_distance": 1.5}]
-    (worse,) = remarks(model, tuned, history, short)
+    opus, worse = remarks(model, tuned, history, short)
+    assert opus.startswith("no figures of Opus beside the model's: the validation clips have 0.1 s on average")
     assert "is worse than before the training (1.000, then 1.500): lower `learning_rate`" in worse
-    assert remarks(model, tuned, history[::-1], short) == []
-    assert remarks(model, config, history, short) == []
+    assert remarks(model, tuned, history[::-1], short) == [opus]
+    assert remarks(model, config, history, short) == [opus]
 
 
 def test_the_commands_name_the_data_as_the_recipe_does(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_training_names_a_damaged_file(sounds: Path, tmp_path: Path) -> None:
     first = encode(tmp_path / "out", sounds)
     path = sorted((tmp_path / "out/data").iterdir())[1]
     damage(path, 300)
-    with pytest.raises(ValueError, match=rf"{path} is damaged: .*CRC.*run encode_latents\.py again"):
+    with pytest.raises(ValueError, match=rf"{path} is damaged: .*CRC.*run `hf-audio-vae encode-dataset` again"):
         list(load_latent_stream(str(tmp_path / "out")))
     encoded = record().read(tmp_path / "out")
     encoded.check_weights("0" * 64, str(tmp_path / "out"))  # reads no pages

@@ -52,18 +52,21 @@ def validation_lines(config: AutoencoderTrainingConfig, clips: Sequence[Clip], s
 def beside_opus(model: AutoencoderModel, metrics: Mapping[str, float], clips: Sequence[Clip]) -> list[str]:
     """Return lines with the bitrates at which Opus has the metrics of a model, and the rate of the model.
 
-    The validation clips are coded with Opus. There are no lines if Opus cannot code them, or if they are so short that
-    the container would have much of the bits.
+    The validation clips are coded with Opus. Instead, one line gives the reason if Opus cannot code them, or if they
+    are so short that the container would have much of the bits.
     """
     seconds = sum(clip.waveform.shape[-1] for clip in clips) / model.sampling_rate
     if seconds / len(clips) < LEAST_SECONDS:
-        return []
+        return [
+            f"no figures of Opus beside the model's: the validation clips have {seconds / len(clips):.2g} s on "
+            f"average, and in files of less than {LEAST_SECONDS:g} s much of the bits is the container's"
+        ]
     found = [name for name in ("mel_distance", "si_sdr_db") if math.isfinite(metrics.get(name, math.nan))]
     try:
         scale = OpusScale([clip.waveform for clip in clips], model.sampling_rate)
         lines = [f"{METRICS[name]} {metrics[name]:.3f}: {scale.rate_of(name, metrics[name])}" for name in found]
-    except UncodableError:
-        return []
+    except UncodableError as error:
+        return [f"no figures of Opus beside the model's: {error}"]
     rate = metrics.get("nominal_bits_per_second", metrics.get("bits_per_second"))
     if rate is not None:
         lines.append(f"the model: {rate / 1000:.1f} kbit/s of {'codes' if model.codebook_sizes else 'KL'}")

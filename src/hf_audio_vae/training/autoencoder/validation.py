@@ -8,6 +8,8 @@ from torch import Tensor
 from hf_audio_vae.evaluation.health import Health, health_of
 from hf_audio_vae.evaluation.linearity import linearity_figures
 from hf_audio_vae.evaluation.metrics import mean_metrics, measure
+from hf_audio_vae.evaluation.registry import VALIDATION_METRICS
+from hf_audio_vae.evaluation.reports import METRICS
 from hf_audio_vae.models import AutoencoderModel
 
 
@@ -71,3 +73,9 @@ def validate(model: AutoencoderModel, clips: Sequence[Clip], device: torch.devic
 def measured_linearity(model: AutoencoderModel, clips: Sequence[Clip], device: torch.device) -> dict[str, float]:
     """Return the means of `linearity_figures` over the clips."""
     return mean_metrics([linearity_figures(model.eval(), clip.waveform.to(device)) for clip in clips])
+
+
+def metric_labels(model: AutoencoderModel) -> dict[str, str]:
+    """Return the labels of the metrics that a validation of this model has."""
+    measured = {*VALIDATION_METRICS, *model.reconstruction_terms, *model.regulariser_terms}
+    return {name: label for name, label in METRICS.items() if name in measured}

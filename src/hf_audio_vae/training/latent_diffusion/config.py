@@ -16,7 +16,7 @@ class LatentDiffusionTrainingConfig(TrainingConfig):
     vae_subfolder: str | None = Field(None, description="subfolder of the autoencoder, `vae` in a pipeline")
     vae_revision: str | None = None
 
-    dataset_name: str = Field(description="latents written by encode_latents.py, folder or Hub id")
+    dataset_name: str = Field(description="latents written by `hf-audio-vae encode-dataset`, folder or Hub id")
     validation_dataset_name: str = Field(description="held-out latents")
     validation_dataset_revision: str | None = None
     label_column: str | None = Field(None, description="condition on the classes in this column")

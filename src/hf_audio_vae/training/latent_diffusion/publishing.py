@@ -117,4 +117,4 @@ The linear predictor is the best element-wise one; it uses only the scale of the
 compared with training data of the same classes, texts and lengths. The values are those of the worst channel.
 """
     properties = table(["", "value"], list(summary.items()))
-    return card_text(data, title, use, properties, recipe_section("train_latent_diffusion.py"), figures)
+    return card_text(data, title, use, properties, recipe_section("train-diffusion"), figures)

@@ -138,4 +138,4 @@ tokens, info = load_tokens("{title}")  # ids to codes and back
 smoothing and without context.
 """
     properties = table(["", "value"], list(summary.items()))
-    return card_text(data, title, use, properties, recipe_section("train_token_prior.py"), figures)
+    return card_text(data, title, use, properties, recipe_section("train-prior"), figures)

@@ -98,4 +98,4 @@ logarithm of their number. The unigram baseline is the frequency of each code of
 with add-1/2 smoothing and without context.
 """
     properties = table(["", "value"], list(summary.items()))
-    return card_text(data, title, use, properties, recipe_section("train_token_vae.py"), figures)
+    return card_text(data, title, use, properties, recipe_section("train-token-vae"), figures)
