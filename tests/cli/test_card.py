@@ -90,6 +90,7 @@ def test_the_examples_of_other_classes_run(kind: str, tmp_path: Path, monkeypatc
     assert names["reconstruction"].shape == names["waveform"].shape
     expected = HierarchicalVQVAE if kind == "levels" else AutoencoderOobleck
     assert 'from_pretrained("it")' in card.text
+    assert "`it` is the path of this folder, or the id of its repository after a push" in card.text
     assert f"{expected.__name__}.from_pretrained" in card.text
 
 

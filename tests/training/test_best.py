@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from hf_audio_vae.evaluation.card_metadata import read_card
 from hf_audio_vae.models import load_autoencoder
 from hf_audio_vae.training.best import BestModel, validation_line
 from tests.training.runs import RECIPE, command, run, write_recipe
@@ -44,6 +45,10 @@ def test_only_a_better_validation_replaces_the_model(tmp_path: Path) -> None:
     for end in range(1, len(rows) + 1):
         best.add(rows[:end])
     assert len(saved) == 3  # 4, 3 and 2
+    card = read_card(best.folder / "README.md")
+    assert card is not None
+    assert "The averaged model of step 50, whose validation was the best" in card.text
+    assert "mel distance (↓) 2.000" in card.text
     assert best.summary(rows) == f"best mel distance (↓): 2.000 at step 50, in {tmp_path / 'best'}"
     rows = history(*(row["mel_distance"] for row in rows), 2.5)
     best.add(rows)

@@ -111,6 +111,7 @@ def test_what_is_pushed_is_loaded_from_the_hub_without_checkpoints_and_logs(tmp_
             "recipe.yaml",
         }
         assert 'from_pretrained("someone/my-vae")' in hub.files[repo_id]["README.md"].decode()
+        assert "is the path of this folder" not in hub.files[repo_id]["README.md"].decode()
         assert "3.250" in hub.files[repo_id]["README.md"].decode()
         recipe = yaml.safe_load(hub.files[repo_id]["recipe.yaml"])
         assert recipe["model"] == config.model | {"causal": False, "latents_mean": None, "latents_std": None}

@@ -171,6 +171,13 @@ def card_text(data: ModelCardData, title: str, *sections: str) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 
 
+def title_note(title: str) -> str:
+    """Return a line for the examples if the title is the name of a folder, which is not found from everywhere."""
+    if "/" in title:
+        return ""
+    return f"In these examples, `{title}` is the path of this folder, or the id of its repository after a push.\n\n"
+
+
 def _use_section(title: str, model_class: type, *, codec: bool, subfolder: str | None, adapter_of: str | None) -> str:
     module, name = model_class.__module__.partition(".")[0], model_class.__name__
     given = f'"{title}"' + (f', subfolder="{subfolder}"' if subfolder else "")
@@ -192,7 +199,7 @@ def _use_section(title: str, model_class: type, *, codec: bool, subfolder: str |
     )
     return f"""## How to use
 
-{introduction}```python
+{title_note(title)}{introduction}```python
 import torch
 {loading}
 waveform = torch.zeros(1, model.config.audio_channels, model.sampling_rate // 10)  # (batch, audio_channels, time)
@@ -238,8 +245,9 @@ def recipe_section(verb: str) -> str:
     return f"""## Training
 
 [`recipe.yaml`](recipe.yaml) has all options, and [`metrics.json`](metrics.json) the figures of every validation.
-`hf-audio-vae {verb} --recipe recipe.yaml --output_dir NEW` repeats the training; `--dataset_name` and the like name
-the data where it lies elsewhere.
+`hf-audio-vae {verb} DATA --recipe recipe.yaml --output_dir NEW` repeats the training; DATA is the folder of the
+training data, or its Hub id. The recipe has only the last part of paths outside of the working directory; options such
+as `--validation_dataset_name` name other folders where they lie.
 """
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from accelerate.logging import get_logger
+from huggingface_hub import ModelCardData
 
+from hf_audio_vae.evaluation.card_metadata import CARD_TAG
+from hf_audio_vae.evaluation.cards import card_text
 from hf_audio_vae.files import filling
 from hf_audio_vae.files.json_files import read_json
 
@@ -77,6 +80,18 @@ class BestModel:
             with filling(self.folder, first=VALIDATION_FILE) as folder:
                 self._save(folder)
                 (folder / VALIDATION_FILE).write_text(json.dumps(dict(last), indent=2) + "\n")
+                (folder / "README.md").write_text(self._card(last))
+
+    def _card(self, kept: Mapping[str, float]) -> str:
+        """Return a card that says which validation is kept."""
+        value = f"{self.labels[str(self.metric)]} {kept[str(self.metric)]:.3f}"
+        return card_text(
+            ModelCardData(tags=[CARD_TAG]),
+            self.folder.resolve().parent.name + f", step {kept['step']}",
+            f"The averaged model of step {kept['step']}, whose validation was the best of the training run: {value}.",
+            f"`{VALIDATION_FILE}` has all metrics of this validation. The folder above has the last model, the recipe "
+            f"and the metrics of all validations.",
+        )
 
     def summary(self, history: History) -> str | None:
         """Return one line that names the kept validation and the folder of its model."""

@@ -14,7 +14,7 @@ from hf_audio_vae.evaluation.card_metadata import (
     card_data,
     without_folders,
 )
-from hf_audio_vae.evaluation.cards import card_text, recipe_section
+from hf_audio_vae.evaluation.cards import card_text, recipe_section, title_note
 from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS, table
 from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
 from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
@@ -98,7 +98,7 @@ def pipeline_card(
     )
     use = f"""## How to use
 
-```python
+{title_note(title)}```python
 from hf_audio_vae import AudioLatentDiffusionPipeline
 
 pipeline = AudioLatentDiffusionPipeline.from_pretrained("{title}")

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.card_metadata import GENERATOR_TASK, Measured, Origin, card_data, without_folders
-from hf_audio_vae.evaluation.cards import card_text, recipe_section
+from hf_audio_vae.evaluation.cards import card_text, recipe_section, title_note
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_tokens
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE
@@ -117,7 +117,7 @@ def prior_card(title: str, summary: Mapping[str, str], measured: Measured, origi
     )
     use = f"""## How to use
 
-```sh
+{title_note(title)}```sh
 hf-audio-vae generate {call}
 ```
 

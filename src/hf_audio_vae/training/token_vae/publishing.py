@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hf_audio_vae.data import CodesRecord
 from hf_audio_vae.evaluation.card_metadata import GENERATOR_TASK, PACKAGE, Measured, Origin, card_data
-from hf_audio_vae.evaluation.cards import card_text, recipe_section
+from hf_audio_vae.evaluation.cards import card_text, recipe_section, title_note
 from hf_audio_vae.evaluation.reports import table
 from hf_audio_vae.models import TokenVAE
 from hf_audio_vae.tokens import CodesInfo, CodeTokens
@@ -72,7 +72,7 @@ def token_vae_card(title: str, summary: Mapping[str, str], measured: Measured, o
     )
     use = f"""## How to use
 
-```sh
+{title_note(title)}```sh
 hf-audio-vae generate {title}
 hf-audio-vae generate {title} --init_audio FILE  # with the latents of a sound, or of a score
 ```
