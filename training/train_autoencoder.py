@@ -18,7 +18,6 @@ from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.kept_latents import KeptLatents
 from hf_audio_vae.training.autoencoder.messages import (
     best_folder,
-    logs_line,
     model_line,
     next_commands,
     remarks,
@@ -30,6 +29,7 @@ from hf_audio_vae.training.autoencoder.tracking import log_health, log_reconstru
 from hf_audio_vae.training.autoencoder.validation import Clip, measured_linearity, metric_labels, validate
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.messages import logs_line
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 

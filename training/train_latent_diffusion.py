@@ -28,9 +28,15 @@ from hf_audio_vae.training.held_out import first_crops
 from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
 from hf_audio_vae.training.latent_diffusion.denoiser import Denoiser, new_denoiser
 from hf_audio_vae.training.latent_diffusion.objective import DiffusionObjective
-from hf_audio_vae.training.latent_diffusion.publishing import PIPELINE_FILES, write_pipeline
+from hf_audio_vae.training.latent_diffusion.publishing import (
+    PIPELINE_FILES,
+    next_command,
+    pipeline_summary,
+    write_pipeline,
+)
 from hf_audio_vae.training.latent_diffusion.validation import denoising_metrics, generate_like, generation_metrics
 from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.messages import data_line, logs_line, properties_line
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
@@ -144,6 +150,15 @@ def warn_of_other_latents(config: LatentDiffusionTrainingConfig, vae: Variationa
         )
 
 
+def log_start(
+    config: LatentDiffusionTrainingConfig, pipeline: AudioLatentDiffusionPipeline, names: Sequence[str]
+) -> None:
+    """Log the model, the data and where the log of the losses goes."""
+    logger.info(properties_line(type(pipeline).__name__, pipeline_summary(pipeline, config)))
+    logger.info(data_line(config, read_record(config.dataset_name, config.dataset_revision), names))
+    logger.info(logs_line(config))
+
+
 def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: Accelerator) -> None:
     """Build, train and publish the pipeline."""
     device, process = accelerator.device, config.build_process()
@@ -158,6 +173,7 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
         vae, ema.model.transformer, process.scheduler(), ema.model.conditioner, text_encoder, tokenizer
     )
     pipeline.set_progress_bar_config(disable=True)
+    log_start(config, pipeline, stream.class_names)
     generate = partial(
         generate_like,
         pipeline,
@@ -187,7 +203,9 @@ def train_latent_diffusion(config: LatentDiffusionTrainingConfig, accelerator: A
         return metrics | generation_metrics(latents, training_batches, vae.normalize_latents)
 
     def publish_pipeline(history: Sequence[Mapping[str, float]]) -> None:
-        publish(partial(write_pipeline, pipeline, config, history), config, history, PIPELINE_FILES)
+        write = partial(write_pipeline, pipeline, config, history)
+        commands = [next_command(config, stream.class_names)]
+        publish(write, config, history, PIPELINE_FILES, next_commands=commands)
 
     train(
         accelerator,

@@ -15,6 +15,7 @@ from hf_audio_vae.training.code_streams import code_streams, codes_info, read_re
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.messages import generate_command
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
@@ -26,7 +27,13 @@ from hf_audio_vae.training.token_prior.objective import (
     prior_metrics,
     prior_task,
 )
-from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, PRIOR_METRICS, prior_table, write_prior
+from hf_audio_vae.training.token_prior.publishing import (
+    PRIOR_FILES,
+    PRIOR_METRICS,
+    prior_table,
+    start_lines,
+    write_prior,
+)
 
 logger = get_logger(__name__)
 
@@ -61,6 +68,9 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
     task = prior_task(record, config.order, config.level, config.upsample_from_level)
     stream, held_out = code_streams(config, task, accelerator)
     model = build_model(config, task, stream.segment_units, record.weights)
+    info = codes_info(record, task, stream.segment_units)
+    for line in start_lines(model, task.tokens, info, record, config):
+        logger.info(line)
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable()
@@ -74,9 +84,10 @@ def train_token_prior(config: TokenPriorTrainingConfig, accelerator: Accelerator
         return prior_metrics(ema.model, validation_batches, task, accelerator.device)
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
-        info = codes_info(record, task, stream.segment_units)
         write = partial(write_prior, ema.model, task.tokens, info, record, config, history)
-        publish(write, config, history, PRIOR_FILES, tabulate=prior_table)
+        coarser = ["COARSE", "--upsampler", str(config.output_dir)] if config.upsample_from_level is not None else []
+        commands = [generate_command(config, *coarser)]
+        publish(write, config, history, PRIOR_FILES, tabulate=prior_table, next_commands=commands)
 
     objective = TokenObjective(learner.module)
     train(

@@ -14,12 +14,13 @@ from hf_audio_vae.training.code_streams import code_streams, codes_info, read_re
 from hf_audio_vae.training.config import parse_config
 from hf_audio_vae.training.ema import EMA
 from hf_audio_vae.training.learner import prepare_learner
+from hf_audio_vae.training.messages import generate_command
 from hf_audio_vae.training.publishing import publish
 from hf_audio_vae.training.run import Encoding
 from hf_audio_vae.training.script import main_or_exit, train, training_session
 from hf_audio_vae.training.token_prior.model import warn_of_other_codes
 from hf_audio_vae.training.token_prior.objective import prior_task
-from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES
+from hf_audio_vae.training.token_prior.publishing import PRIOR_FILES, start_lines
 from hf_audio_vae.training.token_vae.config import TokenVAETrainingConfig
 from hf_audio_vae.training.token_vae.model import build_token_vae
 from hf_audio_vae.training.token_vae.objective import TokenVAEObjective, latents_warning, token_vae_metrics
@@ -41,6 +42,9 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
     if config.pretrained_model_name_or_path:
         warn_of_other_codes(config.pretrained_model_name_or_path, config.pretrained_revision, record.weights)
     model = build_token_vae(config, task.learnt, task.tokens.length(stream.segment_units))
+    info = codes_info(record, task, stream.segment_units)
+    for line in start_lines(model, task.learnt, info, record, config):
+        logger.info(line)
     ema = EMA(model.train().to(accelerator.device), config.ema_decay)
     if config.gradient_checkpointing:
         model.activation_checkpointing_enable()
@@ -61,9 +65,10 @@ def train_token_vae(config: TokenVAETrainingConfig, accelerator: Accelerator) ->
         return metrics
 
     def publish_model(history: Sequence[Mapping[str, float]]) -> None:
-        info = codes_info(record, task, stream.segment_units)
         write = partial(write_token_vae, ema.model, task.learnt, info, record, config, history)
-        publish(write, config, history, PRIOR_FILES, tabulate=token_vae_table)
+        publish(
+            write, config, history, PRIOR_FILES, tabulate=token_vae_table, next_commands=[generate_command(config)]
+        )
 
     train(
         accelerator,

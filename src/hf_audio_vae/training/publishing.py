@@ -104,7 +104,7 @@ def publish(
         print(line)
     print(f"the model, its recipe, metrics and card are in {config.output_dir}")
     if next_commands:
-        print("to hear, measure and use it:", *next_commands, sep="\n  ")
+        print("to go on with it:", *next_commands, sep="\n  ")
     if config.push_to_hub:
         try:
             push_folder(config.output_dir, title, HfApi(), files)

@@ -30,7 +30,7 @@ def test_a_run_describes_its_model_and_names_commands_that_run(
     assert re.search(r"step 2: SI-SDR \(dB, ↑\) -?[\d.]+( \*)?, multi-resolution STFT", finished.stderr)
     assert re.search(r"mel distance \(↓\) [\d.]+: (like|worse than) Opus at [\d.]+ kbit/s", finished.stdout)
     assert re.search(r"the model: [\d.]+ kbit/s of KL", finished.stdout)
-    lines = finished.stdout.partition("to hear, measure and use it:\n")[2].splitlines()
+    lines = finished.stdout.partition("to go on with it:\n")[2].splitlines()
     commands = [shlex.split(line) for line in lines]
     assert [words[:2] for words in commands] == [
         ["hf-audio-vae", verb] for verb in ("reconstruct", "evaluate", "encode-dataset")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from hf_audio_vae import AudioLatentDiffusionPipeline, WaveformVAE
+from hf_audio_vae.cli.main import main
 from hf_audio_vae.data import read_record
 from tests.training.runs import REPO, TWO_PROCESSES, equal, kill_when, published_card, run
 
@@ -107,10 +109,22 @@ def test_from_latents_to_a_pipeline_that_generates(material: Path, tmp_path: Pat
     assert history[1]["denoising_loss"] < history[0]["denoising_loss"]
     assert history[1]["linear_guess_loss"] == history[0]["linear_guess_loss"], "held-out items at fixed draws"
     assert f"{history[1]['loss_ratio']:.3f}" in published_card(out)
+    assert re.search(r"Pipeline: parameters of the denoiser \d\.\d\d M, latents 3 channels at ", finished.stderr)
+    record = read_record(material / "train")
+    assert f"training data: {record.items} items, {record.seconds:.1f} s of sound" in finished.stderr
+    names = json.loads((out / "conditioner/config.json").read_text())["class_names"]
+    assert (f"; {len(names)} classes: {', '.join(names[:5])}, ..." in finished.stderr) == ("label_column" in changes)
+    options = (["--prompt", "a text"] if "text_column" in changes else []) + (
+        ["--class_label", names[0]] if "label_column" in changes else []
+    )
+    words = shlex.split(finished.stdout.partition("to go on with it:\n")[2].splitlines()[0])
+    expected = ["hf-audio-vae", "generate", str(out), *options, "--output_dir", f"{out}-sounds"]
+    assert words == expected
+    assert main([*words[1:], "--num_inference_steps", "2"]) == 0
+    assert list(Path(f"{out}-sounds").glob("*.wav"))
 
     pipeline = AudioLatentDiffusionPipeline.from_pretrained(out)
     pipeline.set_progress_bar_config(disable=True)
-    record = read_record(material / "train")
     assert list(pipeline.vae.config.latents_std) == record.latents_std
     packages = "freecol" if "label_column" in changes else None
     prompt = "a drum" if "text_column" in changes else None

@@ -112,6 +112,9 @@ def test_an_upsampler_is_trained_by_the_same_script(material: Path, tmp_path: Pa
     assert history[-1]["code_loss_ratio"] < 0.8
     card = published_card(tmp_path / "out")
     assert "hf-audio-vae generate COARSE --upsampler out" in card
+    assert f"hf-audio-vae generate COARSE --upsampler {tmp_path / 'out'} --output_dir" in finished.stdout
+    assert re.search(r"GPT2LMHeadModel: parameters \d\.\d\d M, architecture gpt2", finished.stderr)
+    assert "training data: 11 items" in finished.stderr
     assert "given the coarser level's codes" in card
 
 

@@ -50,6 +50,8 @@ def test_from_codes_to_a_model_that_writes_them(material: Path, tmp_path: Path) 
     finished = run(command(material, out))
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr.count("the decoder ignores the latents") == 2, "at steps 4 and 8"
+    assert "training data: 11 items" in finished.stderr
+    assert f"hf-audio-vae generate {out} --output_dir {out}-sounds" in finished.stdout
     history = json.loads((out / "metrics.json").read_text())
     assert [row["step"] for row in history] == [0, 4, 8]
     card = published_card(out)

@@ -1,4 +1,4 @@
-"""Lines of the log: the model at the start of a run; at its end, figures beside Opus, and commands to go on with."""
+"""Lines of the log of an autoencoder: the model; at the end, figures beside Opus, and commands to go on with."""
 
 import math
 import shlex
@@ -14,30 +14,22 @@ from hf_audio_vae.models import AutoencoderModel
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.autoencoder.validation import Clip
 from hf_audio_vae.training.best import BEST_FOLDER, kept_validation
+from hf_audio_vae.training.messages import first_of, properties_line
 
 LEAST_SECONDS = 0.5  # mean length of the clips that Opus is compared on
 FEW_ITEMS, FEW_SECONDS = 5, 10.0  # of a validation whose figures vary much
-NAMED = 5  # items that the log names
 
 
 def model_line(model: AutoencoderModel) -> str:
     """Return the class of a model and the properties of its card in one line."""
-    return f"{type(model).__name__}: " + ", ".join(f"{name} {value}" for name, value in model_summary(model).items())
-
-
-def logs_line(config: AutoencoderTrainingConfig) -> str:
-    """Return where the log of the losses goes."""
-    if config.report_to == "tensorboard":
-        logs = shlex.quote(str(config.output_dir / "logs"))
-        return f"losses, sounds and pictures: `tensorboard --logdir {logs}`"
-    return f"losses, sounds and pictures: {config.report_to}"
+    return properties_line(type(model).__name__, model_summary(model))
 
 
 def validation_lines(config: AutoencoderTrainingConfig, clips: Sequence[Clip], sampling_rate: int) -> list[str]:
     """Return lines on the clips of the validations: their names if they are held out, and whether they are few."""
     lines, seconds = [], sum(clip.waveform.shape[-1] for clip in clips) / sampling_rate
     if config.held_out_share is not None:
-        names = ", ".join(clip.name for clip in clips[:NAMED]) + (", ..." if len(clips) > NAMED else "")
+        names = first_of([clip.name for clip in clips])
         lines.append(
             f"validations use about {config.held_out_share:.0%} of these items, chosen by their names; training does "
             f"not: {names}"

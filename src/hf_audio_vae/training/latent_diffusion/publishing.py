@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from diffusers import DiffusionPipeline
 
@@ -17,6 +18,7 @@ from hf_audio_vae.evaluation.card_metadata import (
 from hf_audio_vae.evaluation.cards import card_text, recipe_section, title_note
 from hf_audio_vae.evaluation.reports import DIFFUSION_METRICS, table
 from hf_audio_vae.training.latent_diffusion.config import LatentDiffusionTrainingConfig
+from hf_audio_vae.training.messages import generate_command
 from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
 
 PIPELINE_PARTS = ("vae", "transformer", "conditioner", "scheduler", "text_encoder", "tokenizer")
@@ -43,16 +45,9 @@ def write_pipeline(
     names = list(pipeline.conditioner.config.class_names)
     arguments = ['"a text"'] if config.text_column else []
     arguments += [f"class_labels={json.dumps(names[0], ensure_ascii=False)}"] if names else []
-    networks = (pipeline.transformer, pipeline.conditioner)
-    summary = {
-        "parameters of the denoiser": f"{sum(p.numel() for n in networks for p in n.parameters()) / 1e6:.2f} M",
-        "sampling rate": f"{pipeline.vae.sampling_rate} Hz",
-        "longest sound": f"{pipeline.transformer.config.sample_size / pipeline.vae.frame_rate:.2f} s",
-        "classes": ", ".join(names) or "none",
-        "texts": without_folders(config.text_encoder_name_or_path or "none"),
-        "process": config.process,
-        "training steps": f"{history[-1]['step']:.0f}",
-    }
+    classes = {"classes": ", ".join(names) or "none"}
+    steps = {"training steps": f"{history[-1]['step']:.0f}"}
+    summary = pipeline_summary(pipeline, config) | classes | steps
     card = pipeline_card(
         title=title,
         call=", ".join(arguments),
@@ -62,6 +57,26 @@ def write_pipeline(
         origin=origin_of_run(config),
     )
     write_run(folder, config, config.model_dump(mode="json", exclude_none=True), history, card)
+
+
+def pipeline_summary(pipeline: Any, config: LatentDiffusionTrainingConfig) -> dict[str, str]:
+    """Return the properties of a pipeline for its card and for the log."""
+    vae, networks = pipeline.vae, (pipeline.transformer, pipeline.conditioner)
+    return {
+        "parameters of the denoiser": f"{sum(p.numel() for n in networks for p in n.parameters()) / 1e6:.2f} M",
+        "latents": f"{vae.latent_channels} channels at {vae.frame_rate:.2f} Hz",
+        "sampling rate": f"{vae.sampling_rate} Hz",
+        "longest sound": f"{pipeline.transformer.config.sample_size / vae.frame_rate:.2f} s",
+        "texts": without_folders(config.text_encoder_name_or_path or "none"),
+        "process": config.process,
+    }
+
+
+def next_command(config: LatentDiffusionTrainingConfig, class_names: Sequence[str]) -> str:
+    """Return the command that generates with the pipeline of a finished run."""
+    condition = ["--prompt", "a text"] if config.text_column else []
+    condition += ["--class_label", class_names[0]] if class_names else []
+    return generate_command(config, str(config.output_dir), *condition)
 
 
 def pipeline_card(

@@ -14,6 +14,7 @@ from hf_audio_vae.tokens import CodesInfo, CodeTokens, UpsamplingTokens, save_to
 from hf_audio_vae.tokens.scores import TOKENIZER_FILE
 from hf_audio_vae.tokens.storage import TOKENS_FILE
 from hf_audio_vae.training.code_streams import CodesTrainingConfig
+from hf_audio_vae.training.messages import data_line, logs_line, properties_line
 from hf_audio_vae.training.publishing import measured_in_run, origin_of_run, write_run
 from hf_audio_vae.training.token_prior.config import TokenPriorTrainingConfig
 
@@ -78,6 +79,30 @@ def save_prior(model: PreTrainedModel, tokens: CodeTokens | UpsamplingTokens, in
         shutil.copy(info.model, folder)
 
 
+def model_properties(model: PreTrainedModel, tokens: CodeTokens | UpsamplingTokens, info: CodesInfo) -> dict[str, str]:
+    """Return the properties of a language model for its card and for the log."""
+    order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
+    return {
+        "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
+        "architecture": str(model.config.model_type),
+        "codes of": without_folders(info.model),
+        "levels": ", ".join(map(str, info.levels)) or "none",
+        "tokens": f"{tokens.vocab_size} ids, {order}",
+    }
+
+
+def start_lines(
+    model: PreTrainedModel,
+    tokens: CodeTokens | UpsamplingTokens,
+    info: CodesInfo,
+    record: CodesRecord,
+    config: CodesTrainingConfig,
+) -> list[str]:
+    """Return lines of the log: the model, the data, and where the log of the losses goes."""
+    properties = properties_line(type(model).__name__, model_properties(model, tokens, info))
+    return [properties, data_line(config, record), logs_line(config)]
+
+
 def prior_summary(
     model: PreTrainedModel,
     tokens: CodeTokens | UpsamplingTokens,
@@ -87,15 +112,10 @@ def prior_summary(
     history: Sequence[Mapping[str, float]],
 ) -> dict[str, str]:
     """Return what a card says of a model and its training; the arguments are those of `write_prior`."""
-    order = tokens.order if isinstance(tokens, CodeTokens) else "a coarse level, then the finer one"
     limit = "" if config.max_train_samples is None else f", of which {config.max_train_samples} rows at most"
     crops = "the start" if config.validation_crops == 1 else f"the first {config.validation_crops} crops"
     return {
-        "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
-        "architecture": str(model.config.model_type),
-        "codes of": without_folders(info.model),
-        "levels": ", ".join(map(str, info.levels)) or "none",
-        "tokens": f"{tokens.vocab_size} ids, {order}",
+        **model_properties(model, tokens, info),
         "trained on": f"`{without_folders(config.dataset_name)}`: {record.items} items, {record.seconds:.1f} s{limit}",
         "held out": f"`{without_folders(config.validation_dataset_name)}`, {crops} of each of "
         f"{config.max_validation_samples} rows at most",
