@@ -408,6 +408,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         parse(recipe)
 
 
+def test_missing_validation_data_may_be_held_out(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({k: v for k, v in RECIPE.items() if k != "validation_dataset_name"}))
+    with pytest.raises(ValueError, match="validation_dataset_name: Field required; give it, or `held_out_share`"):
+        parse(recipe)
+    assert parse(recipe, "--held_out_share", "0.2").validation_dataset_name == RECIPE["dataset_name"]
+
+
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_config(AutoencoderTrainingConfig, ["--help"])

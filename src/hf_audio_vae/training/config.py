@@ -237,6 +237,8 @@ def _error_line(error: Mapping[str, Any], names: Sequence[str]) -> str:
     got = "" if of_recipe else f", got {error['input']!r}"
     if error["type"] == "extra_forbidden":
         got += _suggestion(key, names)
+    if error["type"] == "missing" and key == "validation_dataset_name" and "held_out_share" in names:
+        got += "; give it, or `held_out_share` to validate on a share of the data"
     return f"  {key}: {error['msg']}{got}" if key else f"  {error['msg']}{got}"
 
 
