@@ -164,7 +164,7 @@ def test_a_language_model_of_scores_is_refused_before_anything_is_read_or_writte
     save_tokens(tmp_path / "vae", tokens, CodesInfo("corpus", tokenizer.fingerprint, (), (1.0,), 20))
     tokenizer.save(tmp_path / "vae")
     assert main(["inspect", str(tmp_path / "vae"), "--dataset_name", str(DATA)]) == 2
-    assert "a language model of scores, which are no sound; the validation of `hf-audio-vae train-t" in capsys.readouterr().err
+    assert "a language model of scores, which are no sound; the validation of `hf-audio-vae" in capsys.readouterr().err
     options = ["--soundfont", "/nope", "--output_dir", str(tmp_path / "out")]
     assert main(["generate", str(tmp_path / "vae"), *options]) == 2
     assert "/nope does not exist" in capsys.readouterr().err

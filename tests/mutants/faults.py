@@ -771,6 +771,13 @@ TRAINING = (
         "training/test_config.py::test_a_mixture_needs_two_items",
     ),
     Fault("training/config.py", "validate_repo_id(str(value))", "str(value)", "training/test_publishing.py"),
+    Fault("training/config.py", "for name in names if name.startswith(section + dot)", "for name in names"),
+    Fault(
+        "training/autoencoder/config.py",
+        'return {f"validation_{name}": values[name] for name in names} | dict(values)',
+        'return dict(values) | {f"validation_{name}": values[name] for name in names}',
+        "training/test_config.py",
+    ),
     Fault("training/ema.py", "decay = min(self.decay", "decay = max(self.decay"),
     Fault(
         "training/loop.py",
