@@ -4,7 +4,7 @@ Each form encodes and decodes the sounds of a folder. The error against the plai
 20 log10 of the norm of the plain result over the norm of the difference. The table also has the metrics of the
 reconstructions. Fused forms of types without kernels are left out.
 
-    python benchmarks/fused_precision.py --model outputs/demo --sounds data/held_out
+    python benchmarks/fused_precision.py --model outputs/waveform-vae-demo --sounds data/held_out
 """
 
 import copy

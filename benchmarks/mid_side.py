@@ -97,7 +97,7 @@ def cut(folder: Path, excerpts: Iterator[Tensor]) -> Path:
 
 
 def recipe(data: Path, family: str, steps: int, seed: int) -> dict[str, Any]:
-    """Return the sizes of the demo with the losses of the stereo recipe."""
+    """Return the sizes of `stft-vae-demo` with the losses of the stereo recipe."""
     demo, stereo = (
         yaml.safe_load((REPO / f"training/recipes/{name}.yaml").read_text())
         for name in ("stft-vae-demo", "stft-vae-44khz-stereo")

@@ -22,7 +22,7 @@ def kl_weights(weight: float, steps: int) -> dict[str, Any]:
     """Return `weights.kl` of each run."""
     rise = 3 * steps // 4
     return {
-        "the demo's weight": 1e-4,
+        "the recipe's weight": 1e-4,
         "too high": weight,
         "too high, linear": {"schedule": "linear", "weight": weight, "steps": rise},
         "too high, cosine": {"schedule": "cosine", "weight": weight, "steps": rise},

@@ -12,7 +12,7 @@ import yaml
 REPO = Path(__file__).parents[1]
 DEMO, STFT, VQVAE, WAVENET = "waveform-vae-demo", "stft-vae-demo", "vqvae-demo", "wavevae-16khz"
 NOTES, SMALL = "spectrogram-vae-notes", "stft-vae-24khz"
-# Crops and rates of the published tables, which the demo's recipe had then.
+# Crops and rates of the published tables, which `waveform-vae-demo` had then.
 PUBLISHED = {"segment_seconds": 0.5, "learning_rate": 3e-3, "lr_warmup_steps": 20, "ema_decay": 0.98}
 AUTOENCODER = "train_autoencoder.py"
 SCRIPTS = {
