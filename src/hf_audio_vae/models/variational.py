@@ -193,12 +193,14 @@ class VariationalAutoencoderMixin(NormalizedLatentsMixin, AudioAutoencoderMixin)
         generator: torch.Generator | list[torch.Generator] | None = None,
         transformation: Transformation | None = None,
     ) -> VAEOutput | tuple[Tensor | None]:
-        """Encode and decode, as in training.
+        """Encode, and decode the mean of the posterior, by default also in `train()` mode.
+
+        A loop of training passes `sample_posterior=True`.
 
         Args:
             sample (`torch.Tensor` of shape `(batch, audio_channels, time)`): Waveform in [-1, 1].
             sample_posterior (`bool`, *optional*): Decode a sample of the posterior, as in the ELBO, instead of its
-                mean. If not given, sample if there is a `generator`.
+                mean. Default: the mean, also in `train()` mode, unless there is a `generator`.
             return_dict (`bool`): Return an output object rather than a tuple.
             generator (`torch.Generator` or a list, one per item, *optional*): Random source of the sample.
             transformation (`Transformation`, *optional*): Applied to the latents before they are decoded, and to the

@@ -58,7 +58,14 @@ class DiagonalGaussian:
     def kl(self, other: "DiagonalGaussian | None" = None) -> Tensor:
         """KL(self || other) in nats of every element, in float32 or higher; `other` is the unit Gaussian if `None`.
 
-        ``0.5 * ((σ₁² + (μ₁ - μ₂)²) / σ₂² - 1) - log(σ₁ / σ₂)``; sum over channels for nats per frame.
+        ``0.5 * ((σ₁² + (μ₁ - μ₂)²) / σ₂² - 1) - log(σ₁ / σ₂)``, of shape (batch, latent_channels, frames). Nats per
+        frame are the sum over channels, ``kl().sum(dim=1).mean()``; ``kl().mean()`` is smaller by the factor
+        `latent_channels`.
+
+        Example:
+            >>> posterior = DiagonalGaussian(torch.ones(1, 4, 2), torch.ones(1, 4, 2))
+            >>> posterior.kl().shape, posterior.kl().sum(dim=1).mean(), posterior.kl().mean()
+            (torch.Size([1, 4, 2]), tensor(2.), tensor(0.5000))
         """
         dtype = torch.promote_types(self.mean.dtype, torch.float32)
         mean, std = self.mean.to(dtype), self.std.to(dtype)
