@@ -24,6 +24,7 @@ REPO = Path(__file__).parents[1]
 PAGES = REPO / "docs/how_to"
 SHORTER = {
     "max_steps=200": "max_steps=2",
+    "range(300)": "range(2)",
     "num_inference_steps=50": "num_inference_steps=2",
     "audio_end_in_s=1.0": "audio_end_in_s=0.5",
 }
@@ -81,7 +82,7 @@ def test_what_a_trainer_writes_is_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["datasets_map", "diffusers_pipelines", "export_and_streaming"])
+@pytest.mark.parametrize("page", ["datasets_map", "diffusers_pipelines", "export_and_streaming", "own_training_loop"])
 def test_blocks_run_in_order(page: str, checkout: Path) -> None:
     run_blocks(page, checkout)
 
