@@ -22,7 +22,9 @@ RATE = 24000
 SMALL: dict[str, Any] = {"encoder_hidden_size": 32, "decoder_channels": 32, "audio_channels": 1, "sampling_rate": RATE}
 MULTIPLES: dict[str, Any] = {"channel_multiples": [1, 2, 4, 8]}
 VAES: Mapping[str, Callable[[], Any]] = {
-    "STFTVAE of stft-vae-demo": lambda: STFTVAE((128, 2), (192, 192), (3, 2), 16, sampling_rate=RATE, window_length=512),
+    "STFTVAE of stft-vae-demo": lambda: STFTVAE(
+        (128, 2), (192, 192), (3, 2), 16, sampling_rate=RATE, window_length=512
+    ),
     "STFTVAE": lambda: STFTVAE((256, 2), (256, 256), (4, 2), 32, sampling_rate=RATE),
     "WaveformVAE": lambda: WaveformVAE(
         downsampling_ratios=[2, 4, 8, 8], decoder_input_channels=32, **MULTIPLES, **SMALL
