@@ -59,6 +59,16 @@ def test_the_python_of_arithmetic_runs() -> None:
     assert names["louder"].abs().max() > 1
 
 
+def test_the_python_of_disentanglement_runs_and_noise_has_the_gap_of_few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    (block,) = blocks("Disentanglement", "python")
+    names: dict = {}
+    exec(block, names)
+    assert names["latents"].shape == (35, 32)
+    assert names["gap"]["kind"] == pytest.approx(0.03, abs=0.005)
+    assert names["disentanglement"] == pytest.approx(0.15, abs=0.02)
+
+
 def test_the_first_command_of_arithmetic_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(REPO)
     (block,) = blocks("Arithmetic", "sh")
