@@ -27,7 +27,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from hf_audio_vae import STFTVAE, WaveformVAE
+from hf_audio_vae import STFTVAE, SpectrogramVAE, WaveformVAE
 
 LATENT_CHANNELS, FRAMES, RATE = 4, 12, 150
 WIDTH = 8
@@ -70,6 +70,15 @@ def stft_vae() -> STFTVAE:
     """A model on STFT frames."""
     model = STFTVAE(
         (4, 2), (8, 8), (1, 1), LATENT_CHANNELS, audio_channels=2, sampling_rate=RATE, window_length=8, causal=True
+    )
+    return with_random_parameters(model)
+
+
+def spectrogram_vae() -> SpectrogramVAE:
+    """A model on complex spectrograms: two bins of two channels are the latent channels of the pipelines."""
+    sizes = {"downsampling_ratios": (4, 2), "bin_ratios": (2, 2), "block_out_channels": (8, 8), "layers_per_block": 1}
+    model = SpectrogramVAE(
+        **sizes, latent_channels=LATENT_CHANNELS // 2, audio_channels=2, sampling_rate=RATE, window_length=8
     )
     return with_random_parameters(model)
 

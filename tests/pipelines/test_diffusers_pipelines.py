@@ -30,6 +30,7 @@ from tests.pipelines.parts import (
     negate_left,
     oobleck_vae,
     sound,
+    spectrogram_vae,
     stable_audio,
     stable_audio_3,
     stft_vae,
@@ -106,7 +107,7 @@ def test_a_published_pipeline_runs_with_its_tuned_vae(tmp_path: Path):
 
 
 @torch.no_grad()
-@every_vae
+@pytest.mark.parametrize("make_vae", [oobleck_vae, causal_vae, stft_vae, spectrogram_vae])
 def test_stable_audio_starts_from_the_latents_of_a_sound(make_vae):
     pipeline = stable_audio(make_vae())
     x = sound(FRAMES * pipeline.vae.hop_length / RATE)
@@ -164,7 +165,7 @@ def test_generating_in_tiles_changes_nothing_but_rounding(make_vae):
     assert len(tiles) == (FRAMES / 2 if last - first < FRAMES else 1)  # what one window holds is decoded at once
 
 
-@pytest.mark.parametrize("make_vae", [causal_vae, stft_vae])
+@pytest.mark.parametrize("make_vae", [causal_vae, stft_vae, spectrogram_vae])
 @every_call
 def test_a_saved_pipeline_gives_the_same_audio(build, arguments, make_vae, tmp_path: Path):
     pipeline = build(make_vae())
