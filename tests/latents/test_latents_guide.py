@@ -59,7 +59,7 @@ def test_the_python_of_arithmetic_runs() -> None:
     assert names["louder"].abs().max() > 1
 
 
-def test_the_python_of_disentanglement_runs_and_noise_has_the_gap_of_few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_disentanglement_gives_the_scores_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPO)
     (block,) = blocks("Disentanglement", "python")
     names: dict = {}
