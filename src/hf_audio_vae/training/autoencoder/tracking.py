@@ -1,5 +1,6 @@
 """Log reconstructions and the health of latents or codes to the trackers."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from accelerate import Accelerator
@@ -11,10 +12,23 @@ from hf_audio_vae.training.autoencoder.validation import Clip
 from hf_audio_vae.training.tracking import log_audio, log_pictures
 
 
+def spread_indices(length: int, count: int) -> list[int]:
+    """Return `count` indices of a sequence at equal distances, both ends included; all of them if it is shorter."""
+    if count < 2 or length <= count:
+        return list(range(min(length, count)))
+    return [round(i * (length - 1) / (count - 1)) for i in range(count)]
+
+
 def log_reconstructions(
-    accelerator: Accelerator, clips: Sequence[Clip], reconstructions: Sequence[Tensor], sampling_rate: int, step: int
+    accelerator: Accelerator,
+    clips: Sequence[Clip],
+    reconstructions: Sequence[Tensor],
+    sampling_rate: int,
+    step: int,
+    *,
+    count: int,
 ) -> None:
-    """Log each clip's reconstruction as audio and as an image, and the original at step 0.
+    """Log reconstructions of some clips as audio and as images, and the originals at step 0.
 
     Args:
         accelerator (`accelerate.Accelerator`): Accelerator with trackers; tensorboard, trackio and wandb get media.
@@ -22,14 +36,18 @@ def log_reconstructions(
         reconstructions (`Sequence[torch.Tensor]`): Reconstruction (audio_channels, time) of each clip.
         sampling_rate (`int`): In Hz.
         step (`int`): Optimiser steps done.
+        count (`int`): Number of clips to log, at equal distances in their order.
     """
     waveforms, pictures = {}, {}
-    for clip, reconstruction in zip(clips, reconstructions, strict=True):
+    shown, same = spread_indices(len(clips), count), Counter(clip.name for clip in clips)
+    for index in shown:
+        clip, reconstruction = clips[index], reconstructions[index]
+        name = clip.name if same[clip.name] == 1 else f"{clip.name}-{index}"
         if step == 0:
-            waveforms[f"{clip.name}/original"] = clip.waveform
-        waveforms[f"{clip.name}/reconstruction"] = reconstruction
-        figure = reconstruction_figure(clip.waveform, reconstruction, sampling_rate, f"{clip.name}, step {step}")
-        pictures[f"{clip.name}/spectrogram"] = figure_pixels(figure)
+            waveforms[f"{name}/original"] = clip.waveform
+        waveforms[f"{name}/reconstruction"] = reconstruction
+        figure = reconstruction_figure(clip.waveform, reconstruction, sampling_rate, f"{name}, step {step}")
+        pictures[f"{name}/spectrogram"] = figure_pixels(figure)
     log_audio(accelerator, waveforms, sampling_rate, step)
     log_pictures(accelerator, pictures, step)
 
