@@ -1,6 +1,8 @@
 import math
 import warnings
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from transformers.audio_utils import mel_filter_bank
 
 # Minimum power: 1e-4 in magnitude, as in auraloss. It bounds every logarithm, ratio and gradient.
 MIN_POWER = 1e-8
+Parameters = ParamSpec("Parameters")
 
 
 def stft(waveform: Tensor, window: Tensor, hop_length: int) -> Tensor:
@@ -43,14 +46,25 @@ def magnitude(spectrum: Tensor, min_power: float = MIN_POWER, gain: Tensor | Non
 CPU = torch.device("cpu")
 
 
-@lru_cache(maxsize=128)
+def cached_constant(function: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
+    """Cache a function that makes a tensor of its arguments, outside of traces, whose tensors have no values."""
+    cached: Callable[Parameters, Tensor] = lru_cache(maxsize=128)(function)
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Tensor:
+        return (function if torch.compiler.is_compiling() else cached)(*args, **kwargs)
+
+    return call
+
+
+@cached_constant
 def hann_window(length: int, device: torch.device = CPU) -> Tensor:
     """Periodic Hann window, (length,). Cached and shared: do not modify it."""
     with torch.inference_mode(False):
         return torch.hann_window(length, device=device)
 
 
-@lru_cache(maxsize=128)
+@cached_constant
 def mel_filters(
     n_mels: int,
     n_fft: int,
