@@ -2,7 +2,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,8 @@ CPU = torch.device("cpu")
 
 def cached_constant(function: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
     """Cache a function that makes a tensor of its arguments, outside of traces, whose tensors have no values."""
-    cached: Callable[Parameters, Tensor] = lru_cache(maxsize=128)(function)
+    cache: Any = lru_cache(maxsize=128)  # its type forgets the arguments
+    cached: Callable[Parameters, Tensor] = cache(function)
 
     @wraps(function)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Tensor:
