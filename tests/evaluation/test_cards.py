@@ -10,13 +10,13 @@ from hf_audio_vae.evaluation.card_metadata import Material, Measured, Origin, re
 from hf_audio_vae.evaluation.cards import (
     Figures,
     Sample,
-    figures_of_run,
     model_card,
     model_summary,
     reconstruction_labels,
 )
 from hf_audio_vae.evaluation.registry import RECONSTRUCTION_METRICS
 from hf_audio_vae.evaluation.reports import CODE_METRICS, LATENT_METRICS, METRICS
+from hf_audio_vae.evaluation.run_figures import figures_of_run
 from hf_audio_vae.models import FAMILIES, WaveformVAE, WaveformVQVAE
 
 MEASURED = {name: 1.2344 + 10 * i for i, name in enumerate(METRICS)}

@@ -29,7 +29,8 @@ from hf_audio_vae.evaluation.card_metadata import (
     origin_of,
     read_card,
 )
-from hf_audio_vae.evaluation.cards import Figures, Sample, figures_of_run, model_card, model_summary
+from hf_audio_vae.evaluation.cards import Figures, Sample, model_card, model_summary
+from hf_audio_vae.evaluation.run_figures import figures_of_run
 from hf_audio_vae.files import filling
 from hf_audio_vae.files.json_files import read_json
 from hf_audio_vae.models import AutoencoderModel

@@ -14,7 +14,6 @@ from hf_audio_vae.evaluation.card_metadata import (
     AUTOENCODER_TASK,
     PACKAGE,
     PEFT,
-    Material,
     Measured,
     Origin,
     card_data,
@@ -370,35 +369,6 @@ The latents are transformed before decoding. The error is the energy of the diff
 reconstruction, relative to that reconstruction. A linear decoder has an error far below 0 dB, and its distance stays
 that of the reconstruction (Torres et al., 2025, arXiv:2510.23530).
 """
-
-
-def figures_of_run(recipe: Mapping[str, Any], metrics: Mapping[str, float], dataset_id: str | None) -> Figures:
-    """Return the figures of the last validation of an autoencoder's training.
-
-    Args:
-        recipe (`Mapping`): Options of the training.
-        metrics (`Mapping[str, float]`): The last entry of `metrics.json`.
-        dataset_id (`str`, *optional*): Hub id of the validation data.
-    """
-    material = material_of_run(recipe, dataset_id)
-    share = recipe.get("held_out_share")
-    part = f", about {100 * share:g} % of its items, which are not trained on" if share else ""
-    description = (
-        f"`{material.name}`{part}, the first {recipe['validation_seconds']:g} s of each of at most "
-        f"{recipe['max_validation_samples']} items"
-    )
-    return Figures(Measured(material, metrics, reconstruction_labels(metrics)), description)
-
-
-def material_of_run(recipe: Mapping[str, Any], dataset_id: str | None) -> Material:
-    """Return the validation data of a training; the arguments are those of `figures_of_run`."""
-    return Material(
-        without_folders(recipe["validation_dataset_name"]),
-        dataset_id,
-        recipe.get("validation_dataset_revision"),
-        recipe.get("validation_dataset_config_name"),
-        recipe.get("validation_dataset_split"),
-    )
 
 
 def reconstruction_labels(values: Collection[str], distances: Sequence[str] = ()) -> dict[str, str]:

@@ -10,8 +10,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError
 
 from hf_audio_vae.evaluation.card_metadata import EVAL_RESULTS, Measured, Origin, hub_id, without_folders
-from hf_audio_vae.evaluation.cards import material_of_run
 from hf_audio_vae.evaluation.reports import metrics_table
+from hf_audio_vae.evaluation.run_figures import material_of_run
 from hf_audio_vae.files import filling
 from hf_audio_vae.training.best import BEST_FOLDER
 from hf_audio_vae.training.checkpoints import is_continued

@@ -6,7 +6,8 @@ from pathlib import Path
 from hf_audio_vae.discriminators import DiscriminatorEnsemble
 from hf_audio_vae.discriminators.ensemble import DISCRIMINATOR_FOLDER
 from hf_audio_vae.evaluation.card_metadata import hub_id
-from hf_audio_vae.evaluation.cards import figures_of_run, model_card, model_summary
+from hf_audio_vae.evaluation.cards import model_card, model_summary
+from hf_audio_vae.evaluation.run_figures import figures_of_run
 from hf_audio_vae.models import AutoencoderModel, LoraAdapter, model_arguments
 from hf_audio_vae.training.autoencoder.config import AutoencoderTrainingConfig
 from hf_audio_vae.training.publishing import origin_of_run, write_run
