@@ -161,8 +161,14 @@ def train_autoencoder(config: AutoencoderTrainingConfig, accelerator: Accelerato
 
     def validate_and_log(step: int) -> dict[str, float]:
         result = validate(ema.averaged_model(), clips, accelerator.device)
-        shown = {"count": config.num_validation_media}
-        log_reconstructions(accelerator, clips, result.reconstructions, model.sampling_rate, step, **shown)
+        log_reconstructions(
+            accelerator,
+            clips,
+            result.reconstructions,
+            model.sampling_rate,
+            step,
+            count=config.num_validation_media,
+        )
         if result.health:
             log_health(accelerator, result.health, step)
             if step and (warning := result.health.warning(config.min_active_share)):

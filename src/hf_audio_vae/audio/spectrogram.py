@@ -47,7 +47,10 @@ CPU = torch.device("cpu")
 
 
 def cached_constant(function: Callable[Parameters, Tensor]) -> Callable[Parameters, Tensor]:
-    """Cache a function that makes a tensor of its arguments, outside of traces, whose tensors have no values."""
+    """Cache the tensor that a function computes from its arguments.
+
+    `torch.compile` and `torch.export` trace with tensors that have no values, so these are not cached.
+    """
     cache: Any = lru_cache(maxsize=128)  # its type forgets the arguments
     cached: Callable[Parameters, Tensor] = cache(function)
 

@@ -85,9 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
             skipped = _measured(arguments, measurement, settings, folder)
             items = load_items(folder)
             code = check_items(arguments, len(items), skipped)
-            _tell_undefined(arguments.metrics, items)
-            _tell_few(items)
-            _tell_unlabelled(arguments.label_column, items)
+            _warn_of_undefined_metrics(arguments.metrics, items)
+            _warn_of_few_embeddings(items)
+            _warn_of_items_without_class(arguments.label_column, items)
             directions = {name: metric.direction == "↑" for name, metric in RECONSTRUCTION_METRICS.items()}
             results = Results(items, measurement.systems, directions, DISTANCES)
             speed = _speeds(arguments, measurement)
@@ -121,7 +121,7 @@ def _measured(
     return dict(sorted(skipped.items()))
 
 
-def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
+def _warn_of_undefined_metrics(metrics: Sequence[str], items: Sequence[Item]) -> None:
     """Say on stderr which metrics are defined for some of the items, and which additional ones for none."""
     undefined: dict[int, list[str]] = {}
     for metric in metrics:
@@ -136,7 +136,7 @@ def _tell_undefined(metrics: Sequence[str], items: Sequence[Item]) -> None:
         )
 
 
-def _tell_few(items: Sequence[Item]) -> None:
+def _warn_of_few_embeddings(items: Sequence[Item]) -> None:
     """Say on stderr if there are too few embeddings for FAD, or so few that other items would change KAD much."""
     counts: Counter[str] = Counter()
     for item in items:
@@ -165,7 +165,7 @@ def _channels_of_data(arguments: argparse.Namespace) -> int:
     return channels
 
 
-def _tell_unlabelled(column: str | None, items: Sequence[Item]) -> None:
+def _warn_of_items_without_class(column: str | None, items: Sequence[Item]) -> None:
     """Say on stderr how many items are in no class of the results."""
     if column is not None and (missing := sum(item.label is None for item in items)):
         print(f"{missing} of {len(items)} items have no {column} and are in no class", file=sys.stderr)

@@ -210,9 +210,11 @@ def measure(
     A silent clip has no SI-SDR, and silent channels do not count in it.
     """
     metrics = reconstruction_metrics(reconstruction, original, sampling_rate) | dict(losses)
-    metrics["si_sdr_db"] = over_sounding_channels(si_sdr, reconstruction.float(), original.float())
-    if bool((original == original[..., :1]).all()):
+    constant = (original == original[..., :1]).all(dim=-1)
+    if bool(constant.all()):
         del metrics["si_sdr_db"]
+    elif bool(constant.any()):
+        metrics["si_sdr_db"] = over_sounding_channels(si_sdr, reconstruction.float(), original.float())
     return {name: value.mean().item() for name, value in metrics.items()}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
@@ -256,12 +256,11 @@ def _end(accelerator: Accelerator) -> None:
     accelerator.end_training()
 
 
-class _Formatter(logging.Formatter):
-    """Leaves out the rank that accelerate puts before each message if there is one process."""
+class _FormatterWithoutRank(logging.Formatter):
+    """Removes the rank that accelerate puts before each message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return line if PartialState().num_processes > 1 else line.replace("[RANK 0] ", "", 1)
+        return super().format(record).replace("[RANK 0] ", "", 1)
 
 
 def start_log(accelerator: Accelerator) -> None:
@@ -277,7 +276,8 @@ def start_log(accelerator: Accelerator) -> None:
             f"ACCELERATE_USE_CPU=true."
         )
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+    formatter = logging.Formatter if accelerator.num_processes > 1 else _FormatterWithoutRank
+    handler.setFormatter(formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     for name in ("hf_audio_vae", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -1,8 +1,8 @@
 """Measure how far a folder of generated sounds is from a data set: distances between sets of embeddings.
 
 Prints KAD and, with enough embeddings, FAD, and beside them the distances of the two halves of the data set from each
-other (every second item is in the same half). Generated sounds that are as near as these cannot be told apart from the
-data by the embedding. FAD grows as embeddings get fewer: compare values of equally many.
+other (every second item is in the same half). At these distances, the embedding does not distinguish generated sounds
+from the data. All sounds are mixed to mono. FAD is higher for fewer embeddings, so compare values of equally many.
 """
 
 import argparse
